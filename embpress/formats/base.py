@@ -1,0 +1,62 @@
+"""What every compressed matrix can do, whatever method made it."""
+
+import math
+from abc import ABC, abstractmethod
+from typing import Any, ClassVar
+
+import torch
+from torch import Tensor, nn
+
+ROW_BLOCK = 4096
+"""Rows decoded at once where a whole matrix has to pass: bounds memory at ROW_BLOCK x d floats."""
+
+
+class CompressedMatrix(nn.Module, ABC):
+    """A compressed (V, d) matrix.
+
+    All that is stored is in buffers, so `state_dict()` is the artefact and its bytes are the size. Buffers made only to
+    decode faster are registered with `persistent=False` and rebuilt in `prepare`.
+    """
+
+    format: ClassVar[str]
+    """Name under which storage finds the class again."""
+
+    def __init__(self, shape: tuple[int, int]) -> None:
+        super().__init__()
+        self.shape = (int(shape[0]), int(shape[1]))
+
+    @abstractmethod
+    def rows(self, ids: Tensor) -> Tensor:
+        """Decode rows: int64 ids of shape (n,) to float32 (n, d), without building the dense matrix."""
+
+    def config(self) -> dict[str, Any]:
+        """JSON-able arguments of the constructor, beside `shape`, that rebuild an empty module of this layout."""
+        return {}
+
+    def prepare(self) -> None:
+        """Rebuild what is derived from the stored buffers; called after construction from data and after loading."""
+
+    def dense(self) -> Tensor:
+        """The whole decoded matrix, float32 (V, d)."""
+        return torch.cat([self.rows(ids) for ids in torch.arange(self.shape[0]).split(ROW_BLOCK)])
+
+    def product(self, x: Tensor) -> Tensor:
+        """Multiply by the transposed matrix, as a tied output head does: (..., d) to (..., V), in row blocks."""
+        device = x.device
+        blocks = torch.arange(self.shape[0], device=device).split(ROW_BLOCK)
+        return torch.cat([x @ self.rows(ids).to(x.dtype).T for ids in blocks], dim=-1)
+
+    @property
+    def stored_bits(self) -> int:
+        """Bits of all that is stored: factors, codes, scales, indices, decoders and biases."""
+        return sum(8 * t.numel() * t.element_size() for t in self.state_dict().values())
+
+    @property
+    def ratio(self) -> float:
+        """Dense fp32 bits / bits stored; infinite where nothing is stored."""
+        return 32 * math.prod(self.shape) / self.stored_bits if self.stored_bits else math.inf
+
+    @property
+    def stored_floats(self) -> int | None:
+        """Floats stored, the papers' way to count size; None where integer codes carry the values."""
+        return sum(t.numel() for t in self.state_dict().values() if t.is_floating_point())

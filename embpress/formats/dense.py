@@ -1,0 +1,20 @@
+"""Dense rows, as they are: what the controls store."""
+
+import torch
+from torch import Tensor
+
+from .base import CompressedMatrix
+
+
+class DenseRows(CompressedMatrix):
+    """All V x d floats. `rows(ids)` is a gather."""
+
+    format = "dense"
+
+    def __init__(self, shape: tuple[int, int], weight: Tensor | None = None) -> None:
+        super().__init__(shape)
+        self.register_buffer("weight", torch.zeros(shape) if weight is None else weight.float().contiguous())
+
+    def rows(self, ids: Tensor) -> Tensor:
+        """See base class."""
+        return self.weight[ids]

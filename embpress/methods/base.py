@@ -1,0 +1,147 @@
+"""The contract of a compression method: plan for a budget, then fit."""
+
+import math
+from abc import ABC, abstractmethod
+from collections.abc import Callable
+from dataclasses import dataclass, field, fields
+from typing import Any, ClassVar, Literal, get_args, get_type_hints
+
+import torch
+from torch import Tensor
+
+from ..errors import InfeasibleRatio, UserError
+from ..formats.base import CompressedMatrix
+
+FactorDtype = Literal["float32", "float16"]
+FACTOR_BITS: dict[str, int] = {"float32": 32, "float16": 16}
+
+
+@dataclass(frozen=True)
+class Options:
+    """A method's options; subclasses add their own, typed, with the paper's defaults."""
+
+    factor_dtype: FactorDtype = "float32"
+    """Precision of stored floats."""
+
+    def __post_init__(self) -> None:
+        for name, hint in get_type_hints(type(self)).items():
+            value, choices = getattr(self, name), get_args(hint)
+            if choices and all(not isinstance(c, type) for c in choices):
+                if value not in choices:
+                    raise UserError(f"option {name} is {value!r}, but must be one of {', '.join(map(repr, choices))}")
+            elif isinstance(value, bool) and hint is not bool or not isinstance(value, (hint, int) if hint is float else hint):
+                raise UserError(f"option {name} is {value!r}, but must be of type {getattr(hint, '__name__', hint)}")
+
+
+@dataclass(frozen=True)
+class Plan:
+    """Options chosen for a budget."""
+
+    shape: tuple[int, int]
+    ratio: float
+    """Ratio asked for."""
+    bits: int
+    """Bits that the fitted matrix will store, exactly."""
+    sizes: dict[str, int]
+    """What the budget decided: rank, widths, numbers of rows kept, ..."""
+
+
+@dataclass
+class Context:
+    """What a fit may use beside the matrix."""
+
+    counts: Tensor | None = None
+    """(V,) corpus counts of each row's token."""
+    special_ids: tuple[int, ...] = ()
+    """Rows of special tokens ([PAD], [CLS], ...), which a method that drops rows must keep."""
+    seed: int = 0
+    device: str = "cpu"
+    progress: Callable[[str], None] = field(default=lambda message: None)
+
+
+class Method(ABC):
+    """One way to compress a (V, d) matrix. Subclasses live one a file in this folder and are found by scanning."""
+
+    label: ClassVar[str]
+    """Name in tables and plots."""
+    kind: ClassVar[Literal["paper", "baseline", "control"]]
+    citation: ClassVar[str] = ""
+    """Key of the paper in the bibliography."""
+    reconstruction: ClassVar[bool] = False
+    """True where the paper's full text was not available, so that details are inferred."""
+    Options: ClassVar[type[Options]] = Options
+
+    def __init__(self, **options: Any) -> None:
+        known = {f.name for f in fields(self.Options)}
+        for name in options:
+            if name not in known:
+                raise UserError(f"{type(self).__name__} has no option {name!r}; it has {', '.join(sorted(known))}")
+        self.options: Any = self.Options(**options)
+
+    @abstractmethod
+    def plan(self, shape: tuple[int, int], ratio: float) -> Plan:
+        """The largest sizes that fit `ratio`, in closed form.
+
+        Raises:
+            InfeasibleRatio: with the ratios that can be reached on this shape.
+        """
+
+    @abstractmethod
+    def fit(self, matrix: Tensor, plan: Plan, context: Context) -> CompressedMatrix:
+        """Compress a finite float32 (V, d) matrix as planned."""
+
+    @property
+    def factor_bits(self) -> int:
+        """Bits of a stored float."""
+        return FACTOR_BITS[self.options.factor_dtype]
+
+    @property
+    def factor_dtype(self) -> torch.dtype:
+        """Type of stored floats."""
+        return getattr(torch, self.options.factor_dtype)
+
+
+def budget_bits(shape: tuple[int, int], ratio: float) -> int:
+    """Bits that may be stored: dense fp32 bits / ratio, rounded down.
+
+    Raises:
+        UserError: if the ratio is below 1 or the shape is empty.
+    """
+    if min(shape) < 1:
+        raise UserError(f"a matrix of shape {tuple(shape)} is empty: nothing to compress")
+    if not ratio >= 1:
+        raise UserError(f"ratio {ratio} is below 1: a ratio is dense bits / stored bits")
+    return math.floor(32 * math.prod(shape) / ratio)
+
+
+def largest(fits: Callable[[int], int], budget: int, upper: int) -> int:
+    """Largest n in 1..upper whose size `fits(n)` (non-decreasing) is within the budget; 0 if none is."""
+    low, high = 0, upper
+    while low < high:
+        middle = (low + high + 1) // 2
+        low, high = (middle, high) if fits(middle) <= budget else (low, middle - 1)
+    return low
+
+
+def infeasible(label: str, shape: tuple[int, int], ratio: float, most: float) -> InfeasibleRatio:
+    """The error for a ratio beyond what a method reaches: `most` is the highest ratio on this shape."""
+    return InfeasibleRatio(
+        f"{label} cannot compress {shape[0]} x {shape[1]} by {ratio:g}: it reaches at most {math.floor(most * 100) / 100:g}"
+    )
+
+
+def checked_matrix(matrix: Tensor) -> Tensor:
+    """The matrix as contiguous float32 on the CPU, after checking that it can be compressed.
+
+    Raises:
+        UserError: if it is not 2-D, is empty, has a single row, or holds NaN or Inf (the first bad row is named).
+    """
+    if matrix.ndim != 2 or min(matrix.shape) < 1:
+        raise UserError(f"expected a non-empty 2-D matrix, got shape {tuple(matrix.shape)}")
+    if matrix.shape[0] < 2:
+        raise UserError("a matrix of one row has nothing to share between rows: keep it as it is")
+    dense = matrix.detach().to("cpu", torch.float32).contiguous()
+    bad = (~torch.isfinite(dense).all(1)).nonzero()
+    if len(bad):
+        raise UserError(f"the matrix holds NaN or Inf, first in row {int(bad[0])}: repair the checkpoint before compressing")
+    return dense

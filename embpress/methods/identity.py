@@ -1,0 +1,21 @@
+"""Control: the matrix as it is. The ceiling of every table."""
+
+from torch import Tensor
+
+from ..formats.dense import DenseRows
+from .base import Context, Method, Plan
+
+
+class Identity(Method):
+    """Stores the matrix itself; answers any ratio with ratio 1."""
+
+    label = "uncompressed"
+    kind = "control"
+
+    def plan(self, shape: tuple[int, int], ratio: float) -> Plan:
+        """See base class."""
+        return Plan(shape, ratio, bits=32 * shape[0] * shape[1], sizes={})
+
+    def fit(self, matrix: Tensor, plan: Plan, context: Context) -> DenseRows:
+        """See base class."""
+        return DenseRows(plan.shape, matrix)

@@ -1,0 +1,29 @@
+"""embpress: compare methods that compress the token embeddings of language models, from download to tables and plots."""
+
+from snakemake.utils import min_version
+
+min_version("9.0")
+
+
+# A study given with --configfile stands alone: merged into the default one, it would run the default's methods and tasks too.
+if not workflow.configfiles:
+
+    configfile: f"{workflow.basedir}/config.yaml"
+
+
+include: "workflow/rules/common.smk"
+include: "workflow/rules/sources.smk"
+include: "workflow/rules/frequency.smk"
+include: "workflow/rules/finetune.smk"
+include: "workflow/rules/compress.smk"
+include: "workflow/rules/evaluate.smk"
+include: "workflow/rules/report.smk"
+
+
+rule all:
+    default_target: True
+    input:
+        "results/scores.csv",
+        "results/tables/main.tex",
+        "results/figures/retention.pdf",
+        "results/provenance.json",

@@ -1,0 +1,148 @@
+"""All outcomes of a study to one tidy table of scores, one of errors by decile, and the labels that tables need."""
+
+import json
+import math
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pandas
+
+from . import config as study_config
+from .compression import RESULT
+from .evaluation import read_outcomes
+from .methods import method_class
+from .models import card
+from .statistics import compare
+from .tasks import Outcomes, task_class
+
+
+@dataclass(frozen=True)
+class Evaluation:
+    """Where the outcomes of one variant on one task and seed lie."""
+
+    task: str
+    variant: str
+    seed: int
+    outcomes: Path
+    artefacts: list[Path]
+    checkpoint: Path
+
+    @classmethod
+    def from_json(cls, value: dict[str, Any]) -> "Evaluation":
+        """From plain strings."""
+        paths = dict(outcomes=Path(value["outcomes"]), checkpoint=Path(value["checkpoint"]))
+        return cls(value["task"], value["variant"], value["seed"], artefacts=[Path(a) for a in value["artefacts"]], **paths)
+
+
+def aggregate(config: dict[str, Any], evaluations: list[Evaluation]) -> tuple[pandas.DataFrame, pandas.DataFrame]:
+    """Scores and errors by decile of all evaluations of a study.
+
+    Returns:
+        One row a score, and one row an artefact and decile.
+    """
+    baselines = {
+        (e.task, e.seed): next(iter(read_outcomes(e.outcomes).values()))
+        for e in evaluations
+        if e.variant == study_config.IDENTITY
+    }
+    scores, deciles = [], {}
+    for evaluation in evaluations:
+        found = read_outcomes(evaluation.outcomes)
+        for folder in evaluation.artefacts:
+            result = json.loads((folder / RESULT).read_text())
+            about = _about(config, evaluation, folder, result)
+            if "infeasible" in result:
+                metric = task_class(config["tasks"][evaluation.task]["kind"]).metrics[0].name
+                scores.append(about | {"metric": metric, "note": result["infeasible"]})
+                continue
+            baseline = baselines[evaluation.task, evaluation.seed]
+            scores += _scores(config, evaluation.task, about, found[folder.name], baseline)
+            deciles[folder] = _deciles(config, evaluation, about, result["reconstruction"])
+    return pandas.DataFrame(scores), pandas.DataFrame([row for rows in deciles.values() for row in rows])
+
+
+def _about(config: dict[str, Any], evaluation: Evaluation, folder: Path, result: dict[str, Any]) -> dict[str, Any]:
+    """Columns that all scores of one artefact share."""
+    task, variant = config["tasks"][evaluation.task], evaluation.variant
+    row: dict[str, Any] = {
+        "study": config["study"],
+        "model": task["model"],
+        "task": evaluation.task,
+        "protocol": task["protocol"],
+        "method": variant,
+        "ratio_asked": None if study_config.is_control(config, variant) else float(folder.name),
+        "factor_dtype": config["methods"][variant].get("options", {}).get("factor_dtype", "float32"),
+        "seed": evaluation.seed,
+        "note": "",
+    }
+    if "infeasible" in result:
+        return row
+    about, near = card(evaluation.checkpoint), result["reconstruction"]
+    dense_floats = math.prod(about["shape"])
+    floats = result["stored_floats"]
+    # The rest of the model is fp32 and stays; a tied head is the same matrix and counted once.
+    model_bits = 32 * (about["parameters"] - dense_floats) + result["stored_bits"]
+    return row | {
+        "ratio_reached": result["ratio"],
+        "parameter_ratio": dense_floats / floats if floats else None,
+        "model_ratio": 32 * about["parameters"] / model_bits,
+        **{k: near[k] for k in ("relative_error", "mean_cosine", "weighted_relative_error", "weighted_mean_cosine")},
+    }
+
+
+def _scores(
+    config: dict[str, Any], task: str, about: dict[str, Any], outcomes: Outcomes, uncompressed: Outcomes
+) -> list[dict[str, Any]]:
+    """Rows of all metrics of a task on one artefact."""
+    return [
+        about
+        | {
+            "metric": score.metric,
+            "value": score.value,
+            "n": score.n,
+            "uncompressed_value": score.uncompressed,
+            "retention": score.retention,
+            "retention_low": score.low,
+            "retention_high": score.high,
+        }
+        for score in compare(task_class(config["tasks"][task]["kind"]), outcomes, uncompressed, task)
+    ]
+
+
+def _deciles(
+    config: dict[str, Any], evaluation: Evaluation, about: dict[str, Any], near: dict[str, Any]
+) -> list[dict[str, Any]]:
+    """Errors of one artefact by frequency decile, 1 = the most frequent tokens."""
+    shared = {
+        "model": study_config.checkpoint_of(config, evaluation.task),
+        "method": evaluation.variant,
+        "ratio_asked": about["ratio_asked"],
+        "seed": evaluation.seed,
+    }
+    pairs = zip(near["decile_relative_error"], near["decile_mean_cosine"])
+    return [shared | {"decile": i, "relative_error": e, "mean_cosine": c} for i, (e, c) in enumerate(pairs, start=1)]
+
+
+def labels(config: dict[str, Any]) -> dict[str, Any]:
+    """How tables and plots call methods and tasks, and what they must know of them."""
+    methods, tasks = {}, {}
+    for variant, entry in config["methods"].items():
+        method = method_class(study_config.method_of(config, variant))
+        methods[variant] = {
+            "label": entry.get("label", method.label),
+            "kind": method.kind,
+            "reconstruction": method.reconstruction,
+        }
+    for name, task in config["tasks"].items():
+        metric = task_class(task["kind"]).metrics[0]
+        model = config["models"][task["model"]]["label"]
+        tasks[name] = {
+            "label": task["label"],
+            "model": model,
+            "metric": metric.name,
+            "metric_label": metric.label,
+            "higher_is_better": metric.higher_is_better,
+            "footnote": task.get("footnote", ""),
+        }
+    return {"methods": methods, "tasks": tasks, "ratios": config["ratios"]}

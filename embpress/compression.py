@@ -1,0 +1,62 @@
+"""Compress the embedding of a described checkpoint, and say how near and how small it came out."""
+
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from . import storage
+from .errors import InfeasibleRatio, UserError
+from .files import write_json
+from .frequency import read_counts
+from .methods import compress
+from .methods.base import Context
+from .models import card, embedding_matrix
+from .reconstruction import reconstruction
+
+RESULT = "result.json"
+"""What came out: sizes and errors, or under `infeasible` why nothing could."""
+
+
+def compress_checkpoint(
+    checkpoint: Path,
+    counts_file: Path,
+    method: str,
+    options: dict[str, Any],
+    ratio: float,
+    seed: int,
+    folder: Path,
+    progress: Callable[[str], None],
+) -> dict[str, Any]:
+    """Fit a method to a checkpoint's embedding and write the artefact and RESULT to `folder`.
+
+    Returns:
+        What RESULT holds. A ratio that the method cannot reach is a result, not an error.
+
+    Raises:
+        UserError: if the matrix or the options cannot be used, or counts and matrix differ in length.
+    """
+    about, counts = card(checkpoint), read_counts(counts_file)
+    matrix = embedding_matrix(checkpoint)
+    if len(counts) != len(matrix):
+        raise UserError(f"{counts_file} counts {len(counts)} tokens, but {checkpoint} has {len(matrix)} rows: count anew")
+    context = Context(counts, tuple(about["special_ids"]), seed, progress=progress)
+    partial = folder.with_name(folder.name + ".partial")
+    shutil.rmtree(partial, ignore_errors=True)
+    partial.mkdir(parents=True)
+    try:
+        compressed = compress(matrix, method, ratio, context, **options)
+    except InfeasibleRatio as reason:
+        result: dict[str, Any] = {"infeasible": str(reason)}
+    else:
+        storage.save(compressed, partial, {"method": method, "options": options, "ratio": ratio, "seed": seed})
+        result = {
+            "stored_bits": compressed.stored_bits,
+            "stored_floats": compressed.stored_floats,
+            "ratio": compressed.ratio,
+            "reconstruction": reconstruction(matrix.float(), compressed, counts).to_json(),
+        }
+    write_json(partial / RESULT, result)
+    shutil.rmtree(folder, ignore_errors=True)
+    partial.rename(folder)
+    return result

@@ -1,0 +1,202 @@
+"""A study's config: checked against the schema and against itself before any job starts.
+
+Imports no torch: the Snakefile reads this in an environment that may hold nothing but Snakemake.
+"""
+
+import difflib
+import importlib.util
+import json
+import struct
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any
+
+import jsonschema
+import yaml
+
+from .errors import UserError
+
+METHODS = Path(__file__).parent / "methods"
+CONTROLS = ("identity", "random", "mean")
+IDENTITY = "identity"
+
+Config = dict[str, Any]
+
+
+def method_names() -> list[str]:
+    """Names of the method files, found without importing them."""
+    return sorted(p.stem for p in METHODS.glob("*.py") if p.stem not in ("__init__", "base"))
+
+
+def check(config: Config, schema: Config, packages: dict[str, Any]) -> None:
+    """Check a whole config.
+
+    Args:
+        config: as read from YAML.
+        schema: JSON schema of the config.
+        packages: the pinned packages that ship with the suite; the config's own are added to it.
+
+    Raises:
+        UserError: with the first thing found wrong, where it stands, and what would be right.
+    """
+    _check_schema(config, schema)
+    _check_references(config, packages)
+    for name, entry in config["methods"].items():
+        method = method_of(config, name)
+        if method not in method_names():
+            raise UserError(f"methods.{name}: there is no method {method!r}{_nearest(method, method_names())}")
+        _check_options(name, method, entry.get("options", {}))
+    if IDENTITY not in config["methods"]:
+        raise UserError("methods: identity is missing; every score is compared with the uncompressed model's")
+    for name, entry in config["models"].items():
+        if "package" not in entry:
+            check_model_folder(Path(entry["path"]), f"models.{name}")
+
+
+def _check_schema(config: Config, schema: Config) -> None:
+    """Types, ranges and unknown keys."""
+    error = jsonschema.exceptions.best_match(jsonschema.Draft202012Validator(schema).iter_errors(config))
+    if error is None:
+        return
+    where = ".".join(str(p) for p in error.absolute_path) or "the config"
+    if error.validator == "additionalProperties":
+        known = list(error.schema["properties"])
+        unknown = next(k for k in error.instance if k not in known)
+        raise UserError(f"{where}: unknown key {unknown!r}{_nearest(str(unknown), known)}")
+    if error.validator == "minimum" and "ratios" in where:
+        raise UserError(f"{where}: ratio {error.instance} is below 1; a ratio is dense bits / stored bits")
+    raise UserError(f"{where}: {error.message}")
+
+
+def _check_references(config: Config, packages: dict[str, Any]) -> None:
+    """Names that stand for entries elsewhere in the config."""
+    known = packages | config.get("packages", {})
+    sections = [("models", config["models"]), ("corpora", config["corpora"]), ("tasks", config["tasks"])]
+    for section, entries in sections:
+        for name, entry in entries.items():
+            for package in packages_of(entry):
+                _known(package, known, f"{section}.{name}: package", "packages")
+    for name, model in config["models"].items():
+        for corpus in model.get("vocabulary", {}).get("seen_in", []):
+            _known(corpus, config["corpora"], f"models.{name}.vocabulary: corpus", "corpora")
+    for name, task in config["tasks"].items():
+        if name in config["models"]:
+            raise UserError(f"tasks.{name}: a model has this name too; rename one, their folders would be the same")
+        _known(task["model"], config["models"], f"tasks.{name}: model", "models")
+        for corpus in [task["corpus"], *([task["data"]["corpus"]] if "corpus" in task["data"] else [])]:
+            _known(corpus, config["corpora"], f"tasks.{name}: corpus", "corpora")
+        for method in task.get("methods", []):
+            _known(method, config["methods"], f"tasks.{name}: method", "methods")
+
+
+def _known(name: str, entries: Iterable[str], what: str, section: str) -> None:
+    if name not in entries:
+        raise UserError(f"{what} {name!r} is not under `{section}:`{_nearest(name, list(entries))}")
+
+
+def _nearest(word: str, known: list[str]) -> str:
+    """The end of a message: the likely meaning of a misspelt word, or all that there is."""
+    close = difflib.get_close_matches(word, known, n=1)
+    return f"; did you mean {close[0]!r}?" if close else f"; there are {', '.join(sorted(known))}"
+
+
+def _check_options(name: str, method: str, options: dict[str, Any]) -> None:
+    """A method's options, where torch is installed beside Snakemake; elsewhere the fit's own job checks them."""
+    if not options or importlib.util.find_spec("torch") is None:
+        return
+    from .methods import method_class
+
+    try:
+        method_class(method)(**options)
+    except UserError as error:
+        raise UserError(f"methods.{name}: {error}") from error
+
+
+def check_model_folder(folder: Path, where: str) -> None:
+    """A local checkpoint must have a config and a safetensors file with a matrix of vocabulary x hidden size.
+
+    Raises:
+        UserError: if it has not.
+    """
+    try:
+        sizes = json.loads((folder / "config.json").read_text())
+    except (OSError, ValueError) as error:
+        raise UserError(f"{where}: {folder} holds no readable config.json ({error})") from error
+    files = sorted(folder.glob("*.safetensors"))
+    if not files:
+        raise UserError(f"{where}: {folder} holds no .safetensors file; pickled weights are not read")
+    vocabulary, shapes = sizes.get("vocab_size"), [s for f in files for s in safetensors_shapes(f)]
+    if not any(len(s) == 2 and s[0] == vocabulary for s in shapes):
+        raise UserError(f"{where}: no matrix in {folder} has vocab_size ({vocabulary}) rows: the model has no embedding")
+
+
+def safetensors_shapes(path: Path) -> list[list[int]]:
+    """Shapes of the tensors of a safetensors file, from its header alone.
+
+    Raises:
+        UserError: if it is not a safetensors file.
+    """
+    try:
+        with path.open("rb") as file:
+            (length,) = struct.unpack("<Q", file.read(8))
+            header = json.loads(file.read(min(length, 100_000_000)))
+        return [entry["shape"] for name, entry in header.items() if name != "__metadata__"]
+    except (struct.error, ValueError, KeyError, TypeError, AttributeError) as error:
+        raise UserError(f"{path} is not a whole safetensors file: copy or download it again") from error
+
+
+def packages_of(entry: Config) -> list[str]:
+    """Packages that a model, corpus or task entry reads from."""
+    names = [entry[key] for key in ("package",) if key in entry] + entry.get("packages", [])
+    for part in ("tokenizer", "data"):
+        names += packages_of(entry[part]) if isinstance(entry.get(part), dict) else []
+    return names
+
+
+def method_of(config: Config, variant: str) -> str:
+    """The method file behind an entry under `methods:`."""
+    return config["methods"][variant].get("method", variant)
+
+
+def is_control(config: Config, variant: str) -> bool:
+    """Whether an entry is a control, which has no ratio."""
+    return method_of(config, variant) in CONTROLS
+
+
+def ratios_of(config: Config, variant: str) -> list[float]:
+    """Ratios at which a variant runs; a control runs once."""
+    return [1] if is_control(config, variant) else config["methods"][variant].get("ratios", config["ratios"])
+
+
+def variants_of(config: Config, task: str) -> list[str]:
+    """Entries under `methods:` that a task compares; the uncompressed model is always among them."""
+    chosen = config["tasks"][task].get("methods", list(config["methods"]))
+    return [v for v in config["methods"] if v in chosen or v == IDENTITY]
+
+
+def checkpoint_of(config: Config, task: str) -> str:
+    """Name of the checkpoint that a task runs on: the model's own, or the one fine-tuned for the task."""
+    entry = config["tasks"][task]
+    return task if entry["protocol"] == "finetune_then_compress" else entry["model"]
+
+
+def corpus_of(config: Config, checkpoint: str) -> str:
+    """The corpus whose counts belong to a checkpoint: that of the first task that runs on it."""
+    return next(config["tasks"][t]["corpus"] for t in config["tasks"] if checkpoint_of(config, t) == checkpoint)
+
+
+def model_of(config: Config, checkpoint: str) -> str:
+    """The model behind a checkpoint."""
+    return config["tasks"][checkpoint]["model"] if checkpoint in config["tasks"] else checkpoint
+
+
+def read_yaml(path: Path) -> Config:
+    """A YAML file, by the safe loader.
+
+    Raises:
+        UserError: if it is missing or not YAML.
+    """
+    try:
+        return yaml.safe_load(path.read_text(encoding="utf-8"))
+    except (OSError, yaml.YAMLError) as error:
+        raise UserError(f"{path} cannot be read as YAML ({' '.join(str(error).split())})") from error

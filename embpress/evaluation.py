@@ -1,0 +1,48 @@
+"""Run one task over compressed forms of one checkpoint's embedding: the model is loaded once, matrices are swapped."""
+
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+from safetensors.numpy import load_file, save_file
+from transformers import AutoTokenizer
+
+from .models import EmbeddingSlot, load_model
+from .storage import load
+from .tasks import Outcomes, Task
+
+
+def evaluate(
+    task: Task, checkpoint: Path, artefacts: list[Path], progress: Callable[[str], None]
+) -> Iterator[tuple[Path, Outcomes]]:
+    """Outcomes of a task for each artefact.
+
+    Args:
+        task: a task with its test examples.
+        checkpoint: the model whose embedding the artefacts compress.
+        artefacts: folders written by `storage.save`.
+        progress: called with a line about every batch.
+
+    Yields:
+        The artefact's folder, and what the task's examples came to.
+    """
+    model = load_model(checkpoint, task.head)
+    tokenizer = AutoTokenizer.from_pretrained(checkpoint, local_files_only=True)
+    slot = EmbeddingSlot(model)
+    for artefact in artefacts:
+        slot.put(load(artefact))
+        yield artefact, task.outcomes(model, tokenizer, lambda line, name=artefact.name: progress(f"{name}: {line}"))
+
+
+def write_outcomes(found: dict[str, Outcomes], path: Path) -> None:
+    """Write outcomes of several artefacts: tensors named `artefact/outcome`."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    save_file({f"{artefact}/{name}": v for artefact, o in found.items() for name, v in o.items()}, path)
+
+
+def read_outcomes(path: Path) -> dict[str, Outcomes]:
+    """Read outcomes that `write_outcomes` wrote, by artefact."""
+    found: dict[str, Outcomes] = {}
+    for key, values in load_file(path).items():
+        artefact, name = key.split("/", 1)
+        found.setdefault(artefact, {})[name] = values
+    return found

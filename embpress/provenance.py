@@ -1,0 +1,33 @@
+"""Where scores came from: versions, hashes, machine, and the time and memory of every job."""
+
+import json
+import os
+import platform
+from importlib import metadata
+from pathlib import Path
+from typing import Any
+
+from . import __version__
+from .config import packages_of
+
+LIBRARIES = ("torch", "transformers", "tokenizers", "safetensors", "numpy", "scipy", "pandas")
+
+
+def collect(config: dict[str, Any], packages: dict[str, Any], logs: Path) -> dict[str, Any]:
+    """All that `results/provenance.json` holds.
+
+    Args:
+        config: the study.
+        packages: version and sha256 of every known package.
+        logs: folder in which each job left a JSON record beside its log.
+    """
+    used = {p for section in ("models", "corpora", "tasks") for e in config[section].values() for p in packages_of(e)}
+    records = [json.loads(path.read_text()) for path in sorted(logs.rglob("*.json"))]
+    return {
+        "embpress": __version__,
+        "libraries": {name: metadata.version(name) for name in LIBRARIES},
+        "machine": {"python": platform.python_version(), "system": platform.platform(), "cores": os.cpu_count()},
+        "packages": {name: packages[name] for name in sorted(used)},
+        "study": config,
+        "jobs": records,
+    }

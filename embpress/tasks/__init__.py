@@ -1,0 +1,29 @@
+"""Kinds of tasks, one file each: data to tensors to the official metric."""
+
+from ..errors import UserError
+from .base import Inputs, Metric, Outcomes, Task
+from .classification import Classification
+from .language_modelling import LanguageModelling
+from .retrieval import Retrieval
+from .similarity import Similarity
+
+KINDS: dict[str, type[Task]] = {
+    "classification": Classification,
+    "language_modelling": LanguageModelling,
+    "retrieval": Retrieval,
+    "similarity": Similarity,
+}
+
+
+def task_class(kind: str) -> type[Task]:
+    """The task class of a config entry's `kind`.
+
+    Raises:
+        UserError: if there is no such kind.
+    """
+    if kind not in KINDS:
+        raise UserError(f"there is no task kind {kind!r}; there are {', '.join(KINDS)}")
+    return KINDS[kind]
+
+
+__all__ = ["KINDS", "Inputs", "Metric", "Outcomes", "Task", "task_class"]

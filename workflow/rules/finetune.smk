@@ -1,0 +1,25 @@
+"""Models to checkpoints fine-tuned for a task."""
+
+
+rule finetune:
+    """Train all weights of a model on a task's training examples."""
+    input:
+        unpack(finetune_inputs),
+    output:
+        directory("results/finetuned/{task}/seed{seed}"),
+    log:
+        "results/logs/finetune/{task}-seed{seed}.log",
+    conda:
+        "../../envs/torch.yaml"
+    # Much waits for it, and it is the longest job: it goes first.
+    priority: 10
+    threads: 2
+    resources:
+        mem_mb=4000,
+        runtime=120,
+    params:
+        entry=lookup(within=config, dpath="tasks/{task}"),
+    message:
+        "fine-tuning for {wildcards.task}, seed {wildcards.seed}"
+    script:
+        "../scripts/finetune.py"

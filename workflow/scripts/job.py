@@ -1,0 +1,79 @@
+"""What every script does around its one call: find the library, log, end on one clear sentence, record time and memory."""
+
+import json
+import logging
+import os
+import resource
+import sys
+import time
+import traceback
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+# The library lies beside the workflow; in a conda environment no path is set for it.
+sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
+
+from embpress.errors import UserError
+from embpress.files import write_json
+
+SECONDS_BETWEEN_LINES = 5
+
+
+@contextmanager
+def run(snakemake: Any) -> Iterator[logging.Logger]:
+    """Run a script's body with its log on the terminal and in the rule's log file.
+
+    An error of the user's ends the job on its message alone; any other leaves its traceback in the log file.
+    """
+    os.environ["OMP_NUM_THREADS"] = str(snakemake.threads)  # before torch is imported
+    os.environ["HF_HUB_OFFLINE"] = os.environ["HF_DATASETS_OFFLINE"] = "1"
+    os.environ["TOKENIZERS_PARALLELISM"] = "false"
+    log_file = Path(snakemake.log[0])
+    about = " ".join([snakemake.rule, *map(str, snakemake.wildcards)])
+    logging.basicConfig(
+        level=logging.INFO,
+        format=f"%(asctime)s {about}: %(message)s",
+        datefmt="%H:%M:%S",
+        handlers=[logging.StreamHandler(), logging.FileHandler(log_file, mode="w", encoding="utf-8")],
+        force=True,
+    )
+    log = logging.getLogger("embpress")
+    started = time.perf_counter()
+    try:
+        yield log
+    except UserError as error:
+        log.error("%s", error)
+        sys.exit(1)
+    except OSError as error:
+        # A full disk or a missing right is the user's to mend, too.
+        log.error("%s: %s (traceback in %s)", error.strerror or error, error.filename or "", log_file)
+        log_file.open("a").write(traceback.format_exc())
+        sys.exit(1)
+    record = {
+        "rule": snakemake.rule,
+        "wildcards": dict(snakemake.wildcards.items()),
+        "threads": snakemake.threads,
+        "seconds": round(time.perf_counter() - started, 2),
+        "peak_mb": round(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024),
+    }
+    write_json(log_file.with_suffix(".json"), record)
+
+
+def throttled(log: logging.Logger) -> Callable[[str], None]:
+    """A progress function that lets a line through every few seconds."""
+    last = time.monotonic()
+
+    def progress(line: str) -> None:
+        nonlocal last
+        if time.monotonic() - last >= SECONDS_BETWEEN_LINES:
+            last = time.monotonic()
+            log.info("%s", line)
+
+    return progress
+
+
+def read_json(path: str | Path) -> Any:
+    """A JSON file."""
+    return json.loads(Path(path).read_text())

@@ -1,0 +1,17 @@
+"""Rule scores."""
+
+from pathlib import Path
+
+from job import run
+
+with run(snakemake) as log:
+    from embpress.aggregation import Evaluation, aggregate, labels
+    from embpress.files import write_json
+    from embpress.scores import write
+
+    evaluations = [Evaluation.from_json(e) for e in snakemake.params.evaluations]
+    scores, deciles = aggregate(snakemake.params.study, evaluations)
+    log.info("%d scores", len(scores))
+    write(scores, Path(snakemake.output.scores))
+    deciles.to_csv(snakemake.output.deciles, index=False, float_format="%.6g", lineterminator="\n")
+    write_json(Path(snakemake.output.labels), labels(snakemake.params.study))

@@ -9,10 +9,10 @@ from typing import Any
 import pandas
 
 from . import config as study_config
+from .checkpoints import card
 from .compression import RESULT
 from .evaluation import read_outcomes
 from .methods import method_class
-from .models import card
 from .statistics import compare
 from .tasks import Outcomes, task_class
 

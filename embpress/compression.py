@@ -6,12 +6,12 @@ from pathlib import Path
 from typing import Any
 
 from . import storage
+from .checkpoints import card, embedding_matrix
 from .errors import InfeasibleRatio, UserError
 from .files import write_json
 from .frequency import read_counts
 from .methods import compress
 from .methods.base import Context
-from .models import card, embedding_matrix
 from .reconstruction import reconstruction
 
 RESULT = "result.json"

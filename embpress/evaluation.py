@@ -4,7 +4,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 from safetensors.numpy import load_file, save_file
-from transformers import AutoTokenizer
+from transformers import AutoTokenizer, PreTrainedTokenizerFast
 
 from .models import EmbeddingSlot, load_model
 from .storage import load
@@ -27,10 +27,12 @@ def evaluate(
     """
     model = load_model(checkpoint, task.head)
     tokenizer = AutoTokenizer.from_pretrained(checkpoint, local_files_only=True)
+    assert isinstance(tokenizer, PreTrainedTokenizerFast)
     slot = EmbeddingSlot(model)
     for artefact in artefacts:
         slot.put(load(artefact))
-        yield artefact, task.outcomes(model, tokenizer, lambda line, name=artefact.name: progress(f"{name}: {line}"))
+        progress(f"artefact {artefact.name}")
+        yield artefact, task.outcomes(model, tokenizer, progress)
 
 
 def write_outcomes(found: dict[str, Outcomes], path: Path) -> None:

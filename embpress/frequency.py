@@ -6,16 +6,19 @@ time that grows with the vocabulary of the corpus and not with its length.
 
 from collections import Counter
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import torch
 from safetensors.torch import load_file, save_file
 from torch import Tensor
-from transformers import PreTrainedTokenizerFast
 
 from .words import Word
 
+if TYPE_CHECKING:  # transformers takes seconds to import, and compression needs only `read_counts`
+    from transformers import PreTrainedTokenizerFast
 
-def count_tokens(words: Counter[Word], tokenizer: PreTrainedTokenizerFast, n_rows: int) -> Tensor:
+
+def count_tokens(words: Counter[Word], tokenizer: "PreTrainedTokenizerFast", n_rows: int) -> Tensor:
     """Counts of a model's tokens in a corpus given by its words: int64 (n_rows,). Special tokens are not added."""
     counts = torch.zeros(n_rows, dtype=torch.int64)
     for spaced in (True, False):
@@ -27,7 +30,7 @@ def count_tokens(words: Counter[Word], tokenizer: PreTrainedTokenizerFast, n_row
     return counts
 
 
-def _encode(words: list[str], tokenizer: PreTrainedTokenizerFast, spaced: bool) -> list[list[int]]:
+def _encode(words: list[str], tokenizer: "PreTrainedTokenizerFast", spaced: bool) -> list[list[int]]:
     """Ids of each word, as the tokenizer cuts it in running text with or without a space before it."""
     backend = tokenizer.backend_tokenizer
     # Some tokenizer.json files pad or cut every input.

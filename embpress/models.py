@@ -1,21 +1,17 @@
 """Checkpoints of language models: find the embedding, describe it, put a compressed one in its place."""
 
-import json
 from pathlib import Path
 from typing import Any
 
 import torch
-from safetensors import safe_open
 from torch import Tensor, nn
 from transformers import AutoModel, AutoModelForCausalLM, AutoModelForSequenceClassification, PreTrainedModel
 from transformers.utils import logging as transformers_logging
 
+from .checkpoints import CARD
 from .errors import UserError
 from .files import write_json
 from .formats.base import CompressedMatrix
-
-CARD = "checkpoint.json"
-"""File beside a checkpoint that names its embedding, so that compression need not build the model."""
 
 AUTO_CLASSES = {
     "encoder": AutoModel,
@@ -23,7 +19,9 @@ AUTO_CLASSES = {
     "causal_lm": AutoModelForCausalLM,
 }
 
+# Bars and load reports of every job would bury the workflow's own lines.
 transformers_logging.disable_progress_bar()
+transformers_logging.set_verbosity_error()
 
 
 def load_model(folder: Path, head: str) -> PreTrainedModel:
@@ -75,20 +73,6 @@ def describe(model: PreTrainedModel, special_ids: list[int], folder: Path, sourc
         "source": source,
     }
     write_json(folder / CARD, card)
-
-
-def card(folder: Path) -> dict[str, Any]:
-    """The card that `describe` wrote."""
-    return json.loads((folder / CARD).read_text())
-
-
-def embedding_matrix(folder: Path) -> Tensor:
-    """The dense (V, d) embedding of a described checkpoint, read straight from its safetensors file."""
-    with safe_open(folder / "model.safetensors", framework="pt") as file:
-        name = card(folder)["embedding"]
-        # A head model's state dict carries the base model's prefix, a base model's does not.
-        (key,) = [k for k in file.keys() if k == name or name.endswith("." + k)]  # noqa: SIM118
-        return file.get_tensor(key)
 
 
 class CompressedEmbedding(nn.Module):

@@ -20,7 +20,8 @@ from transformers import (
 )
 from transformers.trainer_callback import PrinterCallback
 
-from .models import card, describe
+from .checkpoints import card
+from .models import describe
 from .tasks.classification import Examples
 
 log = logging.getLogger(__name__)

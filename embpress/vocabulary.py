@@ -93,7 +93,8 @@ def trim_model(model: PreTrainedModel, keep: list[int]) -> None:
     trimmed = nn.Embedding.from_pretrained(rows, freeze=False, padding_idx=None)
     model.set_input_embeddings(trimmed)
     if head is not None:
-        head.weight, head.out_features = trimmed.weight, len(keep)
+        head.weight = trimmed.weight
+        head.out_features = len(keep)  # type: ignore[assignment]
     new_id = {old: new for new, old in enumerate(keep)}
     model.config.vocab_size = len(keep)
     for name in ("pad_token_id", "bos_token_id", "eos_token_id", "unk_token_id", "cls_token_id", "sep_token_id"):

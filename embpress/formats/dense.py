@@ -13,6 +13,7 @@ class DenseRows(CompressedMatrix):
 
     def __init__(self, shape: tuple[int, int], weight: Tensor | None = None) -> None:
         super().__init__(shape)
+        self.weight: Tensor
         self.register_buffer("weight", torch.zeros(shape) if weight is None else weight.float().contiguous())
 
     def rows(self, ids: Tensor) -> Tensor:

@@ -26,9 +26,7 @@ def method_class(name: str) -> type[Method]:
         raise UserError(f"there is no method {name!r}; there are {', '.join(names())}")
     module = importlib.import_module(f"{__name__}.{name}")
     (found,) = [
-        v
-        for v in vars(module).values()
-        if isinstance(v, type) and issubclass(v, Method) and v.__module__ == module.__name__
+        v for v in vars(module).values() if isinstance(v, type) and issubclass(v, Method) and v.__module__ == module.__name__
     ]
     return found
 

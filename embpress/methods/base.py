@@ -29,7 +29,9 @@ class Options:
             if choices and all(not isinstance(c, type) for c in choices):
                 if value not in choices:
                     raise UserError(f"option {name} is {value!r}, but must be one of {', '.join(map(repr, choices))}")
-            elif isinstance(value, bool) and hint is not bool or not isinstance(value, (hint, int) if hint is float else hint):
+            elif (
+                isinstance(value, bool) and hint is not bool or not isinstance(value, (hint, int) if hint is float else hint)
+            ):
                 raise UserError(f"option {name} is {value!r}, but must be of type {getattr(hint, '__name__', hint)}")
 
 

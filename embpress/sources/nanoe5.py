@@ -39,7 +39,7 @@ class _Reader:
         self.data, self.offset = data, 0
 
     def take(self, layout: str) -> Any:
-        values = struct.unpack_from("<" + layout, self.data, self.offset)
+        values = struct.unpack_from("<" + layout, self.data.data, self.offset)
         self.offset += struct.calcsize("<" + layout)
         return values if len(values) > 1 else values[0]
 

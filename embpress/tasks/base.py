@@ -62,5 +62,5 @@ class Task(ABC):
 
     @staticmethod
     def examples(outcomes: Outcomes) -> dict[str, int]:
-        """n of every metric, where it is not the number of examples of the only sample."""
+        """N of every metric, where it is not the number of examples of the only sample."""
         return {}

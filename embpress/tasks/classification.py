@@ -37,7 +37,9 @@ def split_by_group(rows: list[dict[str, str]], config: dict[str, Any]) -> tuple[
     for row in unique.values():
         groups.setdefault(row[data["group"]], []).append(row)
     order = np.random.default_rng(SPLIT_SEED).permutation(sorted(groups))
-    wanted, test, train = config["test_examples"], [], []
+    wanted = config["test_examples"]
+    test: list[dict[str, str]] = []
+    train: list[dict[str, str]] = []
     for group in order:
         (test if len(test) < wanted else train).extend(groups[group])
     if len(train) < config["train_examples"]:

@@ -11,9 +11,8 @@ rule finetune:
         "results/logs/finetune/{task}-seed{seed}.log",
     conda:
         "../../envs/torch.yaml"
-    # Much waits for it, and it is the longest job: it goes first.
+    # Much waits for it, and it is the longest job: it goes first. One thread, or it would wait until all cores are idle.
     priority: 10
-    threads: 2
     resources:
         mem_mb=4000,
         runtime=120,

@@ -6,6 +6,7 @@ from job import run, throttled
 
 with run(snakemake) as log:
     import torch
+
     from embpress.compression import compress_checkpoint
 
     torch.set_num_threads(snakemake.threads)

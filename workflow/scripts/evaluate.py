@@ -14,6 +14,10 @@ with run(snakemake) as log:
     held_out = files.pop("held_out", None)
     wheels = {name: Path(path) for name, path in files.items()}
     task = task_class(entry["kind"])(entry, Inputs(wheels, held_out and Path(held_out)))
-    feasible = [Path(f) for f in ([folders] if isinstance(folders, str) else folders) if "infeasible" not in read_json(Path(f, "result.json"))]
+    feasible = [
+        Path(f)
+        for f in ([folders] if isinstance(folders, str) else folders)
+        if "infeasible" not in read_json(Path(f, "result.json"))
+    ]
     found = {folder.name: outcomes for folder, outcomes in evaluate(task, checkpoint, feasible, throttled(log))}
     write_outcomes(found, Path(snakemake.output[0]))

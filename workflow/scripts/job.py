@@ -1,5 +1,6 @@
 """What every script does around its one call: find the library, log, end on one clear sentence, record time and memory."""
 
+import errno
 import json
 import logging
 import os
@@ -46,11 +47,13 @@ def run(snakemake: Any) -> Iterator[logging.Logger]:
     except UserError as error:
         log.error("%s", error)
         sys.exit(1)
-    except OSError as error:
-        # A full disk or a missing right is the user's to mend, too.
-        log.error("%s: %s (traceback in %s)", error.strerror or error, error.filename or "", log_file)
-        log_file.open("a").write(traceback.format_exc())
-        sys.exit(1)
+    except Exception as error:
+        with log_file.open("a", encoding="utf-8") as file:
+            file.write(traceback.format_exc())
+        if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EACCES, errno.EROFS):
+            log.error("cannot write %s: %s; make room or give leave, then run again", error.filename, error.strerror)
+            sys.exit(1)
+        raise
     record = {
         "rule": snakemake.rule,
         "wildcards": dict(snakemake.wildcards.items()),

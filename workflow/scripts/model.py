@@ -5,7 +5,7 @@ from pathlib import Path
 from job import run
 
 with run(snakemake) as log:
-    from embpress.models import card
+    from embpress.checkpoints import card
     from embpress.sources.models import prepare
     from embpress.words import read_words
 

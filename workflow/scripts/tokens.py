@@ -5,10 +5,11 @@ from pathlib import Path
 from job import run
 
 with run(snakemake) as log:
-    from embpress.frequency import count_tokens, write_counts
-    from embpress.models import card
-    from embpress.words import read_words
     from transformers import AutoTokenizer
+
+    from embpress.checkpoints import card
+    from embpress.frequency import count_tokens, write_counts
+    from embpress.words import read_words
 
     model = Path(snakemake.input.model)
     tokenizer = AutoTokenizer.from_pretrained(model, local_files_only=True)

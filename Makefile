@@ -1,0 +1,39 @@
+# Both targets set up all they need on a machine with Python 3.11.
+PYTHON ?= $(shell command -v python3.11 || command -v python3)
+CORES ?= all
+VENV := .venv
+BIN := $(VENV)/bin
+
+.PHONY: results test lint clean
+
+results: $(VENV)/installed
+	$(BIN)/snakemake --cores $(CORES)
+	@cat results/tables/main.txt
+	@echo
+	@echo "Tables:  results/tables/   (LaTeX; main.tex, one a task)"
+	@echo "Figures: results/figures/  (PDF and PNG)"
+	@echo "Scores:  results/scores.csv; where they come from: results/provenance.json"
+
+test: $(VENV)/installed-dev lint
+	$(BIN)/python -m pytest
+
+lint: $(VENV)/installed-dev
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check embpress workflow/scripts tests
+	$(BIN)/mypy
+	$(BIN)/snakefmt --check Snakefile workflow/rules
+	$(BIN)/snakemake --lint > /dev/null
+
+$(VENV)/installed: requirements.txt constraints.txt
+	$(PYTHON) -c 'import sys; sys.exit(sys.version_info[:2] < (3, 11) and "embpress needs Python 3.11 or newer: make PYTHON=/path/to/python3.11")'
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -r requirements.txt -c constraints.txt
+	@touch $@
+
+$(VENV)/installed-dev: requirements-dev.txt $(VENV)/installed
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -r requirements-dev.txt -c constraints.txt
+	@touch $@
+
+clean:
+	rm -rf results/* .snakemake
+	git checkout -- results/README.md

@@ -135,7 +135,7 @@ def labels(config: dict[str, Any]) -> dict[str, Any]:
             "reconstruction": method.reconstruction,
         }
     for name, task in config["tasks"].items():
-        metric = task_class(task["kind"]).metrics[0]
+        metric, *others = task_class(task["kind"]).metrics
         model = config["models"][task["model"]]["label"]
         tasks[name] = {
             "label": task["label"],
@@ -143,6 +143,8 @@ def labels(config: dict[str, Any]) -> dict[str, Any]:
             "metric": metric.name,
             "metric_label": metric.label,
             "higher_is_better": metric.higher_is_better,
+            "percent": metric.percent,
+            "metrics": {other.name: other.label for other in others},
             "footnote": task.get("footnote", ""),
         }
     return {"methods": methods, "tasks": tasks, "ratios": config["ratios"]}

@@ -3,6 +3,9 @@
 import torch
 from torch import Tensor
 
+BLOCK = 1 << 18
+"""Values packed at once; a multiple of 8, so that blocks end on whole bytes. Bounds memory at BLOCK x width x 9 bytes."""
+
 
 def width_for(n_values: int) -> int:
     """Bits that tell `n_values` different values apart; at least 1."""
@@ -24,10 +27,16 @@ def pack(values: Tensor, width: int) -> Tensor:
     Returns:
         uint8 tensor of `packed_bytes(values.numel(), width)` bytes.
     """
-    flat = values.reshape(-1).to(torch.int64)
+    flat = values.reshape(-1)
     if flat.numel() and (int(flat.min()) < 0 or int(flat.max()) >> width):
         raise ValueError(f"values do not fit {width} bits")
-    stream = ((flat[:, None] >> torch.arange(width)) & 1).to(torch.uint8).reshape(-1)
+    parts = [_pack_block(block, width) for block in flat.split(BLOCK)]
+    return torch.cat(parts) if parts else torch.empty(0, dtype=torch.uint8)
+
+
+def _pack_block(values: Tensor, width: int) -> Tensor:
+    """Bytes of one block; only the last block of a stream may need padding."""
+    stream = ((values.to(torch.int64)[:, None] >> torch.arange(width)) & 1).to(torch.uint8).reshape(-1)
     stream = torch.nn.functional.pad(stream, (0, -stream.numel() % 8)).view(-1, 8)
     return (stream << torch.arange(8, dtype=torch.uint8)).sum(1, dtype=torch.uint8)
 

@@ -126,6 +126,7 @@ def over_seeds(scores: DataFrame) -> DataFrame:
     Raises:
         UserError: if one task mixes protocols or models, which would make its means meaningless.
     """
+    scores = _typed(scores, "the table of scores")
     for column in ("protocol", "model"):
         mixed = scores.groupby("task")[column].nunique()
         if (mixed > 1).any():

@@ -41,10 +41,10 @@ def load(folder: Path) -> CompressedMatrix:
     try:
         header = json.loads((folder / HEADER).read_text())
         kind = formats()[header["format"]]
-        version, shape, config = header["embpress"], tuple(header["shape"]), header["config"]
+        version, (n_rows, d), config = header["embpress"], header["shape"], header["config"]
         if version > FORMAT_VERSION:
             raise UserError(f"{folder} is of version {version}, but this embpress reads up to {FORMAT_VERSION}: update it")
-        matrix = kind(shape, **config)
+        matrix = kind((n_rows, d), **config)
         matrix.load_state_dict(load_file(folder / TENSORS))
     except FileNotFoundError as error:
         raise UserError(f"{folder} holds no compressed matrix: {error.filename} is missing") from error

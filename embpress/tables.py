@@ -18,6 +18,8 @@ from .scores import Labels, TaskLabel, over_seeds
 
 DASH = "--"
 BREAK = r"\\"
+FOOTNOTESIZE = 90
+"""Characters a row may have for the table to fit a page of 6.3 in at \\footnotesize; beyond, \\scriptsize."""
 SPECIAL = {
     "\\": r"\textbackslash{}",
     "~": r"\textasciitilde{}",
@@ -25,6 +27,7 @@ SPECIAL = {
     "<": "$<$",
     ">": "$>$",
     "|": "$|$",
+    "×": r"$\times$",
 }
 PROTOCOLS = {
     "zero_shot": "zero-shot",
@@ -34,14 +37,14 @@ PROTOCOLS = {
 ERRORS = {
     "relative_error": "error",
     "mean_cosine": "cosine",
-    "weighted_relative_error": r"w.\ error",
-    "weighted_mean_cosine": r"w.\ cosine",
+    "weighted_relative_error": r"w.\\error",
+    "weighted_mean_cosine": r"w.\\cosine",
 }
 
 
 def escape(text: str) -> str:
     """Plain text as LaTeX."""
-    return re.sub(r"[\\~^<>|&%$#_{}]", lambda m: SPECIAL.get(m[0], "\\" + m[0]), text)
+    return re.sub(r"[\\~^<>|×&%$#_{}]", lambda m: SPECIAL.get(m[0], "\\" + m[0]), text)
 
 
 @dataclass
@@ -52,6 +55,7 @@ class Notes:
 
     def mark(self, sentence: str) -> str:
         """The letter of a sentence: a, b, ..., z, aa, ..."""
+        sentence = sentence.rstrip(".") + "."
         if sentence not in self.sentences:
             self.sentences.append(sentence)
         number, letters = self.sentences.index(sentence) + 1, ""
@@ -80,6 +84,14 @@ class Row:
     def over_budget(self) -> bool:
         """Whether it is larger than its block allows: shown, but out of the competition."""
         return self.spread("ratio_reached")[0] < self.block * (1 - 1e-9)
+
+    def ratio(self, column: str, spread: bool = False) -> str:
+        """A ratio, the smallest or its range over the columns; a dash for controls, which have no size to compare."""
+        if math.isnan(self.block) and self.method != "identity":
+            return DASH
+        # Rounded down: 3.96 must not look as if it kept a budget of 4.
+        low, high = (math.floor(v * 10 + 1e-6) / 10 if math.isfinite(v) else v for v in self.spread(column))
+        return span(low, high) if spread else number(low)
 
     def retention(self, tasks: Iterable[str]) -> float:
         """Mean over the tasks; NaN unless all were measured, since a mean over the easy tasks would flatter."""
@@ -115,7 +127,7 @@ def blocks_of(rows: list[Row]) -> list[tuple[str, list[Row]]]:
     blocks: dict[str, list[Row]] = {}
     for row in rows:
         identity = "" if row.method == "identity" else "Controls"
-        blocks.setdefault(identity if math.isnan(row.block) else f"Asked {row.block:g}x", []).append(row)
+        blocks.setdefault(identity if math.isnan(row.block) else f"Asked {row.block:g}×", []).append(row)
     return list(blocks.items())
 
 
@@ -186,15 +198,27 @@ def s_column(texts: Iterable[str]) -> str:
     return f"S[table-format={sign}{whole}.{decimals}{f'({sd})' if sd else ''}]"
 
 
+def fixed_size(row: Row, labels: Labels) -> str:
+    """What to say of a codec that is asked for at its own ratio rather than the study's; "" for all others."""
+    if math.isnan(row.block) or row.asked in labels.ratios:
+        return ""
+    over = ": larger than this block allows, so never marked best" if row.over_budget else ""
+    return f"Of fixed size, asked for at {row.asked:g}×{over}."
+
+
 def method_label(row: Row, labels: Labels, notes: Notes) -> str:
     """The escaped label with its dagger and, for a codec of fixed size, its footnote."""
     method, marks = labels.methods[row.method], ""
     if method.reconstruction:
         marks += r"\dagger"
-    if not math.isnan(row.block) and row.asked not in labels.ratios:
-        over = ": larger than this block allows, so never in bold" if row.over_budget else ""
-        marks += rf"\mathrm{{{notes.mark(f'Of fixed size, asked for at {row.asked:g}x{over}.')}}}"
+    if sentence := fixed_size(row, labels):
+        marks += rf"\mathrm{{{notes.mark(sentence)}}}"
     return escape(method.label) + (f"$^{{{marks}}}$" if marks else "")
+
+
+def _width(text: str) -> int:
+    """Characters that a cell shows, about, with the gap after it."""
+    return len(re.sub(r"\\[a-z]+|[${}^]", "", text)) + 1
 
 
 def latex(rows: list[Row], labels: Labels, leading: list[Column], columns: list[Column], header: str, notes: Notes) -> str:
@@ -205,22 +229,23 @@ def latex(rows: list[Row], labels: Labels, leading: list[Column], columns: list[
     for title, block in blocks_of(rows):
         lines.append(r"\midrule")
         if title:
-            title = re.sub(r"(\d)x$", r"\1$\\times$", title)
-            lines.append(rf"\multicolumn{{{1 + len(leading) + len(columns)}}}{{@{{}}l}}{{\itshape {title}}} \\")
+            lines.append(rf"\multicolumn{{{1 + len(leading) + len(columns)}}}{{@{{}}l}}{{\itshape {escape(title)}}} \\")
         strong = [bold(block, c) for c in columns]
         for i, (label, first, texts) in enumerate(table[position : position + len(block)]):
             cells = [label, *first, *(cell(t, i in s) for t, s in zip(texts, strong))]
             lines.append(" & ".join(cells) + r" \\")
         position += len(block)
+    shown = [[_width(t) for t in (label, *first, *texts)] for label, first, texts in table]
+    size, gap = ("footnotesize", "1.8pt") if sum(map(max, zip(*shown))) <= FOOTNOTESIZE else ("scriptsize", "1.3pt")
     spec = "@{}l" + "r" * len(leading) + "".join(s_column(t) for t in zip(*(texts for *_, texts in table))) + "@{}"
     body = "\n".join([rf"\begin{{tabular}}{{{spec}}}", r"\toprule", header, *lines, r"\bottomrule", r"\end{tabular}"])
-    return "\\begingroup\\footnotesize\\setlength{\\tabcolsep}{3pt}%\n" + body + "\n\\par\\endgroup\n"
+    return f"\\begingroup\\setlength{{\\tabcolsep}}{{{gap}}}\\{size}%\n" + body + "\n\\par\\endgroup\n"
 
 
 def footnotes(notes: Notes, general: list[str], rows: list[Row], labels: Labels) -> str:
     """What stands under a table: general remarks, the dagger, then the lettered notes, in small print."""
     dagger = any(labels.methods[r.method].reconstruction for r in rows)
-    lines = [escape(g) for g in general]
+    lines = ["Bold: the best within a budget, among methods that keep it.", *map(escape, general)]
     lines += [r"$^\dagger$\,reconstruction: the paper's full text was not available."] if dagger else []
     lines += [rf"\textsuperscript{{{notes.mark(s)}}}\,{escape(s)}" for s in notes.sentences]
     return "\\par\\smallskip\n{\\scriptsize\\raggedright\n" + "\n".join(lines) + "\n\\par}\n"
@@ -241,24 +266,34 @@ def comparison(scores: DataFrame, labels: Labels) -> list[Row]:
     return rows_of(means[means["metric"] == means["task"].map(main)], labels, "task")
 
 
-def score_columns(labels: Labels, task: str, notes: Notes) -> list[Column]:
-    """Score and retention of one task."""
+def score_columns(labels: Labels, task: str, notes: Notes, both: bool) -> list[Column]:
+    """Score and retention of one task, or retention alone."""
     about = labels.tasks[task]
     sign = 1 if about.higher_is_better else -1
 
     def found(row: Row, name: str) -> float:
         return getattr(row.found[task], name) if task in row.found else math.nan
 
-    return [
-        Column(lambda r: dashed(r, task, notes, lambda f: score(f, about)), lambda r: sign * found(r, "value")),
-        Column(lambda r: number(found(r, "retention")), lambda r: found(r, "retention")),
-    ]
+    def retained(row: Row) -> str:
+        return number(found(row, "retention")) if both else dashed(row, task, notes, lambda f: number(f.retention))
+
+    retention = Column(retained, lambda r: found(r, "retention"))
+    show = Column(lambda r: dashed(r, task, notes, lambda f: score(f, about)), lambda r: sign * found(r, "value"))
+    return [show, retention] if both else [retention]
 
 
 def stacked(text: str, width: int = 16) -> str:
     """Text broken into short lines, so that a long label does not widen its columns."""
     lines = [escape(line) for line in textwrap.wrap(text, width, break_long_words=False)]
     return rf"\shortstack{{{BREAK.join(lines)}}}" if len(lines) > 1 else "".join(lines)
+
+
+def metric_head(label: str, task: TaskLabel, below: str = "", arrows: bool = True) -> str:
+    """The head of a score's column, with an arrow to where better is."""
+    arrow = r"\,$\uparrow$" if task.higher_is_better else r"\,$\downarrow$"
+    lines = [escape(line) for line in textwrap.wrap(label, 10, break_long_words=False)] or [""]
+    lines[-1] += arrow if arrows else ""
+    return rf"{{\scriptsize\shortstack{{{BREAK.join(lines + ([below] if below else []))}}}}}"
 
 
 def general_notes(scores: DataFrame, labels: Labels, tasks: list[str]) -> list[str]:
@@ -268,7 +303,6 @@ def general_notes(scores: DataFrame, labels: Labels, tasks: list[str]) -> list[s
         "Retention (ret.): score / uncompressed score, in %"
         + (f"; for {' and '.join(lower)}, where lower is better, uncompressed score / score." if lower else ".")
     ]
-    notes.append("Bold: the best within a budget, among methods that keep it.")
     seeds = scores["seed"].nunique()
     if seeds > 1:
         notes.append(f"Means over {seeds} seeds; in parentheses the standard deviation, in units of the last digit.")
@@ -280,8 +314,8 @@ def main_table(scores: DataFrame, labels: Labels) -> str:
     notes, tasks, rows = Notes(), list(labels.tasks), comparison(scores, labels)
     protocols = over_seeds(scores).groupby("task")["protocol"].first()
     wide = len(tasks) <= 4
-    leading = [Column(lambda r: span(*r.spread("ratio_reached"))), Column(lambda r: span(*r.spread("model_ratio")))]
-    columns = [c for t in tasks for c in score_columns(labels, t, notes)[0 if wide else 1 :]]
+    leading = [Column(lambda r: r.ratio("ratio_reached")), Column(lambda r: r.ratio("model_ratio", spread=True))]
+    columns = [c for t in tasks for c in score_columns(labels, t, notes, wide)]
     columns.append(Column(lambda r: number(r.retention(tasks)), lambda r: r.retention(tasks)))
     each = 2 if wide else 1
 
@@ -289,18 +323,17 @@ def main_table(scores: DataFrame, labels: Labels) -> str:
         return " & & " + "".join(rf"& \multicolumn{{{each}}}{{c}}{{{t}}} " for t in texts) + r"& \\"
 
     rules = "".join(rf"\cmidrule(lr){{{4 + each * i}-{3 + each * (i + 1)}}}" for i in range(len(tasks)))
-    arrows = {t: r"$\uparrow$" if a.higher_is_better else r"$\downarrow$" for t, a in labels.tasks.items()}
-    names = [f"{{{stacked(labels.tasks[t].metric_label, 10)} {arrows[t]}}} & {{ret.}}" if wide else "{ret.}" for t in tasks]
+    names = [f"{metric_head(a.metric_label, a)} & {{ret.}}" if wide else "{ret.}" for a in labels.tasks.values()]
     header = [
         over_columns(stacked(a.label, 8 * each) for a in labels.tasks.values()),
-        over_columns(rf"\scriptsize {stacked(a.model, 11 * each)}" for a in labels.tasks.values()),
+        over_columns(rf"\scriptsize {stacked(a.model, 8 * each)}" for a in labels.tasks.values()),
         over_columns(rf"\scriptsize {stacked(PROTOCOLS.get(p := str(protocols.get(t, '')), p), 9 * each)}" for t in tasks),
         rules,
-        rf"Method & {stacked('Ratio reached', 8)} & {stacked('Model ratio', 6)} & {' & '.join(names)} & {{\shortstack{{Mean\\ret.}}}} \\",
+        rf"Method & {stacked('Ratio reached', 8)} & {stacked('Model ratio', 6)} & {' & '.join(names)} & "
+        r"{\shortstack{Mean\\ret.}} \\",
     ]
-    return latex(rows, labels, leading, columns, "\n".join(header), notes) + footnotes(
-        notes, general_notes(scores, labels, tasks), rows, labels
-    )
+    general = ["Ratio reached: of the embedding, the smallest over tasks.", *general_notes(scores, labels, tasks)]
+    return latex(rows, labels, leading, columns, "\n".join(header), notes) + footnotes(notes, general, rows, labels)
 
 
 def task_table(scores: DataFrame, labels: Labels, task: str) -> str:
@@ -316,7 +349,7 @@ def task_table(scores: DataFrame, labels: Labels, task: str) -> str:
 
     def interval(row: Row) -> str:
         low, high = of_main("retention_low")(row), of_main("retention_high")(row)
-        return DASH if math.isnan(low) else f"{{[{number(low)}, {number(high)}]}}"
+        return DASH if math.isnan(low) or row.method == "identity" else f"[{number(low)}, {number(high)}]"
 
     def metric_column(metric: str) -> Column:
         sign = 1 if about.higher_is_better else -1
@@ -328,27 +361,24 @@ def task_table(scores: DataFrame, labels: Labels, task: str) -> str:
             lambda r: sign * r.found[metric].value if metric in r.found else math.nan,
         )
 
-    leading = [
-        Column(lambda r: DASH if math.isnan(r.asked) else f"{r.asked:g}"),
-        *(Column(lambda r, name=name: number(of_main(name)(r))) for name in ("ratio_reached", "parameter_ratio")),  # type: ignore[misc]
-    ]
+    leading = [Column(lambda r: r.ratio("ratio_reached")), Column(lambda r: r.ratio("parameter_ratio"))]
     columns = [metric_column(m) for m in metrics]
     columns += [Column(lambda r: number(of_main("retention")(r)), of_main("retention")), Column(interval)]
     columns += [Column(lambda r, name=name: number(of_main(name)(r), 3)) for name in ERRORS]  # type: ignore[misc]
-    arrow = r"$\uparrow$" if about.higher_is_better else r"$\downarrow$"
     counts = means.groupby("metric")["n"].max()
     names = []
     for metric in metrics:
-        label = about.metric_label if metric == about.metric else about.metrics.get(metric, metric.replace("_", " "))
-        n = rf"\\[1pt]\scriptsize $n={counts[metric]}$"
-        names.append(rf"{{\shortstack{{{BREAK.join(map(escape, textwrap.wrap(label, 9)))} {arrow}{n}}}}}")
-    names += [r"{Ret.}", r"{95\,\% interval}", *(f"{{{stacked_error}}}" for stacked_error in ERRORS.values())]
-    header = rf"Method & Asked & {stacked('Ratio reached', 8)} & {stacked('Param. ratio', 7)} & {' & '.join(names)} \\"
+        short = metric.removeprefix(about.metric).strip("_").replace("_", " ")
+        label = about.metric_label if metric == about.metric else about.metrics.get(metric, short)
+        names.append(metric_head(label, about, rf"$n{{=}}{counts[metric]}$", arrows=metric == about.metric))
+    names += ["{Ret.}", r"{\shortstack{95\,\%\\interval}}", *(rf"{{\shortstack{{{label}}}}}" for label in ERRORS.values())]
+    header = rf"Method & {stacked('Ratio reached', 8)} & {stacked('Param. ratio', 7)} & {' & '.join(names)} \\"
     protocol = str(means["protocol"].iloc[0]) if len(means) else ""
     general = [
         f"{about.label}, {about.model or 'model'}, {PROTOCOLS.get(protocol, protocol)}.",
         *general_notes(scores, labels, [task]),
-        "Interval: paired bootstrap over examples. Error and cosine: of the embedding's rows; w.: weighted by token frequency.",
+        "Interval: paired bootstrap over examples.",
+        "Error and cosine: of the embedding's rows; w.: weighted by token frequency.",
     ]
     return latex(rows, labels, leading, columns, header, notes) + footnotes(notes, general, rows, labels)
 
@@ -358,7 +388,7 @@ def latex_document(tables: Iterable[str]) -> str:
     pages = "\n\\clearpage\n".join(f"\\begin{{table}}\\centering\n{t}\\end{{table}}" for t in tables)
     return (
         "\\documentclass[10pt]{article}\n\\usepackage[a4paper,textwidth=6.3in,textheight=9.7in]{geometry}\n"
-        "\\usepackage[T1]{fontenc}\n\\usepackage{booktabs,siunitx}\n\\sisetup{detect-weight=true}\n"
+        "\\usepackage{booktabs,siunitx}\n\\sisetup{detect-weight=true}\n"
         f"\\begin{{document}}\n{pages}\n\\end{{document}}\n"
     )
 
@@ -370,19 +400,16 @@ def text_table(scores: DataFrame, labels: Labels, width: int = 120) -> str:
         lines = _text_lines(rows, labels, tasks, notes, both)
         if max(map(len, lines)) <= width:
             break
-    general = general_notes(scores, labels, tasks) + [f"^{notes.mark(s)} {s}" for s in notes.sentences]
+    general = ["Best within a budget: *. Reconstructions, as the paper's full text was not available: +."]
+    general += general_notes(scores, labels, tasks) + [f"^{notes.mark(s)} {s}" for s in notes.sentences]
     return "\n".join(lines + [""] + [w for g in general for w in textwrap.wrap(g, width)]) + "\n"
 
 
 def _text_lines(rows: list[Row], labels: Labels, tasks: list[str], notes: Notes, both: bool) -> list[str]:
     """Header and rows of the text table, padded. The best of a block carries a star."""
-    columns = [c for t in tasks for c in score_columns(labels, t, notes)[0 if both else 1 :]]
+    columns = [c for t in tasks for c in score_columns(labels, t, notes, both)]
     columns.append(Column(lambda r: number(r.retention(tasks)), lambda r: r.retention(tasks)))
-    names = (
-        [n for t in tasks for n in (labels.tasks[t].label, "ret.")[0 if both else 1 :]]
-        if both
-        else [labels.tasks[t].label for t in tasks]
-    )
+    names = [n for t in tasks for n in ([labels.tasks[t].label, "ret."] if both else [labels.tasks[t].label])]
     table = [["", "reached", *(n[:9] for n in names), "mean"]]
     titles = {}
     for title, block in blocks_of(rows):
@@ -390,14 +417,9 @@ def _text_lines(rows: list[Row], labels: Labels, tasks: list[str], notes: Notes,
         strong = [bold(block, c) for c in columns]
         for i, row in enumerate(block):
             cells = [c.text(row) + ("*" if i in s else " ") for c, s in zip(columns, strong)]
-            method = labels.methods[row.method]
-            table.append(
-                [
-                    method.label[:24] + "+" * method.reconstruction,
-                    span(*row.spread("ratio_reached")).replace("--", "-"),
-                    *cells,
-                ]
-            )
+            method, sentence = labels.methods[row.method], fixed_size(row, labels)
+            label = method.label[:24] + "+" * method.reconstruction + (f"^{notes.mark(sentence)}" if sentence else "")
+            table.append([label, row.ratio("ratio_reached"), *cells])
     widths = [max(len(r[i]) for r in table) for i in range(len(table[0]))]
     lines = []
     for i, texts in enumerate(table):

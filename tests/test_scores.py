@@ -25,7 +25,18 @@ METHODS = {
 # task: (label, model key, model, protocol, metric, metric label, higher, n, uncompressed, footnote)
 GRID = "Weights come from a 4-bit copy whose rows lie on a grid: codecs of 4 bits and more look lossless here."
 TASKS = {
-    "rotten": ("Rotten Tomatoes", "minilm", "MiniLM-L6", "finetune_then_compress", "accuracy", "accuracy", True, 1000, 0.78, ""),
+    "rotten": (
+        "Rotten Tomatoes",
+        "minilm",
+        "MiniLM-L6",
+        "finetune_then_compress",
+        "accuracy",
+        "accuracy",
+        True,
+        1000,
+        0.78,
+        "",
+    ),
     "bitext": (
         *("Japanese-English retrieval", "e5", "multilingual E5-small", "zero_shot", "accuracy", "accuracy at 1", True),
         *(2000, 0.91, GRID),

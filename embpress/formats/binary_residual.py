@@ -5,14 +5,14 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from .. import bits
 from .base import CompressedMatrix
 
 
 class BinaryResidual(CompressedMatrix):
-    """left (V, r), right (r, d), C packed bits a row, decoder (C, d).
+    """left (V, r), right (r, d), C/8 bytes of codes a row, decoder (C, d).
 
-    Residual codes one after another decode by a sum, so that their bits and decoders stand side by side.
+    Residual codes one after another decode by a sum, so that their bits and decoders stand side by side. C is a multiple of
+    8: a row's code is whole bytes, which unpack without shifts across rows.
     """
 
     format = "binary_residual"
@@ -27,7 +27,7 @@ class BinaryResidual(CompressedMatrix):
         self.decoder: Tensor
         self.register_buffer("left", torch.zeros(shape[0], rank, dtype=kind))
         self.register_buffer("right", torch.zeros(rank, shape[1], dtype=kind))
-        self.register_buffer("codes", torch.zeros(bits.packed_bytes(shape[0] * n_bits, 1), dtype=torch.uint8))
+        self.register_buffer("codes", torch.zeros(shape[0], n_bits // 8, dtype=torch.uint8))
         self.register_buffer("decoder", torch.zeros(n_bits, shape[1], dtype=kind))
 
     def config(self) -> dict[str, Any]:
@@ -36,8 +36,8 @@ class BinaryResidual(CompressedMatrix):
 
     def rows(self, ids: Tensor) -> Tensor:
         """See base class."""
-        code = bits.gather(self.codes, ids[:, None] * self.n_bits + torch.arange(self.n_bits), 1)
-        signs = code.to(torch.float32).mul_(2).sub_(1)
+        bits = (self.codes[ids][:, :, None] >> torch.arange(8, dtype=torch.uint8)) & 1
+        signs = bits.flatten(1).float().mul_(2).sub_(1)
         return self.left[ids].float() @ self.right.float() + signs @ self.decoder.float()
 
     @property

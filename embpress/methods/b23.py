@@ -1,17 +1,16 @@
 """B23: offline autoencoder (Banaei, Balazy, Kasymov, Lebret, Tabor and Aberer, Findings of EACL 2023).
 
-A non-linear autoencoder of the rows (authors' code, auto-encoder-based-transformer-compression): encoder widths 8x, 4x and the
-latent x, decoder widths 2x, 4x and d, LeakyReLU after every layer but the last, tanh after that, and each decoded row scaled to
-the norm of the original, which is stored. Loss 0.9091 mean_i (1 - cos) + 0.0909 RMSE. The encoder is dropped; latents (V, x), V
-norms and the decoder are stored. x is the largest that fits the budget: the root of the paper's quadratic
-10 x^2 + (V + 6 + 4 d) x + d + V - budget, rounded down.
+A non-linear autoencoder of the rows (authors' code, auto-encoder-based-transformer-compression): encoder widths 8x, 4x
+and the latent x, decoder widths 2x, 4x and d, LeakyReLU after every layer but the last, tanh after that, and each
+decoded row scaled to the norm of the original, which is stored. Loss 0.9091 mean_i (1 - cos) + 0.0909 RMSE. The encoder
+is dropped; latents (V, x), V norms and the decoder are stored. x is the largest that fits the budget: the root of the
+paper's quadratic 10 x^2 + (V + 6 + 4 d) x + d + V - budget, rounded down.
 
 Differs from the paper:
-- it starts from PCA, set into the first x units of each layer, where LeakyReLU is kept in its linear part by a bias; the paper
-  starts at random and trains 30 epochs with batches of 16;
+- it starts from PCA, set into the first x units of each layer, where LeakyReLU is kept in its linear part by a bias;
+  the paper starts at random and trains 30 epochs with batches of 16;
 - the last epoch is kept, not the one of best perplexity, which the authors chose on test text;
-- norms are counted as stored; the authors' count leaves them out.
-"""
+- norms are counted as stored; the authors' count leaves them out."""
 
 from dataclasses import dataclass
 from typing import Literal
@@ -41,7 +40,7 @@ class B23Options(Options):
     rmse_weight: float = 0.0909
     enforce_norm: bool = True
     start: Literal["pca", "random"] = "pca"
-    epochs: int = 8
+    epochs: int = 20
     batch_size: int = 128
     learning_rate: float = 1e-3
 

@@ -2,14 +2,13 @@
 
     E ~ P Q + sum_j B_j D_j,   P Q the rank-r SVD,   B_j = sign(R_{j-1} W_j + c_j) in {-1, 1}^(V x C/K),
 
-R_j what is left of E after P Q and the first j codes. Encoders W_j, c_j are dropped; P, Q, the decoders D_j and one bit a code
-are stored. Loss over the sum: cosine_weight (1 - cos) + l2_weight ||E^ - E||^2 / mean ||E||^2.
+R_j what is left of E after P Q and the first j codes. Encoders W_j, c_j are dropped; P, Q, the decoders D_j and one bit
+a code are stored. Loss over the sum: cosine_weight (1 - cos) + l2_weight ||E^ - E||^2 / mean ||E||^2.
 
-Reconstruction: the paper's full text could not be had. Inferred are r, K, the width (what the budget leaves for codes, split
-evenly), the form of the loss (a direction and a norm part) and the training: greedy stage by stage (signs of the residual's
-principal coordinates after a random rotation, decoder by least squares), then all encoders and decoders jointly, gradients
-passing straight through the sign. More than K codes are taken where one would be wider than d.
-"""
+Reconstruction: the paper's full text could not be had. Inferred are r, K, the width (what the budget leaves for codes,
+split evenly), the form of the loss (a direction and a norm part) and the training: greedy stage by stage (signs of the
+residual's principal coordinates after a random rotation, decoder by least squares), then all encoders and decoders
+jointly, gradients passing straight through the sign. More than K codes are taken where one would be wider than d."""
 
 from dataclasses import dataclass
 
@@ -37,7 +36,7 @@ class LightTokenOptions(Options):
     l2_weight: float = 1.0
     epochs: int = 1
     batch_size: int = 1024
-    learning_rate: float = 1e-4
+    learning_rate: float = 3e-5
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -58,13 +57,14 @@ class LightToken(Method):
         """Bits stored with this many code bits a row."""
         rows, d = shape
         rank = min(self.options.rank, d)
-        return self.factor_bits * (rank * (rows + d) + n_bits * d) + 8 * packing.packed_bytes(rows * n_bits, 1)
+        return self.factor_bits * (rank * (rows + d) + n_bits * d) + rows * n_bits
 
     def plan(self, shape: tuple[int, int], ratio: float) -> Plan:
         """See base class."""
-        n_bits = largest(lambda c: self._bits(shape, c), budget_bits(shape, ratio), 32 * shape[1])
+        # Whole bytes a row: what this leaves unspent is below 8 bits a row.
+        n_bits = 8 * largest(lambda c: self._bits(shape, 8 * c), budget_bits(shape, ratio), 4 * shape[1])
         if not n_bits:
-            raise infeasible(self.label, shape, ratio, 32 * shape[0] * shape[1] / self._bits(shape, 1))
+            raise infeasible(self.label, shape, ratio, 32 * shape[0] * shape[1] / self._bits(shape, 8))
         codes = min(n_bits, max(self.options.codes, -(-n_bits // shape[1])))
         sizes = {"rank": min(self.options.rank, shape[1]), "n_bits": n_bits, "codes": codes}
         return Plan(shape, ratio, bits=self._bits(shape, n_bits), sizes=sizes)
@@ -92,7 +92,7 @@ class LightToken(Method):
         compressed.left.copy_(left)
         compressed.right.copy_(basis.T)
         compressed.decoder.copy_(torch.cat([decoder for *_, decoder in stages]))
-        compressed.codes.copy_(packing.pack(_codes(matrix, base, stages), 1))
+        compressed.codes.copy_(packing.pack(_codes(matrix, base, stages), 1).view(len(matrix), -1))
         return compressed
 
 

@@ -4,12 +4,13 @@ The N most frequent tokens keep their rows, A; each rare row x becomes a locally
 
     min_w || x - sum_j w_j a_j ||^2   subject to   sum_j w_j = 1,   solved by   w = C^-1 1 / (1^T C^-1 1),
 
-with C = D D^T and D the differences x - a_j. Neighbours are the nearest by cosine, the weights use the rows as they are. This
-is the locally linear mapping of the same group (Sakuma and Yoshinaga, CoNLL 2019, section 3), k = 10 as in its code.
+with C = D D^T and D the differences x - a_j. Neighbours are the nearest by cosine, the weights use the rows as they
+are. This is the locally linear mapping of the same group (Sakuma and Yoshinaga, CoNLL 2019, section 3), k = 10 as in
+its code.
 
-Reconstruction: the paper's full text could not be had. Inferred are the choice of N (as many as the budget allows), k, the
-order by corpus counts, special tokens always kept, and weights computed from the matrix that is compressed (the fine-tuned
-one). Stored and counted: kept rows, a bitmap of the kept, k packed indices and k weights a rare row.
+Reconstruction: the paper's full text could not be had. Inferred are the choice of N (as many as the budget allows), k,
+the order by corpus counts, special tokens always kept, and weights computed from the matrix that is compressed (the
+fine-tuned one). Stored and counted: kept rows, a bitmap of the kept, k packed indices and k weights a rare row.
 
 Differs from the forerunner's code: a ridge of 1e-3 tr(C)/k on C, without which duplicated rows make it singular.
 """

@@ -32,7 +32,10 @@ def split_by_group(rows: list[dict[str, str]], config: dict[str, Any]) -> tuple[
         UserError: if there are too few examples for the asked numbers.
     """
     data = config["data"]
-    unique = {row[data["text"]]: row for row in rows if row[data["label"]] in data["labels"]}
+    unique: dict[str, dict[str, str]] = {}
+    for row in rows:
+        if row[data["label"]] in data["labels"]:
+            unique.setdefault(row[data["text"]], row)
     groups: dict[str, list[dict[str, str]]] = {}
     for row in unique.values():
         groups.setdefault(row[data["group"]], []).append(row)

@@ -1,0 +1,91 @@
+"""How every figure looks: sizes of an ACL page, fonts, and one colour and marker a method."""
+
+import os
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import matplotlib
+from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.figure import Figure
+
+COLUMN, PAGE = 3.03, 6.3
+"""Widths in inches of one column and of the page."""
+
+RC: dict[Any, Any] = {
+    **{"font.family": "DejaVu Sans", "font.size": 7.5, "axes.titlesize": 7.5, "axes.labelsize": 7.5},
+    **{"xtick.labelsize": 7, "ytick.labelsize": 7, "legend.fontsize": 7, "axes.linewidth": 0.6, "lines.linewidth": 1.1},
+    **{"xtick.major.width": 0.6, "ytick.major.width": 0.6, "lines.markersize": 4, "axes.titlepad": 3},
+    **{"axes.spines.top": False, "axes.spines.right": False, "axes.grid": True, "axes.axisbelow": True},
+    **{"grid.color": "#e4e4e4", "grid.linewidth": 0.5, "legend.frameon": False, "savefig.dpi": 250},
+    # Fonts as TrueType: submission systems refuse Type 3.
+    **{"pdf.fonttype": 42, "hatch.linewidth": 0.5},
+}
+
+
+@dataclass(frozen=True)
+class Style:
+    """Colour and marker of a method."""
+
+    colour: str
+    marker: str
+
+
+# Okabe and Ito's palette, safe for the colour-blind, without its yellow, which fades on paper. Integers are greys.
+FIXED = {
+    "svd": Style("#0072B2", "o"),
+    "int8": Style("#000000", "s"),
+    "int4": Style("#7A7A7A", "D"),
+    "integer": Style("#444444", "p"),
+    "kronecker": Style("#E69F00", "^"),
+    "b21": Style("#009E73", "v"),
+    "b23": Style("#56B4E9", "P"),
+    "lighttoken": Style("#D55E00", "X"),
+    "t24": Style("#CC79A7", "*"),
+}
+# Paul Tol's muted palette for methods that came later; in the order of their sorted keys.
+SPARE = [
+    Style(colour, marker)
+    for colour, marker in zip(
+        ["#332288", "#88CCEE", "#117733", "#999933", "#882255", "#44AA99", "#CC6677", "#AA4499", "#DDCC77"],
+        ["<", ">", "h", "d", "H", "8", "<", ">", "h"],
+    )
+]
+CONTROLS = {"mean": Style("#DCDCDC", ""), "random": Style("#A8A8A8", "")}
+"""Bands and lines of the controls."""
+
+
+def styles(methods: Iterable[str]) -> dict[str, Style]:
+    """A style for every method: fixed ones, then spare ones by sorted key. Pass all of a study's methods every time."""
+    keys = sorted(set(methods))
+    unknown = [k for k in keys if k not in FIXED and k not in CONTROLS]
+    spare = {k: SPARE[i % len(SPARE)] for i, k in enumerate(unknown)}
+    return {k: FIXED.get(k) or CONTROLS.get(k) or spare[k] for k in keys}
+
+
+@contextmanager
+def styled() -> Iterator[None]:
+    """Draw within this: the user's own matplotlibrc must not change a figure."""
+    with matplotlib.rc_context():
+        matplotlib.rcdefaults()
+        matplotlib.rcParams.update(RC)
+        yield
+
+
+def new_figure(width: float, height: float) -> Figure:
+    """An empty figure, in inches, without pyplot: no window system and no global state."""
+    figure = Figure(figsize=(width, height), layout="constrained")
+    FigureCanvasAgg(figure)
+    return figure
+
+
+def save(figure: Figure, stem: Path) -> None:
+    """Write `stem`.pdf and `stem`.png, the same bytes every time, each whole or not at all."""
+    stem.parent.mkdir(parents=True, exist_ok=True)
+    with styled():
+        for kind, metadata in (("pdf", {"CreationDate": None, "Producer": None}), ("png", {"Software": None})):
+            temporary = stem.parent / f".{stem.name}.{os.getpid()}.{kind}"
+            figure.savefig(temporary, format=kind, metadata=metadata)  # type: ignore[arg-type]
+            temporary.replace(stem.parent / f"{stem.name}.{kind}")

@@ -1,0 +1,52 @@
+"""Small real objects that many tests share."""
+
+from pathlib import Path
+
+import pytest
+import torch
+import yaml
+from tokenizers import Tokenizer, models, normalizers, pre_tokenizers, processors
+from transformers import BertConfig, BertModel, PreTrainedTokenizerFast
+
+ROOT = Path(__file__).parents[1]
+SPECIALS = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]"]
+PIECES = [*SPECIALS, "a", "b", "c", "##a", "##b", "##c", "cat", "dog", "##s", "the", ",", "."]
+
+
+@pytest.fixture
+def wordpiece() -> PreTrainedTokenizerFast:
+    """A WordPiece tokenizer like BERT's, over PIECES."""
+    backend = Tokenizer(models.WordPiece({p: i for i, p in enumerate(PIECES)}, unk_token="[UNK]"))
+    backend.normalizer = normalizers.BertNormalizer(lowercase=True)
+    backend.pre_tokenizer = pre_tokenizers.BertPreTokenizer()
+    backend.post_processor = processors.TemplateProcessing(
+        single="[CLS] $A [SEP]", special_tokens=[("[CLS]", 2), ("[SEP]", 3)]
+    )
+    names = ("pad_token", "unk_token", "cls_token", "sep_token", "mask_token")
+    return PreTrainedTokenizerFast(tokenizer_object=backend, **dict(zip(names, SPECIALS)))
+
+
+@pytest.fixture
+def bert() -> BertModel:
+    """A tiny random BERT with one row a piece of PIECES."""
+    torch.manual_seed(0)
+    sizes = dict(vocab_size=len(PIECES), hidden_size=16, num_hidden_layers=1, num_attention_heads=2, intermediate_size=32)
+    return BertModel(BertConfig(**sizes)).eval()
+
+
+@pytest.fixture
+def default_config() -> dict:
+    """The default study."""
+    return yaml.safe_load((ROOT / "config.yaml").read_text())
+
+
+@pytest.fixture
+def schema() -> dict:
+    """The config's JSON schema."""
+    return yaml.safe_load((ROOT / "workflow/schemas/config.schema.yaml").read_text())
+
+
+@pytest.fixture
+def packages() -> dict:
+    """The pinned packages."""
+    return yaml.safe_load((ROOT / "workflow/resources/packages.yaml").read_text())

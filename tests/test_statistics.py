@@ -1,0 +1,39 @@
+import numpy as np
+import pytest
+
+from embpress.statistics import compare
+from embpress.tasks import Classification, LanguageModelling
+
+
+def test_equal_outcomes_retain_100_percent_without_doubt():
+    outcomes = {"correct": np.array([1, 0, 1, 1] * 25, dtype=np.uint8)}
+    (score,) = compare(Classification, outcomes, outcomes, "task")
+    assert (score.value, score.n, score.retention, score.low, score.high) == (0.75, 100, 100, 100, 100)
+
+
+def test_interval_holds_the_point_and_narrows_with_n():
+    generator = np.random.default_rng(0)
+
+    def width(n):
+        base = {"correct": (generator.random(n) < 0.9).astype(np.uint8)}
+        worse = {"correct": base["correct"] * (generator.random(n) < 0.8).astype(np.uint8)}
+        (score,) = compare(Classification, worse, base, "task")
+        assert score.low < score.retention < score.high
+        return score.high - score.low
+
+    assert width(4000) < width(100) / 3
+
+
+def test_lower_perplexity_is_higher_retention():
+    base, worse = {"nll": np.full((8, 15), 2.0)}, {"nll": np.full((8, 15), 3.0)}
+    (score,) = compare(LanguageModelling, worse, base, "task")
+    assert score.value == pytest.approx(np.exp(3))
+    assert score.retention == pytest.approx(100 * np.exp(-1))
+    assert score.n == 120
+
+
+def test_draws_depend_on_the_task_alone():
+    base = {"correct": (np.arange(50) % 3 > 0).astype(np.uint8)}
+    worse = {"correct": (np.arange(50) % 2).astype(np.uint8)}
+    assert compare(Classification, worse, base, "a") == compare(Classification, worse, base, "a")
+    assert compare(Classification, worse, base, "a")[0].low != compare(Classification, worse, base, "b")[0].low

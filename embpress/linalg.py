@@ -26,6 +26,6 @@ def right_singular_vectors(matrix: Tensor, rank: int, weights: Tensor | None = N
 
 
 def nearest_by_cosine(queries: Tensor, keys: Tensor, k: int) -> Tensor:
-    """Positions (m, k) of the k keys (n, d) nearest to each query (m, d) by cosine, nearest first. A zero row has cosine 0."""
+    """Positions (m, k) of the k keys (n, d) nearest to each query (m, d) by cosine, nearest first; a zero row has 0."""
     unit_queries, unit_keys = (torch.nn.functional.normalize(x, dim=1, eps=1e-30) for x in (queries, keys))
     return (unit_queries @ unit_keys.T).topk(k, dim=1).indices

@@ -10,7 +10,8 @@ orientation_based_embedding_compression). The encoder is dropped: latents (V, k)
 Differs from the paper:
 - it starts from PCA, the optimum of the L2 loss alone, and takes batches of 2,048 rows, where the paper starts at
   random with batches of 32: the same quality in a fraction of the time;
-- the last epoch is kept, not the one of best perplexity, which the authors chose on test text."""
+- the last epoch is kept, not the one of best perplexity, which the authors chose on test text.
+"""
 
 from dataclasses import dataclass
 from typing import Literal

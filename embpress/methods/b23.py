@@ -10,7 +10,8 @@ Differs from the paper:
 - it starts from PCA, set into the first x units of each layer, where LeakyReLU is kept in its linear part by a bias;
   the paper starts at random and trains 30 epochs with batches of 16;
 - the last epoch is kept, not the one of best perplexity, which the authors chose on test text;
-- norms are counted as stored; the authors' count leaves them out."""
+- norms are counted as stored; the authors' count leaves them out.
+"""
 
 from dataclasses import dataclass
 from typing import Literal

@@ -8,7 +8,8 @@ a code are stored. Loss over the sum: cosine_weight (1 - cos) + l2_weight ||E^ -
 Reconstruction: the paper's full text could not be had. Inferred are r, K, the width (what the budget leaves for codes,
 split evenly), the form of the loss (a direction and a norm part) and the training: greedy stage by stage (signs of the
 residual's principal coordinates after a random rotation, decoder by least squares), then all encoders and decoders
-jointly, gradients passing straight through the sign. More than K codes are taken where one would be wider than d."""
+jointly, gradients passing straight through the sign. More than K codes are taken where one would be wider than d.
+"""
 
 from dataclasses import dataclass
 

@@ -13,7 +13,9 @@ from snakemake.exceptions import WorkflowError
 
 PINNED = study.read_yaml(ROOT / "workflow/resources/packages.yaml")
 try:
-    study.check(config, study.read_yaml(ROOT / "workflow/schemas/config.schema.yaml"), PINNED)
+    study.check(
+        config, study.read_yaml(ROOT / "workflow/schemas/config.schema.yaml"), PINNED
+    )
 except UserError as error:
     raise WorkflowError(f"config: {error}") from None
 PACKAGES = PINNED | config.get("packages", {})
@@ -37,7 +39,10 @@ wildcard_constraints:
 
 def wheels(entry):
     """Paths of the wheels that a config entry reads from, by package name."""
-    return {name: f"results/packages/{name}.whl" for name in dict.fromkeys(study.packages_of(entry))}
+    return {
+        name: f"results/packages/{name}.whl"
+        for name in dict.fromkeys(study.packages_of(entry))
+    }
 
 
 def corpus_wheels(wildcards):
@@ -47,7 +52,9 @@ def corpus_wheels(wildcards):
 def model_inputs(wildcards):
     entry = config["models"][wildcards.model]
     seen_in = entry.get("vocabulary", {}).get("seen_in", [])
-    return wheels(entry) | {f"words_{c}": f"results/frequency/{c}/words.tsv" for c in seen_in}
+    return wheels(entry) | {
+        f"words_{c}": f"results/frequency/{c}/words.tsv" for c in seen_in
+    }
 
 
 def checkpoint_folder(checkpoint, seed):
@@ -58,7 +65,9 @@ def checkpoint_folder(checkpoint, seed):
 
 
 def counts_file(checkpoint):
-    corpus, model = study.corpus_of(config, checkpoint), study.model_of(config, checkpoint)
+    corpus, model = study.corpus_of(config, checkpoint), study.model_of(
+        config, checkpoint
+    )
     return f"results/frequency/{corpus}/tokens-{model}.safetensors"
 
 
@@ -86,7 +95,9 @@ def artefacts(task, variant, seed):
 def evaluate_inputs(wildcards):
     entry = config["tasks"][wildcards.task]
     inputs = wheels(entry) | {
-        "checkpoint": checkpoint_folder(study.checkpoint_of(config, wildcards.task), wildcards.seed),
+        "checkpoint": checkpoint_folder(
+            study.checkpoint_of(config, wildcards.task), wildcards.seed
+        ),
         "artefacts": artefacts(wildcards.task, wildcards.variant, wildcards.seed),
     }
     if "corpus" in entry["data"]:
@@ -122,4 +133,6 @@ def score_inputs(wildcards):
 
 def method_files(wildcards):
     """The code that a fit runs: a method's file changes, its fits run again. Snakemake does not see imports by itself."""
-    return str(ROOT / f"embpress/methods/{study.method_of(config, wildcards.variant)}.py")
+    return str(
+        ROOT / f"embpress/methods/{study.method_of(config, wildcards.variant)}.py"
+    )

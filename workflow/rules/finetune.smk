@@ -9,10 +9,10 @@ rule finetune:
         directory("results/finetuned/{task}/seed{seed}"),
     log:
         "results/logs/finetune/{task}-seed{seed}.log",
-    conda:
-        "../../envs/torch.yaml"
     # Much waits for it, and it is the longest job: it goes first. One thread, or it would wait until all cores are idle.
     priority: 10
+    conda:
+        "../../envs/torch.yaml"
     resources:
         mem_mb=4000,
         runtime=120,

@@ -15,7 +15,9 @@ rule words:
         mem_mb=1000,
     params:
         segmenter=branch(
-            lookup(within=config, dpath="corpora/{corpus}/segmenter", default="whitespace"),
+            lookup(
+                within=config, dpath="corpora/{corpus}/segmenter", default="whitespace"
+            ),
             cases={"whitespace": "whitespace", "mecab": "mecab"},
         ),
     message:

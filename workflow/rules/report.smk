@@ -31,7 +31,12 @@ rule figures:
     output:
         expand(
             "results/figures/{figure}.{kind}",
-            figure=["retention", "error_vs_score", "error_by_decile", *(f"retention-{t}" for t in config["tasks"])],
+            figure=[
+                "retention",
+                "error_vs_score",
+                "error_by_decile",
+                *(f"retention-{t}" for t in config["tasks"]),
+            ],
             kind=["pdf", "png"],
         ),
     log:
@@ -52,7 +57,14 @@ rule provenance:
         scores="results/scores.csv",
         packages=expand(
             "results/packages/{package}.whl",
-            package=sorted({p for s in ("models", "corpora", "tasks") for e in config[s].values() for p in study.packages_of(e)}),
+            package=sorted(
+                {
+                    p
+                    for s in ("models", "corpora", "tasks")
+                    for e in config[s].values()
+                    for p in study.packages_of(e)
+                }
+            ),
         ),
     output:
         "results/provenance.json",

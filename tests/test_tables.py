@@ -10,7 +10,9 @@ from pathlib import Path
 import pytest
 
 from embpress.errors import UserError
-from embpress.tables import Notes, escape, latex_document, main_table, number, task_table, text_table
+from embpress.tables import latex_document, main_table, task_table, text_table
+from embpress.tables.latex import escape
+from embpress.tables.rows import Notes, number
 
 FAKE = runpy.run_path(str(Path(__file__).with_name("test_scores.py")))
 

@@ -30,8 +30,13 @@ class IntegerRows(CompressedMatrix):
     def rows(self, ids: Tensor) -> Tensor:
         """See base class."""
         d = self.shape[1]
-        codes = bits.gather(self.codes, ids[:, None] * d + torch.arange(d), self.width)
-        return (codes - (1 << (self.width - 1))).float() * self.scale[ids, None].float()
+        if d * self.width % 8 == 0:  # rows are whole bytes, which hold 1 or 2 codes each
+            shifts = torch.arange(0, 8, self.width, dtype=torch.uint8)
+            in_bytes = self.codes.view(self.shape[0], -1)[ids][:, :, None]
+            codes = (in_bytes >> shifts).bitwise_and_((1 << self.width) - 1).flatten(1)
+        else:
+            codes = bits.gather(self.codes, ids[:, None] * d + torch.arange(d), self.width)
+        return codes.float().sub_(1 << (self.width - 1)).mul_(self.scale[ids, None].float())
 
     @property
     def stored_floats(self) -> None:

@@ -11,7 +11,9 @@ from ..errors import UserError
 from ..sources.texts import read_texts
 from .base import Inputs, Metric, Outcomes, Task
 
-BLOCKS_A_BATCH = 2
+TOKENS_A_BATCH = 2048
+"""A compressed head decodes its rows once a batch: large batches, as long as logits of (tokens, V) floats fit memory."""
+
 CHUNK = 15
 """Neighbouring tokens whose losses are resampled together: they are not independent."""
 
@@ -43,11 +45,11 @@ class LanguageModelling(Task):
         """See base class. `nll` holds the loss of each predicted token in nats, in rows of CHUNK neighbours."""
         losses, blocks = [], self.blocks(tokenizer)
         with torch.inference_mode():
-            for batch in blocks.split(BLOCKS_A_BATCH):
+            for batch in blocks.split(max(1, TOKENS_A_BATCH // self.config["block"])):
                 logits = model(input_ids=batch, use_cache=False).logits[:, :-1]
                 loss = torch.nn.functional.cross_entropy(logits.flatten(0, 1), batch[:, 1:].flatten(), reduction="none")
                 losses.append(loss)
-                progress(f"{len(losses) * BLOCKS_A_BATCH}/{len(blocks)} blocks")
+                progress(f"{sum(map(len, losses))}/{blocks.numel()} tokens")
         nll = torch.cat(losses)
         return {"nll": nll[: len(nll) // CHUNK * CHUNK].view(-1, CHUNK).numpy()}
 

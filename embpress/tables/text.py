@@ -1,0 +1,43 @@
+"""Scores as plain text, for the terminal."""
+
+import textwrap
+
+from pandas import DataFrame
+
+from ..scores import Labels
+from .rows import Column, Notes, Row, blocks_of, bold, comparison, fixed_size, general_notes, number, score_columns
+
+
+def text_table(scores: DataFrame, labels: Labels, width: int = 120) -> str:
+    """The main table as plain text, retention with its score where `width` allows, else retention alone."""
+    notes, tasks, rows = Notes(), list(labels.tasks), comparison(scores, labels)
+    for both in (True, False):
+        lines = _text_lines(rows, labels, tasks, notes, both)
+        if max(map(len, lines)) <= width:
+            break
+    general = ["Best within a budget: *. Reconstructions, as the paper's full text was not available: +."]
+    general += general_notes(scores, labels, tasks) + [f"^{notes.mark(s)} {s}" for s in notes.sentences]
+    return "\n".join(lines + [""] + [w for g in general for w in textwrap.wrap(g, width)]) + "\n"
+
+
+def _text_lines(rows: list[Row], labels: Labels, tasks: list[str], notes: Notes, both: bool) -> list[str]:
+    """Header and rows of the text table, padded. The best of a block carries a star."""
+    columns = [c for t in tasks for c in score_columns(labels, t, notes, both)]
+    columns.append(Column(lambda r: number(r.retention(tasks)), lambda r: r.retention(tasks)))
+    names = [n for t in tasks for n in ([labels.tasks[t].label, "ret."] if both else [labels.tasks[t].label])]
+    table = [["", "reached", *(n[:9] for n in names), "mean"]]
+    titles = {}
+    for title, block in blocks_of(rows):
+        titles[len(table)] = title
+        strong = [bold(block, c) for c in columns]
+        for i, row in enumerate(block):
+            cells = [c.text(row) + ("*" if i in s else " ") for c, s in zip(columns, strong)]
+            method, sentence = labels.methods[row.method], fixed_size(row, labels)
+            label = method.label[:24] + "+" * method.reconstruction + (f"^{notes.mark(sentence)}" if sentence else "")
+            table.append([label, row.ratio("ratio_reached"), *cells])
+    widths = [max(len(r[i]) for r in table) for i in range(len(table[0]))]
+    lines = []
+    for i, texts in enumerate(table):
+        lines += [titles[i]] if titles.get(i) else []
+        lines.append(" ".join(t.ljust(w) if j == 0 else t.rjust(w) for j, (t, w) in enumerate(zip(texts, widths))).rstrip())
+    return lines

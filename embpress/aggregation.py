@@ -115,13 +115,20 @@ def _deciles(
 ) -> list[dict[str, Any]]:
     """Errors of one artefact by frequency decile, 1 = the most frequent tokens."""
     shared = {
-        "model": study_config.checkpoint_of(config, evaluation.task),
+        "model": _checkpoint_label(config, evaluation.task),
         "method": evaluation.variant,
         "ratio_asked": about["ratio_asked"],
         "seed": evaluation.seed,
     }
     pairs = zip(near["decile_relative_error"], near["decile_mean_cosine"])
     return [shared | {"decile": i, "relative_error": e, "mean_cosine": c} for i, (e, c) in enumerate(pairs, start=1)]
+
+
+def _checkpoint_label(config: dict[str, Any], task: str) -> str:
+    """How plots call the checkpoint that a task runs on."""
+    entry = config["tasks"][task]
+    model = config["models"][entry["model"]]["label"]
+    return f"{model} ({entry['label']})" if study_config.checkpoint_of(config, task) == task else model
 
 
 def labels(config: dict[str, Any]) -> dict[str, Any]:

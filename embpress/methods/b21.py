@@ -60,7 +60,7 @@ class B21(Method):
         rank = min((floats - shape[1]) // sum(shape), *shape)
         if rank < 1:
             most = 32 * shape[0] * shape[1] / (self.factor_bits * (sum(shape) + shape[1]))
-            raise infeasible(self.label, shape, ratio, most)
+            raise infeasible(self.label, shape, most)
         bits = self.factor_bits * (rank * sum(shape) + shape[1])
         return Plan(shape, ratio, bits=bits, sizes={"rank": rank})
 

@@ -70,7 +70,7 @@ class B23(Method):
         """See base class."""
         latent = largest(lambda x: self._bits(shape, x), budget_bits(shape, ratio), min(shape))
         if not latent:
-            raise infeasible(self.label, shape, ratio, 32 * shape[0] * shape[1] / self._bits(shape, 1))
+            raise infeasible(self.label, shape, 32 * shape[0] * shape[1] / self._bits(shape, 1))
         return Plan(shape, ratio, bits=self._bits(shape, latent), sizes={"latent": latent})
 
     def fit(self, matrix: Tensor, plan: Plan, context: Context) -> MLPDecoder:

@@ -125,10 +125,10 @@ def largest(fits: Callable[[int], int], budget: int, upper: int) -> int:
     return low
 
 
-def infeasible(label: str, shape: tuple[int, int], ratio: float, most: float) -> InfeasibleRatio:
+def infeasible(label: str, shape: tuple[int, int], most: float) -> InfeasibleRatio:
     """The error for a ratio beyond what a method reaches: `most` is the highest ratio on this shape."""
     return InfeasibleRatio(
-        f"{label} cannot compress {shape[0]} x {shape[1]} by {ratio:g}: it reaches at most {math.floor(most * 100) / 100:g}"
+        f"{label} reaches at most {math.floor(most * 100) / 100:g} on {shape[0]} x {shape[1]}: ask for less"
     )
 
 

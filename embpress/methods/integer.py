@@ -39,7 +39,7 @@ class Integer(Method):
             size = 8 * packing.packed_bytes(shape[0] * shape[1], width) + SCALE_BITS * shape[0]
             if size <= budget:
                 return Plan(shape, ratio, bits=size, sizes={"width": width})
-        raise infeasible(f"int{width} rows", shape, ratio, 32 * shape[0] * shape[1] / size)
+        raise infeasible(f"A matrix of int{width} rows", shape, 32 * shape[0] * shape[1] / size)
 
     def fit(self, matrix: Tensor, plan: Plan, context: Context) -> IntegerRows:
         """See base class."""

@@ -50,7 +50,7 @@ class KroneckerBERT(Method):
             if size <= budget:
                 return Plan(shape, ratio, bits=size, sizes={"n": n, "terms": terms})
         reached = ", ".join(f"{32 * rows * d / size:.3g}" for size in sizes.values())
-        raise InfeasibleRatio(f"Kronecker cannot compress {rows} x {d} by {ratio:g}: it reaches {reached or 'no ratio'}")
+        raise InfeasibleRatio(f"Kronecker reaches {reached or 'no ratio'} on {rows} x {d}: ask for less")
 
     def fit(self, matrix: Tensor, plan: Plan, context: Context) -> Kronecker:
         """See base class."""

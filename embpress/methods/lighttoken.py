@@ -65,7 +65,7 @@ class LightToken(Method):
         # Whole bytes a row: what this leaves unspent is below 8 bits a row.
         n_bits = 8 * largest(lambda c: self._bits(shape, 8 * c), budget_bits(shape, ratio), 4 * shape[1])
         if not n_bits:
-            raise infeasible(self.label, shape, ratio, 32 * shape[0] * shape[1] / self._bits(shape, 8))
+            raise infeasible(self.label, shape, 32 * shape[0] * shape[1] / self._bits(shape, 8))
         codes = min(n_bits, max(self.options.codes, -(-n_bits // shape[1])))
         sizes = {"rank": min(self.options.rank, shape[1]), "n_bits": n_bits, "codes": codes}
         return Plan(shape, ratio, bits=self._bits(shape, n_bits), sizes=sizes)

@@ -21,7 +21,7 @@ class SVD(Method):
         a_rank = self.factor_bits * sum(shape)
         rank = min(budget_bits(shape, ratio) // a_rank, *shape)
         if rank < 1:
-            raise infeasible(self.label, shape, ratio, 32 * shape[0] * shape[1] / a_rank)
+            raise infeasible(self.label, shape, 32 * shape[0] * shape[1] / a_rank)
         return Plan(shape, ratio, bits=rank * a_rank, sizes={"rank": rank})
 
     def fit(self, matrix: Tensor, plan: Plan, context: Context) -> LowRank:

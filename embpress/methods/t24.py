@@ -68,7 +68,7 @@ class T24(Method):
         least = min(self.options.neighbours, rows)
         extra = largest(lambda n: self._bits(shape, least + n - 1), budget, rows - least + 1)
         if not extra:
-            raise infeasible(self.label, shape, ratio, 32 * rows * shape[1] / self._bits(shape, least))
+            raise infeasible(self.label, shape, 32 * rows * shape[1] / self._bits(shape, least))
         n_kept = least + extra - 1
         sizes = {"n_kept": n_kept, "neighbours": min(self.options.neighbours, n_kept)}
         return Plan(shape, ratio, bits=self._bits(shape, n_kept), sizes=sizes)

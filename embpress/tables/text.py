@@ -24,8 +24,8 @@ def _text_lines(rows: list[Row], labels: Labels, tasks: list[str], notes: Notes,
     """Header and rows of the text table, padded. The best of a block carries a star."""
     columns = [c for t in tasks for c in score_columns(labels, t, notes, both)]
     columns.append(Column(lambda r: number(r.retention(tasks)), lambda r: r.retention(tasks)))
-    names = [n for t in tasks for n in ([labels.tasks[t].label, "ret."] if both else [labels.tasks[t].label])]
-    table = [["", "reached", *(n[:9] for n in names), "mean"]]
+    names = [n for t in tasks for n in ([t, "ret."] if both else [t])]
+    table = [["", "reached", *(n[:10] for n in names), "mean"]]
     titles = {}
     for title, block in blocks_of(rows):
         titles[len(table)] = title

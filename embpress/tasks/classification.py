@@ -28,6 +28,8 @@ class Examples:
 def split_by_group(rows: list[dict[str, str]], config: dict[str, Any]) -> tuple[Examples, Examples]:
     """Train and test examples such that no group (a film, say) and no text stands in both.
 
+    Both are balanced: as many examples of each label, so that 1 / number of labels is chance.
+
     Raises:
         UserError: if there are too few examples for the asked numbers.
     """
@@ -39,24 +41,32 @@ def split_by_group(rows: list[dict[str, str]], config: dict[str, Any]) -> tuple[
     groups: dict[str, list[dict[str, str]]] = {}
     for row in unique.values():
         groups.setdefault(row[data["group"]], []).append(row)
-    order = np.random.default_rng(SPLIT_SEED).permutation(sorted(groups))
-    wanted = config["test_examples"]
-    test: list[dict[str, str]] = []
-    train: list[dict[str, str]] = []
-    for group in order:
-        (test if len(test) < wanted else train).extend(groups[group])
-    if len(train) < config["train_examples"]:
-        raise UserError(
-            f"{data['path']} leaves {len(train)} training examples, but {config['train_examples']} are asked for: "
-            "lower `train_examples` or `test_examples`"
-        )
-    # Groups come one after another: shuffle, so that a smaller number of examples is still a fair sample.
-    mixed = np.random.default_rng(SPLIT_SEED).permutation(len(train))
-    chosen = [train[i] for i in mixed[: config["train_examples"]]]
-    return tuple(  # type: ignore[return-value]
-        Examples([r[data["text"]] for r in part], [data["labels"].index(r[data["label"]]) for r in part])
-        for part in (chosen, test[:wanted])
-    )
+    generator = np.random.default_rng(SPLIT_SEED)
+    parts: tuple[list[dict[str, str]], list[dict[str, str]]] = ([], [])
+    wanted = (config["train_examples"], config["test_examples"])
+    for group in generator.permutation(sorted(groups)):
+        test_is_full = _balanced(parts[1], data, wanted[1]) is not None
+        parts[0 if test_is_full else 1].extend(groups[group])
+    found = []
+    for part, n, name in zip(parts, wanted, ("train_examples", "test_examples")):
+        # Groups come one after another: shuffle, so that a smaller number of examples is still a fair sample.
+        mixed = [part[i] for i in generator.permutation(len(part))]
+        chosen = _balanced(mixed, data, n)
+        if chosen is None:
+            raise UserError(f"{data['path']} has too few examples of a label for {name}: {n}: lower it")
+        found.append(Examples([r[data["text"]] for r in chosen], [data["labels"].index(r[data["label"]]) for r in chosen]))
+    return found[0], found[1]
+
+
+def _balanced(rows: list[dict[str, str]], data: dict[str, Any], n: int) -> list[dict[str, str]] | None:
+    """The first n rows with equal shares of the labels, in their order; None if a label has too few."""
+    left = dict.fromkeys(data["labels"], n // len(data["labels"]))
+    chosen = []
+    for row in rows:
+        if left[row[data["label"]]]:
+            left[row[data["label"]]] -= 1
+            chosen.append(row)
+    return None if any(left.values()) else chosen
 
 
 class Classification(Task):

@@ -1,36 +1,8 @@
-"""Matrices that every method is tried on."""
+"""Every method, found by scanning."""
 
 import pytest
-import torch
 
-from embpress.methods import method_class, names
-from embpress.methods.base import Context
-
-CONTROLS = ("identity", "random", "mean")
-
-
-def matrix_of(n_rows: int, d: int, seed: int = 0) -> torch.Tensor:
-    """Low rank plus noise, with a mean and rows of very different norms, like an embedding."""
-    generator = torch.Generator().manual_seed(seed)
-    low = torch.randn(n_rows, max(2, d // 8), generator=generator) @ torch.randn(max(2, d // 8), d, generator=generator)
-    noise = torch.randn(n_rows, d, generator=generator)
-    return 0.02 * (low + noise + 0.5) * torch.rand(n_rows, 1, generator=generator).add(0.3)
-
-
-def context_of(n_rows: int, seed: int = 0) -> Context:
-    """Zipf-like counts in a shuffled order, and two special tokens among the rare ones."""
-    order = torch.randperm(n_rows, generator=torch.Generator().manual_seed(9))
-    counts = (100_000 / (order + 1)).long()
-    return Context(counts, special_ids=(n_rows // 2, n_rows - 1), seed=seed)
-
-
-def fitted(name: str, n_rows: int, d: int, ratio: float, seed: int = 0, **options):
-    """A method's plan and its fit, or InfeasibleRatio."""
-    method = method_class(name)(**options)
-    plan = method.plan((n_rows, d), ratio)
-    compressed = method.fit(matrix_of(n_rows, d), plan, context_of(n_rows, seed))
-    compressed.prepare()
-    return plan, compressed
+from embpress.methods import names
 
 
 @pytest.fixture(params=names())

@@ -12,7 +12,7 @@ from embpress.methods.b23 import B23, encode
 from embpress.methods.lighttoken import _least_squares, _sign
 from embpress.reconstruction import reconstruction
 
-from .conftest import context_of, matrix_of
+from .samples import context_of, matrix_of
 
 
 def cosine(matrix, compressed):

@@ -12,7 +12,7 @@ from embpress.methods import compress, method_class
 from embpress.methods.base import budget_bits
 from embpress.reconstruction import reconstruction
 
-from .conftest import CONTROLS, context_of, fitted, matrix_of
+from .samples import CONTROLS, context_of, fitted, matrix_of
 
 SHAPES = [(600, 48), (500, 31), (1200, 64), (64, 96)]
 RATIOS = [1.5, 3.9, 4, 7, 10, 25]
@@ -135,7 +135,7 @@ def test_ratio_below_one_is_refused(name):
 def test_impossible_ratio_says_what_is_reached(name):
     if name in CONTROLS:
         return
-    with pytest.raises(InfeasibleRatio, match="cannot compress 60 x 16 by 1e\\+06: it reaches"):
+    with pytest.raises(InfeasibleRatio, match="reaches .* on 60 x 16: ask for less"):
         compress(matrix_of(60, 16), name, 1e6, context_of(60))
 
 

@@ -4,7 +4,7 @@ from embpress.errors import InfeasibleRatio
 from embpress.methods import compress
 from embpress.methods.integer import Integer
 
-from .conftest import matrix_of
+from .samples import matrix_of
 
 
 @pytest.mark.parametrize(("width", "ratio"), [(8, 3), (4, 5)])
@@ -21,5 +21,5 @@ def test_error_is_at_most_half_a_level(width, ratio):
 def test_widest_codes_that_fit_are_taken():
     assert Integer().plan((1000, 384), 3.9).sizes["width"] == 8
     assert Integer().plan((1000, 384), 4).sizes["width"] == 4
-    with pytest.raises(InfeasibleRatio, match="int4 rows .* reaches at most 7.9"):
+    with pytest.raises(InfeasibleRatio, match="int4 rows reaches at most 7.9"):
         Integer().plan((1000, 384), 8)

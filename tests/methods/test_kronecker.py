@@ -6,7 +6,7 @@ from embpress.errors import InfeasibleRatio, UserError
 from embpress.methods import compress
 from embpress.methods.kronecker import KroneckerBERT
 
-from .conftest import matrix_of
+from .samples import matrix_of
 
 
 @pytest.mark.parametrize("terms", [1, 3])
@@ -40,7 +40,7 @@ def test_sizes_of_the_paper():
 
 
 def test_reachable_ratios_are_named():
-    with pytest.raises(InfeasibleRatio, match="by 100: it reaches 1, 2, 3,"):
+    with pytest.raises(InfeasibleRatio, match="Kronecker reaches 1, 2, 3,"):
         KroneckerBERT().plan((1000, 12), 100)
     with pytest.raises(UserError, match="at least one"):
         KroneckerBERT(terms=0)

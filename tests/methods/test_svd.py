@@ -4,7 +4,7 @@ import torch
 from embpress.methods import compress
 from embpress.methods.svd import SVD
 
-from .conftest import matrix_of
+from .samples import matrix_of
 
 
 def test_error_equals_numpys_in_float64():

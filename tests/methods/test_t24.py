@@ -10,7 +10,7 @@ from embpress.methods import compress
 from embpress.methods.base import Context
 from embpress.methods.t24 import T24, kept_rows, mixing_weights
 
-from .conftest import context_of, matrix_of
+from .samples import context_of, matrix_of
 
 
 def test_weights_equal_scikit_learns():

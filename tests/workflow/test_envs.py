@@ -1,0 +1,59 @@
+"""Conda environments and requirements pin the same versions, and every rule runs in one of the environments."""
+
+import re
+from pathlib import Path
+
+import pytest
+import yaml
+
+ROOT = Path(__file__).parents[2]
+ENVS = sorted((ROOT / "envs").glob("*.yaml"))
+PYPI_NAME = {"pytorch": "torch", "matplotlib-base": "matplotlib"}
+
+
+def pins(text):
+    """Versions of `name==version` lines."""
+    return {m[1].lower(): m[2] for m in re.finditer(r"^([\w.-]+)==([\w.]+)", text, re.MULTILINE)}
+
+
+def conda_pins(env):
+    """Versions of an environment's packages under their PyPI names, python and pip left out."""
+    found = {}
+    for line in yaml.safe_load(env.read_text())["dependencies"]:
+        for entry in line["pip"] if isinstance(line, dict) else [line]:
+            name, _, version = entry.replace("==", "=").partition("=")
+            name = PYPI_NAME.get(name.strip(), name.strip())
+            if name not in ("python", "pip"):
+                found[name.lower()] = version.strip()
+    return found
+
+
+@pytest.mark.parametrize("env", ENVS, ids=lambda e: e.stem)
+def test_environments_pin_what_the_requirements_install(env):
+    required = pins((ROOT / "requirements.txt").read_text())
+    for name, version in conda_pins(env).items():
+        assert version == required[name], name
+
+
+def test_constraints_hold_every_requirement_at_its_version():
+    constraints = pins((ROOT / "constraints.txt").read_text())
+    for file in ("requirements.txt", "requirements-dev.txt"):
+        for name, version in pins((ROOT / file).read_text()).items():
+            assert constraints[name] == version, name
+
+
+def test_every_rule_names_an_environment_that_exists():
+    for rules in (ROOT / "workflow/rules").glob("*.smk"):
+        blocks = re.split(r"^rule ", rules.read_text(), flags=re.MULTILINE)[1:]
+        for block in blocks:
+            (env,) = re.findall(r'conda:\s+"([^"]+)"', block)
+            assert (rules.parent / env).resolve() in ENVS, block.split(":")[0]
+
+
+def test_nothing_unsafe_is_called():
+    unsafe = re.compile(
+        r"torch\.load|import pickle|trust_remote_code=True|yaml\.load\(|shell=True|extractall|allow_pickle=True"
+    )
+    for folder in ("embpress", "workflow"):
+        for file in (ROOT / folder).rglob("*.py"):
+            assert not unsafe.search(file.read_text()), file

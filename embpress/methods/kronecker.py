@@ -7,6 +7,7 @@ distillation this scores low: it keeps about 1/n of the energy.
 
 Differs from the paper:
 - no distillation (see above);
+- n = 4 misses 4x by the four floats of B, so that n = 6 stands there: a budget is a budget;
 - `terms` above 1 adds further products, which the paper uses for its 5.5x model.
 """
 

@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 
 from .. import bits as packing
+from ..errors import UserError
 from ..formats.integer_rows import IntegerRows
 from .base import Context, Method, Options, Plan, budget_bits, infeasible
 
@@ -45,9 +46,18 @@ class Integer(Method):
         """See base class."""
         compressed = IntegerRows(plan.shape, plan.sizes["width"])
         top = 2 ** (plan.sizes["width"] - 1) - 1
-        # fp16 may round the scale down, and then the largest value rounds to `top` all the same: clamped.
-        compressed.scale.copy_(matrix.abs().amax(1) / top)
-        scale = compressed.scale.float().clamp_min(torch.finfo(torch.float16).tiny)
+        largest = matrix.abs().amax(1)
+        scale = (largest / top).half()
+        if scale.isinf().any():
+            row = int(scale.isinf().nonzero()[0])
+            raise UserError(f"row {row} reaches {float(largest[row]):g}: its scale does not fit fp16, so rescale the matrix")
+        # Near 0 fp16 is coarse and may round a scale down so far that the largest value is cut by more than half a level;
+        # the next fp16 number up, which for positive numbers has the next bits, holds it.
+        cut = scale.float() * (top + 0.5) < largest
+        scale = torch.where(cut, (scale.view(torch.int16) + 1).view(torch.float16), scale)
+        compressed.scale.copy_(scale)
+        # The rounded scale divides, as it is what decodes; a zero row has scale 0 and any codes.
+        scale = torch.where(scale > 0, scale.float(), 1.0)
         codes = (matrix / scale[:, None]).round().clamp(-top, top).to(torch.int64) + top + 1
         compressed.codes.copy_(packing.pack(codes, plan.sizes["width"]))
         return compressed

@@ -73,26 +73,28 @@ class LightToken(Method):
     def fit(self, matrix: Tensor, plan: Plan, context: Context) -> BinaryResidual:
         """See base class."""
         options, rank, n_bits = self.options, plan.sizes["rank"], plan.sizes["n_bits"]
+        # Adam's steps do not follow the size of what they change, so rows are trained at a root mean square norm of 1.
+        size = matrix.square().sum(1).mean().sqrt().clamp_min(1e-30)
+        matrix = matrix / size
         basis = right_singular_vectors(matrix, rank)
         left = matrix @ basis
         base = left @ basis.T
         stages = _greedy_stages(matrix - base, n_bits, plan.sizes["codes"], context.seed)
-        energy = matrix.square().sum(1).mean().clamp_min(1e-30)
 
         def loss(ids: Tensor, epoch: int) -> Tensor:
             rows, decoded = matrix[ids], base[ids]
             for weight, bias, decoder in stages:
                 decoded = decoded + _straight_through((rows - decoded) @ weight + bias) @ decoder
-            l2 = (decoded - rows).square().sum(1).mean() / energy
+            l2 = (decoded - rows).square().sum(1).mean()
             return options.cosine_weight * cosine_distance(decoded, rows) + options.l2_weight * l2
 
         schedule = Schedule(options.epochs, options.batch_size, options.learning_rate, 1, 0.5)
         trained = [tensor for stage in stages for tensor in stage]
         minimise(loss, trained, len(matrix), schedule, context.seed, context.progress)
         compressed = BinaryResidual(plan.shape, rank, n_bits, options.factor_dtype)
-        compressed.left.copy_(left)
+        compressed.left.copy_(left * size)
         compressed.right.copy_(basis.T)
-        compressed.decoder.copy_(torch.cat([decoder for *_, decoder in stages]))
+        compressed.decoder.copy_(torch.cat([decoder for *_, decoder in stages]) * size)
         compressed.codes.copy_(packing.pack(_codes(matrix, base, stages), 1).view(len(matrix), -1))
         return compressed
 

@@ -109,3 +109,12 @@ def test_lighttoken_more_codes_than_dimensions_are_split():
 
     sizes = LightToken().plan((30522, 384), 4).sizes
     assert sizes["n_bits"] > 384 and sizes["n_bits"] / sizes["codes"] <= 384
+
+
+@pytest.mark.parametrize("size", [1e-3, 1e3])
+def test_lighttoken_is_as_good_on_rows_of_any_size(size):
+    matrix = matrix_of(1500, 48)
+    wanted = compress(matrix, "lighttoken", 8, epochs=3)
+    found = compress(matrix * size, "lighttoken", 8, epochs=3)
+    assert cosine(matrix * size, found) == pytest.approx(cosine(matrix, wanted), abs=0.005)
+    assert (found.dense() / size - matrix).norm() == pytest.approx(float((wanted.dense() - matrix).norm()), rel=0.02)

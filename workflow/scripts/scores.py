@@ -5,10 +5,9 @@ from pathlib import Path
 from job import run
 
 with run(snakemake) as log:
-    from embpress.scores import write
-
     from embpress.aggregation import Evaluation, aggregate, labels
     from embpress.files import write_json
+    from embpress.scores import write
 
     evaluations = [Evaluation.from_json(e) for e in snakemake.params.evaluations]
     scores, deciles = aggregate(snakemake.params.study, evaluations)

@@ -1,0 +1,39 @@
+import numpy as np
+import pytest
+import torch
+from sklearn.neighbors import NearestNeighbors
+
+from embpress import linalg
+
+
+@pytest.fixture
+def tall():
+    return torch.randn(300, 20, generator=torch.Generator().manual_seed(0))
+
+
+@pytest.mark.parametrize("weighted", [False, True])
+def test_gram_equals_numpys_whatever_the_block(tall, weighted, monkeypatch):
+    weights = torch.rand(300, generator=torch.Generator().manual_seed(1)) if weighted else None
+    rows = tall.double().numpy()
+    wanted = rows.T @ (rows if weights is None else rows * weights.double().numpy()[:, None])
+    for block in (7, 100, 8192):
+        monkeypatch.setattr(linalg, "ROW_BLOCK", block)
+        np.testing.assert_allclose(linalg.gram(tall, weights).numpy(), wanted, rtol=1e-12, atol=1e-12)
+
+
+def test_singular_vectors_equal_numpys_of_the_weighted_rows(tall):
+    weights = torch.rand(300, generator=torch.Generator().manual_seed(1))
+    found = linalg.right_singular_vectors(tall, 4, weights).double().numpy()
+    scaled = tall.double().numpy() * weights.double().sqrt().numpy()[:, None]
+    wanted = np.linalg.svd(scaled, full_matrices=False)[2][:4].T
+    np.testing.assert_allclose(found @ found.T, wanted @ wanted.T, atol=1e-5)
+    np.testing.assert_allclose(found.T @ found, np.eye(4), atol=1e-6)
+
+
+def test_neighbours_equal_scikit_learns_and_zero_rows_are_no_nan(tall):
+    keys = tall[:200] * torch.logspace(-3, 3, 200)[:, None]
+    search = NearestNeighbors(n_neighbors=5, metric="cosine", algorithm="brute").fit(keys.double().numpy())
+    wanted = search.kneighbors(tall[200:].double().numpy(), return_distance=False)
+    assert np.array_equal(linalg.nearest_by_cosine(tall[200:], keys, 5).numpy(), wanted)
+    of_zero = linalg.nearest_by_cosine(torch.zeros(1, 20), keys, 5)
+    assert len(set(of_zero[0].tolist())) == 5 and of_zero.min() >= 0 and of_zero.max() < 200

@@ -18,7 +18,7 @@ pytestmark = pytest.mark.integration
 def snakemake(folder, *arguments, study="studies/smoke.yaml"):
     """Run the workflow in a folder of its own."""
     command = [sys.executable, "-m", "snakemake", "--cores", "2", "--snakefile", ROOT / "Snakefile", "--directory", folder]
-    run = subprocess.run([*command, "--configfile", ROOT / study, *arguments], capture_output=True, text=True)
+    run = subprocess.run([*command, *arguments, "--configfile", ROOT / study], capture_output=True, text=True)
     return run.returncode, run.stdout + run.stderr
 
 
@@ -130,7 +130,7 @@ def test_a_bad_config_ends_on_one_sentence_before_any_job(tmp_path, old, new, me
 
 def test_a_wrong_sha256_ends_the_run_on_one_sentence(tmp_path):
     study = (ROOT / "studies/smoke.yaml").read_text()
-    pin = "packages:\n  sphinx: {version: 9.0.4, sha256: " + "0" * 64 + "}\n"
+    pin = 'packages:\n  sphinx: {version: "9.0.4", sha256: "' + 64 * "0" + '"}\n'
     (tmp_path / "bad.yaml").write_text(pin + study)
     status, output = snakemake(tmp_path, "results/corpora/software/counted.jsonl", study=tmp_path / "bad.yaml")
     assert status != 0 and "sphinx==9.0.4 has sha256" in output and "is pinned" in output

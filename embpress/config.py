@@ -153,6 +153,13 @@ def packages_of(entry: Config) -> list[str]:
     return names
 
 
+def used_packages(config: Config) -> list[str]:
+    """Packages that any model, corpus or task of a study reads from, sorted."""
+    return sorted(
+        {p for section in ("models", "corpora", "tasks") for e in config[section].values() for p in packages_of(e)}
+    )
+
+
 def method_of(config: Config, variant: str) -> str:
     """The method file behind an entry under `methods:`."""
     return config["methods"][variant].get("method", variant)

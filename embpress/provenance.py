@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from . import __version__
-from .config import packages_of
+from .config import used_packages
 
 LIBRARIES = ("torch", "transformers", "tokenizers", "safetensors", "numpy", "scipy", "pandas")
 
@@ -21,13 +21,12 @@ def collect(config: dict[str, Any], packages: dict[str, Any], logs: Path) -> dic
         packages: version and sha256 of every known package.
         logs: folder in which each job left a JSON record beside its log.
     """
-    used = {p for section in ("models", "corpora", "tasks") for e in config[section].values() for p in packages_of(e)}
     records = [json.loads(path.read_text()) for path in sorted(logs.rglob("*.json"))]
     return {
         "embpress": __version__,
         "libraries": {name: metadata.version(name) for name in LIBRARIES},
         "machine": {"python": platform.python_version(), "system": platform.platform(), "cores": os.cpu_count()},
-        "packages": {name: packages[name] for name in sorted(used)},
+        "packages": {name: packages[name] for name in used_packages(config)},
         "study": config,
         "jobs": records,
     }

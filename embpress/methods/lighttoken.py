@@ -113,10 +113,11 @@ def _greedy_stages(residual: Tensor, n_bits: int, n_stages: int, seed: int) -> l
         # A rotation spreads the variance evenly over the bits, each of which tells only a sign.
         rotation, _ = torch.linalg.qr(torch.randn(width, width, generator=generator))
         weight = directions @ rotation
-        weight = weight / (residual @ weight).std().clamp_min(1e-12)
-        decoder = _least_squares((residual @ weight).sign(), residual)
-        stages.append((weight, torch.zeros(width), decoder))
-        residual = residual - _sign(residual @ weight) @ decoder
+        scores = residual @ weight
+        signs = _sign(scores)
+        decoder = _least_squares(signs, residual)
+        stages.append((weight / scores.std().clamp_min(1e-12), torch.zeros(width), decoder))
+        residual = residual - signs @ decoder
     return stages
 
 

@@ -57,14 +57,7 @@ rule provenance:
         scores="results/scores.csv",
         packages=expand(
             "results/packages/{package}.whl",
-            package=sorted(
-                {
-                    p
-                    for s in ("models", "corpora", "tasks")
-                    for e in config[s].values()
-                    for p in study.packages_of(e)
-                }
-            ),
+            package=study.used_packages(config),
         ),
     output:
         "results/provenance.json",

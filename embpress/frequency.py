@@ -55,3 +55,12 @@ def write_counts(counts: Tensor, path: Path) -> None:
 def read_counts(path: Path) -> Tensor:
     """Read counts that `write_counts` wrote: int64 (V,)."""
     return load_file(path)["counts"]
+
+
+def smoothed(counts: Tensor) -> Tensor:
+    """Weights of mean 1, float64 (V,), that corpus counts give to rows: add-one smoothed token probabilities.
+
+    Raw counts would leave tokens that the corpus lacks without any weight, though other text has them.
+    """
+    weights = counts.double() + 1
+    return weights / weights.mean()

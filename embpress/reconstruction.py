@@ -6,6 +6,7 @@ import torch
 from torch import Tensor
 
 from .formats.base import ROW_BLOCK, CompressedMatrix
+from .frequency import smoothed
 
 DECILES = 10
 
@@ -19,7 +20,7 @@ class Reconstruction:
     mean_cosine: float
     """Mean over rows of the cosine between original and decoded row."""
     weighted_relative_error: float
-    """The same with each row's squared norms weighted by its token's count."""
+    """The same with each row's squared norms weighted by its token's smoothed count."""
     weighted_mean_cosine: float
     """The same mean, weighted by counts."""
     decile_relative_error: list[float]
@@ -43,7 +44,7 @@ def reconstruction(matrix: Tensor, compressed: CompressedMatrix, counts: Tensor)
         error[ids] = (row - decoded).square().sum(1)
         energy[ids] = row.square().sum(1)
         cosine[ids] = torch.cosine_similarity(row, decoded, dim=1, eps=1e-12)
-    weights = counts.double() / counts.sum().clamp_min(1)
+    weights = smoothed(counts) / len(counts)
     tenths = counts.argsort(descending=True, stable=True).tensor_split(DECILES)
     return Reconstruction(
         relative_error=_root_ratio(error, energy),

@@ -11,9 +11,12 @@ from torch import Tensor
 
 from ..errors import InfeasibleRatio, UserError
 from ..formats.base import CompressedMatrix
+from ..frequency import smoothed
 
 FactorDtype = Literal["float32", "float16"]
 FACTOR_BITS: dict[str, int] = {"float32": 32, "float16": 16}
+
+Weighting = Literal["uniform", "counts", "fisher", "l1_sensitivity"]
 
 
 @dataclass(frozen=True)
@@ -22,6 +25,8 @@ class Options:
 
     factor_dtype: FactorDtype = "float32"
     """Precision of stored floats."""
+    weighting: Weighting = "uniform"
+    """What a row's error counts in the fit: all alike, by smoothed corpus counts, or by a sensitivity of the model."""
 
     def __post_init__(self) -> None:
         for name, hint in get_type_hints(type(self)).items():
@@ -54,6 +59,8 @@ class Context:
 
     counts: Tensor | None = None
     """(V,) corpus counts of each row's token."""
+    sensitivity: dict[str, Tensor] = field(default_factory=dict)
+    """(V,) sensitivities of the model to each row, by their name among the weightings."""
     special_ids: tuple[int, ...] = ()
     """Rows of special tokens ([PAD], [CLS], ...), which a method that drops rows must keep."""
     seed: int = 0
@@ -66,7 +73,7 @@ class Method(ABC):
 
     label: ClassVar[str]
     """Name in tables and plots."""
-    kind: ClassVar[Literal["paper", "baseline", "control"]]
+    kind: ClassVar[Literal["paper", "baseline", "ours", "control"]]
     citation: ClassVar[str] = ""
     """Key of the paper in the bibliography."""
     reconstruction: ClassVar[bool] = False
@@ -92,6 +99,26 @@ class Method(ABC):
     def fit(self, matrix: Tensor, plan: Plan, context: Context) -> CompressedMatrix:
         """Compress a finite float32 (V, d) matrix as planned."""
 
+    def row_weights(self, context: Context, n_rows: int) -> Tensor:
+        """Float32 (V,) weights of mean 1 of the rows' errors, as `weighting` asks.
+
+        Raises:
+            UserError: if the context lacks what the weights are made of.
+        """
+        weighting = self.options.weighting
+        if weighting == "uniform":
+            return torch.ones(n_rows)
+        if weighting == "counts":
+            if context.counts is None:
+                raise UserError(f"{self.label} with weighting: counts needs token counts")
+            return smoothed(context.counts).float()
+        if weighting not in context.sensitivity:
+            raise UserError(f"{self.label} with weighting: {weighting} needs the model's sensitivity to each row")
+        found = context.sensitivity[weighting].double()
+        # A row that the sample never met has no gradient, but is not free to be anything.
+        found = found + found.mean().clamp_min(1e-30) * UNSEEN
+        return (found / found.mean()).float()
+
     @property
     def factor_bits(self) -> int:
         """Bits of a stored float."""
@@ -101,6 +128,10 @@ class Method(ABC):
     def factor_dtype(self) -> torch.dtype:
         """Type of stored floats."""
         return getattr(torch, self.options.factor_dtype)
+
+
+UNSEEN = 1e-2
+"""Weight of a row without any gradient, as a share of the mean row's."""
 
 
 def budget_bits(shape: tuple[int, int], ratio: float) -> int:

@@ -59,13 +59,13 @@ class Context:
 
     counts: Tensor | None = None
     """(V,) corpus counts of each row's token."""
-    sensitivity: dict[str, Tensor] = field(default_factory=dict)
-    """(V,) sensitivities of the model to each row, by their name among the weightings."""
     special_ids: tuple[int, ...] = ()
     """Rows of special tokens ([PAD], [CLS], ...), which a method that drops rows must keep."""
     seed: int = 0
     device: str = "cpu"
     progress: Callable[[str], None] = field(default=lambda message: None)
+    sensitivity: dict[str, Tensor] = field(default_factory=dict)
+    """(V,) sensitivities of the model to each row, by their name among the weightings."""
 
 
 class Method(ABC):

@@ -170,6 +170,6 @@ def test_degenerate_matrices_give_finite_rows(name, rows):
 
 def test_metadata_is_complete(name):
     method = method_class(name)
-    assert method.label and method.kind in ("paper", "baseline", "control")
+    assert method.label and method.kind in ("paper", "baseline", "ours", "control")
     assert bool(method.citation) == (method.kind == "paper")
     assert method.__doc__

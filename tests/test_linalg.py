@@ -34,6 +34,6 @@ def test_neighbours_equal_scikit_learns_and_zero_rows_are_no_nan(tall):
     keys = tall[:200] * torch.logspace(-3, 3, 200)[:, None]
     search = NearestNeighbors(n_neighbors=5, metric="cosine", algorithm="brute").fit(keys.double().numpy())
     wanted = search.kneighbors(tall[200:].double().numpy(), return_distance=False)
-    assert np.array_equal(linalg.nearest_by_cosine(tall[200:], keys, 5).numpy(), wanted)
-    of_zero = linalg.nearest_by_cosine(torch.zeros(1, 20), keys, 5)
+    assert np.array_equal(linalg.nearest(tall[200:], keys, 5).numpy(), wanted)
+    of_zero = linalg.nearest(torch.zeros(1, 20), keys, 5)
     assert len(set(of_zero[0].tolist())) == 5 and of_zero.min() >= 0 and of_zero.max() < 200

@@ -14,7 +14,9 @@ def test_against_numpy_in_float64():
     cosine = (original * decoded).sum(1) / np.sqrt(energy * (decoded**2).sum(1))
     assert np.isclose(found.relative_error, np.sqrt(error.sum() / energy.sum()), rtol=1e-5)
     assert np.isclose(found.mean_cosine, cosine.mean(), rtol=1e-4)
-    assert np.isclose(found.weighted_relative_error, np.sqrt(((counts + 1) * error).sum() / ((counts + 1) * energy).sum()), rtol=1e-5)
+    assert np.isclose(
+        found.weighted_relative_error, np.sqrt(((counts + 1) * error).sum() / ((counts + 1) * energy).sum()), rtol=1e-5
+    )
     assert np.isclose(found.weighted_mean_cosine, np.average(cosine, weights=counts + 1), rtol=1e-4)
     top = np.argsort(-counts, kind="stable")[:5]
     assert np.isclose(found.decile_relative_error[0], np.sqrt(error[top].sum() / energy[top].sum()), rtol=1e-5)

@@ -43,6 +43,18 @@ class MLPDecoder(FactoredMatrix):
             found |= {f"weight{i}": Factor((n_out, n_in), axis=1), f"bias{i}": Factor((n_out,))}
         return found | {"norms": Factor((shape[0],))} if norms else found
 
+    def fill(self, latents: Tensor, layers: list[Layer], norms: Tensor | None = None) -> None:
+        """Store what was fitted: latents (V, x), the layers in order, norms (V,) where they are kept."""
+        # Latents after an activation lie on one side of 0, where half of the int8 codes would go unused; the first bias
+        # takes what centres them.
+        centre = (latents.amin(0) + latents.amax(0)) / 2
+        self.store("latents", latents - centre)
+        for i, (weight, bias) in enumerate(layers):
+            self.store(f"weight{i}", weight)
+            self.store(f"bias{i}", bias if i else bias + weight @ centre)
+        if norms is not None:
+            self.store("norms", norms)
+
     def config(self) -> dict[str, Any]:
         """See base class."""
         return {

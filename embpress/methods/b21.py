@@ -123,14 +123,12 @@ class B21(Method):
         compressed: LowRank | MLPDecoder
         if options.linear:
             compressed = LowRank(plan.shape, rank, bias=True, dtype=options.factor_dtype)
-            compressed.store_rows("left", lambda start, stop: encode(matrix[start:stop] / size))
-            compressed.store("right", weight.T * size)
+            compressed.store_rows("left", lambda start, stop: encode(matrix[start:stop] / size) * size)
+            compressed.store("right", weight.T)
             compressed.store("bias", bias * size)
         else:
             compressed = MLPDecoder(plan.shape, rank, [], norms=False, output="elu", dtype=options.factor_dtype)
-            compressed.store_rows("latents", lambda start, stop: encode(matrix[start:stop]))
-            compressed.store("weight0", weight)
-            compressed.store("bias0", bias)
+            compressed.fill(encode(matrix), [decoder])
         return compressed
 
 

@@ -33,6 +33,7 @@ from torch.nn import functional
 
 from ..errors import UserError
 from ..fitting import Schedule, bert_size, cosine_distance, minimise, root_mean_square, uniform_layer
+from ..formats.base import ROW_BLOCK
 from ..formats.factors import Factor
 from ..formats.mlp_decoder import LEAK, Layer, MLPDecoder, decode
 from ..linalg import principal_axes
@@ -120,12 +121,8 @@ class B23(Method):
         minimise(loss, parameters, len(matrix), schedule, context.seed, context.progress)
         widths = self._widths(latent)
         compressed = MLPDecoder(plan.shape, latent, widths, options.enforce_norm, output, options.factor_dtype)
-        compressed.store_rows("latents", lambda start, stop: encode(matrix[start:stop] / size, encoder, options.linear))
-        if options.enforce_norm:
-            compressed.store("norms", norms[:, 0])
-        for i, (weight, bias) in enumerate(decoder):
-            compressed.store(f"weight{i}", weight)
-            compressed.store(f"bias{i}", bias)
+        latents = [encode(rows / size, encoder, options.linear) for rows in matrix.split(ROW_BLOCK)]
+        compressed.fill(torch.cat(latents), decoder, norms[:, 0] if options.enforce_norm else None)
         return compressed
 
 

@@ -234,7 +234,7 @@ def test_lighttoken_codes_of_a_width():
     assert 32 * 30522 * 768 / plan.bits == pytest.approx(20.7, abs=0.05)
     with pytest.raises(InfeasibleRatio, match="LightToken reaches at most 20.7 on"):
         LightToken(rank=8, codes=2, width=256).plan((30522, 768), 21)
-    with pytest.raises(UserError, match="1 x 12 bits, must be whole bytes"):
+    with pytest.raises(UserError, match="1 x 12 bits, but a row.s codes must be whole bytes"):
         LightToken(codes=1, width=12)
     with pytest.raises(UserError, match="width is 64, but a code has at most d = 48"):
         LightToken(width=64).plan((600, 48), 4)

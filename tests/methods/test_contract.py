@@ -79,7 +79,7 @@ def test_narrow_factors_lose_little_at_the_same_sizes(name, dtype):
     found.prepare()
     wanted.prepare()
     lost, lost_in_float32 = ((matrix - m.dense()).norm() for m in (found, wanted))
-    assert lost <= 1.02 * lost_in_float32 + 0.01 * matrix.norm()
+    assert lost <= 1.02 * lost_in_float32 + 0.02 * matrix.norm()
 
 
 def test_weights_of_rows_move_the_error_to_rows_that_count_less(name):

@@ -5,6 +5,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from .base import ROW_BLOCK
 from .factors import Factor, FactoredMatrix
 
 
@@ -39,9 +40,19 @@ class BinaryResidual(FactoredMatrix):
 
     def rows(self, ids: Tensor) -> Tensor:
         """See base class."""
-        bits = (self.codes[ids][:, :, None] >> torch.arange(8, dtype=torch.uint8)) & 1
-        signs = bits.flatten(1).float().mul_(2).sub_(1)
-        return self.factor_rows("left", ids) @ self.factor("right") + signs @ self.factor("decoder")
+        return self.factor_rows("left", ids) @ self.factor("right") + self._signs(ids) @ self.factor("decoder")
+
+    def product(self, x: Tensor) -> Tensor:
+        """See base class; r + C multiplications a row in place of d, and decoding no row."""
+        low, coded = x @ self.factor("right").T, x @ self.factor("decoder").T
+        blocks = torch.arange(self.shape[0], device=x.device).split(ROW_BLOCK)
+        return torch.cat([low @ self.factor_rows("left", i).T + coded @ self._signs(i).T for i in blocks], dim=-1)
+
+    def _signs(self, ids: Tensor) -> Tensor:
+        """Codes of rows as -1 and 1: (n,) to float32 (n, C)."""
+        shifts = torch.arange(8, dtype=torch.uint8, device=ids.device)
+        bits = (self.codes[ids][:, :, None] >> shifts) & 1
+        return bits.flatten(1).float().mul_(2).sub_(1)
 
     @property
     def stored_floats(self) -> None:

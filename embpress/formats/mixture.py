@@ -7,6 +7,7 @@ from torch import Tensor
 from torch.nn import functional
 
 from .. import bits
+from .base import ROW_BLOCK
 from .factors import Factor, FactoredMatrix
 
 
@@ -62,10 +63,30 @@ class Mixture(FactoredMatrix):
             decoded[mixed] = self._mixes(~position[mixed])
         return decoded
 
+    def product(self, x: Tensor) -> Tensor:
+        """See base class; a mixed row's product mixes the kept rows' products, k multiplications in place of d."""
+        if self.has_norms:  # whose scale follows from the decoded row alone
+            return super().product(x)
+        of_kept = self.factor("kept") @ x.reshape(-1, self.shape[1]).T  # (N, n), n vectors in x
+        found = torch.empty(self.shape[0], of_kept.shape[1], device=x.device)
+        for ids in torch.arange(self.shape[0], device=x.device).split(ROW_BLOCK):
+            position = self.position[ids].long()
+            found[ids] = of_kept[position.clamp_min(0)]
+            place = ~position[position < 0]
+            weights = self.factor_rows("weight", place)
+            found[ids[position < 0]] = functional.embedding_bag(
+                self._indices(place), of_kept, mode="sum", per_sample_weights=weights
+            )
+        return found.T.reshape(*x.shape[:-1], self.shape[0])
+
+    def _indices(self, place: Tensor) -> Tensor:
+        """Positions among the kept of the rows that these mixed ones mix: (n,) to (n, k)."""
+        columns = torch.arange(self.neighbours, device=place.device)
+        return bits.gather(self.index, place[:, None] * self.neighbours + columns, self.index_width)
+
     def _mixes(self, place: Tensor) -> Tensor:
         """Mixed rows at these places among the mixed ones: (n,) to (n, d)."""
-        columns = torch.arange(self.neighbours, device=place.device)
-        index = bits.gather(self.index, place[:, None] * self.neighbours + columns, self.index_width)
+        index = self._indices(place)
         anchors = self.kept
         if anchors.dtype != torch.float32:  # only the rows that are mixed here are converted, each of them once
             distinct, index = index.unique(return_inverse=True)

@@ -127,6 +127,11 @@ def test_product_equals_product_with_dense(name):
     _, compressed = fitted(name, 600, 48, feasible(name))
     x = torch.randn(2, 3, 48, generator=torch.Generator().manual_seed(1))
     torch.testing.assert_close(compressed.product(x), x @ compressed.dense().T, rtol=1e-4, atol=1e-5)
+    torch.testing.assert_close(compressed.product(x[0, 0]), compressed.dense() @ x[0, 0], rtol=1e-4, atol=1e-5)
+    # A model is fine-tuned around a compressed head: gradients pass through it.
+    leaf = x.clone().requires_grad_()
+    compressed.product(leaf).sum().backward()
+    torch.testing.assert_close(leaf.grad[0, 0], compressed.dense().sum(0), rtol=1e-3, atol=1e-4)
 
 
 @pytest.mark.parametrize("dtype", DTYPES)

@@ -7,7 +7,8 @@ a code are stored. Loss over the sum: cosine_weight mean_i (1 - cos) + l2_weight
 
 Reconstruction: the paper's full text could not be had. From its abstract: a low-rank part, residual binary autoencoders, a
 new loss, ratios of 5 to 25. Inferred, and why:
-- r = 4 and K = 2: sizes with which float32 factors reach the abstract's 25x on BERT's 30,522 x 768;
+- r = 4 and K = 2: small enough that float32 factors leave 464 bits a row for codes at the abstract's 25x on BERT's
+  30,522 x 768, and the fewest codes that make a residual; no source names either;
 - the width of a code: what the budget leaves, split evenly over the codes, of which there are more where one would be
   wider than d;
 - the loss's form: a direction and a norm part, the two of which earlier losses for embeddings were made (B21);

@@ -9,7 +9,8 @@ are. This is the locally linear mapping of the same group (Sakuma and Yoshinaga,
 its code.
 
 Reconstruction: the paper's full text could not be had. From its abstract: common tokens keep their rows, the rare ones'
-are made of them by a locally linear mapping, in the fine-tuned model, without further training. Inferred, and why:
+are made of them by a locally linear mapping, in a fine-tuned model. Inferred, and why:
+- nothing is trained: the mapping is a closed form, and the abstract names no training after fine-tuning;
 - N, as many as the budget allows: the abstract names no number;
 - k = 10 and neighbours by cosine: the forerunner's code, for whose mapping the abstract's words are the name;
 - weights computed from the matrix that is compressed, the fine-tuned one: the abstract compresses after fine-tuning;
@@ -19,7 +20,8 @@ Stored and counted: kept rows, a bitmap of the kept, k packed indices and k weig
 
 Ablations: `neighbours`, `n_kept`, `similarity: euclidean` (whose neighbours are the small rows of the most frequent tokens,
 whatever the row), `sum_to_one: false` (plain least squares), `order: vocabulary` (ids as ranks, which needs no counts),
-`keep_norm` (a variant and not the paper's method: mixes come out too short, and one more float a rare row mends that).
+`keep_norm` (a variant and not the paper's method: mixes come out too short, and one more float a rare row mends that, at the
+price of a larger squared error).
 `weighting` does not apply: rows are mixed one by one, so that weights of their errors would change nothing.
 
 Differs from the forerunner's code: a ridge of 1e-3 tr(C)/k on C, without which duplicated rows make it singular.

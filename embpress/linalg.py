@@ -5,6 +5,9 @@ from torch import Tensor
 
 ROW_BLOCK = 8192
 
+SCORES = 1 << 25
+"""Scores of neighbours computed at once: 128 MiB."""
+
 
 def gram(matrix: Tensor, weights: Tensor | None = None) -> Tensor:
     """M^T diag(w) M in float64, accumulated over row blocks of an (V, d) matrix: (d, d)."""
@@ -25,7 +28,30 @@ def right_singular_vectors(matrix: Tensor, rank: int, weights: Tensor | None = N
     return vectors.flip(1)[:, :rank].float().contiguous()
 
 
-def nearest_by_cosine(queries: Tensor, keys: Tensor, k: int) -> Tensor:
-    """Positions (m, k) of the k keys (n, d) nearest to each query (m, d) by cosine, nearest first; a zero row has 0."""
-    unit_queries, unit_keys = (torch.nn.functional.normalize(x, dim=1, eps=1e-30) for x in (queries, keys))
-    return (unit_queries @ unit_keys.T).topk(k, dim=1).indices
+def principal_axes(matrix: Tensor, rank: int, weights: Tensor) -> tuple[Tensor, Tensor]:
+    """Weighted mean (d,) of the rows and the top `rank` axes of their weighted covariance, columns (d, rank); float32."""
+    mean = torch.zeros(matrix.shape[1], dtype=torch.float64)
+    for start in range(0, matrix.shape[0], ROW_BLOCK):
+        mean += weights[start : start + ROW_BLOCK].double() @ matrix[start : start + ROW_BLOCK].double()
+    total = weights.double().sum()
+    mean /= total
+    _, vectors = torch.linalg.eigh(gram(matrix, weights) - total * mean.outer(mean))
+    return mean.float(), vectors.flip(1)[:, :rank].float().contiguous()
+
+
+def nearest(queries: Tensor, keys: Tensor, k: int, similarity: str = "cosine") -> Tensor:
+    """Positions (m, k) of the k keys (n, d) nearest to each query (m, d), nearest first.
+
+    `similarity` is cosine, by which a zero row is as near to all, or euclidean.
+    """
+    if similarity == "cosine":
+        keys = torch.nn.functional.normalize(keys, dim=1, eps=1e-30)
+        offset = torch.zeros(len(keys))
+    else:  # |q - k|^2 = |q|^2 - 2 (q k - |k|^2 / 2)
+        offset = keys.square().sum(1) / 2
+    found = torch.empty(len(queries), k, dtype=torch.int64)
+    step = max(1, SCORES // len(keys))
+    for start in range(0, len(queries), step):
+        scores = torch.addmm(offset, queries[start : start + step], keys.T, beta=-1)
+        found[start : start + step] = scores.topk(k, dim=1).indices
+    return found

@@ -34,6 +34,24 @@ def test_neighbours_equal_scikit_learns_and_zero_rows_are_no_nan(tall):
     keys = tall[:200] * torch.logspace(-3, 3, 200)[:, None]
     search = NearestNeighbors(n_neighbors=5, metric="cosine", algorithm="brute").fit(keys.double().numpy())
     wanted = search.kneighbors(tall[200:].double().numpy(), return_distance=False)
-    assert np.array_equal(linalg.nearest_by_cosine(tall[200:], keys, 5).numpy(), wanted)
-    of_zero = linalg.nearest_by_cosine(torch.zeros(1, 20), keys, 5)
+    assert np.array_equal(linalg.nearest(tall[200:], keys, 5).numpy(), wanted)
+    of_zero = linalg.nearest(torch.zeros(1, 20), keys, 5)
     assert len(set(of_zero[0].tolist())) == 5 and of_zero.min() >= 0 and of_zero.max() < 200
+
+
+def test_euclidean_neighbours_equal_scikit_learns_in_any_blocks(tall, monkeypatch):
+    keys = tall[:200] * torch.logspace(-1, 1, 200)[:, None]
+    search = NearestNeighbors(n_neighbors=5, algorithm="brute").fit(keys.double().numpy())
+    wanted = search.kneighbors(tall[200:].double().numpy(), return_distance=False)
+    for scores in (1, 1000, 1 << 25):
+        monkeypatch.setattr(linalg, "SCORES", scores)
+        assert np.array_equal(linalg.nearest(tall[200:], keys, 5, "euclidean").numpy(), wanted)
+
+
+def test_principal_axes_equal_numpys_of_the_weighted_covariance(tall):
+    weights = torch.rand(300, generator=torch.Generator().manual_seed(1))
+    rows, w = tall.double().numpy() + 5, weights.double().numpy()
+    mean, axes = linalg.principal_axes(tall + 5, 3, weights)
+    np.testing.assert_allclose(mean.numpy(), np.average(rows, axis=0, weights=w), rtol=1e-5)
+    wanted = np.linalg.eigh(np.cov(rows.T, aweights=w))[1][:, ::-1][:, :3]
+    np.testing.assert_allclose(axes.numpy() @ axes.numpy().T, wanted @ wanted.T, atol=1e-4)

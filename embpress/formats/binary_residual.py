@@ -5,10 +5,11 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from .base import CompressedMatrix
+from .base import ROW_BLOCK
+from .factors import Factor, FactoredMatrix
 
 
-class BinaryResidual(CompressedMatrix):
+class BinaryResidual(FactoredMatrix):
     """left (V, r), right (r, d), C/8 bytes of codes a row, decoder (C, d).
 
     Residual codes one after another decode by a sum, so that their bits and decoders stand side by side. C is a multiple of
@@ -16,19 +17,22 @@ class BinaryResidual(CompressedMatrix):
     """
 
     format = "binary_residual"
+    left: Tensor
+    right: Tensor
+    decoder: Tensor
 
     def __init__(self, shape: tuple[int, int], rank: int, n_bits: int, dtype: str = "float32") -> None:
-        super().__init__(shape)
-        self.rank, self.n_bits, self.dtype_name = rank, n_bits, dtype
-        kind = getattr(torch, dtype)
-        self.left: Tensor
-        self.right: Tensor
+        super().__init__(shape, dtype, self.factors(shape, rank, n_bits))
+        self.rank, self.n_bits = rank, n_bits
         self.codes: Tensor
-        self.decoder: Tensor
-        self.register_buffer("left", torch.zeros(shape[0], rank, dtype=kind))
-        self.register_buffer("right", torch.zeros(rank, shape[1], dtype=kind))
         self.register_buffer("codes", torch.zeros(shape[0], n_bits // 8, dtype=torch.uint8))
-        self.register_buffer("decoder", torch.zeros(n_bits, shape[1], dtype=kind))
+
+    @staticmethod
+    def factors(shape: tuple[int, int], rank: int, n_bits: int) -> dict[str, Factor]:
+        """What is stored beside the codes."""
+        rows, d = shape
+        low_rank = {"left": Factor((rows, rank), axis=0), "right": Factor((rank, d), axis=1)}
+        return low_rank | {"decoder": Factor((n_bits, d), axis=1)}
 
     def config(self) -> dict[str, Any]:
         """See base class."""
@@ -36,9 +40,19 @@ class BinaryResidual(CompressedMatrix):
 
     def rows(self, ids: Tensor) -> Tensor:
         """See base class."""
-        bits = (self.codes[ids][:, :, None] >> torch.arange(8, dtype=torch.uint8)) & 1
-        signs = bits.flatten(1).float().mul_(2).sub_(1)
-        return self.left[ids].float() @ self.right.float() + signs @ self.decoder.float()
+        return self.factor_rows("left", ids) @ self.factor("right") + self._signs(ids) @ self.factor("decoder")
+
+    def product(self, x: Tensor) -> Tensor:
+        """See base class; r + C multiplications a row in place of d, and decoding no row."""
+        low, coded = x @ self.factor("right").T, x @ self.factor("decoder").T
+        blocks = torch.arange(self.shape[0], device=x.device).split(ROW_BLOCK)
+        return torch.cat([low @ self.factor_rows("left", i).T + coded @ self._signs(i).T for i in blocks], dim=-1)
+
+    def _signs(self, ids: Tensor) -> Tensor:
+        """Codes of rows as -1 and 1: (n,) to float32 (n, C)."""
+        shifts = torch.arange(8, dtype=torch.uint8, device=ids.device)
+        bits = (self.codes[ids][:, :, None] >> shifts) & 1
+        return bits.flatten(1).float().mul_(2).sub_(1)
 
     @property
     def stored_floats(self) -> None:

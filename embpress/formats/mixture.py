@@ -4,54 +4,94 @@ from typing import Any
 
 import torch
 from torch import Tensor
+from torch.nn import functional
 
 from .. import bits
-from .base import CompressedMatrix
+from .base import ROW_BLOCK
+from .factors import Factor, FactoredMatrix
 
 
-class Mixture(CompressedMatrix):
-    """N kept rows, a bitmap of V bits that tells which, and for each other row k packed indices and k weights."""
+class Mixture(FactoredMatrix):
+    """N kept rows, a bitmap of V bits that tells which, and for each other row k packed indices and k weights.
+
+    With norms, one more float a mixed row, to which the mix is scaled.
+    """
 
     format = "mixture"
+    kept: Tensor
+    weight: Tensor
 
-    def __init__(self, shape: tuple[int, int], n_kept: int, neighbours: int, dtype: str = "float32") -> None:
-        super().__init__(shape)
-        self.n_kept, self.neighbours, self.dtype_name = n_kept, neighbours, dtype
-        kind, n_mixed = getattr(torch, dtype), shape[0] - n_kept
+    def __init__(
+        self, shape: tuple[int, int], n_kept: int, neighbours: int, norms: bool = False, dtype: str = "float32"
+    ) -> None:
+        super().__init__(shape, dtype, self.factors(shape, n_kept, neighbours, norms))
+        self.n_kept, self.neighbours, self.has_norms = n_kept, neighbours, norms
         self.index_width = bits.width_for(n_kept)
-        self.kept: Tensor
         self.is_kept: Tensor
         self.index: Tensor
-        self.weight: Tensor
         self.position: Tensor
-        n_bytes = bits.packed_bytes(n_mixed * neighbours, self.index_width)
-        self.register_buffer("kept", torch.zeros(n_kept, shape[1], dtype=kind))
+        n_bytes = bits.packed_bytes((shape[0] - n_kept) * neighbours, self.index_width)
         self.register_buffer("is_kept", torch.zeros(bits.packed_bytes(shape[0], 1), dtype=torch.uint8))
         self.register_buffer("index", torch.zeros(n_bytes, dtype=torch.uint8))
-        self.register_buffer("weight", torch.zeros(n_mixed, neighbours, dtype=kind))
         # Row i's place among the kept rows (>= 0), or ~place among the mixed ones (< 0); follows from the bitmap.
         self.register_buffer("position", torch.zeros(shape[0], dtype=torch.int32), persistent=False)
 
+    @staticmethod
+    def factors(shape: tuple[int, int], n_kept: int, neighbours: int, norms: bool = False) -> dict[str, Factor]:
+        """What is stored beside bitmap and indices."""
+        n_mixed = shape[0] - n_kept
+        # Kept rows and the weights of a mix differ in size from row to row: each row has its own int8 scale.
+        found = {"kept": Factor((n_kept, shape[1]), axis=1), "weight": Factor((n_mixed, neighbours), axis=1)}
+        return found | {"norms": Factor((n_mixed,))} if norms else found
+
     def config(self) -> dict[str, Any]:
         """See base class."""
-        return {"n_kept": self.n_kept, "neighbours": self.neighbours, "dtype": self.dtype_name}
+        return {"n_kept": self.n_kept, "neighbours": self.neighbours, "norms": self.has_norms, "dtype": self.dtype_name}
 
     def prepare(self) -> None:
         """See base class."""
-        kept = bits.gather(self.is_kept, torch.arange(self.shape[0]), 1).bool()
+        ids = torch.arange(self.shape[0], device=self.is_kept.device)
+        kept = bits.gather(self.is_kept, ids, 1).bool()
         self.position = torch.where(kept, kept.cumsum(0) - 1, -(~kept).cumsum(0)).int()
 
     def rows(self, ids: Tensor) -> Tensor:
         """See base class."""
         position = self.position[ids].long()
-        decoded = self.kept[position.clamp_min(0)].float()
+        decoded = self.factor_rows("kept", position.clamp_min(0))
         mixed = position < 0
         if mixed.any():
-            place = ~position[mixed]
-            columns = torch.arange(self.neighbours)
-            index = bits.gather(self.index, place[:, None] * self.neighbours + columns, self.index_width)
-            bags = torch.nn.functional.embedding_bag(
-                index, self.kept.float(), mode="sum", per_sample_weights=self.weight[place].float()
-            )
-            decoded[mixed] = bags
+            decoded[mixed] = self._mixes(~position[mixed])
         return decoded
+
+    def product(self, x: Tensor) -> Tensor:
+        """See base class; a mixed row's product mixes the kept rows' products, k multiplications in place of d."""
+        if self.has_norms:  # whose scale follows from the decoded row alone
+            return super().product(x)
+        of_kept = self.factor("kept") @ x.reshape(-1, self.shape[1]).T  # (N, n), n vectors in x
+        found = torch.empty(self.shape[0], of_kept.shape[1], device=x.device)
+        for ids in torch.arange(self.shape[0], device=x.device).split(ROW_BLOCK):
+            position = self.position[ids].long()
+            found[ids] = of_kept[position.clamp_min(0)]
+            place = ~position[position < 0]
+            weights = self.factor_rows("weight", place)
+            found[ids[position < 0]] = functional.embedding_bag(
+                self._indices(place), of_kept, mode="sum", per_sample_weights=weights
+            )
+        return found.T.reshape(*x.shape[:-1], self.shape[0])
+
+    def _indices(self, place: Tensor) -> Tensor:
+        """Positions among the kept of the rows that these mixed ones mix: (n,) to (n, k)."""
+        columns = torch.arange(self.neighbours, device=place.device)
+        return bits.gather(self.index, place[:, None] * self.neighbours + columns, self.index_width)
+
+    def _mixes(self, place: Tensor) -> Tensor:
+        """Mixed rows at these places among the mixed ones: (n,) to (n, d)."""
+        index = self._indices(place)
+        anchors = self.kept
+        if anchors.dtype != torch.float32:  # only the rows that are mixed here are converted, each of them once
+            distinct, index = index.unique(return_inverse=True)
+            anchors = self.factor_rows("kept", distinct)
+        mixes = functional.embedding_bag(index, anchors, mode="sum", per_sample_weights=self.factor_rows("weight", place))
+        if not self.has_norms:
+            return mixes
+        return functional.normalize(mixes, dim=1, eps=1e-30) * self.factor_rows("norms", place)[:, None]

@@ -1,18 +1,21 @@
-"""Latents and the small network that decodes them: a non-linear autoencoder without its encoder."""
+"""Latents and the small network that decodes them: an autoencoder without its encoder."""
 
 from typing import Any
 
-import torch
-from torch import Tensor, nn
+from torch import Tensor
+from torch.nn import functional
 
-from .base import CompressedMatrix
+from .factors import Factor, FactoredMatrix
 
 LEAK = 0.01
 """Slope of LeakyReLU below 0."""
 
+Layer = tuple[Tensor, Tensor]
+"""Weight (out, in) and bias (out,) of a linear layer."""
 
-class MLPDecoder(CompressedMatrix):
-    """Latents (V, x), linear layers x -> widths -> d with LeakyReLU between and tanh after, and the rows' norms (V,).
+
+class MLPDecoder(FactoredMatrix):
+    """Latents (V, x), linear layers x -> widths -> d with LeakyReLU between and `output` after, and the rows' norms (V,).
 
     Where norms are kept, the decoded row is scaled to the original row's norm.
     """
@@ -20,45 +23,61 @@ class MLPDecoder(CompressedMatrix):
     format = "mlp_decoder"
 
     def __init__(
-        self, shape: tuple[int, int], latent: int, widths: list[int], norms: bool = True, dtype: str = "float32"
+        self,
+        shape: tuple[int, int],
+        latent: int,
+        widths: list[int],
+        norms: bool = True,
+        output: str = "tanh",
+        dtype: str = "float32",
     ) -> None:
-        super().__init__(shape)
-        self.latent_size, self.widths, self.dtype_name = latent, list(widths), dtype
-        kind = getattr(torch, dtype)
+        super().__init__(shape, dtype, self.factors(shape, latent, widths, norms))
+        self.latent_size, self.widths, self.has_norms, self.output = latent, list(widths), norms, output
+
+    @staticmethod
+    def factors(shape: tuple[int, int], latent: int, widths: list[int], norms: bool = True) -> dict[str, Factor]:
+        """What is stored."""
         sizes = [latent, *widths, shape[1]]
-        self.latents: Tensor
-        self.norms: Tensor | None
-        self.register_buffer("latents", torch.zeros(shape[0], latent, dtype=kind))
-        self.register_buffer("norms", torch.zeros(shape[0], dtype=kind) if norms else None)
+        found = {"latents": Factor((shape[0], latent), axis=0)}
         for i, (n_in, n_out) in enumerate(zip(sizes, sizes[1:])):
-            self.register_buffer(f"weight{i}", torch.zeros(n_out, n_in, dtype=kind))
-            self.register_buffer(f"bias{i}", torch.zeros(n_out, dtype=kind))
+            found |= {f"weight{i}": Factor((n_out, n_in), axis=1), f"bias{i}": Factor((n_out,))}
+        return found | {"norms": Factor((shape[0],))} if norms else found
+
+    def fill(self, latents: Tensor, layers: list[Layer], norms: Tensor | None = None) -> None:
+        """Store what was fitted: latents (V, x), the layers in order, norms (V,) where they are kept."""
+        # Latents after an activation lie on one side of 0, where half of the int8 codes would go unused; the first bias
+        # takes what centres them.
+        centre = (latents.amin(0) + latents.amax(0)) / 2
+        self.store("latents", latents - centre)
+        for i, (weight, bias) in enumerate(layers):
+            self.store(f"weight{i}", weight)
+            self.store(f"bias{i}", bias if i else bias + weight @ centre)
+        if norms is not None:
+            self.store("norms", norms)
 
     def config(self) -> dict[str, Any]:
         """See base class."""
         return {
             "latent": self.latent_size,
             "widths": self.widths,
-            "norms": self.norms is not None,
+            "norms": self.has_norms,
+            "output": self.output,
             "dtype": self.dtype_name,
         }
 
-    def layers(self) -> list[tuple[Tensor, Tensor]]:
-        """Weight (out, in) and bias (out,) of each layer, in order."""
-        return [(self.get_buffer(f"weight{i}"), self.get_buffer(f"bias{i}")) for i in range(len(self.widths) + 1)]
-
     def rows(self, ids: Tensor) -> Tensor:
         """See base class."""
-        layers = [(w.float(), b.float()) for w, b in self.layers()]
-        decoded = decode(self.latents[ids].float(), layers)
-        if self.norms is None:
+        layers = [(self.factor(f"weight{i}"), self.factor(f"bias{i}")) for i in range(len(self.widths) + 1)]
+        decoded = decode(self.factor_rows("latents", ids), layers, self.output)
+        if not self.has_norms:
             return decoded
-        return nn.functional.normalize(decoded, dim=1, eps=1e-12) * self.norms[ids, None].float()
+        return functional.normalize(decoded, dim=1, eps=1e-30) * self.factor_rows("norms", ids)[:, None]
 
 
-def decode(latents: Tensor, layers: list[tuple[Tensor, Tensor]]) -> Tensor:
-    """(B, x) through linear layers, LeakyReLU between them, tanh at the end: (B, d)."""
+def decode(latents: Tensor, layers: list[Layer], output: str) -> Tensor:
+    """(B, x) through linear layers, LeakyReLU between them, at the end `output`, tanh, elu or linear: (B, d)."""
     hidden = latents
     for weight, bias in layers[:-1]:
-        hidden = nn.functional.leaky_relu(nn.functional.linear(hidden, weight, bias), LEAK)
-    return nn.functional.linear(hidden, *layers[-1]).tanh()
+        hidden = functional.leaky_relu(functional.linear(hidden, weight, bias), LEAK)
+    decoded = functional.linear(hidden, *layers[-1])
+    return decoded.tanh() if output == "tanh" else functional.elu(decoded) if output == "elu" else decoded

@@ -4,17 +4,15 @@ import math
 from abc import ABC, abstractmethod
 from collections.abc import Callable
 from dataclasses import dataclass, field, fields
-from typing import Any, ClassVar, Literal, get_args, get_type_hints
+from typing import Any, ClassVar, Literal, get_args, get_origin, get_type_hints
 
 import torch
 from torch import Tensor
 
 from ..errors import InfeasibleRatio, UserError
 from ..formats.base import CompressedMatrix
+from ..formats.factors import Factor, FactorDtype, bits_of
 from ..frequency import smoothed
-
-FactorDtype = Literal["float32", "float16"]
-FACTOR_BITS: dict[str, int] = {"float32": 32, "float16": 16}
 
 Weighting = Literal["uniform", "counts", "fisher", "l1_sensitivity"]
 
@@ -24,7 +22,7 @@ class Options:
     """A method's options; subclasses add their own, typed, with the paper's defaults."""
 
     factor_dtype: FactorDtype = "float32"
-    """Precision of stored floats."""
+    """Precision of stored factors; with int8, biases and norms are float16."""
     weighting: Weighting = "uniform"
     """What a row's error counts in the fit: all alike, by smoothed corpus counts, or by a sensitivity of the model."""
 
@@ -34,10 +32,28 @@ class Options:
             if choices and all(not isinstance(c, type) for c in choices):
                 if value not in choices:
                     raise UserError(f"option {name} is {value!r}, but must be one of {', '.join(map(repr, choices))}")
+            elif get_origin(hint) is tuple:  # which YAML writes as a list
+                if not isinstance(value, (list, tuple)) or not all(type(v) is int and v > 0 for v in value):
+                    raise UserError(f"option {name} is {value!r}, but must be a list of whole numbers above 0")
+                object.__setattr__(self, name, tuple(value))
             elif (
                 isinstance(value, bool) and hint is not bool or not isinstance(value, (hint, int) if hint is float else hint)
             ):
                 raise UserError(f"option {name} is {value!r}, but must be of type {getattr(hint, '__name__', hint)}")
+
+
+@dataclass(frozen=True)
+class TrainedOptions(Options):
+    """Options of methods that are trained by Adam on batches of rows."""
+
+    epochs: int = 1
+    batch_size: int = 1024
+    learning_rate: float = 1e-3
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if self.epochs < 1 or self.batch_size < 1 or self.learning_rate <= 0:
+            raise UserError("options epochs, batch_size and learning_rate must be above 0")
 
 
 @dataclass(frozen=True)
@@ -78,6 +94,8 @@ class Method(ABC):
     """Key of the paper in the bibliography."""
     reconstruction: ClassVar[bool] = False
     """True where the paper's full text was not available, so that details are inferred."""
+    weighted: ClassVar[bool] = False
+    """True where the fit can weight the rows' errors; elsewhere `weighting` must be uniform."""
     Options: ClassVar[type[Options]] = Options
 
     def __init__(self, **options: Any) -> None:
@@ -86,6 +104,8 @@ class Method(ABC):
             if name not in known:
                 raise UserError(f"{type(self).__name__} has no option {name!r}; it has {', '.join(sorted(known))}")
         self.options: Any = self.Options(**options)
+        if self.options.weighting != "uniform" and not self.weighted:
+            raise UserError(f"{self.label} cannot weight rows: leave out option weighting")
 
     @abstractmethod
     def plan(self, shape: tuple[int, int], ratio: float) -> Plan:
@@ -119,15 +139,9 @@ class Method(ABC):
         found = found + found.mean().clamp_min(1e-30) * UNSEEN
         return (found / found.mean()).float()
 
-    @property
-    def factor_bits(self) -> int:
-        """Bits of a stored float."""
-        return FACTOR_BITS[self.options.factor_dtype]
-
-    @property
-    def factor_dtype(self) -> torch.dtype:
-        """Type of stored floats."""
-        return getattr(torch, self.options.factor_dtype)
+    def bits_of(self, factors: dict[str, Factor]) -> int:
+        """Bits of factors stored in the precision asked for."""
+        return bits_of(factors, self.options.factor_dtype)
 
 
 UNSEEN = 1e-2

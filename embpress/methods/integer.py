@@ -11,6 +11,7 @@ from torch import Tensor
 
 from .. import bits as packing
 from ..errors import UserError
+from ..formats.factors import fp16_scales, integer_codes
 from ..formats.integer_rows import IntegerRows
 from .base import Context, Method, Options, Plan, budget_bits, infeasible
 
@@ -47,17 +48,11 @@ class Integer(Method):
         compressed = IntegerRows(plan.shape, plan.sizes["width"])
         top = 2 ** (plan.sizes["width"] - 1) - 1
         largest = matrix.abs().amax(1)
-        scale = (largest / top).half()
+        scale = fp16_scales(largest, top)
         if scale.isinf().any():
             row = int(scale.isinf().nonzero()[0])
             raise UserError(f"row {row} reaches {float(largest[row]):g}: its scale does not fit fp16, so rescale the matrix")
-        # Near 0 fp16 is coarse and may round a scale down so far that the largest value is cut by more than half a level;
-        # the next fp16 number up, which for positive numbers has the next bits, holds it.
-        cut = scale.float() * (top + 0.5) < largest
-        scale = torch.where(cut, (scale.view(torch.int16) + 1).view(torch.float16), scale)
         compressed.scale.copy_(scale)
-        # The rounded scale divides, as it is what decodes; a zero row has scale 0 and any codes.
-        scale = torch.where(scale > 0, scale.float(), 1.0)
-        codes = (matrix / scale[:, None]).round().clamp(-top, top).to(torch.int64) + top + 1
+        codes = integer_codes(matrix, scale[:, None], top).to(torch.int64) + top + 1
         compressed.codes.copy_(packing.pack(codes, plan.sizes["width"]))
         return compressed

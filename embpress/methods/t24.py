@@ -8,14 +8,27 @@ with C = D D^T and D the differences x - a_j. Neighbours are the nearest by cosi
 are. This is the locally linear mapping of the same group (Sakuma and Yoshinaga, CoNLL 2019, section 3), k = 10 as in
 its code.
 
-Reconstruction: the paper's full text could not be had. Inferred are the choice of N (as many as the budget allows), k,
-the order by corpus counts, special tokens always kept, and weights computed from the matrix that is compressed (the
-fine-tuned one). Stored and counted: kept rows, a bitmap of the kept, k packed indices and k weights a rare row.
+Reconstruction: the paper's full text could not be had. From its abstract: common tokens keep their rows, the rare ones'
+are made of them by a locally linear mapping, in a fine-tuned model. Inferred, and why:
+- nothing is trained: the mapping is a closed form, and the abstract names no training after fine-tuning;
+- N, as many as the budget allows: the abstract names no number;
+- k = 10 and neighbours by cosine: the forerunner's code, for whose mapping the abstract's words are the name;
+- weights computed from the matrix that is compressed, the fine-tuned one: the abstract compresses after fine-tuning;
+- order by counts of a general corpus, and special tokens always kept: "common" asks for counts, and special tokens stand in
+  every input but in no corpus.
+Stored and counted: kept rows, a bitmap of the kept, k packed indices and k weights a rare row.
+
+Ablations: `neighbours`, `n_kept`, `similarity: euclidean` (whose neighbours are the small rows of the most frequent tokens,
+whatever the row), `sum_to_one: false` (plain least squares), `order: vocabulary` (ids as ranks, which needs no counts),
+`keep_norm` (a variant and not the paper's method: mixes come out too short, and one more float a rare row mends that, at the
+price of a larger squared error).
+`weighting` does not apply: rows are mixed one by one, so that weights of their errors would change nothing.
 
 Differs from the forerunner's code: a ridge of 1e-3 tr(C)/k on C, without which duplicated rows make it singular.
 """
 
 from dataclasses import dataclass
+from typing import Literal
 
 import torch
 from torch import Tensor
@@ -23,26 +36,30 @@ from torch import Tensor
 from .. import bits as packing
 from ..errors import UserError
 from ..formats.mixture import Mixture
-from ..linalg import nearest_by_cosine
+from ..linalg import nearest
 from .base import Context, Method, Options, Plan, budget_bits, infeasible, largest
-
-SOLVE_BLOCK = 4096
-"""Rare rows solved at once: bounds memory at SOLVE_BLOCK x k x d floats."""
 
 
 @dataclass(frozen=True)
 class T24Options(Options):
-    """Size and conditioning of the mixes."""
+    """Which rows are kept, and how the others are mixed."""
 
     neighbours: int = 10
     """k, kept rows that mix a rare one."""
+    n_kept: int = 0
+    """N; 0 keeps as many rows as the budget allows."""
+    similarity: Literal["cosine", "euclidean"] = "cosine"
+    sum_to_one: bool = True
+    order: Literal["counts", "vocabulary"] = "counts"
+    keep_norm: bool = False
+    """Scale each mix to the norm of its row, which is stored."""
     ridge: float = 1e-3
     """Share of tr(C)/k added to C's diagonal."""
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        if self.neighbours < 1 or self.ridge < 0:
-            raise UserError("options neighbours and ridge must be at least 1 and 0")
+        if self.neighbours < 1 or min(self.n_kept, self.ridge) < 0:
+            raise UserError("option neighbours must be at least 1, n_kept and ridge at least 0")
 
 
 class T24(Method):
@@ -56,20 +73,26 @@ class T24(Method):
 
     def _bits(self, shape: tuple[int, int], n_kept: int) -> int:
         """Bits stored with n_kept rows kept."""
-        rows, d = shape
-        k, mixed = min(self.options.neighbours, n_kept), rows - n_kept
-        codes = packing.packed_bytes(mixed * k, packing.width_for(n_kept)) + packing.packed_bytes(rows, 1)
-        return self.factor_bits * (n_kept * d + mixed * k) + 8 * codes
+        rows = shape[0]
+        k = min(self.options.neighbours, n_kept)
+        codes = packing.packed_bytes((rows - n_kept) * k, packing.width_for(n_kept)) + packing.packed_bytes(rows, 1)
+        return self.bits_of(Mixture.factors(shape, n_kept, k, self.options.keep_norm)) + 8 * codes
 
     def plan(self, shape: tuple[int, int], ratio: float) -> Plan:
-        """See base class."""
-        budget, rows = budget_bits(shape, ratio), shape[0]
+        """See base class.
+
+        Raises:
+            UserError: if the option n_kept is above V or below the number of neighbours.
+        """
+        budget, rows, n_kept = budget_bits(shape, ratio), shape[0], self.options.n_kept
         # A kept row costs d floats, a mixed one fewer: sizes grow with n_kept, once there are k rows to mix from.
         least = min(self.options.neighbours, rows)
-        extra = largest(lambda n: self._bits(shape, least + n - 1), budget, rows - least + 1)
-        if not extra:
-            raise infeasible(self.label, shape, 32 * rows * shape[1] / self._bits(shape, least))
-        n_kept = least + extra - 1
+        if n_kept and not least <= n_kept <= rows:
+            raise UserError(f"option n_kept is {n_kept}, but must be from {least} (neighbours) to {rows} (rows)")
+        if not n_kept:
+            n_kept = least - 1 + largest(lambda n: self._bits(shape, least + n - 1), budget, rows - least + 1)
+        if n_kept < least or self._bits(shape, n_kept) > budget:
+            raise infeasible(self.label, shape, 32 * rows * shape[1] / self._bits(shape, max(n_kept, least)))
         sizes = {"n_kept": n_kept, "neighbours": min(self.options.neighbours, n_kept)}
         return Plan(shape, ratio, bits=self._bits(shape, n_kept), sizes=sizes)
 
@@ -79,22 +102,26 @@ class T24(Method):
         Raises:
             UserError: without counts, or if more special tokens must be kept than the budget has room for.
         """
-        if context.counts is None:
-            raise UserError("T24 needs token counts: it keeps the most frequent rows")
-        n_kept, k = plan.sizes["n_kept"], plan.sizes["neighbours"]
-        kept = kept_rows(context.counts, context.special_ids, n_kept)
+        options, n_kept, k = self.options, plan.sizes["n_kept"], plan.sizes["neighbours"]
+        counts = context.counts if options.order == "counts" else torch.arange(len(matrix), 0, -1)
+        if counts is None:
+            raise UserError("T24 needs token counts: it keeps the most frequent rows (order: vocabulary needs none)")
+        kept = kept_rows(counts, context.special_ids, n_kept)
         mixed = (~kept).nonzero().flatten()
-        anchors = matrix[kept]
-        compressed = Mixture(plan.shape, n_kept, k, self.options.factor_dtype)
-        compressed.kept.copy_(anchors)
+        anchors, rare = matrix[kept], matrix[mixed]
+        index = nearest(rare, anchors, k, options.similarity)
+        compressed = Mixture(plan.shape, n_kept, k, options.keep_norm, options.factor_dtype)
+        compressed.store("kept", anchors)
         compressed.is_kept.copy_(packing.pack(kept, 1))
-        index = torch.empty(len(mixed), k, dtype=torch.int64)
-        for block in torch.arange(len(mixed)).split(SOLVE_BLOCK):
-            rows = matrix[mixed[block]]
-            index[block] = nearest_by_cosine(rows, anchors, k)
-            compressed.weight[block] = mixing_weights(rows, anchors[index[block]], self.options.ridge).to(self.factor_dtype)
-            context.progress(f"{int(block[-1]) + 1}/{len(mixed)} rare rows")
         compressed.index.copy_(packing.pack(index, compressed.index_width))
+
+        def weights(start: int, stop: int) -> Tensor:
+            context.progress(f"{stop}/{len(mixed)} rare rows")
+            return mixing_weights(rare[start:stop], anchors[index[start:stop]], options.ridge, options.sum_to_one)
+
+        compressed.store_rows("weight", weights)
+        if options.keep_norm:
+            compressed.store("norms", rare.norm(dim=1))
         return compressed
 
 
@@ -111,14 +138,16 @@ def kept_rows(counts: Tensor, special_ids: tuple[int, ...], n_kept: int) -> Tens
     return kept
 
 
-def mixing_weights(rows: Tensor, neighbours: Tensor, ridge: float) -> Tensor:
-    """Weights of sum 1 that mix each row best from its neighbours: rows (m, d), neighbours (m, k, d) to (m, k)."""
-    difference = rows[:, None] - neighbours
+def mixing_weights(rows: Tensor, neighbours: Tensor, ridge: float, sum_to_one: bool = True) -> Tensor:
+    """Weights that mix each row best from its neighbours: rows (m, d), neighbours (m, k, d) to (m, k)."""
+    difference = rows[:, None] - neighbours if sum_to_one else neighbours
     gram = difference @ difference.mT
     k = gram.shape[1]
     trace = gram.diagonal(dim1=1, dim2=2).sum(1)
     # A row equal to all its neighbours has C = 0; any weights of sum 1 are then right.
     load = torch.where(trace > 0, ridge * trace / k, torch.ones_like(trace))
     gram.diagonal(dim1=1, dim2=2).add_(load[:, None])
+    if not sum_to_one:
+        return torch.linalg.solve(gram, neighbours @ rows[:, :, None])[..., 0]
     weights = torch.linalg.solve(gram, torch.ones(len(rows), k, 1))[..., 0]
     return weights / weights.sum(1, keepdim=True)

@@ -2,10 +2,16 @@
 
 import torch
 
+from embpress.errors import InfeasibleRatio
 from embpress.methods import method_class
 from embpress.methods.base import Context
+from embpress.reconstruction import reconstruction
 
 CONTROLS = ("identity", "random", "mean")
+RATIOS = [1.5, 3.9, 4, 7, 10, 25]
+DTYPES = ["float32", "float16", "int8"]
+QUICK = {"b21": {"epochs": 1}, "b23": {"epochs": 1}}
+"""Options where only sizes and layout matter."""
 
 
 def matrix_of(n_rows: int, d: int, seed: int = 0) -> torch.Tensor:
@@ -30,3 +36,19 @@ def fitted(name: str, n_rows: int, d: int, ratio: float, seed: int = 0, **option
     compressed = method.fit(matrix_of(n_rows, d), plan, context_of(n_rows, seed))
     compressed.prepare()
     return plan, compressed
+
+
+def feasible(name, n_rows=600, d=48, ratios=RATIOS):
+    """The first of `ratios` that the method reaches."""
+    for ratio in ratios:
+        try:
+            method_class(name)().plan((n_rows, d), ratio)
+            return ratio
+        except InfeasibleRatio:
+            continue
+    raise AssertionError(f"{name} reaches none of {ratios}")
+
+
+def cosine(matrix, compressed):
+    """Mean cosine of all rows."""
+    return reconstruction(matrix, compressed, context_of(len(matrix)).counts).mean_cosine

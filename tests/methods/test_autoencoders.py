@@ -1,22 +1,17 @@
-"""B21, B23 and LightToken against what is known of their optima."""
-
-import itertools
+"""B21 and B23 against what is known of their optima."""
 
 import numpy as np
 import pytest
 import torch
 
+from embpress.errors import UserError
+from embpress.fitting import Schedule
+from embpress.formats.mlp_decoder import MLPDecoder
 from embpress.methods import compress
-from embpress.methods.b21 import B21
-from embpress.methods.b23 import B23, encode
-from embpress.methods.lighttoken import _least_squares, _sign
-from embpress.reconstruction import reconstruction
+from embpress.methods.b21 import B21, B21Options
+from embpress.methods.b23 import B23, B23Options, encode
 
-from .samples import context_of, matrix_of
-
-
-def cosine(matrix, compressed):
-    return reconstruction(matrix, compressed, context_of(len(matrix)).counts).mean_cosine
+from .samples import cosine, matrix_of
 
 
 def test_b21_starts_at_pca_and_its_loss_takes_the_direction_beyond_it():
@@ -37,6 +32,69 @@ def test_b21_from_a_random_start_nears_the_same_direction():
     assert cosine(matrix, trained[1]) == pytest.approx(cosine(matrix, trained[0]), abs=0.02)
 
 
+def test_b21_of_squared_error_alone_is_pca_whatever_the_start():
+    """The optimum of a linear autoencoder under L2 is PCA; alpha 2 makes the norm term the squared error."""
+    matrix = matrix_of(600, 24)
+    u, s, v = np.linalg.svd((matrix - matrix.mean(0)).double().numpy(), full_matrices=False)
+    losses = (
+        dict(norm_weight=1.0, alpha_start=2.0, alpha_end=2.0),
+        dict(norm_weight=0.0, rmse_weight=1.0),
+    )
+    for loss in losses:
+        options = dict(cosine_weight=0.0, start="random", epochs=150, batch_size=30, learning_rate=2e-2)
+        compressed = compress(matrix, "b21", 6, **options, **loss)
+        k = compressed.rank
+        best = np.sqrt((s[k:] ** 2).sum())
+        assert best * 0.9999 <= (matrix - compressed.dense()).double().norm() <= best * 1.01
+
+
+def test_b21_loss_has_the_papers_weights_and_course_of_alpha():
+    options = B21Options(epochs=30)
+    assert options.cosine_weight == pytest.approx(0.1995) and options.norm_weight == 0.0025
+    assert [options.alpha(e) for e in (0, 10, 20, 25, 29)] == pytest.approx([1.0, 0.55, 0.1, 0.1, 0.1])
+    generator = torch.Generator().manual_seed(0)
+    decoded, rows = torch.randn(5, 7, generator=generator), torch.randn(5, 7, generator=generator)
+    d, r = decoded.double().numpy(), rows.double().numpy()
+    cosines = (d * r).sum(1) / np.linalg.norm(d, axis=1) / np.linalg.norm(r, axis=1)
+    for weights in (torch.ones(5), torch.rand(5, generator=generator)):
+        w = weights.double().numpy()
+        wanted = 0.1995 * (w * (1 - cosines)).mean() + 0.0025 * (w * (np.abs(d - r) ** 0.55).mean(1)).mean()
+        assert float(options.loss(decoded, rows, weights, 10)) == pytest.approx(wanted, rel=1e-5)
+    extra = B21Options(epochs=30, cosine_weight=0.0, norm_weight=0.0, rmse_weight=2.0, l1_weight=3.0)
+    wanted = 2 * np.sqrt((w * ((d - r) ** 2).mean(1)).mean()) + 3 * (w * np.abs(d - r).mean(1)).mean()
+    assert float(extra.loss(decoded, rows, weights, 0)) == pytest.approx(wanted, rel=1e-5)
+
+
+def test_b21_the_papers_recipe_is_reachable():
+    matrix = matrix_of(2000, 24)
+    recipe = dict(start="random", batch_size=32, epochs=30, decay="steps")
+    assert cosine(matrix, compress(matrix, "b21", 4, **recipe)) > 0.7
+
+
+def test_learning_rates_fall_by_halves_every_4_of_30_epochs_or_linearly():
+    steps, linear = Schedule(30, 32, 1.0, (4, 0.5)), Schedule(10, 32, 1.0)
+    assert [steps.rate(e) for e in (0, 3.99, 4, 8, 29.9)] == [1, 1, 0.5, 0.25, 0.5**7]
+    assert [linear.rate(e) for e in (0, 2.5, 10)] == [1, 0.75, 0]
+
+
+def test_b21_with_elus_stays_above_minus_one_and_learns():
+    matrix = matrix_of(800, 32)
+    compressed = compress(matrix, "b21", 4, linear=False, epochs=20, batch_size=128)
+    assert isinstance(compressed, MLPDecoder) and compressed.output == "elu" and not compressed.has_norms
+    untrained = compress(matrix, "b21", 4, linear=False, epochs=1, learning_rate=1e-12)
+    assert cosine(matrix, compressed) > cosine(matrix, untrained)
+    assert compress(matrix * 1000, "b21", 4, linear=False, epochs=1).dense().min() >= -1
+
+
+@pytest.mark.parametrize("name", ["b21", "b23"])
+@pytest.mark.parametrize("size", [1e-3, 1e3])
+def test_autoencoders_are_as_good_on_rows_of_any_size(name, size):
+    matrix = matrix_of(600, 48)
+    wanted, found = (compress(m, name, 8, epochs=3) for m in (matrix, matrix * size))
+    assert cosine(matrix * size, found) == pytest.approx(cosine(matrix, wanted), abs=0.005)
+    assert (found.dense() / size - matrix).norm() == pytest.approx(float((wanted.dense() - matrix).norm()), rel=0.02)
+
+
 def test_b21_widths_of_the_paper():
     """k for 30,522 x 768 (papers.md, section 7); the decoder's bias is counted."""
     assert [B21().plan((30522, 768), r).sizes["rank"] for r in (2.5, 5, 10, 25)] == [299, 149, 74, 29]
@@ -51,12 +109,53 @@ def test_b23_width_is_the_root_of_the_papers_quadratic():
     assert [B23().plan((30522, 768), r).sizes["latent"] for r in (2.5, 5, 10, 25)] == [258, 133, 67, 26]
 
 
+@pytest.mark.parametrize(("encoder", "decoder"), [((8, 4), (2, 4)), ([2], [3]), ([], []), ([8, 4], [])])
+def test_b23_widths_may_be_chosen(encoder, decoder):
+    matrix = matrix_of(600, 48)
+    compressed = compress(matrix, "b23", 5, encoder=encoder, decoder=decoder, epochs=3)
+    x = compressed.latent_size
+    sizes = [x, *(m * x for m in decoder), 48]
+    floats = 600 * (x + 1) + sum(a * b + b for a, b in zip(sizes, sizes[1:]))
+    assert compressed.stored_bits == 32 * floats
+    assert compressed.widths == [m * x for m in decoder] and cosine(matrix, compressed) > 0.5
+    with pytest.raises(UserError, match="encoder is \\[2.5\\], but must be a list of whole numbers above 0"):
+        B23(encoder=[2.5])
+
+
+def test_b23_linear_width_is_the_papers():
+    """k = int((n m / CR - m - n) / (n + m)) with norms, without n where they are not enforced."""
+    n, m = 30522, 768
+    for ratio in (2.5, 5, 10, 25):
+        for norm in (True, False):
+            wanted = int((n * m / ratio - m - n * norm) / (n + m))
+            assert B23(linear=True, enforce_norm=norm).plan((n, m), ratio).sizes["latent"] == wanted
+
+
+def test_b23_linear_starts_at_pca_and_has_no_tanh():
+    matrix = matrix_of(600, 24) * 100
+    compressed = compress(matrix, "b23", 4, linear=True, enforce_norm=False, epochs=1, learning_rate=1e-12)
+    u, s, v = np.linalg.svd((matrix - matrix.mean(0)).double().numpy(), full_matrices=False)
+    k = compressed.latent_size
+    pca = torch.tensor((u[:, :k] * s[:k]) @ v[:k]).float() + matrix.mean(0)
+    torch.testing.assert_close(compressed.dense(), pca, rtol=1e-3, atol=1e-3)
+
+
+def test_b23_loss_has_the_papers_weights():
+    generator = torch.Generator().manual_seed(0)
+    decoded, rows, weights = torch.randn(5, 7, generator=generator), torch.randn(5, 7, generator=generator), torch.ones(5)
+    distance = (1 - torch.cosine_similarity(decoded, rows)).mean()
+    rmse = (decoded - rows).square().mean().sqrt()
+    assert float(B23Options().loss(decoded, rows, weights)) == pytest.approx(float(0.9091 * distance + 0.0909 * rmse))
+    wanted = 0.9091 * distance + 0.0909 * rmse + 0.5 * (decoded - rows).abs().mean()
+    assert float(B23Options(l1_weight=0.5).loss(decoded, rows, weights)) == pytest.approx(float(wanted))
+
+
 def test_b23_keeps_every_rows_norm():
     matrix = matrix_of(400, 32)
     compressed = compress(matrix, "b23", 4, epochs=1)
     torch.testing.assert_close(compressed.dense().norm(dim=1), matrix.norm(dim=1), rtol=1e-4, atol=1e-5)
     free = compress(matrix, "b23", 4, epochs=1, enforce_norm=False)
-    assert free.norms is None and not torch.allclose(free.dense().norm(dim=1), matrix.norm(dim=1), rtol=1e-2)
+    assert not free.has_norms and not torch.allclose(free.dense().norm(dim=1), matrix.norm(dim=1), rtol=1e-2)
 
 
 def test_b23_starts_near_pca_and_training_betters_it():
@@ -65,56 +164,10 @@ def test_b23_starts_near_pca_and_training_betters_it():
     u, s, v = np.linalg.svd((matrix - matrix.mean(0)).double().numpy(), full_matrices=False)
     k = start.latent_size
     pca = torch.tensor((u[:, :k] * s[:k]) @ v[:k]).float() + matrix.mean(0)
-    assert cosine(matrix, start) == pytest.approx(float(torch.cosine_similarity(pca, matrix).mean()), abs=0.01)
+    assert cosine(matrix, start) == pytest.approx(float(torch.cosine_similarity(pca, matrix).mean()), abs=0.02)
     assert cosine(matrix, compress(matrix, "b23", 6, epochs=40, batch_size=64)) > cosine(matrix, start)
 
 
 def test_leaky_relu_stands_on_the_latent_too():
     layers = [(torch.eye(2), torch.zeros(2))]
     assert encode(torch.tensor([[1.0, -1.0]]), layers).tolist() == [[1.0, pytest.approx(-0.01)]]
-
-
-def test_lighttoken_decoder_is_the_least_squares_one():
-    generator = torch.Generator().manual_seed(0)
-    signs = _sign(torch.randn(200, 6, generator=generator))
-    target = torch.randn(200, 9, generator=generator)
-    wanted = np.linalg.lstsq(signs.double().numpy(), target.double().numpy(), rcond=None)[0]
-    np.testing.assert_allclose(_least_squares(signs, target).numpy(), wanted, atol=1e-5)
-
-
-def test_lighttoken_cannot_beat_exhaustive_codes_and_comes_near():
-    """For a fixed decoder the best code of a row is found by trying all 2^8; the encoder's one must not be far."""
-    matrix = matrix_of(3000, 16)
-    compressed = compress(matrix, "lighttoken", 11, rank=1)
-    low_rank = compressed.left @ compressed.right
-    signs = torch.tensor(list(itertools.product([-1.0, 1.0], repeat=compressed.n_bits)))
-    decoded = signs @ compressed.decoder
-    best = torch.cdist((matrix - low_rank).double(), decoded.double()).amin(1).square().sum()
-    found = (matrix - compressed.dense()).double().square().sum()
-    assert compressed.n_bits == 8
-    assert best <= found <= 1.6 * best
-
-
-def test_lighttoken_beats_svd_of_the_same_bits_on_rows_without_structure():
-    matrix = torch.randn(4000, 64, generator=torch.Generator().manual_seed(0))
-    errors = {
-        m: reconstruction(matrix, compress(matrix, m, 12), context_of(4000).counts).relative_error
-        for m in ("svd", "lighttoken")
-    }
-    assert errors["lighttoken"] < errors["svd"] - 0.05
-
-
-def test_lighttoken_more_codes_than_dimensions_are_split():
-    from embpress.methods.lighttoken import LightToken
-
-    sizes = LightToken().plan((30522, 384), 4).sizes
-    assert sizes["n_bits"] > 384 and sizes["n_bits"] / sizes["codes"] <= 384
-
-
-@pytest.mark.parametrize("size", [1e-3, 1e3])
-def test_lighttoken_is_as_good_on_rows_of_any_size(size):
-    matrix = matrix_of(1500, 48)
-    wanted = compress(matrix, "lighttoken", 8, epochs=3)
-    found = compress(matrix * size, "lighttoken", 8, epochs=3)
-    assert cosine(matrix * size, found) == pytest.approx(cosine(matrix, wanted), abs=0.005)
-    assert (found.dense() / size - matrix).norm() == pytest.approx(float((wanted.dense() - matrix).norm()), rel=0.02)

@@ -12,21 +12,9 @@ from embpress.methods import compress, method_class
 from embpress.methods.base import budget_bits
 from embpress.reconstruction import reconstruction
 
-from .samples import CONTROLS, context_of, fitted, matrix_of
+from .samples import CONTROLS, DTYPES, RATIOS, context_of, feasible, fitted, matrix_of
 
 SHAPES = [(600, 48), (500, 31), (1200, 64), (64, 96)]
-RATIOS = [1.5, 3.9, 4, 7, 10, 25]
-
-
-def feasible(name, n_rows=600, d=48, ratios=RATIOS):
-    """The first of `ratios` that the method reaches."""
-    for ratio in ratios:
-        try:
-            method_class(name)().plan((n_rows, d), ratio)
-            return ratio
-        except InfeasibleRatio:
-            continue
-    raise AssertionError(f"{name} reaches none of {ratios}")
 
 
 @pytest.mark.parametrize("shape", SHAPES)
@@ -65,10 +53,16 @@ def test_product_equals_product_with_dense(name):
     _, compressed = fitted(name, 600, 48, feasible(name))
     x = torch.randn(2, 3, 48, generator=torch.Generator().manual_seed(1))
     torch.testing.assert_close(compressed.product(x), x @ compressed.dense().T, rtol=1e-4, atol=1e-5)
+    torch.testing.assert_close(compressed.product(x[0, 0]), compressed.dense() @ x[0, 0], rtol=1e-4, atol=1e-5)
+    # A model is fine-tuned around a compressed head: gradients pass through it.
+    leaf = x.clone().requires_grad_()
+    compressed.product(leaf).sum().backward()
+    torch.testing.assert_close(leaf.grad[0, 0], compressed.dense().sum(0), rtol=1e-3, atol=1e-4)
 
 
-def test_saved_and_loaded_is_the_same_and_as_large_as_reported(name, tmp_path):
-    _, compressed = fitted(name, 600, 48, feasible(name))
+@pytest.mark.parametrize("dtype", DTYPES)
+def test_saved_and_loaded_is_the_same_and_as_large_as_reported(name, dtype, tmp_path):
+    _, compressed = fitted(name, 600, 48, feasible(name), factor_dtype=dtype)
     storage.save(compressed, tmp_path)
     loaded = storage.load(tmp_path)
     assert type(loaded) is type(compressed)

@@ -6,7 +6,7 @@ from embpress.errors import InfeasibleRatio, UserError
 from embpress.methods import compress
 from embpress.methods.kronecker import KroneckerBERT
 
-from .samples import matrix_of
+from .samples import context_of, matrix_of
 
 
 @pytest.mark.parametrize("terms", [1, 3])
@@ -44,3 +44,34 @@ def test_reachable_ratios_are_named():
         KroneckerBERT().plan((1000, 12), 100)
     with pytest.raises(UserError, match="at least one"):
         KroneckerBERT(terms=0)
+
+
+def test_weighted_product_equals_numpys():
+    matrix, context = matrix_of(50, 24), context_of(50)
+    compressed = compress(matrix, "kronecker", 5.5, context, weighting="counts")
+    n = compressed.n
+    root = np.sqrt(np.repeat(context.counts.double().numpy() + 1, 24 // n))[:, None]
+    u, s, v = np.linalg.svd(root * matrix.double().numpy().reshape(-1, n), full_matrices=False)
+    np.testing.assert_allclose(compressed.dense().numpy(), (s[0] * u[:, :1] @ v[:1] / root).reshape(50, 24), atol=1e-6)
+
+
+def test_n_may_be_chosen_and_must_fit():
+    assert KroneckerBERT(n=6).plan((1000, 12), 2).sizes["n"] == 6
+    with pytest.raises(InfeasibleRatio, match="Kronecker reaches 2 on"):
+        KroneckerBERT(n=2).plan((1000, 12), 5)
+    with pytest.raises(UserError, match="n is 5, but must divide d = 12"):
+        KroneckerBERT(n=5).plan((1000, 12), 2)
+    with pytest.raises(UserError, match="at least terms = 4"):
+        KroneckerBERT(n=3, terms=4).plan((1000, 12), 2)
+
+
+@pytest.mark.parametrize("terms", [1, 2])
+def test_a_random_start_is_as_large_as_the_matrix_but_knows_nothing_of_it(terms):
+    matrix = matrix_of(2000, 24)
+    found = compress(matrix, "kronecker", 2.9, start="random", terms=terms)
+    nearest = compress(matrix, "kronecker", 2.9, terms=terms)
+    assert 0.3 < found.dense().norm() / matrix.norm() < 3
+    assert abs(torch.cosine_similarity(found.dense(), matrix).mean()) < 0.05
+    assert torch.cosine_similarity(nearest.dense(), matrix).mean() > 0.3
+    with pytest.raises(UserError, match="start: random fits nothing"):
+        KroneckerBERT(start="random", weighting="counts")

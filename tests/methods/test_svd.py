@@ -1,10 +1,12 @@
 import numpy as np
+import pytest
 import torch
 
 from embpress.methods import compress
+from embpress.methods.base import Context
 from embpress.methods.svd import SVD
 
-from .samples import matrix_of
+from .samples import context_of, matrix_of
 
 
 def test_error_equals_numpys_in_float64():
@@ -33,3 +35,50 @@ def test_ill_conditioned_matrix():
     singular = torch.linalg.svdvals(matrix.double())
     best = singular[compressed.rank :].square().sum().sqrt()
     assert (matrix - compressed.dense()).norm() <= 1.001 * best + 1e-7
+
+
+def test_weighted_error_equals_numpys_in_float64():
+    matrix, context = matrix_of(300, 40), context_of(300)
+    compressed = compress(matrix, "svd", 4, context, weighting="counts")
+    root = np.sqrt(context.counts.double().numpy() + 1)[:, None]
+    u, s, v = np.linalg.svd(root * matrix.double().numpy(), full_matrices=False)
+    k = compressed.rank
+    np.testing.assert_allclose(compressed.dense().numpy(), (u[:, :k] * s[:k]) @ v[:k] / root, atol=1e-5)
+
+
+@pytest.mark.parametrize("weighting", ["fisher", "l1_sensitivity"])
+def test_sensitivities_weigh_as_in_fwsvd(weighting):
+    matrix = matrix_of(300, 40)
+    context = Context(sensitivity={weighting: torch.rand(300, generator=torch.Generator().manual_seed(3))})
+    weights = SVD(weighting=weighting).row_weights(context, 300)
+    compressed = compress(matrix, "svd", 4, context, weighting=weighting)
+    c = weights.double().sqrt().numpy()[:, None]
+    u, s, v = np.linalg.svd(c * matrix.double().numpy(), full_matrices=False)
+    k = compressed.rank
+    np.testing.assert_allclose(compressed.dense().numpy(), (u[:, :k] * s[:k]) @ v[:k] / c, atol=1e-5)
+
+
+class OnDisk:
+    """All that a fit may ask of a matrix that does not fit in memory."""
+
+    def __init__(self, matrix):
+        self.matrix, self.shape, self.largest = matrix, matrix.shape, 0
+
+    def __len__(self):
+        return len(self.matrix)
+
+    def __getitem__(self, rows):
+        assert isinstance(rows, slice)
+        found = self.matrix[rows]
+        self.largest = max(self.largest, len(found))
+        return found
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float16", "int8"])
+def test_a_matrix_on_disk_is_read_by_slices_of_rows(dtype):
+    matrix = matrix_of(20_000, 24)
+    method, disk = SVD(factor_dtype=dtype), OnDisk(matrix)
+    plan = method.plan(matrix.shape, 4)
+    found, wanted = method.fit(disk, plan, Context()), method.fit(matrix, plan, Context())
+    assert torch.equal(found.left, wanted.left) and torch.equal(found.dense(), wanted.dense())
+    assert disk.largest < len(matrix) / 2

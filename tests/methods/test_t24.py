@@ -5,7 +5,7 @@ from sklearn.manifold._locally_linear import barycenter_weights
 from sklearn.neighbors import NearestNeighbors
 
 from embpress import bits
-from embpress.errors import UserError
+from embpress.errors import InfeasibleRatio, UserError
 from embpress.methods import compress
 from embpress.methods.base import Context
 from embpress.methods.t24 import T24, kept_rows, mixing_weights
@@ -54,20 +54,77 @@ def test_ties_go_to_the_lower_id():
     assert kept_rows(torch.tensor([1, 5, 5, 5, 0]), (4,), 3).tolist() == [False, True, True, False, True]
 
 
-def test_neighbours_are_by_cosine_and_not_by_distance():
-    """Frequent tokens with small norms would be everybody's Euclidean neighbours (papers.md, 1.6)."""
+def test_without_sum_to_one_weights_are_the_least_squares_ones():
+    generator = np.random.default_rng(0)
+    rows, near = generator.normal(size=(20, 12)), generator.normal(size=(20, 5, 12))
+    found = mixing_weights(torch.tensor(rows).float(), torch.tensor(near).float(), 0, sum_to_one=False)
+    wanted = [np.linalg.lstsq(n.T, row, rcond=None)[0] for row, n in zip(rows, near)]
+    np.testing.assert_allclose(found.numpy(), wanted, rtol=1e-3, atol=1e-4)
+
+
+def hubs():
+    """80 frequent rows of which the last 40 are short, 30 rare ones each near one of the first; and counts."""
     generator = torch.Generator().manual_seed(0)
     directions = torch.nn.functional.normalize(torch.randn(40, 16, generator=generator), dim=1)
-    hubs = 0.01 * torch.randn(40, 16, generator=generator)
-    rare = 3 * (directions[:30] + 0.05 * torch.randn(30, 16, generator=generator))
-    matrix = torch.cat([directions, hubs, rare])
-    counts = torch.cat([torch.full((80,), 9), torch.zeros(30, dtype=torch.int64)])
+    short = 0.01 * torch.randn(40, 16, generator=generator)
+    rare = directions[:30] + 0.05 * torch.randn(30, 16, generator=generator)
+    matrix = torch.cat([3 * directions, short, rare])
+    return matrix, torch.cat([torch.full((80,), 9), torch.zeros(30, dtype=torch.int64)])
+
+
+def test_neighbours_are_by_cosine_and_not_by_distance():
+    matrix, counts = hubs()
     method = T24(neighbours=2)
     plan = method.plan((110, 16), 32 * 110 * 16 / method._bits((110, 16), 80))
     compressed = method.fit(matrix, plan, Context(counts))
     compressed.prepare()
     index = bits.gather(compressed.index, torch.arange(60), compressed.index_width).view(30, 2)
     assert (index[:, 0] == torch.arange(30)).all()
+
+
+def test_euclidean_neighbours_are_the_short_frequent_rows_and_collapse():
+    """Frequent tokens with small norms are everybody's Euclidean neighbours (papers.md, 1.6)."""
+    matrix, counts = hubs()
+    cosines = {}
+    for similarity in ("cosine", "euclidean"):
+        compressed = compress(matrix, "t24", 1.2, Context(counts), n_kept=80, neighbours=2, similarity=similarity)
+        cosines[similarity] = torch.cosine_similarity(compressed.dense(), matrix)[80:].mean()
+    assert cosines["cosine"] > 0.9 and cosines["euclidean"] < 0.5
+
+
+def test_n_kept_may_be_chosen_and_must_fit():
+    context = context_of(300)
+    assert compress(matrix_of(300, 64), "t24", 3, context, n_kept=50).n_kept == 50
+    with pytest.raises(InfeasibleRatio, match="reaches at most 1.67"):
+        T24(n_kept=150).plan((300, 64), 4)
+    for n_kept in (9, 301):
+        with pytest.raises(UserError, match=f"n_kept is {n_kept}, but must be from 10"):
+            T24(n_kept=n_kept).plan((300, 64), 4)
+
+
+def test_vocabulary_order_needs_no_counts_and_keeps_special_tokens():
+    compressed = compress(matrix_of(300, 64), "t24", 4, Context(special_ids=(299,)), order="vocabulary")
+    kept = bits.gather(compressed.is_kept, torch.arange(300), 1).bool()
+    assert kept[: compressed.n_kept - 1].all() and kept[299] and int(kept.sum()) == compressed.n_kept
+
+
+def test_norms_are_kept_where_asked():
+    matrix, context = matrix_of(300, 64), context_of(300)
+    plain, scaled = (compress(matrix, "t24", 4, context, keep_norm=k) for k in (False, True))
+    torch.testing.assert_close(scaled.dense().norm(dim=1), matrix.norm(dim=1), rtol=1e-4, atol=1e-6)
+    assert (plain.dense().norm(dim=1) / matrix.norm(dim=1)).median() < 0.95
+
+
+def test_lookups_convert_only_the_kept_rows_that_they_mix(monkeypatch):
+    compressed = compress(matrix_of(300, 64), "t24", 4, context_of(300), factor_dtype="int8")
+    decoded = []
+    gather = type(compressed).factor_rows
+    monkeypatch.setattr(
+        type(compressed), "factor_rows", lambda self, name, ids: decoded.append((name, len(ids))) or gather(self, name, ids)
+    )
+    mixed = int((compressed.position < 0).nonzero()[0])
+    compressed.rows(torch.tensor([mixed]))
+    assert decoded == [("kept", 1), ("kept", 10), ("weight", 1)]
 
 
 def test_duplicated_rows_do_not_make_the_solve_singular():

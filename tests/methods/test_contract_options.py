@@ -1,0 +1,68 @@
+"""What every method must do with the options that all have: precision of factors and weights of rows."""
+
+import pytest
+import torch
+
+from embpress.errors import InfeasibleRatio, UserError
+from embpress.methods import compress, method_class
+from embpress.methods.base import Context, budget_bits
+from embpress.reconstruction import reconstruction
+
+from .samples import CONTROLS, DTYPES, QUICK, context_of, feasible, fitted, matrix_of
+
+
+@pytest.mark.parametrize("dtype", DTYPES[1:])
+@pytest.mark.parametrize("shape", [(600, 48), (70, 31)])
+@pytest.mark.parametrize("ratio", [1.5, 4, 10])
+def test_narrow_factors_are_planned_exactly_and_decode_alike_by_row_and_by_product(name, dtype, shape, ratio):
+    try:
+        plan, compressed = fitted(name, *shape, ratio, factor_dtype=dtype, **QUICK.get(name, {}))
+    except InfeasibleRatio:
+        return
+    assert compressed.stored_bits == plan.bits
+    assert name in CONTROLS or plan.bits <= budget_bits(shape, ratio)
+    dense = compressed.dense()
+    assert torch.isfinite(dense).all()
+    ids = torch.tensor([shape[0] - 1, 0, 3, 3])
+    torch.testing.assert_close(compressed.rows(ids), dense[ids], rtol=1e-5, atol=1e-6)
+    x = torch.randn(2, 3, shape[1], generator=torch.Generator().manual_seed(1))
+    torch.testing.assert_close(compressed.product(x), x @ dense.T, rtol=1e-4, atol=1e-5)
+
+
+@pytest.mark.parametrize("dtype", DTYPES[1:])
+def test_narrow_factors_lose_little_at_the_same_sizes(name, dtype):
+    """The same sizes in float32 are a lower ratio; what rounding adds is small against what compressing loses."""
+    method = method_class(name)(factor_dtype=dtype, **QUICK.get(name, {}))
+    wide = method_class(name)(**QUICK.get(name, {}))
+    matrix, context = matrix_of(600, 48), context_of(600)
+    plan = method.plan((600, 48), feasible(name))
+    found, wanted = (m.fit(matrix, plan, context) for m in (method, wide))
+    found.prepare()
+    wanted.prepare()
+    lost, lost_in_float32 = ((matrix - m.dense()).norm() for m in (found, wanted))
+    assert lost <= 1.02 * lost_in_float32 + 0.02 * matrix.norm()
+
+
+def test_weights_of_rows_move_the_error_to_rows_that_count_less(name):
+    method = method_class(name)
+    if not method.weighted:
+        with pytest.raises(UserError, match="cannot weight rows"):
+            method(weighting="counts")
+        return
+    matrix, context = matrix_of(600, 48), context_of(600)
+    ratio = feasible(name, ratios=[4, 7])
+    plain, weighted = (compress(matrix, name, ratio, context, weighting=w) for w in ("uniform", "counts"))
+    errors = [reconstruction(matrix, c, context.counts).weighted_relative_error for c in (plain, weighted)]
+    assert errors[1] < errors[0]
+    with pytest.raises(UserError, match="needs token counts"):
+        compress(matrix, name, ratio, weighting="counts")
+    equal = Context(torch.zeros(600, dtype=torch.int64), context.special_ids)
+    assert torch.equal(compress(matrix, name, ratio, equal, weighting="counts").dense(), plain.dense())
+
+
+@pytest.mark.parametrize("dtype", ["float16", "int8"])
+def test_factors_beyond_float16_are_named(name, dtype):
+    if name in (*CONTROLS, "integer"):
+        return
+    with pytest.raises(UserError, match="factor (left|a|kept|norms) is beyond float16: take factor_dtype float32"):
+        compress(matrix_of(600, 48) * 1e10, name, feasible(name), context_of(600), factor_dtype=dtype, **QUICK.get(name, {}))

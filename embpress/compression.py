@@ -40,7 +40,7 @@ def compress_checkpoint(
     matrix = embedding_matrix(checkpoint)
     if len(counts) != len(matrix):
         raise UserError(f"{counts_file} counts {len(counts)} tokens, but {checkpoint} has {len(matrix)} rows: count anew")
-    context = Context(counts, tuple(about["special_ids"]), seed, progress=progress)
+    context = Context(counts, special_ids=tuple(about["special_ids"]), seed=seed, progress=progress)
     partial = folder.with_name(folder.name + ".partial")
     shutil.rmtree(partial, ignore_errors=True)
     partial.mkdir(parents=True)

@@ -20,8 +20,8 @@ from .scores import Labels, over_seeds
 DODGE = 0.022
 """Half the width, in decades, over which methods at one ratio are spread so that error bars do not hide each other."""
 WEIGHTINGS = {
-    "uniform": ("relative_error", "all rows alike"),
-    "counts": ("weighted_relative_error", "weighted by token frequency"),
+    "uniform": ("relative_error", "plain"),
+    "counts": ("weighted_relative_error", "count-weighted"),
 }
 """Column of the error, and title, by the name of the weighting in the table of bounds."""
 UNREACHABLE = "#e2e2e2"
@@ -119,7 +119,7 @@ def error_vs_ratio(scores: DataFrame, bounds: DataFrame, labels: Labels) -> Figu
     # Tasks that share a checkpoint share its artefacts.
     found = found.assign(checkpoint=checkpoint).drop_duplicates(["checkpoint", "method", "ratio_asked"])
     checkpoints = list(dict.fromkeys(found["checkpoint"]))
-    figure = new_figure(PAGE, 0.9 + 1.6 * max(1, len(checkpoints)))
+    figure = new_figure(PAGE, 0.9 + 1.75 * max(1, len(checkpoints)))
     axes = figure.subplots(max(1, len(checkpoints)), len(WEIGHTINGS), sharex=True, sharey=True, squeeze=False)
     for line, name in zip(axes, checkpoints):
         for panel, (weighting, (column, title)) in zip(line, WEIGHTINGS.items()):

@@ -113,7 +113,7 @@ def test_errors_have_a_row_a_checkpoint_and_its_bound_once():
     figure = error_vs_ratio(SCORES, fake_bounds(), LABELS)
     # Rotten Tomatoes and Similarity name the same checkpoint here.
     assert [a.get_title() for a in figure.axes[::2]] == [
-        f"{model}, all rows alike" for model in ("multilingual E5-small", "MiniLM-L6", "SmolLM2-135M")
+        f"{model}, plain" for model in ("multilingual E5-small", "MiniLM-L6", "SmolLM2-135M")
     ]
     for panel, scale in zip(figure.axes[:2], (0.6, 0.3)):
         (bound,) = [line for line in panel.lines if line.get_color() == "black" and line.get_marker() == "None"]

@@ -9,10 +9,12 @@ from typing import Any
 import pandas
 
 from . import config as study_config
+from .bounds import bound_curve
 from .checkpoints import card
 from .compression import RESULT
 from .evaluation import read_outcomes
 from .methods import method_class
+from .reconstruction import METRICS
 from .statistics import compare
 from .tasks import Outcomes, task_class
 
@@ -27,11 +29,12 @@ class Evaluation:
     outcomes: Path
     artefacts: list[Path]
     checkpoint: Path
+    counts: Path
 
     @classmethod
     def from_json(cls, value: dict[str, Any]) -> "Evaluation":
         """From plain strings."""
-        paths = dict(outcomes=Path(value["outcomes"]), checkpoint=Path(value["checkpoint"]))
+        paths = {name: Path(value[name]) for name in ("outcomes", "checkpoint", "counts")}
         return cls(value["task"], value["variant"], value["seed"], artefacts=[Path(a) for a in value["artefacts"]], **paths)
 
 
@@ -87,7 +90,8 @@ def _about(config: dict[str, Any], evaluation: Evaluation, folder: Path, result:
         "ratio_reached": result["ratio"],
         "parameter_ratio": dense_floats / floats if floats else None,
         "model_ratio": 32 * about["parameters"] / model_bits,
-        **{k: near[k] for k in ("relative_error", "mean_cosine", "weighted_relative_error", "weighted_mean_cosine")},
+        **{name: near[name] for metric in METRICS for name in (metric, f"weighted_{metric}")},
+        **result["bound"],
     }
 
 
@@ -113,15 +117,22 @@ def _scores(
 def _deciles(
     config: dict[str, Any], evaluation: Evaluation, about: dict[str, Any], near: dict[str, Any]
 ) -> list[dict[str, Any]]:
-    """Errors of one artefact by frequency decile, 1 = the most frequent tokens."""
+    """Metrics of one artefact by frequency decile, 1 = the most frequent tokens."""
     shared = {
         "model": _checkpoint_label(config, evaluation.task),
         "method": evaluation.variant,
         "ratio_asked": about["ratio_asked"],
         "seed": evaluation.seed,
     }
-    pairs = zip(near["decile_relative_error"], near["decile_mean_cosine"])
-    return [shared | {"decile": i, "relative_error": e, "mean_cosine": c} for i, (e, c) in enumerate(pairs, start=1)]
+    values = zip(*(near[f"decile_{metric}"] for metric in METRICS))
+    return [shared | {"decile": i} | dict(zip(METRICS, row)) for i, row in enumerate(values, start=1)]
+
+
+def bounds(config: dict[str, Any], evaluations: list[Evaluation]) -> pandas.DataFrame:
+    """The rate-distortion bound of every checkpoint of a study over a grid of ratios."""
+    found = {(_checkpoint_label(config, e.task), e.seed): (e.checkpoint, e.counts) for e in evaluations}
+    rows = [{"model": model, "seed": seed} | row for (model, seed), files in found.items() for row in bound_curve(*files)]
+    return pandas.DataFrame(rows)
 
 
 def _checkpoint_label(config: dict[str, Any], task: str) -> str:
@@ -147,6 +158,7 @@ def labels(config: dict[str, Any]) -> dict[str, Any]:
         tasks[name] = {
             "label": task["label"],
             "model": model,
+            "checkpoint": _checkpoint_label(config, name),
             "metric": metric.name,
             "metric_label": metric.label,
             "higher_is_better": metric.higher_is_better,

@@ -5,14 +5,17 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+from torch import Tensor
+
 from . import storage
 from .checkpoints import card, embedding_matrix
 from .errors import InfeasibleRatio, UserError
 from .files import write_json
-from .frequency import read_counts
+from .frequency import read_counts, smoothed
 from .methods import compress
 from .methods.base import Context
-from .reconstruction import reconstruction
+from .rate_distortion import Source, distance_db
+from .reconstruction import Reconstruction, reconstruction
 
 RESULT = "result.json"
 """What came out: sizes and errors, or under `infeasible` why nothing could."""
@@ -40,7 +43,7 @@ def compress_checkpoint(
     matrix = embedding_matrix(checkpoint)
     if len(counts) != len(matrix):
         raise UserError(f"{counts_file} counts {len(counts)} tokens, but {checkpoint} has {len(matrix)} rows: count anew")
-    context = Context(counts, tuple(about["special_ids"]), seed, progress=progress)
+    context = Context(counts, special_ids=tuple(about["special_ids"]), seed=seed, progress=progress)
     partial = folder.with_name(folder.name + ".partial")
     shutil.rmtree(partial, ignore_errors=True)
     partial.mkdir(parents=True)
@@ -50,13 +53,27 @@ def compress_checkpoint(
         result: dict[str, Any] = {"infeasible": str(reason)}
     else:
         storage.save(compressed, partial, {"method": method, "options": options, "ratio": ratio, "seed": seed})
+        near = reconstruction(matrix.float(), compressed, counts)
         result = {
             "stored_bits": compressed.stored_bits,
             "stored_floats": compressed.stored_floats,
             "ratio": compressed.ratio,
-            "reconstruction": reconstruction(matrix.float(), compressed, counts).to_json(),
+            "reconstruction": near.to_json(),
+            "bound": bounded(matrix, counts, compressed.ratio, near),
         }
     write_json(partial / RESULT, result)
     shutil.rmtree(folder, ignore_errors=True)
     partial.rename(folder)
     return result
+
+
+def bounded(matrix: Tensor, counts: Tensor, ratio: float, near: Reconstruction) -> dict[str, float | None]:
+    """Errors that no code for Gaussian rows beats at the ratio reached, and how far above them these ones are."""
+    source = Source.of(matrix)
+    bound, weighted_bound = source.relative_error(ratio), source.relative_error(ratio, smoothed(counts))
+    return {
+        "error_bound": bound,
+        "weighted_error_bound": weighted_bound,
+        "distance_db": distance_db(near.relative_error, bound),
+        "weighted_distance_db": distance_db(near.weighted_relative_error, weighted_bound),
+    }

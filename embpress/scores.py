@@ -18,7 +18,9 @@ COLUMNS = [
     *("study", "model", "task", "protocol", "method", "ratio_asked", "ratio_reached", "parameter_ratio", "model_ratio"),
     *("factor_dtype", "seed", "metric", "value", "n", "uncompressed_value"),
     *("retention", "retention_low", "retention_high"),
-    *("relative_error", "mean_cosine", "weighted_relative_error", "weighted_mean_cosine", "note"),
+    *("relative_error", "mean_cosine", "neighbour_overlap", "eigenspace_overlap"),
+    *("weighted_relative_error", "weighted_mean_cosine", "weighted_neighbour_overlap", "weighted_eigenspace_overlap"),
+    *("error_bound", "weighted_error_bound", "distance_db", "weighted_distance_db", "note"),
 ]
 TEXTS = ["study", "model", "task", "protocol", "method", "factor_dtype", "metric", "note"]
 COUNTS = ["seed", "n"]
@@ -91,6 +93,8 @@ class TaskLabel:
     footnote: str = ""
     model: str = ""
     """The model's label."""
+    checkpoint: str = ""
+    """The label of the checkpoint that it runs on: the model's, unless it is fine-tuned for the task."""
     percent: bool = True
     """Whether scores are shown times 100."""
     metrics: dict[str, str] = field(default_factory=dict)

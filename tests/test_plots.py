@@ -9,7 +9,7 @@ import pytest
 from matplotlib.colors import to_hex
 
 from embpress.plot_style import FIXED, PAGE, save, styles
-from embpress.plots import error_by_decile, error_vs_score, retention_by_ratio, retention_of_task
+from embpress.plots import error_by_decile, error_vs_ratio, error_vs_score, retention_by_ratio, retention_of_task
 
 FAKE = runpy.run_path(str(Path(__file__).with_name("test_scores.py")))
 SCORES, LABELS = FAKE["fake_scores"](), FAKE["fake_labels"]()
@@ -35,10 +35,23 @@ def fake_deciles(models=("minilm",)):
     return pandas.DataFrame(rows)
 
 
+def fake_bounds(models=("MiniLM-L6", "multilingual E5-small", "SmolLM2-135M")):
+    ratios = [2.0, 4.0, 8.0, 16.0, 32.0, 64.0]
+    rows = [
+        dict(model=model, seed=seed, weighting=weighting, ratio=ratio, relative_error=scale * (1 - 2 / (ratio + 1)))
+        for model in models
+        for seed in (0, 1)
+        for weighting, scale in (("uniform", 0.6), ("counts", 0.3))
+        for ratio in ratios
+    ]
+    return pandas.DataFrame(rows)
+
+
 FIGURES = {
     "retention": lambda: retention_by_ratio(SCORES, LABELS),
     "task": lambda: retention_of_task(SCORES, LABELS, "wikitext"),
     "error_vs_score": lambda: error_vs_score(SCORES, LABELS),
+    "error_vs_ratio": lambda: error_vs_ratio(SCORES, fake_bounds(), LABELS),
     "error_by_decile": lambda: error_by_decile(fake_deciles(), LABELS),
 }
 
@@ -94,3 +107,21 @@ def test_deciles_have_a_panel_a_ratio_and_checkpoint():
     assert [a.get_title() for a in figure.axes[:3]] == ["asked 4×, e5", "asked 10×, e5", "asked 25×, e5"]
     assert len(figure.axes) == 6
     assert len(figure.axes[0].lines) == 8
+
+
+def test_errors_have_a_row_a_checkpoint_and_its_bound_once():
+    figure = error_vs_ratio(SCORES, fake_bounds(), LABELS)
+    # Rotten Tomatoes and Similarity name the same checkpoint here.
+    assert [a.get_title() for a in figure.axes[::2]] == [
+        f"{model}, plain" for model in ("multilingual E5-small", "MiniLM-L6", "SmolLM2-135M")
+    ]
+    for panel, scale in zip(figure.axes[:2], (0.6, 0.3)):
+        (bound,) = [line for line in panel.lines if line.get_color() == "black" and line.get_marker() == "None"]
+        assert bound.get_ydata()[0] == pytest.approx(scale / 3)
+        low, high = panel.get_ylim()
+        assert all(low < y < high for line in panel.lines if line is not bound for y in line.get_ydata())
+
+
+def test_a_study_without_bounds_or_scores_still_draws():
+    assert error_vs_ratio(SCORES, fake_bounds().head(0), LABELS).axes
+    assert error_vs_ratio(SCORES[SCORES["method"] == "identity"], fake_bounds(), LABELS).axes

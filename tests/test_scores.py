@@ -78,7 +78,15 @@ def _row(task, method, asked, seed, random):
         **dict(factor_dtype="float32", seed=seed, metric=metric, value=value, n=n, uncompressed_value=base),
         **dict(retention=left, retention_low=left - width, retention_high=left + width * 0.8),
         **dict(relative_error=error, mean_cosine=1 - error**2 / 2, weighted_relative_error=error * 0.8),
-        **dict(weighted_mean_cosine=1 - error**2 / 3, note=""),
+        **dict(weighted_mean_cosine=1 - error**2 / 3, neighbour_overlap=1 - error / 2, eigenspace_overlap=1 - error / 3),
+        **dict(weighted_neighbour_overlap=1 - error / 2.5, weighted_eigenspace_overlap=1 - error / 3.5),
+        **dict(
+            error_bound=0.6 * error,
+            weighted_error_bound=0.3 * error,
+            distance_db=4 + error,
+            weighted_distance_db=8 + error,
+            note="",
+        ),
     }
 
 

@@ -10,7 +10,8 @@ from pathlib import Path
 import pytest
 
 from embpress.errors import UserError
-from embpress.tables import latex_document, main_table, task_table, text_table
+from embpress.predictors import predictors
+from embpress.tables import latex_document, main_table, predictors_table, predictors_text, task_table, text_table
 from embpress.tables.latex import escape
 from embpress.tables.rows import Notes, number
 
@@ -174,8 +175,28 @@ def test_tables_compile_and_fit_the_page(labels, tmp_path, seeds):
         pytest.skip("pdflatex is not installed (texlive-latex-recommended, texlive-science)")
     scores = FAKE["fake_scores"](seeds)
     tables = [main_table(scores, labels), *(task_table(scores, labels, t) for t in labels.tasks)]
+    tables.append(predictors_table(predictors(scores, labels), labels))
     (tmp_path / "t.tex").write_text(latex_document(tables), encoding="utf-8")
     command = ["pdflatex", "-interaction=nonstopmode", "-halt-on-error", "t.tex"]
     done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, errors="replace")
     assert done.returncode == 0, done.stdout[-2000:]
     assert "Overfull" not in done.stdout, re.findall(r"Overfull.*", done.stdout)
+
+
+def test_predictors_stand_in_their_cells_with_interval_and_rows(scores, labels):
+    found = predictors(scores, labels)
+    text, table = predictors_text(found, labels), predictors_table(found, labels)
+    ratio, error = found.tasks["wikitext"]["ratio_reached"], found.tasks["wikitext"]["relative_error"]
+    lines = {line.split("  ")[0]: line.split() for line in text.splitlines()}
+    assert f"{found.equal_ratio['ratio_reached'].value:.2f}" == lines["ratio reached"][-3]
+    assert max(map(len, text.splitlines())) <= 120
+    line = next(line for line in table.splitlines() if line.startswith("Ratio reached"))
+    assert line.split(" & ")[3] == f"${ratio.value:.2f}$"
+    line = next(line for line in table.splitlines() if line.startswith("Relative error &"))
+    assert line.split(" & ")[3] == rf"$\mathbf{{{error.value:.2f}}}$"
+    assert rf"\tiny [{ratio.low:.2f}, {ratio.high:.2f}]" in table and table.count("$n{=}20$") == 4
+
+
+def test_a_study_without_scores_has_dashes_for_predictors(scores, labels):
+    found = predictors(scores[scores["method"] == "identity"], labels)
+    assert "nan" not in predictors_text(found, labels) and "nan" not in predictors_table(found, labels)

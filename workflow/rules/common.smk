@@ -115,6 +115,7 @@ def evaluations():
             "outcomes": f"results/evaluation/{task}/seed{seed}/{variant}.safetensors",
             "artefacts": artefacts(task, variant, seed),
             "checkpoint": checkpoint_folder(study.checkpoint_of(config, task), seed),
+            "counts": counts_file(study.checkpoint_of(config, task)),
         }
         for task in config["tasks"]
         for variant in study.variants_of(config, task)
@@ -128,6 +129,7 @@ def score_inputs(wildcards):
         "outcomes": [e["outcomes"] for e in found],
         "artefacts": sorted({a for e in found for a in e["artefacts"]}),
         "checkpoints": sorted({e["checkpoint"] for e in found}),
+        "counts": sorted({e["counts"] for e in found}),
     }
 
 

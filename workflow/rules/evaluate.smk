@@ -29,6 +29,7 @@ rule scores:
     output:
         scores="results/scores.csv",
         deciles="results/deciles.csv",
+        bounds="results/bounds.csv",
         labels="results/labels.json",
     log:
         "results/logs/scores.log",

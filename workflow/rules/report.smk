@@ -2,13 +2,15 @@
 
 
 rule tables:
-    """Write the main table and one table a task, as LaTeX and as text."""
+    """Write the main table, one table a task, and which cheap metric predicts the scores, as LaTeX and as text."""
     input:
         scores="results/scores.csv",
         labels="results/labels.json",
     output:
         main="results/tables/main.tex",
         text="results/tables/main.txt",
+        predictors="results/tables/predictors.tex",
+        predictors_text="results/tables/predictors.txt",
         tasks=expand("results/tables/{task}.tex", task=config["tasks"]),
     log:
         "results/logs/tables.log",
@@ -23,10 +25,11 @@ rule tables:
 
 
 rule figures:
-    """Draw retention against ratio, error against score, and error by token frequency."""
+    """Draw retention against ratio, error against score, ratio and its bound, and error by token frequency."""
     input:
         scores="results/scores.csv",
         deciles="results/deciles.csv",
+        bounds="results/bounds.csv",
         labels="results/labels.json",
     output:
         expand(
@@ -34,6 +37,7 @@ rule figures:
             figure=[
                 "retention",
                 "error_vs_score",
+                "error_vs_ratio",
                 "error_by_decile",
                 *(f"retention-{t}" for t in config["tasks"]),
             ],

@@ -5,7 +5,7 @@ from pathlib import Path
 from job import run
 
 with run(snakemake) as log:
-    from embpress.aggregation import Evaluation, aggregate, labels
+    from embpress.aggregation import Evaluation, aggregate, bounds, labels
     from embpress.files import write_json
     from embpress.scores import write
 
@@ -13,5 +13,7 @@ with run(snakemake) as log:
     scores, deciles = aggregate(snakemake.params.study, evaluations)
     log.info("%d scores", len(scores))
     write(scores, Path(snakemake.output.scores))
-    deciles.to_csv(snakemake.output.deciles, index=False, float_format="%.6g", lineterminator="\n")
+    plain = {"index": False, "float_format": "%.6g", "lineterminator": "\n"}
+    deciles.to_csv(snakemake.output.deciles, **plain)
+    bounds(snakemake.params.study, evaluations).to_csv(snakemake.output.bounds, **plain)
     write_json(Path(snakemake.output.labels), labels(snakemake.params.study))

@@ -7,11 +7,15 @@ from job import read_json, run
 with run(snakemake):
     from embpress import tables
     from embpress.files import write_text
+    from embpress.predictors import predictors
     from embpress.scores import Labels, read
 
     scores = read(Path(snakemake.input.scores))
     labels = Labels.from_json(read_json(snakemake.input.labels))
     write_text(Path(snakemake.output.main), tables.main_table(scores, labels))
     write_text(Path(snakemake.output.text), tables.text_table(scores, labels))
+    found = predictors(scores, labels)
+    write_text(Path(snakemake.output.predictors), tables.predictors_table(found, labels))
+    write_text(Path(snakemake.output.predictors_text), tables.predictors_text(found, labels))
     for task in labels.tasks:
         write_text(Path(f"results/tables/{task}.tex"), tables.task_table(scores, labels, task))

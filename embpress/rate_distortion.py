@@ -29,23 +29,25 @@ class Source:
 
     spectrum: Tensor
     """Variances of the principal components about the mean, float64 (d,)."""
-    energy: float
-    """Mean squared norm of a row, its part in the mean included."""
+    energies: Tensor
+    """Squared norms of the rows, their part in the mean included, float64 (V,)."""
 
     @classmethod
     def of(cls, matrix: Tensor) -> "Source":
         """The Gaussian source with a matrix's mean and covariance."""
         moments, mean = gram(matrix) / len(matrix), matrix.double().mean(0)
         spectrum = torch.linalg.eigvalsh(moments - mean.outer(mean)).clamp(min=0)
-        return cls(spectrum, float(moments.trace()))
+        return cls(spectrum, torch.linalg.vector_norm(matrix, dim=1, dtype=torch.float64).square())
 
     def relative_error(self, ratio: float, weights: Tensor | None = None) -> float:
         """The bound on the relative error at a ratio (dense fp32 bits / bits stored); on the weighted one with weights (V,).
 
-        Rows are alike but for their weight, so that the energy cancels no weight: sum_i w_i D_i / (sum_i w_i energy).
+        Rows are alike to the code but for their weight; the error is divided by what they weigh in truth, as measured errors
+        are, so that the quotient of the two is that of their absolute errors.
         """
         bits = FLOAT_BITS * len(self.spectrum) / ratio
-        return math.sqrt(distortion(self.spectrum, bits, weights) / self.energy) if self.energy > 0 else 0.0
+        energy = float(self.energies.mean() if weights is None else (weights * self.energies).sum() / weights.sum())
+        return math.sqrt(distortion(self.spectrum, bits, weights) / energy) if energy > 0 else 0.0
 
 
 def distortion(spectrum: Tensor, bits_per_row: float, weights: Tensor | None = None) -> float:

@@ -5,8 +5,7 @@ every row is left with the same weighted error, or with all its variance where t
 Thomas, section 10.3.3, here with weights). So: coordinates of the principal basis, a step that falls with the root of the
 row's weight and is the same in all coordinates of the row, and an entropy code whose tables go by the spread that a
 coordinate of that row is expected to have; bits then fall where they should without being allotted. The quantiser is an
-8-state trellis (`embpress.trellis`), which gains about 1 dB on rounding. Weights are smoothed corpus counts unless `weighting`
-says other.
+8-state trellis (`embpress.trellis`), which gains about 1 dB on rounding. Weights are smoothed corpus counts by default.
 
 - The basis is stored in integers of 4 bits: coordinates are taken in that basis, as rough as it is, by its inverse, so that
   nothing is lost but a little orthogonality. It is most of what is stored beside the rows.
@@ -81,6 +80,7 @@ class ECTCQ(Method):
 
     label = "ECTCQ (ours)"
     kind = "ours"
+    weighted = True
     Options = ECTCQOptions
 
     def _fixed_bits(self, shape: tuple[int, int]) -> int:

@@ -96,22 +96,22 @@ def _full_range(block: Tensor, width: int, zero_point: bool, first_row: int) -> 
     """The grid that spans all of a group's values."""
     if zero_point:
         low, high = block.aminmax(dim=2)
-        minimum = _half(low, block, first_row)
+        minimum = as_half(low, block, first_row)
         reach, top = high - minimum.float(), float(2**width - 1)
     else:
         minimum, reach, top = None, block.abs().amax(2), 2**width - 1 - centre(width)
-    scale = _half(reach.clamp_min(0) / top, block, first_row)
+    scale = as_half(reach.clamp_min(0) / top, block, first_row)
     # Near 0 fp16 is coarse and may round a scale down so far that the largest value is cut by more than half a level;
     # the next fp16 number up, which for positive numbers has the next bits, holds it.
     cut = scale.float() * (top + 0.5) < reach
     return torch.where(cut, (scale.view(torch.int16) + 1).view(torch.float16), scale), minimum
 
 
-def _half(values: Tensor, block: Tensor, first_row: int) -> Tensor:
-    """As fp16.
+def as_half(values: Tensor, block: Tensor, first_row: int) -> Tensor:
+    """Scales or minima (n, groups) of some rows as fp16.
 
     Raises:
-        UserError: naming the row, if a value does not fit.
+        UserError: naming the row, if one does not fit.
     """
     half = values.half()
     if half.isinf().any():

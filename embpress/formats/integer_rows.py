@@ -7,6 +7,7 @@ from torch import Tensor
 
 from .. import bits
 from .base import CompressedMatrix
+from .gathering import gather, values_of_bytes
 
 
 class IntegerRows(CompressedMatrix):
@@ -21,15 +22,19 @@ class IntegerRows(CompressedMatrix):
     def __init__(self, shape: tuple[int, int], width: int, group: int = 0, minima: bool = False) -> None:
         super().__init__(shape)
         self.width, self.group = width, group
-        self.centre = centre(width)
+        self.centre = 0.0 if minima else centre(width)
         self.codes: Tensor
         self.scale: Tensor
         self.minimum: Tensor | None
+        self.table: Tensor
         n_bytes = bits.packed_bytes(shape[0] * shape[1], width)
         of_groups = (shape[0], -(-shape[1] // group)) if group else (shape[0],)
         self.register_buffer("codes", torch.zeros(n_bytes, dtype=torch.uint8))
         self.register_buffer("scale", torch.zeros(of_groups, dtype=torch.float16))
         self.register_buffer("minimum", torch.zeros(of_groups, dtype=torch.float16) if minima else None)
+        # What each byte of whole codes stands for, less the centre.
+        levels = values_of_bytes(width).sub_(self.centre) if width in (2, 4) else None
+        self.register_buffer("table", levels, persistent=False)
 
     def config(self) -> dict[str, Any]:
         """See base class."""
@@ -37,17 +42,23 @@ class IntegerRows(CompressedMatrix):
 
     def rows(self, ids: Tensor) -> Tensor:
         """See base class."""
-        d = self.shape[1]
-        # index_select is several times as fast as indexing with a tensor.
-        if d * self.width % 8 == 0:  # rows are whole bytes
-            in_bytes = self.codes.view(self.shape[0], d * self.width // 8).index_select(0, ids)
-            decoded = bits.unpack_rows(in_bytes, self.width, d).float()
-        else:
-            decoded = bits.gather(self.codes, ids[:, None] * d + torch.arange(d), self.width).float()
         scale = self._over_columns(self.scale, ids)
+        decoded = self._levels(ids).unflatten(1, (scale.shape[1], -1)).mul_(scale)
         if self.minimum is not None:
-            return _by_group(decoded, scale).mul_(scale).add_(self._over_columns(self.minimum, ids)).view(-1, d)
-        return _by_group(decoded.sub_(self.centre), scale).mul_(scale).view(-1, d)
+            decoded.add_(self._over_columns(self.minimum, ids))
+        return decoded.flatten(1)
+
+    def _levels(self, ids: Tensor) -> Tensor:
+        """Code - centre, or with minima the code: float32 (n, d)."""
+        d = self.shape[1]
+        if d * self.width % 8:  # rows start within bytes
+            codes = bits.gather(self.codes, ids[:, None] * d + torch.arange(d), self.width)
+            return codes.float().sub_(self.centre)
+        # index_select is several times as fast as indexing with a tensor.
+        in_bytes = self.codes.view(self.shape[0], d * self.width // 8).index_select(0, ids)
+        if self.width in (2, 4):
+            return gather(self.table, in_bytes.flatten().int()).view(-1, d)
+        return bits.unpack_rows(in_bytes, self.width, d).float().sub_(self.centre)
 
     def _over_columns(self, of_groups: Tensor, ids: Tensor) -> Tensor:
         """Float32 values of some rows' groups, (n, groups, 1) for equal groups, else repeated to (n, d, 1)."""
@@ -65,8 +76,3 @@ class IntegerRows(CompressedMatrix):
 def centre(width: int) -> float:
     """The code, maybe between two, that decodes to 0 without minima."""
     return float(1 << (width - 1)) if width >= 4 else ((1 << width) - 1) / 2
-
-
-def _by_group(values: Tensor, of_groups: Tensor) -> Tensor:
-    """(n, d) as (n, groups, d/groups), to be multiplied by (n, groups, 1)."""
-    return values.view(len(values), of_groups.shape[1], values.shape[1] // of_groups.shape[1])

@@ -7,9 +7,7 @@ from torch import Tensor
 
 from .. import bits
 from .base import CompressedMatrix
-
-WORDS = {8: torch.float64, 16: torch.complex128}
-"""Types as wide as a short centroid of so many bytes: gathering single elements is faster than gathering short rows."""
+from .gathering import gather
 
 
 class ProductCodes(CompressedMatrix):
@@ -51,15 +49,8 @@ class ProductCodes(CompressedMatrix):
     def rows(self, ids: Tensor) -> Tensor:
         """See base class."""
         index = bits.unpack_rows(self.codes.index_select(0, ids), self.width, self.subspaces) + self.offset
-        decoded = self._centroids(index.flatten()).view(-1, self.shape[1])
+        decoded = gather(self.table, index.flatten()).view(-1, self.shape[1])
         return decoded if self.rotation is None else decoded @ self.rotation.float()
-
-    def _centroids(self, index: Tensor) -> Tensor:
-        """Rows of the table, in memory one after another."""
-        word = WORDS.get(4 * self.table.shape[1])
-        if word is None:
-            return self.table.index_select(0, index)
-        return self.table.view(word).flatten().index_select(0, index).view(torch.float32)
 
     @property
     def stored_floats(self) -> None:

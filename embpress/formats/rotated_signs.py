@@ -8,6 +8,7 @@ from torch import Tensor
 from .. import bits
 from ..rotation import Rotation
 from .base import ROW_BLOCK, CompressedMatrix
+from .gathering import gather, values_of_bytes
 
 
 class RotatedSigns(CompressedMatrix):
@@ -28,8 +29,7 @@ class RotatedSigns(CompressedMatrix):
         self.register_buffer("codes", torch.zeros(shape[0], stages, bits.packed_bytes(shape[1], 1), dtype=torch.uint8))
         self.register_buffer("scale", torch.zeros(shape[0], stages, dtype=torch.float16))
         # The eight signs of each byte.
-        signs = bits.unpack_rows(torch.arange(256, dtype=torch.uint8)[:, None], 1, 8).float().mul_(2).sub_(1)
-        self.register_buffer("table", signs, persistent=False)
+        self.register_buffer("table", values_of_bytes(1).mul_(2).sub_(1), persistent=False)
 
     def config(self) -> dict[str, Any]:
         """See base class."""
@@ -42,7 +42,7 @@ class RotatedSigns(CompressedMatrix):
     def _rotated_rows(self, ids: Tensor) -> Tensor:
         """Rows before they are rotated back, (n, d)."""
         codes = self.codes.index_select(0, ids)
-        signs = self.table.index_select(0, codes.flatten().int()).view(len(ids), self.stages, codes.shape[2] * 8)
+        signs = gather(self.table, codes.flatten().int()).view(len(ids), self.stages, codes.shape[2] * 8)
         scale = self.scale.index_select(0, ids).float()
         total = signs[:, 0].mul(scale[:, :1])
         for k in range(1, self.stages):

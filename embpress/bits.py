@@ -36,6 +36,9 @@ def pack(values: Tensor, width: int) -> Tensor:
 
 def _pack_block(values: Tensor, width: int) -> Tensor:
     """Bytes of one block; only the last block of a stream may need padding."""
+    if 8 % width == 0:  # whole values a byte: no need to spread them into bits
+        values = torch.nn.functional.pad(values.to(torch.uint8), (0, -len(values) % (8 // width)))
+        return (values.view(-1, 8 // width) << torch.arange(0, 8, width, dtype=torch.uint8)).sum(1, dtype=torch.uint8)
     stream = ((values.to(torch.int64)[:, None] >> torch.arange(width)) & 1).to(torch.uint8).reshape(-1)
     stream = torch.nn.functional.pad(stream, (0, -stream.numel() % 8)).view(-1, 8)
     return (stream << torch.arange(8, dtype=torch.uint8)).sum(1, dtype=torch.uint8)
@@ -51,3 +54,26 @@ def gather(packed: Tensor, index: Tensor, width: int) -> Tensor:
     for k in range((width + 14) // 8):
         value |= packed[(first + k).clamp_max(last)].to(torch.int64) << (8 * k)
     return (value >> (start & 7)) & ((1 << width) - 1)
+
+
+def pack_rows(values: Tensor, width: int) -> Tensor:
+    """Pack (n, m) integers in [0, 2**width), width up to 8, each row into bytes of its own: (n, packed_bytes(m, width)).
+
+    Rows of whole bytes are gathered and unpacked without arithmetic on positions; at most 7 bits a row are padding.
+    """
+    padded = torch.nn.functional.pad(values, (0, -values.shape[1] % 8))
+    return pack(padded, width).view(len(values), -1)[:, : packed_bytes(values.shape[1], width)]
+
+
+def unpack_rows(packed: Tensor, width: int, count: int) -> Tensor:
+    """The (n, count) values of rows made by `pack_rows`: uint8 where a byte holds whole values, else int64."""
+    if width == 8:
+        return packed
+    if 8 % width == 0:
+        shifts = torch.arange(0, 8, width, dtype=torch.uint8)
+        return (packed[:, :, None] >> shifts).bitwise_and_((1 << width) - 1).flatten(1)[:, :count]
+    # 8 values are `width` bytes, which fit one little-endian int64.
+    groups = (count + 7) // 8
+    padded = torch.nn.functional.pad(packed, (0, groups * width - packed.shape[1])).view(-1, groups, width)
+    words = torch.nn.functional.pad(padded, (0, 8 - width)).view(torch.int64)
+    return (words >> torch.arange(0, 8 * width, width)).bitwise_and_((1 << width) - 1).flatten(1)[:, :count]

@@ -35,3 +35,12 @@ def test_values_that_do_not_fit_are_refused(value):
 
 def test_width_for():
     assert [bits.width_for(n) for n in (1, 2, 3, 256, 257, 65536)] == [1, 1, 2, 8, 9, 16]
+
+
+@pytest.mark.parametrize("width", range(1, 9))
+@pytest.mark.parametrize("count", [1, 7, 8, 31, 48])
+def test_packed_rows_unpack(width, count):
+    values = torch.tensor(np.random.default_rng(0).integers(0, 2**width, (13, count)))
+    packed = bits.pack_rows(values, width)
+    assert packed.shape == (13, bits.packed_bytes(count, width))
+    assert torch.equal(bits.unpack_rows(packed, width, count).long(), values)

@@ -1,4 +1,4 @@
-"""Rows of small integers, each row with one scale."""
+"""Rows of small integers, each row or group of columns with one scale."""
 
 from typing import Any
 
@@ -7,38 +7,72 @@ from torch import Tensor
 
 from .. import bits
 from .base import CompressedMatrix
+from .gathering import gather, values_of_bytes
 
 
 class IntegerRows(CompressedMatrix):
-    """V x d codes of `width` bits in one packed stream, and an fp16 scale a row. Value = scale x (code - 2^(width-1))."""
+    """V x d codes of `width` bits in one packed stream, and an fp16 scale a group of `group` columns (0: the whole row).
+
+    Value = scale x (code - centre). From 4 bits the centre is 2^(width-1), so that 0 is a level; below, where a level spent
+    on 0 costs too much, it is half a level lower and the grid is symmetric. With minima, value = scale x code + minimum.
+    """
 
     format = "integer_rows"
 
-    def __init__(self, shape: tuple[int, int], width: int) -> None:
+    def __init__(self, shape: tuple[int, int], width: int, group: int = 0, minima: bool = False) -> None:
         super().__init__(shape)
-        self.width = width
+        self.width, self.group = width, group
+        self.centre = 0.0 if minima else centre(width)
         self.codes: Tensor
         self.scale: Tensor
+        self.minimum: Tensor | None
+        self.table: Tensor
         n_bytes = bits.packed_bytes(shape[0] * shape[1], width)
+        of_groups = (shape[0], -(-shape[1] // group)) if group else (shape[0],)
         self.register_buffer("codes", torch.zeros(n_bytes, dtype=torch.uint8))
-        self.register_buffer("scale", torch.zeros(shape[0], dtype=torch.float16))
+        self.register_buffer("scale", torch.zeros(of_groups, dtype=torch.float16))
+        self.register_buffer("minimum", torch.zeros(of_groups, dtype=torch.float16) if minima else None)
+        # What each byte of whole codes stands for, less the centre.
+        levels = values_of_bytes(width).sub_(self.centre) if width in (2, 4) else None
+        self.register_buffer("table", levels, persistent=False)
 
     def config(self) -> dict[str, Any]:
         """See base class."""
-        return {"width": self.width}
+        return {"width": self.width, "group": self.group, "minima": self.minimum is not None}
 
     def rows(self, ids: Tensor) -> Tensor:
         """See base class."""
+        scale = self._over_columns(self.scale, ids)
+        decoded = self._levels(ids).unflatten(1, (scale.shape[1], -1)).mul_(scale)
+        if self.minimum is not None:
+            decoded.add_(self._over_columns(self.minimum, ids))
+        return decoded.flatten(1)
+
+    def _levels(self, ids: Tensor) -> Tensor:
+        """Code - centre, or with minima the code: float32 (n, d)."""
         d = self.shape[1]
-        if d * self.width % 8 == 0:  # rows are whole bytes, which hold 1 or 2 codes each
-            shifts = torch.arange(0, 8, self.width, dtype=torch.uint8)
-            in_bytes = self.codes.view(self.shape[0], -1)[ids][:, :, None]
-            codes = (in_bytes >> shifts).bitwise_and_((1 << self.width) - 1).flatten(1)
-        else:
+        if d * self.width % 8:  # rows start within bytes
             codes = bits.gather(self.codes, ids[:, None] * d + torch.arange(d), self.width)
-        return codes.float().sub_(1 << (self.width - 1)).mul_(self.scale[ids, None].float())
+            return codes.float().sub_(self.centre)
+        # index_select is several times as fast as indexing with a tensor.
+        in_bytes = self.codes.view(self.shape[0], d * self.width // 8).index_select(0, ids)
+        if self.width in (2, 4):
+            return gather(self.table, in_bytes.flatten().int()).view(-1, d)
+        return bits.unpack_rows(in_bytes, self.width, d).float().sub_(self.centre)
+
+    def _over_columns(self, of_groups: Tensor, ids: Tensor) -> Tensor:
+        """Float32 values of some rows' groups, (n, groups, 1) for equal groups, else repeated to (n, d, 1)."""
+        values = of_groups.view(self.shape[0], -1).index_select(0, ids).float()
+        if self.group and self.shape[1] % self.group:
+            values = values.repeat_interleave(self.group, dim=1)[:, : self.shape[1]]
+        return values[:, :, None]
 
     @property
     def stored_floats(self) -> None:
         """Codes are no floats: the papers' count does not apply."""
         return None
+
+
+def centre(width: int) -> float:
+    """The code, maybe between two, that decodes to 0 without minima."""
+    return float(1 << (width - 1)) if width >= 4 else ((1 << width) - 1) / 2

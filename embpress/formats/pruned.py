@@ -6,25 +6,27 @@ import torch
 from torch import Tensor
 
 from .. import bits
-from .base import CompressedMatrix
+from .factors import Factor, FactoredMatrix
 
 
-class Pruned(CompressedMatrix):
+class Pruned(FactoredMatrix):
     """N kept rows, the row that stands for all others, and a bitmap of V bits that tells which are kept."""
 
     format = "pruned"
+    is_kept: Tensor
+    position: Tensor
 
     def __init__(self, shape: tuple[int, int], n_kept: int, dtype: str = "float32") -> None:
-        super().__init__(shape)
-        self.n_kept, self.dtype_name = n_kept, dtype
-        self.table: Tensor
-        self.is_kept: Tensor
-        self.position: Tensor
-        # The last row is the shared one.
-        self.register_buffer("table", torch.zeros(n_kept + 1, shape[1], dtype=getattr(torch, dtype)))
+        super().__init__(shape, dtype, self.factors(shape, n_kept))
+        self.n_kept = n_kept
         self.register_buffer("is_kept", torch.zeros(bits.packed_bytes(shape[0], 1), dtype=torch.uint8))
         # Each row's place in the table; follows from the bitmap.
         self.register_buffer("position", torch.zeros(shape[0], dtype=torch.int32), persistent=False)
+
+    @staticmethod
+    def factors(shape: tuple[int, int], n_kept: int) -> dict[str, Factor]:
+        """What is stored beside the bitmap: the kept rows, the last of them the shared one."""
+        return {"table": Factor((n_kept + 1, shape[1]), axis=1)}
 
     def config(self) -> dict[str, Any]:
         """See base class."""
@@ -37,8 +39,8 @@ class Pruned(CompressedMatrix):
 
     def rows(self, ids: Tensor) -> Tensor:
         """See base class."""
-        return self.table.index_select(0, self.position.index_select(0, ids)).float()
+        return self.factor_rows("table", self.position.index_select(0, ids))
 
     def product(self, x: Tensor) -> Tensor:
         """See base class; one product a row of the table, of which the shared one's is copied."""
-        return (x @ self.table.to(x.dtype).T).index_select(-1, self.position)
+        return (x @ self.factor("table").to(x.dtype).T).index_select(-1, self.position)

@@ -97,14 +97,14 @@ def _full_range(block: Tensor, width: int, zero_point: bool, first_row: int) -> 
     """The grid that spans all of a group's values."""
     if zero_point:
         low, high = block.aminmax(dim=2)
-        minimum = _held(low.half(), block, first_row)
+        minimum = held_by_fp16(low.half(), block, first_row)
         reach, top = high - minimum.float(), float(2**width - 1)
     else:
         minimum, reach, top = None, block.abs().amax(2), 2**width - 1 - centre(width)
-    return _held(fp16_scales(reach.clamp_min(0), top), block, first_row), minimum
+    return held_by_fp16(fp16_scales(reach.clamp_min(0), top), block, first_row), minimum
 
 
-def _held(half: Tensor, block: Tensor, first_row: int) -> Tensor:
+def held_by_fp16(half: Tensor, block: Tensor, first_row: int) -> Tensor:
     """Scales or minima (n, groups) of some rows, after checking that fp16 held them.
 
     Raises:

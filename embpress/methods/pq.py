@@ -49,13 +49,14 @@ class PQ(Method):
 
     label = "product quantisation"
     kind = "baseline"
+    weighted = True
     Options = PQOptions
 
     def _bits(self, shape: tuple[int, int], subspaces: int, width: int) -> int:
         """Bits stored."""
-        rows, d = shape
-        floats = d * (1 << width) + (d * d if self.options.rotation == "opq" else 0)
-        return 8 * rows * packing.packed_bytes(subspaces, width) + self.factor_bits * floats
+        rows = shape[0]
+        factors = ProductCodes.factors(shape, subspaces, width, self.options.rotation == "opq")
+        return 8 * rows * packing.packed_bytes(subspaces, width) + self.bits_of(factors)
 
     def plan(self, shape: tuple[int, int], ratio: float) -> Plan:
         """See base class."""
@@ -83,22 +84,28 @@ class PQ(Method):
             raise UserError("product quantisation with rotation: opq weights all rows alike: drop one of both options")
         weights = None if self.options.weighting == "uniform" else self.row_weights(context, plan.shape[0]).numpy()
         compressed = ProductCodes(plan.shape, subspaces, width, rotated, self.options.factor_dtype)
-        if compressed.rotation is not None:
+        if rotated:
             context.progress("rotation")
-            compressed.rotation.copy_(self._rotation(matrix, subspaces, width, context.seed))
-            matrix = matrix @ compressed.rotation.float().T
+            compressed.store("rotation", self._rotation(matrix, subspaces, width, context.seed))
+            matrix = matrix @ compressed.factor("rotation").T
         columns = plan.shape[1] // subspaces
-        codes = torch.empty(plan.shape[0], subspaces, dtype=torch.int64)
+        pieces = [np.ascontiguousarray(piece.numpy()) for piece in matrix.split(columns, dim=1)]
+        codebook, codes = torch.empty(subspaces, columns << width), torch.empty(plan.shape[0], subspaces, dtype=torch.int64)
 
         def train(j: int) -> None:
-            piece = np.ascontiguousarray(matrix[:, j * columns : (j + 1) * columns].numpy())
-            centroids = k_means(piece, 1 << width, weights, self.options.iterations, context.seed + j)
-            compressed.codebook[j] = torch.from_numpy(centroids)
-            # The nearest of the centroids as they are stored, maybe in half precision.
-            codes[:, j] = torch.from_numpy(nearest(piece, compressed.codebook[j].float().numpy()))
+            centroids = k_means(pieces[j], 1 << width, weights, self.options.iterations, context.seed + j)
+            codebook[j] = torch.from_numpy(centroids.ravel())
             context.progress(f"subspace {j + 1}/{subspaces}")
 
         _side_by_side(train, range(subspaces))
+        compressed.store("codebook", codebook)
+        # The nearest of the centroids as they are stored, maybe in less precision.
+        stored = compressed.factor("codebook").view(subspaces, 1 << width, columns)
+
+        def assign(j: int) -> None:
+            codes[:, j] = torch.from_numpy(nearest(pieces[j], stored[j].numpy()))
+
+        _side_by_side(assign, range(subspaces))
         compressed.codes.copy_(packing.pack_rows(codes, width))
         return compressed
 

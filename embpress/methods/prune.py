@@ -14,7 +14,7 @@ from .. import bits as packing
 from ..errors import UserError
 from ..formats.base import ROW_BLOCK
 from ..formats.pruned import Pruned
-from .base import Context, Method, Options, Plan, budget_bits, infeasible
+from .base import Context, Method, Options, Plan, budget_bits, infeasible, largest
 from .t24 import kept_rows
 
 LEAST_KEPT = 5
@@ -26,7 +26,7 @@ class PruneOptions(Options):
     """What stands for the rows that are dropped."""
 
     others: Literal["mean", "unk"] = "mean"
-    """Their mean, by `weighting`, or the unknown token's row."""
+    """Their mean, or the unknown token's row."""
     unk_id: int = -1
     """The unknown token's id, for others: unk."""
 
@@ -46,12 +46,14 @@ class Prune(Method):
     def plan(self, shape: tuple[int, int], ratio: float) -> Plan:
         """See base class."""
         rows, d = shape
-        bitmap, a_row = 8 * packing.packed_bytes(rows, 1), self.factor_bits * d
-        n_kept = min((budget_bits(shape, ratio) - bitmap) // a_row - 1, rows)
-        least = min(LEAST_KEPT, rows)
+
+        def size(n_kept: int) -> int:
+            return 8 * packing.packed_bytes(rows, 1) + self.bits_of(Pruned.factors(shape, n_kept))
+
+        n_kept, least = largest(size, budget_bits(shape, ratio), rows), min(LEAST_KEPT, rows)
         if n_kept < least:
-            raise infeasible(self.label, shape, 32 * rows * d / (bitmap + (least + 1) * a_row))
-        return Plan(shape, ratio, bits=bitmap + (n_kept + 1) * a_row, sizes={"n_kept": n_kept})
+            raise infeasible(self.label, shape, 32 * rows * d / size(least))
+        return Plan(shape, ratio, bits=size(n_kept), sizes={"n_kept": n_kept})
 
     def fit(self, matrix: Tensor, plan: Plan, context: Context) -> Pruned:
         """See base class. Reads the matrix by blocks of rows only, so that it may lie on disk.
@@ -66,17 +68,20 @@ class Prune(Method):
         if unknown >= rows:
             raise UserError(f"option unk_id is {unknown}, but the matrix has {rows} rows")
         kept = kept_rows(context.counts, context.special_ids, plan.sizes["n_kept"])
-        weights = torch.where(kept, 0.0, self.row_weights(context, rows)).double()
         compressed = Pruned(plan.shape, plan.sizes["n_kept"], self.options.factor_dtype)
         compressed.is_kept.copy_(packing.pack(kept, 1))
-        filled, total = 0, torch.zeros(plan.shape[1], dtype=torch.float64)
+        total = torch.zeros(plan.shape[1], dtype=torch.float64)
         for start in range(0, rows, ROW_BLOCK):
-            block, here = matrix[start : start + ROW_BLOCK], kept[start : start + ROW_BLOCK]
-            chosen = block[here]
-            compressed.table[filled : filled + len(chosen)] = chosen
-            filled += len(chosen)
-            total += weights[start : start + ROW_BLOCK] @ block.double()
+            block = matrix[start : start + ROW_BLOCK].double()
+            total += block[~kept[start : start + ROW_BLOCK]].sum(0)
         # Where nothing is dropped the shared row is never read.
-        shared = total / weights.sum().clamp_min(1e-30) if unknown < 0 else matrix[unknown : unknown + 1][0]
-        compressed.table[-1] = shared
+        shared = total / (~kept).sum().clamp_min(1) if unknown < 0 else matrix[unknown : unknown + 1][0]
+        places = kept.nonzero().flatten()
+
+        def table(start: int, stop: int) -> Tensor:
+            """Some of the kept rows, gathered block by block, and the shared row after the last."""
+            chosen = [matrix[i : i + 1].float() for i in places[start:stop].tolist()]
+            return torch.cat([*chosen, *([shared[None].float()] if stop > len(places) else [])])
+
+        compressed.store_rows("table", table)
         return compressed

@@ -16,7 +16,7 @@ from ..errors import UserError
 from ..formats.base import ROW_BLOCK
 from ..formats.rotated_signs import RotatedSigns
 from .base import Context, Method, Options, Plan, budget_bits, infeasible
-from .integer import as_half
+from .integer import held_by_fp16
 
 SCALE_BITS = 16
 GAUSSIAN_STEP = {1: 1.596, 2: 0.9957, 3: 0.586, 4: 0.3352, 5: 0.1881, 6: 0.1041, 7: 0.0569, 8: 0.0308}
@@ -70,7 +70,7 @@ class Signs(Method):
 
 def _fitted(rows: Tensor, stages: int, refits: int, first_row: int) -> tuple[Tensor, Tensor]:
     """Scales (n, K), as fp16, and signs (n, K, d) of rows (n, d): the best met for each row."""
-    scale = as_half(_gaussian_scales(rows, stages), rows, first_row)
+    scale = held_by_fp16(_gaussian_scales(rows, stages).half(), rows, first_row)
     signs = _signs(rows, scale)
     error = _error(rows, scale, signs)
     for _ in range(refits):

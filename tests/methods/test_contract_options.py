@@ -8,7 +8,7 @@ from embpress.methods import compress, method_class
 from embpress.methods.base import Context, budget_bits
 from embpress.reconstruction import reconstruction
 
-from .samples import CONTROLS, DTYPES, QUICK, context_of, feasible, fitted, matrix_of
+from .samples import CONTROLS, DTYPES, FACTORLESS, QUICK, context_of, feasible, fitted, matrix_of
 
 
 @pytest.mark.parametrize("dtype", DTYPES[1:])
@@ -62,7 +62,7 @@ def test_weights_of_rows_move_the_error_to_rows_that_count_less(name):
 
 @pytest.mark.parametrize("dtype", ["float16", "int8"])
 def test_factors_beyond_float16_are_named(name, dtype):
-    if name in (*CONTROLS, "integer"):
+    if name in (*CONTROLS, *FACTORLESS):
         return
-    with pytest.raises(UserError, match="factor (left|a|kept|norms) is beyond float16: take factor_dtype float32"):
+    with pytest.raises(UserError, match="factor (left|a|kept|norms|table|codebook) is beyond float16: take factor_dtype float32"):
         compress(matrix_of(600, 48) * 1e10, name, feasible(name), context_of(600), factor_dtype=dtype, **QUICK.get(name, {}))

@@ -61,7 +61,7 @@ def test_each_piece_takes_its_nearest_centroid_as_stored():
     assert compressed.codebook.dtype == torch.float16
     pieces = matrix.view(500, compressed.subspaces, -1).double()
     decoded = compressed.dense().view(pieces.shape).double()
-    for j, centroids in enumerate(compressed.codebook.double()):
+    for j, centroids in enumerate(compressed.codebook.view(compressed.subspaces, 1 << compressed.width, -1).double()):
         nearest = cdist(pieces[:, j].numpy(), centroids.numpy()).min(1)
         np.testing.assert_allclose((decoded[:, j] - pieces[:, j]).norm(dim=1).numpy(), nearest, rtol=1e-4, atol=1e-6)
 
@@ -180,5 +180,6 @@ def test_short_centroids_are_gathered_right(columns):
     compressed.codebook.copy_(torch.randn(compressed.codebook.shape, generator=generator))
     compressed.codes.copy_(torch.randint(256, (50, 6), generator=generator))
     compressed.prepare()
-    wanted = [torch.cat([compressed.codebook[j, int(row[j])] for j in range(6)]) for row in compressed.codes]
+    codebook = compressed.codebook.view(6, 256, columns)
+    wanted = [torch.cat([codebook[j, int(row[j])] for j in range(6)]) for row in compressed.codes]
     assert torch.equal(compressed.dense(), torch.stack(wanted))

@@ -17,16 +17,14 @@ def kept_of(context, n_kept):
     return np.isin(np.arange(len(context.counts)), order[:n_kept])
 
 
-@pytest.mark.parametrize("weighting", ["uniform", "counts"])
 @pytest.mark.parametrize("dtype", ["float32", "float16"])
-def test_frequent_and_special_rows_are_exact_and_others_their_mean(weighting, dtype):
+def test_frequent_and_special_rows_are_exact_and_others_their_mean(dtype):
     matrix, context = matrix_of(500, 31), context_of(500)
-    compressed = compress(matrix, "prune", 4, context, weighting=weighting, factor_dtype=dtype)
+    compressed = compress(matrix, "prune", 4, context, factor_dtype=dtype)
     kept = kept_of(context, compressed.n_kept)
     assert kept[list(context.special_ids)].all()
-    weights = context.counts.numpy() + 1.0 if weighting == "counts" else np.ones(500)
     wanted = matrix.double().numpy().copy()
-    wanted[~kept] = np.average(wanted[~kept], axis=0, weights=weights[~kept])
+    wanted[~kept] = wanted[~kept].mean(0)
     tolerance = {"float32": 1e-6, "float16": 2e-3}[dtype]
     np.testing.assert_allclose(compressed.dense().numpy(), wanted, rtol=tolerance, atol=1e-7 if dtype == "float32" else 1e-5)
     assert compressed.n_kept == (500 * 31 * 32 // 4 - 504) // (31 * (32 if dtype == "float32" else 16)) - 1

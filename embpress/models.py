@@ -110,7 +110,8 @@ class CompressedEmbedding(_CompressedLayer):
 
     def __init__(self, matrix: CompressedMatrix | None, dense: nn.Embedding | None = None) -> None:
         super().__init__(matrix, torch.float32 if dense is None else dense.weight.dtype)
-        self.num_embeddings, self.embedding_dim = getattr(matrix if dense is None else dense.weight, "shape", (0, 0))
+        shape: Any = getattr(matrix if dense is None else dense.weight, "shape", (0, 0))
+        self.num_embeddings, self.embedding_dim = shape
         self.padding_idx = None if dense is None else dense.padding_idx
         self.scale, self.scale_in_dtype = (1.0, False) if dense is None else scale_of(dense)
 
@@ -181,6 +182,16 @@ class EmbeddingSlot:
     def tied(self) -> bool:
         """Whether an output head runs on the embedding too."""
         return bool(self.heads)
+
+    @property
+    def places(self) -> list[str]:
+        """Names of all layers that run on the matrix."""
+        return self.lookups + self.heads
+
+    @property
+    def matrix(self) -> CompressedMatrix:
+        """The matrix that is in."""
+        return self._layers[self.lookups[0]].matrix
 
     @staticmethod
     def _layer(name: str, module: nn.Module) -> _CompressedLayer:

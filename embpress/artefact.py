@@ -11,19 +11,18 @@ would else fill the embedding with random numbers and only warn.
 
 import copy
 import shutil
-from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
 import torch
 from safetensors.torch import load_file, save_file
-from torch import Tensor, nn
+from torch import Tensor
 from transformers import GenerationConfig, PreTrainedConfig, PreTrainedModel
 
 from . import __version__, storage
 from .errors import UserError
 from .files import sha256_of, whole_folder, write_json
-from .models import EmbeddingSlot, WholeMatrixWanted
+from .models import EmbeddingSlot
 from .pretrained import CONFIG, class_of, config_of
 
 VERSION = 1
@@ -51,11 +50,6 @@ class CompressedModel(PreTrainedModel):
     def tie_weights(self, missing_keys: set[str] | None = None, recompute_mapping: bool = True) -> None:
         """Tie what is tied apart from the embedding, whose users share one matrix anyway."""
         super().tie_weights(missing_keys, recompute_mapping=False)
-
-    def _init_weights(self, module: nn.Module) -> None:
-        """Initialise what is in no file; some models' code reaches for the embedding there, whose rows come out of one."""
-        with suppress(WholeMatrixWanted):
-            super()._init_weights(module)
 
     def save_pretrained(self, save_directory: Any, *args: Any, **kwargs: Any) -> None:  # type: ignore[override]
         """Write the artefact again, with the weights as they are now; the tokenizer is saved on its own, as ever."""

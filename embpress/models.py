@@ -84,16 +84,21 @@ class _CompressedLayer(nn.Module):
 
     matrix: CompressedMatrix
 
-    def __init__(self, matrix: CompressedMatrix | None, dtype: torch.dtype) -> None:
+    def __init__(self, matrix: CompressedMatrix | None, dense: nn.Module | None) -> None:
         super().__init__()
         if matrix is not None:
             self.matrix = matrix
+        weight: Any = matrix if dense is None else dense.weight
+        self.dense_shape = (0, 0) if weight is None else tuple(weight.shape)
         # Follows model.half() and model.to(...): decoded rows come out in the type of the other layers.
         self.like: Tensor
-        self.register_buffer("like", torch.empty(0, dtype=dtype), persistent=False)
+        self.register_buffer("like", torch.empty(0, dtype=getattr(weight, "dtype", torch.float32)), persistent=False)
 
     def __getattr__(self, name: str) -> Any:
         if name == "weight":
+            if "matrix" not in self._modules:
+                # transformers' initialisers fill an empty place, and pad a bias to its shape: this takes no memory.
+                return torch.empty(self.dense_shape, device="meta")
             raise WholeMatrixWanted(
                 "this model reads its whole embedding matrix, which a compressed one never builds: leave it uncompressed"
             )
@@ -109,9 +114,8 @@ class CompressedEmbedding(_CompressedLayer):
     """
 
     def __init__(self, matrix: CompressedMatrix | None, dense: nn.Embedding | None = None) -> None:
-        super().__init__(matrix, torch.float32 if dense is None else dense.weight.dtype)
-        shape: Any = getattr(matrix if dense is None else dense.weight, "shape", (0, 0))
-        self.num_embeddings, self.embedding_dim = shape
+        super().__init__(matrix, dense)
+        self.num_embeddings, self.embedding_dim = self.dense_shape
         self.padding_idx = None if dense is None else dense.padding_idx
         self.scale, self.scale_in_dtype = (1.0, False) if dense is None else scale_of(dense)
 
@@ -128,7 +132,7 @@ class CompressedHead(_CompressedLayer):
     """Stands for an output head tied to the embedding: the product with the same compressed matrix, plus the head's bias."""
 
     def __init__(self, matrix: CompressedMatrix | None, dense: nn.Linear | None = None) -> None:
-        super().__init__(matrix, torch.float32 if dense is None else dense.weight.dtype)
+        super().__init__(matrix, dense)
         self.register_parameter("bias", None if dense is None else dense.bias)
 
     def forward(self, hidden: Tensor) -> Tensor:

@@ -1,9 +1,9 @@
 import pytest
 import torch
-from tests.zoo import ZOO, outputs, tiny
 
 from embpress import compress_model, load
 from embpress.models import embedding_of
+from tests.zoo import ZOO, outputs, tiny
 
 
 @pytest.mark.parametrize("name", ZOO)

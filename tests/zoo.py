@@ -8,6 +8,7 @@ SMALL = dict(vocab_size=V, hidden_size=16, intermediate_size=32, num_hidden_laye
 LLAMA = dict(**SMALL, num_key_value_heads=2)
 GEMMA = dict(**LLAMA, head_dim=8)
 BERT = dict(**SMALL, max_position_embeddings=16)
+MODERN = SMALL | dict(num_hidden_layers=4, pad_token_id=0, bos_token_id=1, eos_token_id=2, cls_token_id=3, sep_token_id=4)
 T5 = dict(vocab_size=V, d_model=16, d_kv=8, d_ff=32, num_layers=1, num_heads=2)
 BART = dict(
     vocab_size=V, d_model=16, encoder_layers=1, decoder_layers=1, encoder_attention_heads=2, decoder_attention_heads=2

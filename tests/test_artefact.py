@@ -1,8 +1,18 @@
+import json
+import math
+import resource
+
 import pytest
 import torch
+from transformers import AutoModel
 
-from embpress import compress_model, load
+from embpress import compress_model, inspect, load, storage
+from embpress.artefact import ABOUT, REST
+from embpress.errors import UserError
+from embpress.files import sha256_of
+from embpress.formats.constant import ConstantRows
 from embpress.models import embedding_of
+from embpress.storage import tensor_table
 from tests.zoo import ZOO, outputs, tiny
 
 
@@ -25,3 +35,103 @@ def test_outputs_are_those_of_the_decoded_matrix_in_the_dense_model(tmp_path, na
     with torch.no_grad():
         embedding_of(model)[1].weight.copy_(loaded.embedding_slot.matrix.dense())
     torch.testing.assert_close(outputs(loaded), outputs(model), rtol=1e-4, atol=1e-5)
+
+
+def folder_of(tmp_path, name="bert_mlm", method="svd", ratio=1.5, **changes):
+    """A tiny model, compressed."""
+    tiny(name, **changes).save_pretrained(tmp_path / "dense")
+    compress_model(tmp_path / "dense", tmp_path / "out", method, ratio)
+    return tmp_path / "out"
+
+
+@pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16])
+@pytest.mark.parametrize("name", ["bert_mlm", "gemma3", "llama_tied"])
+def test_half_precision_models_stay_so(tmp_path, name, dtype):
+    tiny(name).to(dtype).save_pretrained(tmp_path / "dense")
+    done = compress_model(tmp_path / "dense", tmp_path / "out", "identity", 1)
+    model = type(tiny(name)).from_pretrained(tmp_path / "dense", dtype=dtype)
+    found = outputs(load(tmp_path / "out"))
+    assert found.dtype == dtype and done.embedding_before == 2 * math.prod(done.shape)
+    torch.testing.assert_close(found, outputs(model), rtol=0.02, atol=0.05)
+
+
+def test_shards_are_read_and_one_file_is_written(tmp_path):
+    model = tiny("llama_untied")
+    model.save_pretrained(tmp_path / "dense", max_shard_size="4KB")
+    assert (tmp_path / "dense/model.safetensors.index.json").exists()
+    compress_model(tmp_path / "dense", tmp_path / "out", "identity", 1)
+    torch.testing.assert_close(outputs(load(tmp_path / "out")), outputs(model))
+
+
+def test_an_untied_head_stays_dense_and_a_tied_one_is_stored_once(tmp_path):
+    untied, tied = (tensor_table(folder_of(tmp_path / n, n) / REST) for n in ("llama_untied", "llama_tied"))
+    assert "lm_head.weight" in untied and "lm_head.weight" not in tied
+    assert not any("embed_tokens" in name for name in untied | tied)
+
+
+@pytest.mark.parametrize("name", ["bert_mlm", "llama_tied", "t5"])
+def test_a_loaded_model_saves_itself_as_an_artefact_again(tmp_path, name):
+    model = load(folder_of(tmp_path, name))
+    with torch.no_grad():
+        next(model.parameters()).add_(0.5)  # as training of the other weights would
+    model.save_pretrained(tmp_path / "again")
+    again = load(tmp_path / "again")
+    torch.testing.assert_close(outputs(again), outputs(model), rtol=0, atol=0)
+    again.save_pretrained(tmp_path / "again")
+    assert inspect(tmp_path / "again").embedding_ratio == inspect(tmp_path / "out").embedding_ratio
+
+
+def test_transformers_alone_finds_no_weights_rather_than_random_ones(tmp_path):
+    folder = folder_of(tmp_path)
+    with pytest.raises(OSError, match="no file named"):
+        AutoModel.from_pretrained(folder)
+
+
+def test_a_compressed_embedding_cannot_be_resized(tmp_path):
+    with pytest.raises(UserError, match="resize the model first"):
+        load(folder_of(tmp_path)).resize_token_embeddings(5)
+
+
+def test_generation_runs_on_the_tied_matrix(tmp_path):
+    model = tiny("gpt2")
+    model.save_pretrained(tmp_path / "dense")
+    compress_model(tmp_path / "dense", tmp_path / "out", "identity", 1)
+    ids = torch.tensor([[3, 5, 7]])
+    options = dict(max_new_tokens=4, do_sample=False)
+    assert torch.equal(load(tmp_path / "out").generate(ids, **options), model.generate(ids, **options))
+
+
+class Countless(ConstantRows):
+    """A matrix of very many rows, whose full read raises."""
+
+    format = "countless"
+
+    def rows(self, ids):
+        assert ids.numel() < 100, "the whole table was decoded"
+        return super().rows(ids)
+
+    def dense(self):
+        raise AssertionError("the whole table was built")
+
+
+def test_nothing_of_the_size_of_the_dense_matrix_is_allocated(tmp_path, monkeypatch):
+    """10^12 x 16 floats, 64 TB, would be noticed: the model is loaded and run as if it were small."""
+    folder = folder_of(tmp_path, "bert")
+    vast = (10**12, 16)
+    monkeypatch.setattr(storage, "formats", lambda: {"countless": Countless})
+    storage.save(Countless(vast, torch.ones(16)), folder)
+    config = json.loads((folder / "config.json").read_text())
+    (folder / "config.json").write_text(json.dumps(config | {"vocab_size": vast[0]}))
+    reseal(folder)
+    before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    model = load(folder)
+    with torch.no_grad():
+        assert model(input_ids=torch.tensor([[0, 10**12 - 1]])).last_hidden_state.shape == (1, 2, 16)
+    assert resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before < 200_000  # kilobytes
+
+
+def reseal(folder):
+    """Write the sha256 of altered files, as one who forges an artefact would."""
+    about = json.loads((folder / ABOUT).read_text())
+    about["sha256"] = {name: sha256_of(folder / name) for name in about["sha256"] if (folder / name).exists()}
+    (folder / ABOUT).write_text(json.dumps(about))

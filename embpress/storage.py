@@ -91,11 +91,9 @@ def read_json(path: Path) -> dict[str, Any]:
 
 def first_line(error: Exception) -> str:
     """What an error says, in one line; its type where it says nothing."""
-    return (
-        f"{type(error).__name__} {error}"
-        if isinstance(error, KeyError)
-        else next(iter(str(error).splitlines()), repr(error))
-    )
+    if isinstance(error, KeyError):
+        return f"{error} is missing"
+    return next(iter(str(error).splitlines()), type(error).__name__)
 
 
 def tensor_table(path: Path) -> dict[str, tuple[tuple[int, ...], str]]:

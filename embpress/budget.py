@@ -17,6 +17,7 @@ from .errors import InfeasibleRatio, UserError
 from .methods import compress, method_class, names
 from .methods.base import Context
 from .reconstruction import reconstruction
+from .storage import first_line
 from .whole_model import open_source
 
 MEGABYTE = 10**6
@@ -179,7 +180,7 @@ def retention_model(path: Path) -> tuple[Callable[[float], float], float]:
     try:
         frame = read(path)
     except (OSError, ValueError) as error:
-        raise UserError(f"{path} cannot be read as a table of scores ({error}): give a study's scores.csv") from error
+        raise UserError(f"{path} is no table of scores ({first_line(error)}): give a study's scores.csv") from error
     frame = frame.dropna(subset=["weighted_relative_error", "retention"])
     x, y = frame["weighted_relative_error"].to_numpy(), frame["retention"].to_numpy()
     groups = frame["method"].to_numpy()

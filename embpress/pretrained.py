@@ -52,7 +52,9 @@ def class_of(config: PreTrainedConfig, folder: Path) -> type[PreTrainedModel]:
             raise UserError(f"{folder / CONFIG} names no architecture: add `architectures` to it")
         return mapping[type(config)]
     found = getattr(transformers, names[0], None) if isinstance(names[0], str) else None
-    if not (isinstance(found, type) and issubclass(found, PreTrainedModel)) or found.config_class is not type(config):
+    if not (isinstance(found, type) and issubclass(found, PreTrainedModel)) or not isinstance(
+        config, found.config_class or ()
+    ):
         raise UserError(f"{folder / CONFIG} names the architecture {names[0]!r}, which is none of transformers: mend it")
     return found
 

@@ -1,17 +1,20 @@
+import copy
 import json
 import math
 import resource
 
 import pytest
 import torch
-from transformers import AutoModel
+import transformers
+from torch import nn
+from transformers import AutoModel, BertConfig, BertModel, ViTConfig
 
 from embpress import compress_model, inspect, load, storage
 from embpress.artefact import ABOUT, REST
 from embpress.errors import UserError
 from embpress.files import sha256_of
 from embpress.formats.constant import ConstantRows
-from embpress.models import embedding_of
+from embpress.models import embedding_of, scale_of
 from embpress.storage import tensor_table
 from tests.zoo import ZOO, outputs, tiny
 
@@ -135,3 +138,71 @@ def reseal(folder):
     about = json.loads((folder / ABOUT).read_text())
     about["sha256"] = {name: sha256_of(folder / name) for name in about["sha256"] if (folder / name).exists()}
     (folder / ABOUT).write_text(json.dumps(about))
+
+
+def test_a_loaded_model_can_be_copied(tmp_path):
+    model = load(folder_of(tmp_path))
+    copied = copy.deepcopy(model)
+    torch.testing.assert_close(outputs(copied), outputs(model), rtol=0, atol=0)
+
+
+def test_other_weights_can_be_trained(tmp_path):
+    model = load(folder_of(tmp_path)).train()
+    ids = torch.tensor([[3, 5, 5, 9]])
+    model(input_ids=ids, labels=ids).loss.backward()
+    assert all(p.grad is not None for n, p in model.named_parameters() if "encoder" in n)
+
+
+@pytest.mark.parametrize(
+    "kind, config, sentence",
+    [
+        (
+            "BertForMaskedLM",
+            BertConfig(**ZOO["bert"][2], quantization_config={"quant_method": "awq", "bits": 4}),
+            "is quantised already",
+        ),
+        (
+            "ViTModel",
+            ViTConfig(hidden_size=16, num_hidden_layers=1, num_attention_heads=2, intermediate_size=32),
+            "no input",
+        ),
+    ],
+)
+def test_what_is_not_supported_says_so(tmp_path, kind, config, sentence):
+    plain = copy.deepcopy(config)
+    plain.__dict__.pop("quantization_config", None)
+    getattr(transformers, kind)(plain).save_pretrained(tmp_path / "dense")
+    text = config.to_dict() | {"architectures": [kind]}
+    (tmp_path / "dense/config.json").write_text(json.dumps(text))
+    with pytest.raises(UserError, match=sentence):
+        compress_model(tmp_path / "dense", tmp_path / "out", "svd", 1.5)
+    assert not (tmp_path / "out").exists()
+
+
+def test_a_model_that_reads_its_whole_embedding_is_refused_before_anything_is_written(tmp_path, monkeypatch):
+    def forward(self, input_ids):
+        return input_ids @ self.embeddings.word_embeddings.weight
+
+    tiny("bert").save_pretrained(tmp_path / "dense")
+    monkeypatch.setattr(BertModel, "forward", forward)
+    with pytest.raises(UserError, match="this model reads its whole embedding matrix"):
+        compress_model(tmp_path / "dense", tmp_path / "out", "svd", 1.5)
+    assert not (tmp_path / "out").exists()
+
+
+def test_a_compressed_embedding_has_no_dense_weight(tmp_path):
+    embedding = load(folder_of(tmp_path)).get_input_embeddings()
+    assert not hasattr(embedding, "weight") and embedding.num_embeddings == 23
+    with pytest.raises(UserError, match="never builds"):
+        embedding.weight  # noqa: B018
+
+
+def test_an_embedding_that_does_more_than_look_up_is_refused():
+    class Odd(nn.Embedding):
+        def forward(self, ids):
+            return super().forward(ids).relu()
+
+    with pytest.raises(UserError, match="the embedding is a Odd, which does more than look rows up"):
+        scale_of(Odd(3, 2))
+    with pytest.raises(UserError, match="does more than look rows up"):
+        scale_of(nn.Embedding(3, 2, max_norm=1.0))

@@ -52,6 +52,7 @@ ZOO = {
     "llama_tied": ("LlamaForCausalLM", "LlamaConfig", dict(**LLAMA, tie_word_embeddings=True)),
     "llama_untied": ("LlamaForCausalLM", "LlamaConfig", dict(**LLAMA, tie_word_embeddings=False)),
     "qwen3": ("Qwen3ForCausalLM", "Qwen3Config", dict(**GEMMA, tie_word_embeddings=True)),
+    "mixtral": ("MixtralForCausalLM", "MixtralConfig", dict(**LLAMA, num_local_experts=2)),
     "gemma": ("GemmaForCausalLM", "GemmaConfig", GEMMA),
     "gemma2": ("Gemma2ForCausalLM", "Gemma2Config", GEMMA),
     "gemma3": ("Gemma3ForCausalLM", "Gemma3TextConfig", GEMMA),

@@ -21,7 +21,7 @@ from transformers import GenerationConfig, PreTrainedConfig, PreTrainedModel
 
 from . import __version__, storage
 from .errors import UserError
-from .files import sha256_of, whole_folder, write_json
+from .files import merged_folder, sha256_of, write_json
 from .models import EmbeddingSlot
 from .pretrained import CONFIG, class_of, config_of
 
@@ -52,8 +52,22 @@ class CompressedModel(PreTrainedModel):
         super().tie_weights(missing_keys, recompute_mapping=False)
 
     def save_pretrained(self, save_directory: Any, *args: Any, **kwargs: Any) -> None:  # type: ignore[override]
-        """Write the artefact again, with the weights as they are now; the tokenizer is saved on its own, as ever."""
-        write(self, self.embedding_slot, self.embpress, Path(save_directory))
+        """Write the artefact again, with the weights as they are now; the tokenizer is saved on its own, as ever.
+
+        Raises:
+            UserError: if the folder holds a model of another kind, or something is asked that is not offered.
+        """
+        folder = Path(save_directory)
+        asked = [name for name in ("push_to_hub", "state_dict", "variant") if kwargs.get(name)]
+        if asked or args:
+            raise UserError(
+                f"a compressed model is saved whole, without {', '.join(asked) or 'further arguments'}: leave it out"
+            )
+        dense = sorted(path.name for path in folder.glob("*model*.safetensors*")) if folder.is_dir() else []
+        if dense:
+            raise UserError(f"{folder} holds {dense[0]}, weights of another model: name another folder")
+        with merged_folder(folder, ABOUT) as partial:
+            write(self, self.embedding_slot, self.embpress, partial)
 
     def resize_token_embeddings(self, *args: Any, **kwargs: Any) -> Any:
         """A compressed matrix has the rows that it was made from."""
@@ -78,38 +92,31 @@ def rest_of(model: PreTrainedModel, slot: EmbeddingSlot) -> dict[str, Tensor]:
 
 
 def write(
-    model: PreTrainedModel, slot: EmbeddingSlot, about: dict[str, Any], out: Path, files: list[Path] | None = None
+    model: PreTrainedModel, slot: EmbeddingSlot, about: dict[str, Any], folder: Path, files: list[Path] | None = None
 ) -> None:
-    """Write a model that runs on a compressed matrix; all or nothing.
+    """Write a model that runs on a compressed matrix to an empty folder.
 
     Args:
         model: the model, its matrix in the slot.
         slot: where the matrix is.
         about: JSON about the making (method, sizes before, ...) to keep.
-        out: the folder, which may be an earlier artefact.
+        folder: where to.
         files: further files to put in (the tokenizer's).
-
-    Raises:
-        UserError: if the folder holds something else.
     """
-    matrix = slot.matrix
-    with whole_folder(out, ABOUT) as partial:
-        config = copy.deepcopy(model.config)
-        config.architectures = [type(model).__name__]
-        config.save_pretrained(partial)
-        if model.can_generate() and getattr(model, "generation_config", None) is not None:
-            model.generation_config.save_pretrained(partial)
-        rest = {k: t.detach().contiguous() for k, t in rest_of(model, slot).items()}
-        save_file(rest, partial / REST, metadata={"format": "pt"})
-        storage.save(matrix, partial, about.get("made", {}))
-        for file in files or []:
-            shutil.copyfile(file, partial / file.name)
-        hashes = {path.name: sha256_of(path) for path in sorted(partial.iterdir())}
-        places = {"shape": list(slot.shape), "lookups": slot.lookups, "heads": slot.heads}
-        write_json(
-            partial / ABOUT,
-            {"embpress": VERSION, "written_by": __version__} | about | {"replaced": places, "sha256": hashes},
-        )
+    config = copy.deepcopy(model.config)
+    config.architectures = [type(model).__name__]
+    config.save_pretrained(folder)
+    if model.can_generate() and getattr(model, "generation_config", None) is not None:
+        model.generation_config.save_pretrained(folder)
+    rest = {k: t.detach().contiguous() for k, t in rest_of(model, slot).items()}
+    save_file(rest, folder / REST, metadata={"format": "pt"})
+    storage.save(slot.matrix, folder, about.get("made", {}))
+    for file in files or []:
+        shutil.copyfile(file, folder / file.name)
+    hashes = {path.name: sha256_of(path) for path in sorted(folder.iterdir())}
+    places = {"shape": list(slot.shape), "lookups": slot.lookups, "heads": slot.heads}
+    ours = {"embpress": VERSION, "written_by": __version__}
+    write_json(folder / ABOUT, ours | about | {"replaced": places, "sha256": hashes})
 
 
 def load(folder: str | Path) -> PreTrainedModel:
@@ -158,12 +165,12 @@ def read_about(folder: Path) -> dict[str, Any]:
         for name, digest in hashes.items():
             if Path(name).name != name or name in ("", ".", ".."):
                 raise ValueError(f"{name!r} is no plain file name")
+            if not (folder / name).is_file():
+                raise ValueError(f"{name} is missing")
             if sha256_of(folder / name) != digest:
                 raise ValueError(f"{name} was altered after it was written")
     except FileNotFoundError as error:
-        if not (folder / ABOUT).is_file():
-            raise UserError(f"{folder} is no compressed model: {ABOUT} is missing") from error
-        raise broken(folder, f"{Path(error.filename).name} is missing") from error
+        raise UserError(f"{folder} is no compressed model: {ABOUT} is missing") from error
     except (KeyError, TypeError, ValueError, OSError) as error:
         raise broken(folder, storage.first_line(error)) from error
     return about

@@ -27,11 +27,14 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except UserError as error:
         print(f"embpress: {error}", file=sys.stderr)
         return 1
-    except KeyboardInterrupt:
-        return 130
     except BrokenPipeError:  # `embpress inspect DIR | head`
         sys.stderr.close()
         return 0
+    except OSError as error:  # a full disk, a folder that may not be written
+        print(f"embpress: {error}", file=sys.stderr)
+        return 1
+    except KeyboardInterrupt:
+        return 130
     return 0
 
 

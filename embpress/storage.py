@@ -35,11 +35,15 @@ DTYPES = {
 
 
 def save(matrix: CompressedMatrix, folder: Path, about: dict[str, Any] | None = None) -> None:
-    """Write a compressed matrix. `about` is free JSON (method, options, ...) kept in the header for people to read."""
+    """Write a compressed matrix. `about` is free JSON (method, options, ...) kept in the header for people to read.
+
+    Raises:
+        UserError: if its tensors are no longer of the types that its layout stores.
+    """
     folder.mkdir(parents=True, exist_ok=True)
     # `format: pt` is what transformers and the hub expect of a safetensors file.
     save_file({k: t.contiguous() for k, t in matrix.state_dict().items()}, folder / TENSORS, metadata={"format": "pt"})
-    header = {
+    header: dict[str, Any] = {
         "embpress": FORMAT_VERSION,
         "format": matrix.format,
         "shape": list(matrix.shape),
@@ -47,6 +51,10 @@ def save(matrix: CompressedMatrix, folder: Path, about: dict[str, Any] | None = 
         "stored_bits": matrix.stored_bits,
         "about": about or {},
     }
+    try:
+        _check_tensors(type(matrix), matrix.shape, header["config"], folder / TENSORS)
+    except ValueError as error:  # such as after model.half(), which casts what is stored too
+        raise UserError(f"the compressed matrix was changed after loading ({error}): load it anew to save it") from error
     write_json(folder / HEADER, header)
 
 

@@ -13,7 +13,7 @@ from . import storage
 from .artefact import ABOUT, REST, write
 from .counts import counts_from_file
 from .errors import UserError
-from .files import check_replaceable
+from .files import check_replaceable, whole_folder
 from .methods import compress
 from .methods.base import Context
 from .models import EmbeddingSlot, WholeMatrixWanted, embedding_of
@@ -122,7 +122,8 @@ def compress_model(
             "dtype": str(source.matrix.dtype).removeprefix("torch."),
         },
     }
-    write(source.model, slot, about, out, tokenizer_files(folder))
+    with whole_folder(out, ABOUT) as partial:
+        write(source.model, slot, about, partial, tokenizer_files(folder))
     rest = (out / REST).stat().st_size - storage.header_bytes(out / REST)
     after = compressed.stored_bits // 8
     return Summary(method, compressed.shape, embedding_before, after, model_before, rest + after, compressed.ratio, out)

@@ -84,6 +84,35 @@ def test_a_loaded_model_saves_itself_as_an_artefact_again(tmp_path, name):
     assert inspect(tmp_path / "again").embedding_ratio == inspect(tmp_path / "out").embedding_ratio
 
 
+def test_saving_again_leaves_a_tokenizer_beside_it(tmp_path):
+    model = load(folder_of(tmp_path))
+    for _ in range(2):
+        model.save_pretrained(tmp_path / "again")
+        (tmp_path / "again/tokenizer.json").write_text("{}")
+    torch.testing.assert_close(outputs(load(tmp_path / "again")), outputs(model), rtol=0, atol=0)
+    assert not list(tmp_path.glob(".*"))
+
+
+def test_what_saving_does_not_offer_is_refused(tmp_path):
+    model = load(folder_of(tmp_path))
+    with pytest.raises(UserError, match="without push_to_hub"):
+        model.save_pretrained(tmp_path / "again", push_to_hub=True)
+    with pytest.raises(UserError, match="holds model.safetensors, weights of another model"):
+        model.save_pretrained(tmp_path / "dense")
+    with pytest.raises(UserError, match="changed after loading .*load it anew"):
+        model.half().save_pretrained(tmp_path / "again")
+    assert not (tmp_path / "again").exists()
+
+
+def test_an_artefact_with_a_users_files_in_it_is_not_replaced(tmp_path):
+    folder = folder_of(tmp_path)
+    compress_model(tmp_path / "dense", folder, "integer", 2)
+    (folder / "notes.txt").write_text("mine")
+    with pytest.raises(UserError, match="holds notes.txt, which embpress did not write"):
+        compress_model(tmp_path / "dense", folder, "integer", 2)
+    assert inspect(folder).method == "integer"
+
+
 def test_transformers_alone_finds_no_weights_rather_than_random_ones(tmp_path):
     folder = folder_of(tmp_path)
     with pytest.raises(OSError, match="no file named"):

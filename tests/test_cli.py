@@ -16,6 +16,7 @@ from embpress.cli import main, options_of
 from embpress.errors import UserError
 
 from .conftest import PIECES, ROOT
+from .test_budget import scores_of
 from .zoo import tiny
 
 BLOCKS = re.findall(
@@ -127,3 +128,10 @@ def test_help_imports_nothing_heavy():
 def test_the_installed_command_is_main():
     scripts = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["scripts"]
     assert scripts == {"embpress": "embpress.cli:main"}
+
+
+def test_budget_estimates_retention_from_a_studys_scores(model_folder, capsys):
+    path = scores_of(model_folder.parent / "scores.csv", lambda error: 100 * (1 - error))
+    assert main(f"budget --model DIR --megabytes 0.7 --methods integer,svd --scores {path}".split()) == 0
+    printed = capsys.readouterr().out
+    assert "retention (estimate)" in printed and re.search(r"off by \d+\.\d points on average", printed)

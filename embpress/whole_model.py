@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 from transformers import PreTrainedModel
 
 from . import storage
@@ -14,9 +14,10 @@ from .artefact import ABOUT, REST, write
 from .counts import counts_from_file
 from .errors import UserError
 from .files import check_replaceable, whole_folder
+from .formats.dense import DenseRows
 from .methods import compress
 from .methods.base import Context
-from .models import EmbeddingSlot, WholeMatrixWanted, embedding_of
+from .models import CompressedEmbedding, EmbeddingSlot, WholeMatrixWanted, embedding_of
 from .pretrained import open_dense, special_ids, tokenizer_of
 
 TOKENIZER_FILES = (
@@ -109,6 +110,7 @@ def compress_model(
     check_replaceable(out, ABOUT)
     source = open_source(folder, Path(counts) if isinstance(counts, str) else counts, seed, progress)
     slot = EmbeddingSlot(source.model)
+    check_lookup(embedding_of(source.model)[1])
     embedding_before = source.matrix.nbytes
     model_before = _bytes(source.model)
     compressed = compress(source.matrix, method, ratio, source.context, **(options or {}))
@@ -133,6 +135,20 @@ def tokenizer_files(folder: Path) -> list[Path]:
     """Files of the tokenizer, without anything that runs."""
     found = {path for pattern in TOKENIZER_FILES for path in folder.glob(pattern)}
     return sorted(path for path in found if path.is_file() and path.suffix in TEXT_FILES)
+
+
+def check_lookup(dense: nn.Embedding) -> None:
+    """Compare the model's own lookup with ours on a few rows of the dense matrix, scale included.
+
+    Raises:
+        UserError: if the model's layer does something else.
+    """
+    rows = dense.weight.detach()[:8]
+    ours = CompressedEmbedding(None, dense)
+    ours.matrix = DenseRows((rows.shape[0], rows.shape[1]), rows)
+    ids = torch.arange(len(rows))
+    if not torch.allclose(dense(ids), ours(ids), rtol=0, atol=0, equal_nan=True):
+        raise UserError(f"the embedding is a {type(dense).__name__}, which does more than look rows up and scale them")
 
 
 def check_runs(model: PreTrainedModel) -> None:

@@ -16,6 +16,7 @@ from embpress.files import sha256_of
 from embpress.formats.constant import ConstantRows
 from embpress.models import embedding_of, scale_of
 from embpress.storage import tensor_table
+from embpress.whole_model import check_lookup
 from tests.zoo import ZOO, outputs, tiny
 
 
@@ -48,7 +49,7 @@ def folder_of(tmp_path, name="bert_mlm", method="svd", ratio=1.5, **changes):
 
 
 @pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16])
-@pytest.mark.parametrize("name", ["bert_mlm", "gemma3", "llama_tied"])
+@pytest.mark.parametrize("name", ["bert_mlm", "gemma3", "bart_scaled", "llama_tied"])
 def test_half_precision_models_stay_so(tmp_path, name, dtype):
     tiny(name).to(dtype).save_pretrained(tmp_path / "dense")
     done = compress_model(tmp_path / "dense", tmp_path / "out", "identity", 1)
@@ -235,3 +236,14 @@ def test_an_embedding_that_does_more_than_look_up_is_refused():
         scale_of(Odd(3, 2))
     with pytest.raises(UserError, match="does more than look rows up"):
         scale_of(nn.Embedding(3, 2, max_norm=1.0))
+
+
+def test_an_embedding_that_is_not_what_its_name_says_is_refused():
+    class OddScaledWordEmbedding(nn.Embedding):
+        embed_scale = 2.0
+
+        def forward(self, ids):
+            return super().forward(ids) * 3.0
+
+    with pytest.raises(UserError, match="OddScaledWordEmbedding, which does more"):
+        check_lookup(OddScaledWordEmbedding(9, 2))

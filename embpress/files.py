@@ -1,9 +1,15 @@
 """Write files whole or not at all."""
 
+import hashlib
 import json
 import os
+import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
+
+from .errors import UserError
 
 
 def write_text(path: Path, text: str) -> None:
@@ -17,3 +23,77 @@ def write_text(path: Path, text: str) -> None:
 def write_json(path: Path, value: Any) -> None:
     """Write JSON, indented, keys in their given order."""
     write_text(path, json.dumps(value, indent=1, ensure_ascii=False) + "\n")
+
+
+@contextmanager
+def whole_folder(folder: Path, marker: str) -> Iterator[Path]:
+    """A folder beside `folder` to write to, which takes its place once all went well.
+
+    Args:
+        folder: where the files are to be; replaced if it is empty or holds only what was written so before.
+        marker: the JSON file that lists under `sha256` what was written.
+
+    Raises:
+        UserError: if the folder holds something else.
+    """
+    check_replaceable(folder, marker)
+    with _beside(folder) as partial:
+        yield partial
+        old = partial.with_suffix(".old")
+        if folder.exists():
+            folder.resolve().rename(old)
+        partial.rename(folder.resolve())
+        shutil.rmtree(old, ignore_errors=True)
+
+
+@contextmanager
+def merged_folder(folder: Path, marker: str) -> Iterator[Path]:
+    """Like `whole_folder`, but what else is in the folder stays. Files take their places one by one, the marker last."""
+    if folder.exists() and not folder.is_dir():
+        raise UserError(f"{folder} is a file: name a folder")
+    with _beside(folder) as partial:
+        yield partial
+        folder.mkdir(parents=True, exist_ok=True)
+        for file in sorted(partial.iterdir(), key=lambda path: path.name == marker):
+            file.replace(folder / file.name)
+
+
+@contextmanager
+def _beside(folder: Path) -> Iterator[Path]:
+    """An empty hidden folder on the same disk, gone afterwards."""
+    folder = folder.resolve()
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    partial = folder.with_name(f".{folder.name}.{os.getpid()}.partial")
+    shutil.rmtree(partial, ignore_errors=True)
+    partial.mkdir()
+    try:
+        yield partial
+    finally:
+        shutil.rmtree(partial, ignore_errors=True)
+
+
+def check_replaceable(folder: Path, marker: str) -> None:
+    """Refuse to overwrite what is not ours.
+
+    Raises:
+        UserError: if the folder is a file, or holds files that its marker does not list.
+    """
+    if not folder.is_dir():
+        if folder.exists():
+            raise UserError(f"{folder} is a file: name a folder")
+        return
+    found = {path.name for path in folder.iterdir()}
+    if found and marker not in found:
+        raise UserError(f"{folder} is not empty and no earlier output of embpress: name another folder")
+    try:
+        ours = {marker, *json.loads((folder / marker).read_text(encoding="utf-8"))["sha256"]} if found else set()
+    except (ValueError, KeyError, TypeError):
+        ours = {marker}
+    if found - ours:
+        raise UserError(f"{folder} holds {min(found - ours)}, which embpress did not write: name another folder")
+
+
+def sha256_of(path: Path) -> str:
+    """Hex digest of a file, read in blocks."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()

@@ -75,39 +75,143 @@ def describe(model: PreTrainedModel, special_ids: list[int], folder: Path, sourc
     write_json(folder / CARD, card)
 
 
-class CompressedEmbedding(nn.Module):
-    """Stands for `nn.Embedding`: decodes each distinct token of a batch once."""
+class WholeMatrixWanted(UserError, AttributeError):
+    """Model code asked a compressed layer for its dense weight. An AttributeError too, so that `hasattr` answers False."""
 
-    def __init__(self, matrix: CompressedMatrix) -> None:
+
+class _CompressedLayer(nn.Module):
+    """What lookup and head share: a matrix that may be swapped, and the type in which the model computes."""
+
+    matrix: CompressedMatrix
+
+    def __init__(self, matrix: CompressedMatrix | None, dense: nn.Module | None) -> None:
         super().__init__()
-        self.matrix = matrix
-        self.num_embeddings, self.embedding_dim = matrix.shape
+        if matrix is not None:
+            self.matrix = matrix
+        weight: Any = matrix if dense is None else dense.weight
+        self.dense_shape = (0, 0) if weight is None else tuple(weight.shape)
+        # Follows model.half() and model.to(...): decoded rows come out in the type of the other layers.
+        self.like: Tensor
+        self.register_buffer("like", torch.empty(0, dtype=getattr(weight, "dtype", torch.float32)), persistent=False)
+
+    def __getattr__(self, name: str) -> Any:
+        if name == "weight":
+            if "matrix" not in self._modules:
+                # transformers' initialisers fill an empty place, and pad a bias to its shape: this takes no memory.
+                return torch.empty(self.dense_shape, device="meta")
+            raise WholeMatrixWanted(
+                "this model reads its whole embedding matrix, which a compressed one never builds: leave it uncompressed"
+            )
+        return super().__getattr__(name)
+
+
+class CompressedEmbedding(_CompressedLayer):
+    """Stands for `nn.Embedding`: decodes each distinct token of a batch once.
+
+    Args:
+        matrix: what is decoded; None leaves the place empty until a matrix is set.
+        dense: the layer it stands for, whose type and scale it keeps.
+    """
+
+    def __init__(self, matrix: CompressedMatrix | None, dense: nn.Embedding | None = None) -> None:
+        super().__init__(matrix, dense)
+        self.num_embeddings, self.embedding_dim = self.dense_shape
+        self.padding_idx = None if dense is None else dense.padding_idx
+        self.scale, self.scale_in_dtype = (1.0, False) if dense is None else scale_of(dense)
 
     def forward(self, ids: Tensor) -> Tensor:
         """Ids of any shape (...) to rows (..., d)."""
         distinct, where = ids.unique(return_inverse=True)
-        return self.matrix.rows(distinct)[where]
+        rows = self.matrix.rows(distinct).to(self.like.dtype)
+        if self.scale != 1.0:
+            rows = rows * (torch.tensor(self.scale, dtype=rows.dtype) if self.scale_in_dtype else self.scale)
+        return rows[where]
 
 
-class CompressedHead(nn.Module):
-    """Stands for an output head tied to the embedding: the product with the same compressed matrix."""
+class CompressedHead(_CompressedLayer):
+    """Stands for an output head tied to the embedding: the product with the same compressed matrix, plus the head's bias."""
 
-    def __init__(self, matrix: CompressedMatrix) -> None:
-        super().__init__()
-        self.matrix = matrix
+    def __init__(self, matrix: CompressedMatrix | None, dense: nn.Linear | None = None) -> None:
+        super().__init__(matrix, dense)
+        self.register_parameter("bias", None if dense is None else dense.bias)
 
     def forward(self, hidden: Tensor) -> Tensor:
         """(..., d) to logits (..., V)."""
-        return self.matrix.product(hidden)
+        logits = self.matrix.product(hidden.float()).to(self.like.dtype)
+        return logits if self.bias is None else logits + self.bias
+
+
+def scale_of(embedding: nn.Embedding) -> tuple[float, bool]:
+    """What an embedding multiplies its rows by, and whether that number is first rounded to the rows' type.
+
+    Raises:
+        UserError: if the layer does more than look up and scale.
+    """
+    kind, factor, rounded = type(embedding), 1.0, False
+    plain = kind is nn.Embedding and embedding.max_norm is None
+    if kind.__name__.endswith("ScaledWordEmbedding"):
+        # In transformers, Gemma's keep the number beside a buffer of the rows' type, BART's keep only the number.
+        rounded = hasattr(embedding, "scalar_embed_scale")
+        scale: Any = getattr(embedding, "scalar_embed_scale" if rounded else "embed_scale", None)
+        if isinstance(scale, (int, float)):
+            plain, factor = True, float(scale)
+    if not plain or [n for n, _ in embedding.named_parameters()] != ["weight"]:
+        raise UserError(f"the embedding is a {kind.__name__}, which does more than look rows up: it cannot be compressed")
+    return factor, rounded
 
 
 class EmbeddingSlot:
-    """The place of a model's input embedding and, where it is tied, of its output head: matrices go in one after another."""
+    """The places where a model uses its input embedding: lookups, and output heads that are tied to it.
+
+    Matrices go in one after another.
+    """
 
     def __init__(self, model: PreTrainedModel) -> None:
         self.model = model
-        self.shape = tuple(embedding_of(model)[1].weight.shape)
-        self.tied = tied_head(model) is not None
+        weight = embedding_of(model)[1].weight
+        self.shape = (weight.shape[0], weight.shape[1])
+        self.lookups: list[str] = []
+        self.heads: list[str] = []
+        self._layers: dict[str, _CompressedLayer] = {}
+        self._emptied = False
+        of_module: dict[int, _CompressedLayer] = {}
+        for name, module in model.named_modules(remove_duplicate=False):
+            if any(p is weight for p in module._parameters.values()):
+                # One module under two names stays one module.
+                layer = of_module.get(id(module)) or self._layer(name, module)
+                of_module[id(module)] = self._layers[name] = layer
+                (self.lookups if isinstance(layer, CompressedEmbedding) else self.heads).append(name)
+
+    @property
+    def tied(self) -> bool:
+        """Whether an output head runs on the embedding too."""
+        return bool(self.heads)
+
+    @property
+    def places(self) -> list[str]:
+        """Names of all layers that run on the matrix."""
+        return self.lookups + self.heads
+
+    @property
+    def matrix(self) -> CompressedMatrix:
+        """The matrix that is in."""
+        return self._layers[self.lookups[0]].matrix
+
+    @staticmethod
+    def _layer(name: str, module: nn.Module) -> _CompressedLayer:
+        """What will stand in the place of a layer that uses the embedding."""
+        if isinstance(module, nn.Embedding):
+            return CompressedEmbedding(None, module)
+        if isinstance(module, nn.Linear):
+            return CompressedHead(None, module)
+        raise UserError(f"{name}, a {type(module).__name__}, shares the embedding, but is no lookup and no linear head")
+
+    def empty(self) -> None:
+        """Take the dense matrix out of the model: no layer holds it any more."""
+        for name, layer in self._layers.items():
+            parent, _, attribute = name.rpartition(".")
+            setattr(self.model.get_submodule(parent), attribute, layer)
+        self._emptied = True
 
     def put(self, matrix: CompressedMatrix) -> None:
         """Let the model run on a compressed matrix.
@@ -117,6 +221,7 @@ class EmbeddingSlot:
         """
         if self.shape != matrix.shape:
             raise UserError(f"the model's embedding is {self.shape}, the compressed one {matrix.shape}: compress it anew")
-        self.model.set_input_embeddings(CompressedEmbedding(matrix))
-        if self.tied:
-            self.model.set_output_embeddings(CompressedHead(matrix))
+        if not self._emptied:
+            self.empty()
+        for layer in self._layers.values():
+            layer.matrix = matrix

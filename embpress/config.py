@@ -19,6 +19,9 @@ from .errors import UserError
 METHODS = Path(__file__).parent / "methods"
 CONTROLS = ("identity", "random", "mean")
 IDENTITY = "identity"
+SENSITIVITIES = ("fisher", "l1_sensitivity")
+"""Weightings of rows that are measured on the model."""
+SENSITIVITY_TOKENS = 32_768
 
 Config = dict[str, Any]
 
@@ -48,6 +51,7 @@ def check(config: Config, schema: Config, packages: dict[str, Any]) -> None:
         _check_options(name, method, entry.get("options", {}))
     if IDENTITY not in config["methods"]:
         raise UserError("methods: identity is missing; every score is compared with the uncompressed model's")
+    _check_sensitivities(config)
     for name, entry in config["models"].items():
         if "package" not in entry:
             check_model_folder(Path(entry["path"]), f"models.{name}")
@@ -110,6 +114,18 @@ def _check_options(name: str, method: str, options: dict[str, Any]) -> None:
         method_class(method)(**options)
     except UserError as error:
         raise UserError(f"methods.{name}: {error}") from error
+
+
+def _check_sensitivities(config: Config) -> None:
+    """Rows can be weighted by a sensitivity only where the model predicts something."""
+    for task in config["tasks"]:
+        for variant in variants_of(config, task):
+            if needs_sensitivity(config, variant) and not has_head(config, checkpoint_of(config, task)):
+                weighting = config["methods"][variant]["options"]["weighting"]
+                raise UserError(
+                    f"tasks.{task}: {variant} weights rows by {weighting}, but the task's model has no head that predicts "
+                    "tokens or labels: list the task's `methods` without it"
+                )
 
 
 def check_model_folder(folder: Path, where: str) -> None:
@@ -195,6 +211,22 @@ def corpus_of(config: Config, checkpoint: str) -> str:
 def model_of(config: Config, checkpoint: str) -> str:
     """The model behind a checkpoint."""
     return config["tasks"][checkpoint]["model"] if checkpoint in config["tasks"] else checkpoint
+
+
+def needs_sensitivity(config: Config, variant: str) -> bool:
+    """Whether a variant weights rows by what is measured on the model."""
+    return config["methods"][variant].get("options", {}).get("weighting") in SENSITIVITIES
+
+
+def sensitivity_tokens(config: Config) -> int:
+    """Tokens of text on which a model's sensitivity to its rows is measured."""
+    return config.get("sensitivity", {}).get("tokens", SENSITIVITY_TOKENS)
+
+
+def has_head(config: Config, checkpoint: str) -> bool:
+    """Whether a checkpoint has a head that predicts something: a fine-tuned one has, and a causal model."""
+    model = config["models"][model_of(config, checkpoint)]
+    return checkpoint in config["tasks"] or model["format"] == "gguf" or model.get("causal", False)
 
 
 def read_yaml(path: Path) -> Config:

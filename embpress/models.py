@@ -5,7 +5,13 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
-from transformers import AutoModel, AutoModelForCausalLM, AutoModelForSequenceClassification, PreTrainedModel
+from transformers import (
+    AutoModel,
+    AutoModelForCausalLM,
+    AutoModelForMaskedLM,
+    AutoModelForSequenceClassification,
+    PreTrainedModel,
+)
 from transformers.utils import logging as transformers_logging
 
 from .checkpoints import CARD
@@ -17,6 +23,7 @@ AUTO_CLASSES = {
     "encoder": AutoModel,
     "classifier": AutoModelForSequenceClassification,
     "causal_lm": AutoModelForCausalLM,
+    "masked_lm": AutoModelForMaskedLM,
 }
 
 # Bars and load reports of every job would bury the workflow's own lines.

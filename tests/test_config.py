@@ -67,6 +67,7 @@ BAD = [
     (("tasks", "bitext", "data", "packages"), ["flask"], "tasks.bitext: package 'flask' is not under `packages:`"),
     (("packages",), {"x": {"version": "1", "sha256": "abc"}}, "packages.x.sha256: 'abc' does not match"),
     (("corpora", "software", "path"), "x", "corpora.software"),
+    (("sensitivity",), {"tokens": 8}, "sensitivity.tokens: 8 is less than the minimum of 256"),
     (("study",), "my study", "study: 'my study' does not match"),
     (("tasks",), {}, "tasks: .* should be non-empty"),
 ]
@@ -83,6 +84,18 @@ def test_a_task_may_not_be_called_like_a_model(default_config, schema, packages)
     default_config["tasks"]["minilm"] = default_config["tasks"].pop("rotten")
     with pytest.raises(UserError, match="tasks.minilm: a model has this name too"):
         study.check(default_config, schema, packages)
+
+
+def test_weights_by_sensitivity_need_a_head(default_config, schema, packages):
+    default_config["methods"]["b23"]["options"]["weighting"] = "fisher"
+    message = "tasks.bitext: b23 weights rows by fisher, but the task's model has no head .*: list the task's `methods`"
+    with pytest.raises(UserError, match=message):
+        study.check(default_config, schema, packages)
+    for task in ("bitext", "similarity"):
+        default_config["tasks"][task]["methods"] = ["svd"]
+    study.check(default_config, schema, packages)
+    assert study.needs_sensitivity(default_config, "b23") and not study.needs_sensitivity(default_config, "svd")
+    assert study.sensitivity_tokens(default_config) == 32768
 
 
 def checkpoint(folder, shapes, vocabulary=10):

@@ -68,6 +68,14 @@ def tied_head(model: PreTrainedModel) -> nn.Module | None:
     return None
 
 
+def untie_head(model: PreTrainedModel) -> None:
+    """Give a tied output head a dense copy of the embedding for its own, which stays when the embedding is replaced."""
+    head = tied_head(model)
+    if head is not None:
+        model.config.tie_word_embeddings = False
+        head.weight = nn.Parameter(embedding_of(model)[1].weight.detach().clone())
+
+
 def describe(model: PreTrainedModel, special_ids: list[int], folder: Path, source: dict[str, Any]) -> None:
     """Write the card of a checkpoint: where its embedding is, how large it and the model are, where it came from."""
     name, embedding = embedding_of(model)

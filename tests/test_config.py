@@ -98,6 +98,52 @@ def test_weights_by_sensitivity_need_a_head(default_config, schema, packages):
     assert study.sensitivity_tokens(default_config) == 32768
 
 
+CLAIM = {"better": "b21", "worse": ["svd", "mean"], "on": ["wikitext", "rotten"], "by": "mean_cosine"}
+BAD_CLAIMS = [
+    ({"better": "b22"}, "claims.c.comparisons.0: method 'b22' is not under `methods:`; did you mean 'b21'"),
+    ({"worse": "sdv"}, "claims.c.comparisons.0: method 'sdv' is not under `methods:`; did you mean 'svd'"),
+    ({"on": "wikitxt"}, "claims.c.comparisons.0: task 'wikitxt' is not under `tasks:`; did you mean 'wikitext'"),
+    ({"by": "mean_cosin"}, "claims.c.comparisons.0: wikitext has no metric 'mean_cosin'; did you mean 'mean_cosine'"),
+    ({"by": "accuracy"}, "claims.c.comparisons.0: wikitext has no metric 'accuracy'"),
+    ({"worse": "b21"}, "claims.c.comparisons.0: b21 is compared with itself: name another entry"),
+    ({"ratios": [4, 7]}, "claims.c.comparisons.0: b21 and svd do not both run at ratio 7; they do at 4, 10, 25"),
+    ({"worse": "int8"}, "claims.c.comparisons.0: b21 and int8 run at no common ratio: give both the same `ratios`"),
+    ({"over": 1}, "claims.c.comparisons.0: unknown key 'over'; did you mean"),
+    ({"by": None}, "claims.c.comparisons.0.by: None is not of type 'string'"),
+]
+
+
+@pytest.mark.parametrize(("change", "message"), BAD_CLAIMS)
+def test_claims_that_cannot_be_tested_are_named(change, message, default_config, schema, packages):
+    claim = {"paper": "B21", "text": "Better than SVD.", "evidence": "abstract", "comparisons": [CLAIM]}
+    default_config["claims"] = {"c": claim}
+    study.check(default_config, schema, packages)
+    claim["comparisons"] = [CLAIM | change]
+    with pytest.raises(UserError, match=message):
+        study.check(default_config, schema, packages)
+
+
+def test_a_claims_variants_must_run_on_its_tasks(default_config, schema, packages):
+    default_config["tasks"]["rotten"]["methods"] = ["svd"]
+    claim = {"paper": "B21", "text": "Better than SVD.", "evidence": "abstract", "comparisons": [CLAIM]}
+    default_config["claims"] = {"c": claim}
+    with pytest.raises(UserError, match="c.comparisons.0: b21 does not run on rotten: add it to tasks.rotten.methods"):
+        study.check(default_config, schema, packages)
+    for wrong, message in (("paper", "claims.c.paper: 'X' is not one of"), ("evidence", "claims.c.evidence: 'X' is not")):
+        default_config["claims"] = {"c": claim | {wrong: "X"}}
+        with pytest.raises(UserError, match=message):
+            study.check(default_config, schema, packages)
+
+
+def test_claims_come_to_a_comparison_a_pair_task_and_ratio(default_config):
+    claim = {"comparisons": [CLAIM | {"on": "wikitext"}, CLAIM | {"worse": "svd", "on": "rotten", "ratios": [25]}]}
+    found = study.comparisons_of(default_config | {"claims": {"c": claim}})
+    assert [(c.worse, c.ratio) for c in found] == [("svd", 4), ("svd", 10), ("svd", 25)] + [
+        ("mean", 4), ("mean", 10), ("mean", 25), ("svd", 25)
+    ]  # fmt: skip
+    assert study.comparisons_of(default_config) == []
+
+
 def checkpoint(folder, shapes, vocabulary=10):
     """A model folder with a config and a safetensors header of the given shapes."""
     folder.mkdir()

@@ -141,7 +141,7 @@ def test_intervals_are_paired(config):
     first = {"correct": (~hard).astype(np.uint8)}
     second = {"correct": (~(hard | (random.random(N) < 0.03))).astype(np.uint8)}
     found = difference(Classification, [(first, second)], "t", "accuracy")
-    assert 0 < found.low and found.high - found.low < 0.05 and found.n == N
+    assert found.low > 0 and found.high - found.low < 0.05 and found.n == N
 
 
 def test_a_difference_of_nothing_has_no_width():

@@ -16,7 +16,8 @@ from embpress.evaluation import write_outcomes
 from embpress.measures import ERRORS, METRICS
 from embpress.scores import COLUMNS, Labels
 from embpress.statistics import RESAMPLES, difference
-from embpress.tables import claims_table, claims_text, latex_document
+from embpress.tables import latex_document
+from embpress.tables.claims import claims_table, claims_text
 from embpress.tasks import KINDS, Classification, LanguageModelling
 from embpress.verdicts import Measured, over_claim, to_csv, verdict
 

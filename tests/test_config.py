@@ -28,8 +28,10 @@ def changed(config, path, value):
     return new
 
 
-@pytest.mark.parametrize("path", ["config.yaml", "studies/smoke.yaml"])
+@pytest.mark.parametrize("path", ["config.yaml", "studies/smoke.yaml", "studies/claims.yaml"])
 def test_shipped_studies_are_right(path, schema, packages):
+    if path == "studies/claims.yaml" and "prune" not in study.method_names():
+        pytest.skip("its options wait for the methods that they belong to")
     study.check(yaml.safe_load((ROOT / path).read_text()), schema, packages)
 
 

@@ -5,11 +5,11 @@ from pathlib import Path
 from job import read_json, run
 
 with run(snakemake) as log:
-    from embpress import tables
     from embpress.aggregation import Evaluation
     from embpress.claims import judge
     from embpress.files import write_text
     from embpress.scores import Labels, read
+    from embpress.tables.claims import claims_table, claims_text
     from embpress.verdicts import to_csv
 
     evaluations = [Evaluation.from_json(e) for e in snakemake.params.evaluations]
@@ -18,5 +18,5 @@ with run(snakemake) as log:
     log.info("%s", rows["verdict"].value_counts().to_dict())
     labels = Labels.from_json(read_json(snakemake.input.labels))
     write_text(Path(snakemake.output.rows), to_csv(rows))
-    write_text(Path(snakemake.output.latex), tables.claims_table(rows, claims, labels))
-    write_text(Path(snakemake.output.text), tables.claims_text(rows, claims, labels))
+    write_text(Path(snakemake.output.latex), claims_table(rows, claims, labels))
+    write_text(Path(snakemake.output.text), claims_text(rows, claims, labels))

@@ -19,8 +19,8 @@ WHAT = [
     "Holds: the 95 % interval of the difference (paired bootstrap over the same test examples) lies on the claimed side of "
     "0; undecided: it covers 0; does not hold: it lies on the other side. Errors of the matrix have no test examples: there "
     "the numbers alone decide, and a tie decides nothing.",
-    "At equal ratio asked of the embedding; claims.csv has the ratios reached, which may be higher. Difference: first number "
-    "- second. Many comparisons are made: about one in twenty of those without a true difference is decided by chance.",
+    "At equal ratio asked of the embedding; claims.csv has the ratios reached, which may be higher. Difference: first - "
+    "second number. Many comparisons are made: about one in twenty of those without a true difference is decided by chance.",
     "Evidence: where the claim was read (the paper's abstract, text or code), or inferred by us from the method.",
 ]
 

@@ -68,30 +68,32 @@ def _tex(text: str) -> str:
     return f"$[{inner}]$" if text[0] == "[" else f"${inner}$"
 
 
-HEADS = ["Comparison", "On", "By", "Ratio", "Better", "Worse", "Diff.", "Interval", "Verdict"]
-SPEC = (
-    r"@{}>{\raggedright\arraybackslash}p{1.6in}>{\raggedright\arraybackslash}p{0.8in}"
-    r">{\raggedright\arraybackslash}p{0.72in}rrrrll@{}"
-)
+HEADS = ["Ratio", "First", "Second", "Difference", "95\\,\\% interval", "Verdict"]
+
+
+def _spanning(text: str, indent: str = "") -> str:
+    """A line over all columns, which stays on the page of the next line."""
+    return rf"\multicolumn{{{len(HEADS)}}}{{@{{}}p{{6.2in}}@{{}}}}{{\raggedright{indent} {text}}} \\*"
 
 
 def claims_table(rows: DataFrame, claims: Claims, labels: Labels) -> str:
     """LaTeX: a block a claim, with its verdict, then a line a comparison and ratio. A longtable, as it may fill pages."""
     notes = Notes()
     head = " & ".join(HEADS) + r" \\"
-    lines = [rf"\begin{{longtable}}{{{SPEC}}}", r"\toprule", head, r"\endhead", r"\bottomrule", r"\endfoot"]
+    lines = [r"\begin{longtable}{@{}rrrrll@{}}", r"\toprule", head, r"\endhead", r"\bottomrule", r"\endfoot"]
     for key, claim in claims.items():
         own, (paper, evidence) = rows[rows["claim"] == key], _about(claim)
         title = (
             rf"\textbf{{{escape(paper)}}}: {escape(claim['text'])} ({escape(evidence)}) \textbf{{{escape(over_claim(own))}}}"
         )
-        # A claim stays on one page with its first comparison.
-        lines += [r"\midrule", rf"\multicolumn{{{len(HEADS)}}}{{@{{}}p{{6.2in}}@{{}}}}{{\raggedright {title}}} \\*"]
-        lines += [_tex_line(row, before, labels, notes) for row, before in _with_previous(own)]
+        lines += [r"\midrule", _spanning(title)]
+        for row, before in _with_previous(own):
+            lines += [] if _same(row, before) else [_spanning(_tex_words(row, labels), r"\hangindent=2em\quad")]
+            lines.append(_tex_line(row, labels, notes))
     lines.append(r"\end{longtable}")
     small = [escape(note) for note in WHAT] + [rf"\textsuperscript{{{notes.mark(s)}}}\,{escape(s)}" for s in notes.sentences]
     return (
-        "\\begingroup\\setlength{\\tabcolsep}{2.2pt}\\scriptsize%\n" + "\n".join(lines) + "\n\\par\\endgroup\n"
+        "\\begingroup\\setlength{\\tabcolsep}{6pt}\\scriptsize%\n" + "\n".join(lines) + "\n\\par\\endgroup\n"
         "\\par\\smallskip\n{\\scriptsize\\raggedright\n" + "\n".join(small) + "\n\\par}\n"
     )
 
@@ -107,18 +109,19 @@ def _same(row: Any, before: Any) -> bool:
     return before is not None and all(getattr(row, c) == getattr(before, c) for c in ("better", "worse", "task", "metric"))
 
 
-def _tex_line(row: Any, before: Any, labels: Labels, notes: Notes) -> str:
+def _tex_words(row: Any, labels: Labels) -> str:
+    """What is compared."""
+    name, higher = _measure(row, labels)
+    pair = " better than ".join(escape(labels.methods[m].label) for m in (row.better, row.worse))
+    arrow = r"\,$\uparrow$" if higher else r"\,$\downarrow$"
+    return f"{pair}: {escape(labels.tasks[row.task].label)}, {escape(name)}{arrow}"
+
+
+def _tex_line(row: Any, labels: Labels, notes: Notes) -> str:
     """One comparison at one ratio."""
-    words = ["", "", ""]
-    if not _same(row, before):
-        name, higher = _measure(row, labels)
-        arrow = r"\,$\uparrow$" if higher else r"\,$\downarrow$"
-        pair = " better than ".join(escape(labels.methods[m].label) for m in (row.better, row.worse))
-        words = [pair, escape(labels.tasks[row.task].label), escape(name) + arrow]
     shown = rf"\textbf{{{row.verdict}}}" if row.verdict == HOLDS else row.verdict
     mark = rf"\textsuperscript{{{notes.mark(row.note)}}}" if row.note else ""
-    cells = [*words, _ratio(row), *map(_tex, _numbers(row, labels)), shown + mark]
-    return " & ".join(cells) + r" \\"
+    return " & ".join([_ratio(row), *map(_tex, _numbers(row, labels)), shown + mark]) + r" \\"
 
 
 def claims_text(rows: DataFrame, claims: Claims, labels: Labels, width: int = 120) -> str:
@@ -133,22 +136,19 @@ def claims_text(rows: DataFrame, claims: Claims, labels: Labels, width: int = 12
 
 
 def _text_lines(rows: DataFrame, labels: Labels, notes: Notes, width: int) -> list[str]:
-    """Lines of one claim's comparisons, padded; where they are too long, the names of what is compared are cut."""
+    """Lines of one claim: what is compared, and below it the numbers at each ratio, padded."""
     table = []
-    for row, before in _with_previous(rows):
-        words = ["", ""]
+    for row in rows.itertuples():
+        verdict = row.verdict + (f"^{notes.mark(str(row.note))}" if row.note else "")
+        table.append([f"{_ratio(row)}×", *_numbers(row, labels), verdict])
+    widths = [max(len(cells[i]) for cells in table) for i in range(len(table[0]))]
+    lines = []
+    for (row, before), cells in zip(_with_previous(rows), table):
         if not _same(row, before):
             name, higher = _measure(row, labels)
             pair = f"{labels.methods[row.better].label} > {labels.methods[row.worse].label}"
-            words = [pair, f"{row.task}, {name} ({'up' if higher else 'down'})"]
-        verdict = row.verdict + (f"^{notes.mark(row.note)}" if row.note else "")
-        table.append([*words, f"{_ratio(row)}×", *_numbers(row, labels), verdict])
-    widths = [max(len(cells[i]) for cells in table) for i in range(len(table[0]))]
-    left_over = width - 4 - sum(widths[2:]) - 2 * (len(widths) - 1)
-    widths[1] = min(widths[1], max(12, left_over // 2))
-    widths[0] = min(widths[0], max(12, left_over - widths[1]))
-    return [
-        ("    " + "  ".join(c[:w].ljust(w) if i in (0, 1, 7) else c.rjust(w) for i, (c, w) in enumerate(zip(cells, widths))))
-        .rstrip()
-        for cells in table
-    ]  # fmt: skip
+            words = f"{pair}: {row.task}, {name} ({'higher' if higher else 'lower'} is better)"
+            lines += textwrap.wrap(words, width, initial_indent="  ", subsequent_indent="    ")
+        *numbers, last = (c.rjust(w) for c, w in zip(cells, widths))
+        lines.append("    " + "  ".join([*numbers, last.strip()]))
+    return lines

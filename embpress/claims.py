@@ -96,6 +96,6 @@ def _metric(task: type[Task], asked: Comparison, outcomes: Found) -> Measured:
 
 
 def _at(found: list[dict[str, Outcomes]], ratio: float | None) -> list[Outcomes]:
-    """Outcomes of each seed at a ratio; a control has a single artefact."""
-    name = "" if ratio is None else f"{ratio:g}"
-    return [by_ratio[name] if name in by_ratio else next(iter(by_ratio.values())) for by_ratio in found]
+    """Outcomes of each seed at a ratio; a control has a single artefact, called 1."""
+    name = "1" if ratio is None else f"{ratio:g}"
+    return [by_ratio[name if name in by_ratio else "1"] for by_ratio in found]

@@ -27,3 +27,6 @@ rule all:
         "results/tables/main.tex",
         "results/figures/retention.pdf",
         "results/provenance.json",
+        ["results/claims.csv", "results/tables/claims.tex"]
+        if "claims" in config
+        else [],

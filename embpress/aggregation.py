@@ -84,8 +84,9 @@ def _about(config: dict[str, Any], evaluation: Evaluation, folder: Path, result:
     about, near = card(evaluation.checkpoint), result["reconstruction"]
     dense_floats = math.prod(about["shape"])
     floats = result["stored_floats"]
-    # The rest of the model is fp32 and stays; a tied head is the same matrix and counted once.
-    model_bits = 32 * (about["parameters"] - dense_floats) + result["stored_bits"]
+    # The rest of the model is fp32 and stays; a tied head is the same matrix and counted once, unless it stays dense.
+    dropped = 0 if task.get("dense_head", False) and about["tied_head"] else dense_floats
+    model_bits = 32 * (about["parameters"] - dropped) + result["stored_bits"]
     return row | {
         "ratio_reached": result["ratio"],
         "parameter_ratio": dense_floats / floats if floats else None,

@@ -16,6 +16,7 @@ from .methods import compress
 from .methods.base import Context
 from .rate_distortion import Source, distance_db
 from .reconstruction import Reconstruction, reconstruction
+from .sensitivity_file import read_sensitivity
 
 RESULT = "result.json"
 """What came out: sizes and errors, or under `infeasible` why nothing could."""
@@ -30,6 +31,7 @@ def compress_checkpoint(
     seed: int,
     folder: Path,
     progress: Callable[[str], None],
+    sensitivity_file: Path | None = None,
 ) -> dict[str, Any]:
     """Fit a method to a checkpoint's embedding and write the artefact and RESULT to `folder`.
 
@@ -44,6 +46,8 @@ def compress_checkpoint(
     if len(counts) != len(matrix):
         raise UserError(f"{counts_file} counts {len(counts)} tokens, but {checkpoint} has {len(matrix)} rows: count anew")
     context = Context(counts, special_ids=tuple(about["special_ids"]), seed=seed, progress=progress)
+    if sensitivity_file is not None:
+        context.sensitivity = read_sensitivity(sensitivity_file, len(matrix))
     partial = folder.with_name(folder.name + ".partial")
     shutil.rmtree(partial, ignore_errors=True)
     partial.mkdir(parents=True)

@@ -9,16 +9,20 @@ import json
 import struct
 from collections.abc import Iterable
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import jsonschema
 import yaml
 
 from .errors import UserError
+from .measures import ERRORS, METRICS
 
 METHODS = Path(__file__).parent / "methods"
 CONTROLS = ("identity", "random", "mean")
 IDENTITY = "identity"
+SENSITIVITIES = ("fisher", "l1_sensitivity")
+"""Weightings of rows that are measured on the model."""
+SENSITIVITY_TOKENS = 32_768
 
 Config = dict[str, Any]
 
@@ -48,6 +52,8 @@ def check(config: Config, schema: Config, packages: dict[str, Any]) -> None:
         _check_options(name, method, entry.get("options", {}))
     if IDENTITY not in config["methods"]:
         raise UserError("methods: identity is missing; every score is compared with the uncompressed model's")
+    _check_sensitivities(config)
+    _check_claims(config)
     for name, entry in config["models"].items():
         if "package" not in entry:
             check_model_folder(Path(entry["path"]), f"models.{name}")
@@ -110,6 +116,54 @@ def _check_options(name: str, method: str, options: dict[str, Any]) -> None:
         method_class(method)(**options)
     except UserError as error:
         raise UserError(f"methods.{name}: {error}") from error
+
+
+def _check_sensitivities(config: Config) -> None:
+    """Rows can be weighted by a sensitivity only where the model predicts something."""
+    for task in config["tasks"]:
+        for variant in variants_of(config, task):
+            if needs_sensitivity(config, variant) and not has_head(config, checkpoint_of(config, task)):
+                weighting = config["methods"][variant]["options"]["weighting"]
+                raise UserError(
+                    f"tasks.{task}: {variant} weights rows by {weighting}, but the task's model has no head that predicts "
+                    "tokens or labels: list the task's `methods` without it"
+                )
+
+
+def _check_claims(config: Config) -> None:
+    """Every claim can be tested by what the study runs."""
+    for name, claim in config.get("claims", {}).items():
+        for i, entry in enumerate(claim["comparisons"]):
+            _check_comparison(config, f"claims.{name}.comparisons.{i}", entry)
+
+
+def _check_comparison(config: Config, where: str, entry: Config) -> None:
+    """Variants and tasks exist and meet, the metric is one of theirs, and the ratios are run by both sides."""
+    for variant in (entry["better"], *as_list(entry["worse"])):
+        _known(variant, config["methods"], f"{where}: method", "methods")
+    for task in as_list(entry["on"]):
+        _known(task, config["tasks"], f"{where}: task", "tasks")
+        for variant in (entry["better"], *as_list(entry["worse"])):
+            if variant not in variants_of(config, task):
+                raise UserError(f"{where}: {variant} does not run on {task}: add it to tasks.{task}.methods")
+        measures = [*METRICS[config["tasks"][task]["kind"]], *ERRORS]
+        if entry["by"] not in measures:
+            raise UserError(f"{where}: {task} has no metric {entry['by']!r}{_nearest(entry['by'], measures)}")
+    for worse in as_list(entry["worse"]):
+        _check_ratios(config, where, entry["better"], worse, entry.get("ratios", []))
+
+
+def _check_ratios(config: Config, where: str, better: str, worse: str, ratios: list[float]) -> None:
+    """Two variants meet at the ratios at which they are to be compared."""
+    if worse == better:
+        raise UserError(f"{where}: {worse} is compared with itself: name another entry under `methods:`")
+    common = _common_ratios(config, better, worse)
+    if not common:
+        raise UserError(f"{where}: {better} and {worse} run at no common ratio: give both the same `ratios`")
+    for ratio in ratios:
+        if ratio not in common:
+            runs = ", ".join(f"{r:g}" for r in common if r is not None) or "none, as both are controls"
+            raise UserError(f"{where}: {better} and {worse} do not both run at ratio {ratio:g}; they do at {runs}")
 
 
 def check_model_folder(folder: Path, where: str) -> None:
@@ -195,6 +249,58 @@ def corpus_of(config: Config, checkpoint: str) -> str:
 def model_of(config: Config, checkpoint: str) -> str:
     """The model behind a checkpoint."""
     return config["tasks"][checkpoint]["model"] if checkpoint in config["tasks"] else checkpoint
+
+
+def as_list(value: Any) -> list[Any]:
+    """A value that may stand alone in the config, as a list."""
+    return value if isinstance(value, list) else [value]
+
+
+class Comparison(NamedTuple):
+    """Two variants that a claim orders, on one task by one metric at one ratio asked (None: both are controls)."""
+
+    claim: str
+    better: str
+    worse: str
+    task: str
+    by: str
+    ratio: float | None
+
+
+def comparisons_of(config: Config) -> list[Comparison]:
+    """Every comparison that the claims of a study ask for, in their order."""
+    return [
+        Comparison(name, entry["better"], worse, task, entry["by"], ratio)
+        for name, claim in config.get("claims", {}).items()
+        for entry in claim["comparisons"]
+        for worse in as_list(entry["worse"])
+        for task in as_list(entry["on"])
+        for ratio in entry.get("ratios", _common_ratios(config, entry["better"], worse))
+    ]
+
+
+def _common_ratios(config: Config, *variants: str) -> list[float | None]:
+    """Ratios at which all variants run. Controls have no ratio: what they are compared with decides."""
+    asked = [ratios_of(config, v) for v in variants if not is_control(config, v)]
+    if not asked:
+        return [None]
+    return [r for r in sorted(asked[0]) if all(r in other for other in asked)]
+
+
+def needs_sensitivity(config: Config, variant: str) -> bool:
+    """Whether a variant weights rows by what is measured on the model."""
+    return config["methods"][variant].get("options", {}).get("weighting") in SENSITIVITIES
+
+
+def sensitivity_tokens(config: Config) -> int:
+    """Tokens of text on which a model's sensitivity to its rows is measured."""
+    return config.get("sensitivity", {}).get("tokens", SENSITIVITY_TOKENS)
+
+
+def has_head(config: Config, checkpoint: str) -> bool:
+    """Whether a checkpoint has a head that predicts something: a fine-tuned one has, and a causal model."""
+    model = config["models"][model_of(config, checkpoint)]
+    return checkpoint in config["tasks"] or model["format"] == "gguf" or model.get("causal", False)
 
 
 def read_yaml(path: Path) -> Config:

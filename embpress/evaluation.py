@@ -6,7 +6,7 @@ from pathlib import Path
 from safetensors.numpy import load_file, save_file
 from transformers import AutoTokenizer, PreTrainedTokenizerFast
 
-from .models import EmbeddingSlot, load_model
+from .models import EmbeddingSlot, load_model, untie_head
 from .storage import load
 from .tasks import Outcomes, Task
 
@@ -28,6 +28,8 @@ def evaluate(
     model = load_model(checkpoint, task.head)
     tokenizer = AutoTokenizer.from_pretrained(checkpoint, local_files_only=True)
     assert isinstance(tokenizer, PreTrainedTokenizerFast)
+    if task.config.get("dense_head", False):
+        untie_head(model)
     slot = EmbeddingSlot(model)
     for artefact in artefacts:
         slot.put(load(artefact))

@@ -5,7 +5,13 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
-from transformers import AutoModel, AutoModelForCausalLM, AutoModelForSequenceClassification, PreTrainedModel
+from transformers import (
+    AutoModel,
+    AutoModelForCausalLM,
+    AutoModelForMaskedLM,
+    AutoModelForSequenceClassification,
+    PreTrainedModel,
+)
 from transformers.utils import logging as transformers_logging
 
 from .checkpoints import CARD
@@ -17,6 +23,7 @@ AUTO_CLASSES = {
     "encoder": AutoModel,
     "classifier": AutoModelForSequenceClassification,
     "causal_lm": AutoModelForCausalLM,
+    "masked_lm": AutoModelForMaskedLM,
 }
 
 # Bars and load reports of every job would bury the workflow's own lines.
@@ -59,6 +66,14 @@ def tied_head(model: PreTrainedModel) -> nn.Module | None:
     if head is not None and head.weight is embedding_of(model)[1].weight:
         return head
     return None
+
+
+def untie_head(model: PreTrainedModel) -> None:
+    """Give a tied output head a dense copy of the embedding for its own, which stays when the embedding is replaced."""
+    head = tied_head(model)
+    if head is not None:
+        model.config.tie_word_embeddings = False
+        head.weight = nn.Parameter(embedding_of(model)[1].weight.detach().clone())
 
 
 def describe(model: PreTrainedModel, special_ids: list[int], folder: Path, source: dict[str, Any]) -> None:

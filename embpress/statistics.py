@@ -32,15 +32,24 @@ def _retention(value: np.ndarray, uncompressed: np.ndarray, metric: Metric) -> n
     return 100 * np.divide(up, down, out=np.zeros_like(up, dtype=float), where=down != 0)
 
 
+def _whole(sizes: dict[str, int]) -> dict[str, np.ndarray]:
+    """Every example once."""
+    return {key: np.arange(n)[None] for key, n in sizes.items()}
+
+
+def _draws(sizes: dict[str, int], name: str) -> dict[str, np.ndarray]:
+    """RESAMPLES draws of examples that depend on the task's name alone."""
+    generator = np.random.default_rng(zlib.crc32(name.encode()))
+    return {key: generator.integers(0, n, (RESAMPLES, n)) for key, n in sizes.items()}
+
+
 def compare(task: type[Task], outcomes: Outcomes, uncompressed: Outcomes, name: str) -> list[Score]:
     """Every metric of a task, with the interval of its retention from resampling the same examples for both models.
 
     `name` (the task's) seeds the draws: every method of a task is resampled alike.
     """
     sizes = task.sizes(outcomes)
-    generator = np.random.default_rng(zlib.crc32(name.encode()))
-    draws = {key: generator.integers(0, n, (RESAMPLES, n)) for key, n in sizes.items()}
-    whole = {key: np.arange(n)[None] for key, n in sizes.items()}
+    whole, draws = _whole(sizes), _draws(sizes, name)
     point, base = task.scores(outcomes, whole), task.scores(uncompressed, whole)
     drawn, drawn_base = task.scores(outcomes, draws), task.scores(uncompressed, draws)
     n_examples = task.examples(outcomes)
@@ -61,3 +70,34 @@ def compare(task: type[Task], outcomes: Outcomes, uncompressed: Outcomes, name: 
             )
         )
     return scores
+
+
+@dataclass(frozen=True)
+class Difference:
+    """One metric of two compressed models, means over seeds."""
+
+    first: float
+    second: float
+    low: float
+    """Bounds of the interval of first - second."""
+    high: float
+    n: int
+
+
+def difference(task: type[Task], pairs: list[tuple[Outcomes, Outcomes]], name: str, metric: str) -> Difference:
+    """How far one model's metric is above another's, with its interval from resampling the same examples for both.
+
+    Args:
+        task: what both ran on.
+        pairs: outcomes of the first and the second model, a pair a seed. Seeds share draws, as they share test examples.
+        name: of the task, which seeds the draws as in `compare`.
+        metric: one of the task's.
+    """
+    sizes = task.sizes(pairs[0][0])
+    whole, draws = _whole(sizes), _draws(sizes, name)
+    points = np.array([[task.scores(side, whole)[metric][0] for side in pair] for pair in pairs])
+    drawn = [task.scores(first, draws)[metric] - task.scores(second, draws)[metric] for first, second in pairs]
+    low, high = np.percentile(np.mean(drawn, axis=0), INTERVAL)
+    n = task.examples(pairs[0][0]).get(metric, next(iter(sizes.values())))
+    first, second = points.mean(0)
+    return Difference(float(first), float(second), float(low), float(high), n)

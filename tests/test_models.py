@@ -7,7 +7,7 @@ from embpress.errors import UserError
 from embpress.formats.dense import DenseRows
 from embpress.formats.low_rank import LowRank
 from embpress.methods import compress
-from embpress.models import EmbeddingSlot, describe, embedding_of, load_model, tied_head
+from embpress.models import EmbeddingSlot, describe, embedding_of, load_model, tied_head, untie_head
 
 IDS = torch.tensor([[3, 5, 5, 9], [1, 0, 2, 3]])
 
@@ -96,3 +96,18 @@ def test_a_model_without_embedding_is_named(bert, monkeypatch):
     monkeypatch.setattr(BertModel, "get_input_embeddings", lambda self: None)
     with pytest.raises(UserError, match="BertModel has no input embedding"):
         embedding_of(bert)
+
+
+def test_an_untied_head_stays_dense():
+    model = llama(True)
+    wanted_head = embedding_of(model)[1].weight.detach().clone()
+    untie_head(model)
+    compressed = compress(wanted_head, "svd", 1.5)
+    EmbeddingSlot(model).put(compressed)
+    assert torch.equal(model.get_output_embeddings().weight, wanted_head)
+    by_hand = llama(False)
+    by_hand.load_state_dict(llama(True).state_dict())
+    with torch.no_grad():
+        by_hand.get_input_embeddings().weight.copy_(compressed.dense())
+        by_hand.get_output_embeddings().weight.copy_(wanted_head)
+    torch.testing.assert_close(model(input_ids=IDS).logits, by_hand(input_ids=IDS).logits, rtol=1e-4, atol=1e-5)

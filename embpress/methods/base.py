@@ -134,7 +134,8 @@ class Method(ABC):
             return smoothed(context.counts).float()
         if weighting not in context.sensitivity:
             raise UserError(f"{self.label} with weighting: {weighting} needs the model's sensitivity to each row")
-        found = context.sensitivity[weighting].double()
+        # An error of row i moves the output by its sensitivity times its size: squared errors weigh its square, as in FWSVD.
+        found = context.sensitivity[weighting].double().square()
         # A row that the sample never met has no gradient, but is not free to be anything.
         found = found + found.mean().clamp_min(1e-30) * UNSEEN
         return (found / found.mean()).float()

@@ -216,9 +216,11 @@ def task_table(scores: DataFrame, labels: Labels, task: str) -> str:
 
 def latex_document(tables: Iterable[str]) -> str:
     """A document that shows the tables, one a page: to look at them, and to test that they compile."""
-    pages = "\n\\clearpage\n".join(f"\\begin{{table}}\\centering\n{t}\\end{{table}}" for t in tables)
+    # A longtable breaks over pages, and may not stand in a float.
+    floats = [t if "longtable" in t else f"\\begin{{table}}\\centering\n{t}\\end{{table}}" for t in tables]
+    pages = "\n\\clearpage\n".join(floats)
     return (
         "\\documentclass[10pt]{article}\n\\usepackage[a4paper,textwidth=6.3in,textheight=9.7in]{geometry}\n"
-        "\\usepackage{booktabs,siunitx}\n\\sisetup{detect-weight=true}\n"
+        "\\usepackage{array,booktabs,longtable,siunitx}\n\\sisetup{detect-weight=true}\n"
         f"\\begin{{document}}\n{pages}\n\\end{{document}}\n"
     )

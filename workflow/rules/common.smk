@@ -76,11 +76,23 @@ def finetune_inputs(wildcards):
     return wheels(entry) | {"model": f"results/models/{entry['model']}"}
 
 
-def compress_inputs(wildcards):
+def sensitivity_inputs(wildcards):
+    corpus = study.corpus_of(config, wildcards.checkpoint)
     return {
         "checkpoint": checkpoint_folder(wildcards.checkpoint, wildcards.seed),
-        "counts": counts_file(wildcards.checkpoint),
+        "texts": f"results/corpora/{corpus}/counted.jsonl",
     }
+
+
+def compress_inputs(wildcards):
+    folder, seed = wildcards.checkpoint, wildcards.seed
+    inputs = {
+        "checkpoint": checkpoint_folder(folder, seed),
+        "counts": counts_file(folder),
+    }
+    if study.needs_sensitivity(config, wildcards.variant):
+        inputs["sensitivity"] = f"results/sensitivity/{folder}/seed{seed}.safetensors"
+    return inputs
 
 
 def artefacts(task, variant, seed):

@@ -1,4 +1,25 @@
-"""Checkpoints to compressed embedding matrices."""
+"""Checkpoints to compressed embedding matrices, and to the sensitivity of the model to each row of them."""
+
+
+rule sensitivity:
+    """Measure on counted text, never on held-out text, how much a model answers to each row of its embedding."""
+    input:
+        unpack(sensitivity_inputs),
+    output:
+        "results/sensitivity/{checkpoint}/seed{seed}.safetensors",
+    log:
+        "results/logs/sensitivity/{checkpoint}-seed{seed}.log",
+    conda:
+        "../../envs/torch.yaml"
+    resources:
+        mem_mb=4000,
+        runtime=120,
+    params:
+        tokens=study.sensitivity_tokens(config),
+    message:
+        "measuring the sensitivity of {wildcards.checkpoint} to its rows, seed {wildcards.seed}"
+    script:
+        "../scripts/sensitivity.py"
 
 
 rule compress:

@@ -24,6 +24,33 @@ rule tables:
         "../scripts/tables.py"
 
 
+if "claims" in config:
+
+    rule claims:
+        """Judge the claims of the papers by what the study found."""
+        input:
+            scores="results/scores.csv",
+            labels="results/labels.json",
+            outcomes=[e["outcomes"] for e in evaluations()],
+        output:
+            rows="results/claims.csv",
+            latex="results/tables/claims.tex",
+            text="results/tables/claims.txt",
+        log:
+            "results/logs/claims.log",
+        conda:
+            "../../envs/torch.yaml"
+        resources:
+            mem_mb=2000,
+        params:
+            study=config,
+            evaluations=evaluations(),
+        message:
+            "judging claims"
+        script:
+            "../scripts/claims.py"
+
+
 rule figures:
     """Draw retention against ratio, error against score, ratio and its bound, and error by token frequency."""
     input:

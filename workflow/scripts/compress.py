@@ -11,6 +11,7 @@ with run(snakemake) as log:
 
     torch.set_num_threads(snakemake.threads)
     entry, chosen = snakemake.params.entry, snakemake.wildcards
+    sensitivity = snakemake.input.get("sensitivity")
     result = compress_checkpoint(
         Path(snakemake.input.checkpoint),
         Path(snakemake.input.counts),
@@ -20,5 +21,6 @@ with run(snakemake) as log:
         int(chosen.seed),
         Path(snakemake.output[0]),
         throttled(log),
+        sensitivity and Path(sensitivity),
     )
     log.info("%s", result)

@@ -1,0 +1,57 @@
+"""What a comparison says about a claim. Imports no torch: tables are written where there is none."""
+
+import math
+from dataclasses import dataclass
+
+import pandas
+from pandas import DataFrame
+
+HOLDS, UNDECIDED, FAILS, NOT_MEASURED = "holds", "undecided", "does not hold", "not measured"
+VERDICTS = (HOLDS, UNDECIDED, FAILS, NOT_MEASURED)
+
+COLUMNS = [
+    *("claim", "paper", "evidence", "better", "worse", "task", "metric", "ratio"),
+    *("better_value", "worse_value", "difference", "low", "high", "n", "seeds"),
+    *("better_ratio_reached", "worse_ratio_reached", "verdict", "note"),
+]
+
+
+@dataclass(frozen=True)
+class Measured:
+    """Both numbers of a comparison, means over seeds; NaN bounds and n where the measure has no test examples."""
+
+    better: float
+    worse: float
+    low: float = math.nan
+    high: float = math.nan
+    n: float = math.nan
+
+
+def verdict(found: Measured, higher_is_better: bool) -> str:
+    """Whether `better` is better: by the interval of the difference where there is one, else by the numbers alone.
+
+    An interval that covers 0, and a tie, decide nothing.
+    """
+    if math.isnan(found.low):
+        low = high = found.better - found.worse
+    else:
+        low, high = found.low, found.high
+    if not higher_is_better:
+        low, high = -high, -low
+    return HOLDS if low > 0 else FAILS if high < 0 else UNDECIDED
+
+
+def over_claim(rows: DataFrame) -> str:
+    """The verdict of a claim over its rows: `holds at 3 of 4 (1 undecided)`."""
+    counts = {v: int((rows["verdict"] == v).sum()) for v in VERDICTS}
+    measured = len(rows) - counts[NOT_MEASURED]
+    if not measured:
+        return NOT_MEASURED
+    others = [f"{counts[v]} {'against it' if v == FAILS else v}" for v in VERDICTS[1:] if counts[v]]
+    return f"holds at {counts[HOLDS]} of {measured}" + (f" ({', '.join(others)})" if others else "")
+
+
+def to_csv(rows: DataFrame) -> str:
+    """The rows as CSV, floats with 6 significant digits."""
+    whole = rows.assign(**{c: pandas.to_numeric(rows[c]).astype("Int64") for c in ("n", "seeds")})
+    return whole.to_csv(index=False, float_format="%.6g", lineterminator="\n")

@@ -1,0 +1,22 @@
+"""Rule claims."""
+
+from pathlib import Path
+
+from job import read_json, run
+
+with run(snakemake) as log:
+    from embpress.aggregation import Evaluation
+    from embpress.claims import judge
+    from embpress.files import write_text
+    from embpress.scores import Labels, read
+    from embpress.tables.claims import claims_table, claims_text
+    from embpress.verdicts import to_csv
+
+    evaluations = [Evaluation.from_json(e) for e in snakemake.params.evaluations]
+    claims = snakemake.params.study["claims"]
+    rows = judge(snakemake.params.study, evaluations, read(Path(snakemake.input.scores)))
+    log.info("%s", rows["verdict"].value_counts().to_dict())
+    labels = Labels.from_json(read_json(snakemake.input.labels))
+    write_text(Path(snakemake.output.rows), to_csv(rows))
+    write_text(Path(snakemake.output.latex), claims_table(rows, claims, labels))
+    write_text(Path(snakemake.output.text), claims_text(rows, claims, labels))

@@ -1,0 +1,87 @@
+import numpy as np
+import pytest
+import torch
+
+from embpress.errors import UserError
+from embpress.frequency import smoothed
+from embpress.methods import compress
+from embpress.methods.base import Context
+from embpress.rate_distortion import Source
+from embpress.reconstruction import reconstruction
+
+
+def gaussian(n_rows=5000, d=96, seed=0):
+    """Rows of one covariance, with a spectrum that falls as an embedding's, and Zipf counts."""
+    generator = torch.Generator().manual_seed(seed)
+    basis, _ = torch.linalg.qr(torch.randn(d, d, generator=generator))
+    rows = torch.randn(n_rows, d, generator=generator) * torch.linspace(1, 0.2, d)
+    counts = (100_000 / (torch.randperm(n_rows, generator=generator) + 1)).long()
+    return 0.05 * rows @ basis + 0.01, counts
+
+
+@pytest.mark.parametrize("ratio", [4, 8, 16])
+@pytest.mark.parametrize("weighting", ["counts", "uniform"])
+def test_gaussian_rows_come_near_the_bound_of_their_weights(ratio, weighting):
+    """Rows of 96 components: a length, a tier and a norm for each weigh more here than on a real table."""
+    matrix, counts = gaussian()
+    compressed = compress(matrix, "ectcq", ratio, Context(counts), weighting=weighting)
+    found, source = reconstruction(matrix, compressed, counts), Source.of(matrix)
+    if weighting == "counts":
+        error, bound = found.weighted_relative_error, source.relative_error(ratio, smoothed(counts))
+    else:
+        error, bound = found.relative_error, source.relative_error(ratio)
+    assert 0 < 20 * np.log10(error / bound) < 4
+
+
+def test_errors_fall_where_tokens_are_frequent():
+    matrix, counts = gaussian()
+    compressed = compress(matrix, "ectcq", 10, Context(counts))
+    error = (compressed.dense() - matrix).square().sum(1)
+    order = counts.argsort(descending=True)
+    tenths = [float(error[ids].mean()) for ids in order.tensor_split(10)]
+    assert tenths == sorted(tenths)
+    assert tenths[0] < tenths[-1] / 15
+
+
+def test_rows_far_from_all_others_are_held():
+    """What no table of its own class holds must raise the row's class, and not be cut."""
+    matrix, counts = gaussian(2000, 48)
+    matrix[7] *= 40
+    matrix[8, 0] += 5
+    counts[7] = counts[8] = 100_000
+    decoded = compress(matrix, "ectcq", 6, Context(counts)).rows(torch.tensor([7, 8]))
+    error = (decoded - matrix[[7, 8]]).norm(dim=1) / matrix[[7, 8]].norm(dim=1)
+    assert (error < 0.02).all()
+
+
+def test_the_stream_is_filled():
+    matrix, counts = gaussian()
+    for ratio in (4, 10, 30):
+        compressed = compress(matrix, "ectcq", ratio, Context(counts))
+        used = compressed.info_bytes + 2 * int(compressed.length.sum())
+        assert 0.985 < used / compressed.stream_bytes <= 1
+
+
+def test_the_trellis_gains_on_a_high_price_of_bits():
+    """The price is near its best: ten times less or more is worse at the same size."""
+    matrix, counts = gaussian()
+    found = [
+        reconstruction(matrix, compress(matrix, "ectcq", 16, Context(counts), bit_price=p), counts).weighted_relative_error
+        for p in (0.037, 0.37, 3.7)
+    ]
+    assert found[1] < min(found[0], found[2])
+
+
+def test_the_rough_basis_costs_little():
+    matrix, counts = gaussian()
+    rough, fine = (
+        reconstruction(matrix, compress(matrix, "ectcq", 6, Context(counts), basis_bits=b), counts).weighted_relative_error
+        for b in (4, 12)
+    )
+    assert rough < 1.1 * fine
+
+
+def test_options_out_of_range_are_refused():
+    for options in ({"basis_bits": 1}, {"basis_bits": 17}, {"bit_price": -0.1}):
+        with pytest.raises(UserError, match="basis_bits and bit_price"):
+            compress(torch.ones(10, 4), "ectcq", 2, Context(torch.ones(10)), **options)

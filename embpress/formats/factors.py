@@ -39,7 +39,7 @@ def bits_of(factors: dict[str, Factor], dtype: str) -> int:
     return total
 
 
-def fp16_scales(largest: Tensor, top: int) -> Tensor:
+def fp16_scales(largest: Tensor, top: float) -> Tensor:
     """Scales with which codes up to `top` reach values up to `largest`: float16, infinite where fp16 holds none."""
     scale = (largest / top).half()
     # Near 0 fp16 is coarse and may round a scale down so far that the largest value is cut by more than half a level;

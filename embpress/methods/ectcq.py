@@ -41,6 +41,7 @@ from ..index_tables import (
     split_class,
 )
 from ..linalg import gram
+from ..matrices import Rows
 from ..trellis import cheapest_path, level, nearest_indices
 from .base import Context, Method, Options, Plan, Weighting, budget_bits, infeasible
 
@@ -81,6 +82,7 @@ class ECTCQ(Method):
     label = "ECTCQ (ours)"
     kind = "ours"
     weighted = True
+    streams = True
     Options = ECTCQOptions
 
     def _fixed_bits(self, shape: tuple[int, int]) -> int:
@@ -100,7 +102,7 @@ class ECTCQ(Method):
         stream = min(stream, 4 * shape[0] * shape[1] + least)
         return Plan(shape, ratio, bits=fixed + 8 * stream, sizes={"stream_bytes": stream})
 
-    def fit(self, matrix: Tensor, plan: Plan, context: Context) -> EntropyCoded:
+    def fit(self, matrix: Rows, plan: Plan, context: Context) -> EntropyCoded:
         """See base class."""
         compressed = EntropyCoded(plan.shape, self.options.basis_bits, plan.sizes["stream_bytes"])
         weights = self.row_weights(context, plan.shape[0])
@@ -128,7 +130,7 @@ class _Quantised:
 class _Encoder:
     """A matrix in the coordinates of its basis, and the search for the step that fills the stream."""
 
-    def __init__(self, matrix: Tensor, weights: Tensor, compressed: EntropyCoded, bit_price: float) -> None:
+    def __init__(self, matrix: Rows, weights: Tensor, compressed: EntropyCoded, bit_price: float) -> None:
         self.matrix, self.compressed, self.bit_price = matrix, compressed, bit_price
         n_rows, d = compressed.shape
         self.mean = sum((matrix[a : a + ROWS].double().sum(0) for a in range(0, n_rows, ROWS)), torch.zeros(d)) / n_rows

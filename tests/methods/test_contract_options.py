@@ -64,5 +64,7 @@ def test_weights_of_rows_move_the_error_to_rows_that_count_less(name):
 def test_factors_beyond_float16_are_named(name, dtype):
     if name in (*CONTROLS, *FACTORLESS):
         return
-    with pytest.raises(UserError, match="factor (left|a|kept|norms|table|codebook) is beyond float16: take factor_dtype float32"):
+    with pytest.raises(
+        UserError, match="factor (left|a|kept|norms|table|codebook) is beyond float16: take factor_dtype float32"
+    ):
         compress(matrix_of(600, 48) * 1e10, name, feasible(name), context_of(600), factor_dtype=dtype, **QUICK.get(name, {}))

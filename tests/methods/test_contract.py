@@ -122,7 +122,6 @@ def test_a_matrix_on_disk_gives_the_same_bits(name, dtype, tmp_path, monkeypatch
     if method_class(name).streams:  # never the whole matrix at once
         monkeypatch.setattr(on_disk, "_read", lambda a, b, read=on_disk._read: read(a, b) if b - a < 600 else 1 / 0)
         monkeypatch.setattr("embpress.linalg.ROW_BLOCK", 64)
-        monkeypatch.setattr("embpress.methods.ectcq.ROWS", 64)
         monkeypatch.setattr("embpress.methods.ectcq.BLOCK", 64 * 48)
         monkeypatch.setattr("embpress.methods.prune.ROW_BLOCK", 64)
         monkeypatch.setattr("embpress.formats.factors.ROW_BLOCK", 64)

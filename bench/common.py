@@ -125,7 +125,4 @@ class Table:
                 print("|" + "|".join("-" * (width + 2) for width in widths) + "|")
         loads, cores = (self.load, os.getloadavg()[0]), os.cpu_count() or 1
         busy = f": MORE THAN ITS {cores} CORES, so times are upper bounds" if max(loads) > cores else ""
-        print(
-            f"Load average {loads[0]:.1f} before, {loads[1]:.1f} after{busy}; {cores} cores, {torch.get_num_threads()} threads."
-        )
-        print(flush=True)
+        print(f"Load average {loads[0]:.1f} before, {loads[1]:.1f} after{busy}; {cores} cores.\n", flush=True)

@@ -15,7 +15,7 @@ results: $(VENV)/installed
 	@echo "Scores:  results/scores.csv; where they come from: results/provenance.json"
 
 test: $(VENV)/installed-dev lint
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest -n auto
 
 lint: $(VENV)/installed-dev
 	$(BIN)/ruff check .

@@ -46,14 +46,14 @@ def _pack_block(values: Tensor, width: int) -> Tensor:
 
 def gather(packed: Tensor, index: Tensor, width: int) -> Tensor:
     """Values at positions `index` (any shape) of a stream made by `pack`, as int64."""
-    start = index.to(torch.int64) * width
+    start = index.to(torch.int64).flatten() * width
     first = start >> 3
-    last = packed.numel() - 1
-    value = torch.zeros_like(first)
+    value = packed.index_select(0, first).to(torch.int64)
     # A value of up to 32 bits touches at most 5 bytes.
-    for k in range((width + 14) // 8):
-        value |= packed[(first + k).clamp_max(last)].to(torch.int64) << (8 * k)
-    return (value >> (start & 7)) & ((1 << width) - 1)
+    last = packed.numel() - 1
+    for k in range(1, (width + 14) // 8):
+        value.bitwise_or_(packed.index_select(0, (first + k).clamp_max_(last)).to(torch.int64) << (8 * k))
+    return (value >> (start & 7)).bitwise_and_((1 << width) - 1).view(index.shape)
 
 
 def pack_rows(values: Tensor, width: int) -> Tensor:

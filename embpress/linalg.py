@@ -3,23 +3,28 @@
 import torch
 from torch import Tensor
 
+from .matrices import Rows
+
 ROW_BLOCK = 8192
+BLOCK_VALUES = 1 << 23
+"""Values of a row block of a wide matrix: 64 MiB in float64, twice where rows are weighted."""
 
 SCORES = 1 << 25
 """Scores of neighbours computed at once: 128 MiB."""
 
 
-def gram(matrix: Tensor, weights: Tensor | None = None) -> Tensor:
+def gram(matrix: Rows, weights: Tensor | None = None) -> Tensor:
     """M^T diag(w) M in float64, accumulated over row blocks of an (V, d) matrix: (d, d)."""
     total = torch.zeros(matrix.shape[1], matrix.shape[1], dtype=torch.float64)
-    for start in range(0, matrix.shape[0], ROW_BLOCK):
-        block = matrix[start : start + ROW_BLOCK].double()
-        scaled = block if weights is None else block * weights[start : start + ROW_BLOCK, None].double()
-        total += scaled.T @ block
+    step = min(ROW_BLOCK, max(1, BLOCK_VALUES // matrix.shape[1]))
+    for start in range(0, matrix.shape[0], step):
+        block = matrix[start : start + step].double()
+        scaled = block if weights is None else block * weights[start : start + step, None].double()
+        total.addmm_(scaled.T, block)
     return total
 
 
-def right_singular_vectors(matrix: Tensor, rank: int, weights: Tensor | None = None) -> Tensor:
+def right_singular_vectors(matrix: Rows, rank: int, weights: Tensor | None = None) -> Tensor:
     """Top `rank` right singular vectors of diag(sqrt(w)) M, as orthonormal columns: float32 (d, rank).
 
     The Gram matrix in float64 squares the condition number, which float32 input (24 bits) leaves room for.

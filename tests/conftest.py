@@ -8,6 +8,9 @@ import yaml
 from tokenizers import Tokenizer, models, normalizers, pre_tokenizers, processors
 from transformers import BertConfig, BertModel, PreTrainedTokenizerFast
 
+# Tests run side by side, one a core: threads of their own would only wait for each other.
+torch.set_num_threads(1)
+
 ROOT = Path(__file__).parents[1]
 SPECIALS = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]"]
 PIECES = [*SPECIALS, "a", "b", "c", "##a", "##b", "##c", "cat", "dog", "##s", "the", ",", "."]

@@ -9,6 +9,13 @@ from torch import Tensor, nn
 
 ROW_BLOCK = 4096
 """Rows decoded at once where a whole matrix has to pass: bounds memory at ROW_BLOCK x d floats."""
+BLOCK_VALUES = 1 << 22
+"""Values encoded at once: 16 MiB of floats, several times."""
+
+
+def row_block(d: int) -> int:
+    """Rows of d values encoded at once: a multiple of 8, so that packed codes of a block end on a whole byte."""
+    return min(ROW_BLOCK, max(8, BLOCK_VALUES // max(d, 1) // 8 * 8))
 
 
 class CompressedMatrix(nn.Module, ABC):

@@ -18,4 +18,4 @@ class DenseRows(CompressedMatrix):
 
     def rows(self, ids: Tensor) -> Tensor:
         """See base class."""
-        return self.weight[ids]
+        return self.weight.index_select(0, ids)

@@ -9,7 +9,7 @@ from torch import Tensor
 from .. import bits, entropy_coding
 from ..index_tables import CLASSES, COUNT, IndexTables, joined, split_class
 from ..trellis import NEXT, level
-from .base import CompressedMatrix
+from .base import CompressedMatrix, row_block
 
 TIER_BITS, NORM_BITS = 5, 5
 """Bits of a row's tier (its step is 2^(-tier / 2) of the first's) and of its norm's class (quarter octaves)."""
@@ -132,5 +132,10 @@ def info_bytes(n_rows: int, length_bits: int) -> int:
 
 def unit_columns(packed: Tensor, d: int, width: int) -> Tensor:
     """The basis (d, d): columns of length 1 out of packed integers."""
-    whole = bits.gather(packed, torch.arange(d * d), width).view(d, d) - (1 << width - 1)
-    return torch.nn.functional.normalize(whole.double(), dim=0, eps=1e-12).float()
+    whole = torch.empty(d, d)
+    for rows in torch.arange(d).split(row_block(d)):  # positions alone would take 8 times the bytes of the result
+        whole[rows] = (bits.gather(packed, rows[:, None] * d + torch.arange(d), width) - (1 << width - 1)).float()
+    length = torch.linalg.vector_norm(whole, dim=0, dtype=torch.float64).clamp_min(1e-12)
+    for block in whole.split(row_block(d)):
+        block.copy_(block.double() / length)
+    return whole

@@ -4,10 +4,9 @@ import importlib
 import pkgutil
 from typing import Any
 
-from torch import Tensor
-
 from ..errors import UserError
 from ..formats.base import CompressedMatrix
+from ..matrices import Rows
 from .base import Context, Method, checked_matrix
 
 
@@ -31,16 +30,16 @@ def method_class(name: str) -> type[Method]:
     return found
 
 
-def compress(matrix: Tensor, name: str, ratio: float, context: Context | None = None, **options: Any) -> CompressedMatrix:
-    """Compress a (V, d) matrix by `ratio` with a method's name and options.
+def compress(matrix: Rows, name: str, ratio: float, context: Context | None = None, **options: Any) -> CompressedMatrix:
+    """Compress a (V, d) matrix, maybe on disk, by `ratio` with a method's name and options.
 
     Raises:
         UserError: for a matrix that cannot be compressed, an unknown method or option.
         InfeasibleRatio: if the method cannot reach the ratio on this shape.
     """
     method = method_class(name)(**options)
-    dense = checked_matrix(matrix)
-    plan = method.plan((dense.shape[0], dense.shape[1]), ratio)
-    compressed = method.fit(dense, plan, context or Context())
+    checked = checked_matrix(matrix, method.streams)
+    plan = method.plan((checked.shape[0], checked.shape[1]), ratio)
+    compressed = method.fit(checked, plan, context or Context())  # type: ignore[arg-type]  # a file only if it streams
     compressed.prepare()
     return compressed

@@ -10,9 +10,10 @@ import torch
 from torch import Tensor
 
 from ..errors import InfeasibleRatio, UserError
-from ..formats.base import CompressedMatrix
+from ..formats.base import CompressedMatrix, row_block
 from ..formats.factors import Factor, FactorDtype, bits_of
 from ..frequency import smoothed
+from ..matrices import FileMatrix, Rows
 
 Weighting = Literal["uniform", "counts", "fisher", "l1_sensitivity"]
 
@@ -96,6 +97,8 @@ class Method(ABC):
     """True where the paper's full text was not available, so that details are inferred."""
     weighted: ClassVar[bool] = False
     """True where the fit can weight the rows' errors; elsewhere `weighting` must be uniform."""
+    streams: ClassVar[bool] = False
+    """True where the fit reads the matrix by blocks of rows only, so that it may be a `FileMatrix`."""
     Options: ClassVar[type[Options]] = Options
 
     def __init__(self, **options: Any) -> None:
@@ -178,8 +181,10 @@ def infeasible(label: str, shape: tuple[int, int], most: float) -> InfeasibleRat
     )
 
 
-def checked_matrix(matrix: Tensor) -> Tensor:
+def checked_matrix(matrix: Rows, streams: bool = False) -> Rows:
     """The matrix as contiguous float32 on the CPU, after checking that it can be compressed.
+
+    One on disk is loaded, unless the method `streams`; it is then checked block by block and given back as it is.
 
     Raises:
         UserError: if it is not 2-D, is empty, has a single row, or holds NaN or Inf (the first bad row is named).
@@ -188,8 +193,14 @@ def checked_matrix(matrix: Tensor) -> Tensor:
         raise UserError(f"expected a non-empty 2-D matrix, got shape {tuple(matrix.shape)}")
     if matrix.shape[0] < 2:
         raise UserError("a matrix of one row has nothing to share between rows: keep it as it is")
-    dense = matrix.detach().to("cpu", torch.float32).contiguous()
-    bad = (~torch.isfinite(dense).all(1)).nonzero()
-    if len(bad):
-        raise UserError(f"the matrix holds NaN or Inf, first in row {int(bad[0])}: repair the checkpoint before compressing")
-    return dense
+    if isinstance(matrix, FileMatrix):
+        found: Rows = matrix if streams else matrix[:]
+    else:
+        found = matrix.detach().to("cpu", torch.float32).contiguous()
+    step = row_block(found.shape[1])
+    for start in range(0, len(found), step):
+        bad = (~torch.isfinite(found[start : start + step]).all(1)).nonzero()
+        if len(bad):
+            row = start + int(bad[0])
+            raise UserError(f"the matrix holds NaN or Inf, first in row {row}: repair the checkpoint before compressing")
+    return found

@@ -24,6 +24,7 @@ from torch import Tensor
 from .. import bits as packing
 from .. import entropy_coding
 from ..errors import UserError
+from ..formats.base import row_block
 from ..formats.entropy_coded import NORM_BITS, SHIFT_UNIT, TIER_BITS, EntropyCoded, info_bytes, unit_columns
 from ..index_tables import (
     CLASSES,
@@ -41,12 +42,12 @@ from ..index_tables import (
     split_class,
 )
 from ..linalg import gram
+from ..matrices import Rows
 from ..trellis import cheapest_path, level, nearest_indices
 from .base import Context, Method, Options, Plan, Weighting, budget_bits, infeasible
 
 BLOCK = 1 << 19
 """Coordinates coded at once: bounds memory at some hundred bytes each."""
-ROWS = 4096
 SAMPLE = 1 << 19
 """Coordinates of the rows on which step and tables are tuned."""
 TRIALS, SURVEYS = 7, 2
@@ -81,6 +82,7 @@ class ECTCQ(Method):
     label = "ECTCQ (ours)"
     kind = "ours"
     weighted = True
+    streams = True
     Options = ECTCQOptions
 
     def _fixed_bits(self, shape: tuple[int, int]) -> int:
@@ -100,7 +102,7 @@ class ECTCQ(Method):
         stream = min(stream, 4 * shape[0] * shape[1] + least)
         return Plan(shape, ratio, bits=fixed + 8 * stream, sizes={"stream_bytes": stream})
 
-    def fit(self, matrix: Tensor, plan: Plan, context: Context) -> EntropyCoded:
+    def fit(self, matrix: Rows, plan: Plan, context: Context) -> EntropyCoded:
         """See base class."""
         compressed = EntropyCoded(plan.shape, self.options.basis_bits, plan.sizes["stream_bytes"])
         weights = self.row_weights(context, plan.shape[0])
@@ -128,18 +130,18 @@ class _Quantised:
 class _Encoder:
     """A matrix in the coordinates of its basis, and the search for the step that fills the stream."""
 
-    def __init__(self, matrix: Tensor, weights: Tensor, compressed: EntropyCoded, bit_price: float) -> None:
+    def __init__(self, matrix: Rows, weights: Tensor, compressed: EntropyCoded, bit_price: float) -> None:
         self.matrix, self.compressed, self.bit_price = matrix, compressed, bit_price
         n_rows, d = compressed.shape
-        self.mean = sum((matrix[a : a + ROWS].double().sum(0) for a in range(0, n_rows, ROWS)), torch.zeros(d)) / n_rows
-        covariance = gram(matrix) / n_rows - torch.outer(self.mean, self.mean)
-        vectors = torch.linalg.eigh(covariance).eigenvectors.flip(1)
-        top = 2 ** (compressed.basis_bits - 1) - 1
-        codes = (vectors / vectors.abs().amax(0) * top).round().to(torch.int64) + top + 1
-        compressed.basis.copy_(packing.pack(codes, compressed.basis_bits))
+        step = row_block(d)
+        self.mean = sum((matrix[a : a + step].double().sum(0) for a in range(0, n_rows, step)), torch.zeros(d)) / n_rows
         compressed.mean.copy_(self.mean)
-        self.inverse = torch.linalg.inv(unit_columns(compressed.basis, d, compressed.basis_bits).double())
-        variance = ((self.inverse @ covariance) * self.inverse).sum(1).clamp_min(0)
+        # All (d, d) in float64: what is not needed is let go, as of a wide matrix each is a good part of the memory.
+        covariance = gram(matrix).div_(n_rows).addr_(self.mean, self.mean, alpha=-1)
+        compressed.basis.copy_(_packed_axes(covariance, compressed.basis_bits))
+        inverse = torch.linalg.inv(unit_columns(compressed.basis, d, compressed.basis_bits).double())
+        variance = (inverse @ covariance).mul_(inverse).sum(1).clamp_min(0)
+        self.inverse = inverse.float()
         # What has next to no spread is treated as a 2^-31st of the widest, to stay in the range of the stored quarters.
         self.spread = variance.sqrt().clamp_min(max(float(variance.max()) ** 0.5 * 2**-31, 1e-30))
         self.quarters = (OCTAVE * self.spread.log2()).round().long()
@@ -257,7 +259,7 @@ class _Encoder:
 
     def _coordinates(self, rows: Tensor) -> Tensor:
         """Coordinates float32 (d, n) of rows (n, d)."""
-        return ((rows.float() - self.mean.float()) @ self.inverse.T.float()).T.contiguous()
+        return ((rows.float() - self.mean.float()) @ self.inverse.T).T.contiguous()
 
     def _norms(self, samples: Tensor, spread: Tensor) -> Tensor:
         """Classes (n,) of the rows' norms: by root mean square, or higher where a table could not hold a sample.
@@ -321,6 +323,14 @@ class _Encoder:
         # Position of each word: the row's start, the raw words, then the coded ones.
         order = np.concatenate([np.repeat(2 * row, raw_length), np.repeat(2 * row + 1, coded_length)]).argsort(kind="stable")
         return np.concatenate([raw, coded])[order], length
+
+
+def _packed_axes(covariance: Tensor, basis_bits: int) -> Tensor:
+    """Principal axes (d, d), the widest first, as packed integers that fill the range in each column."""
+    vectors = torch.linalg.eigh(covariance).eigenvectors.flip(1)
+    top = 2 ** (basis_bits - 1) - 1
+    codes = vectors.div_(vectors.abs().amax(0)).mul_(top).round_().to(torch.int32).add_(top + 1)
+    return packing.pack(codes, basis_bits)
 
 
 def _counted(found: _Quantised) -> np.ndarray:

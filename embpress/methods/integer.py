@@ -11,9 +11,10 @@ from torch import Tensor
 
 from .. import bits as packing
 from ..errors import UserError
-from ..formats.base import ROW_BLOCK
+from ..formats.base import row_block
 from ..formats.factors import fp16_scales
 from ..formats.integer_rows import IntegerRows, centre
+from ..matrices import Rows
 from .base import Context, Method, Options, Plan, budget_bits, infeasible
 
 SCALE_BITS = 16
@@ -47,6 +48,7 @@ class Integer(Method):
 
     label = "integer rows"
     kind = "baseline"
+    streams = True
     Options = IntegerOptions
 
     def plan(self, shape: tuple[int, int], ratio: float) -> Plan:
@@ -60,23 +62,24 @@ class Integer(Method):
                 return Plan(shape, ratio, bits=size, sizes={"width": width})
         raise infeasible(f"A matrix of int{width} rows", shape, 32 * shape[0] * shape[1] / size)
 
-    def fit(self, matrix: Tensor, plan: Plan, context: Context) -> IntegerRows:
+    def fit(self, matrix: Rows, plan: Plan, context: Context) -> IntegerRows:
         """See base class. Reads the matrix by blocks of rows only, so that it may lie on disk."""
         options, width, (rows, d) = self.options, plan.sizes["width"], plan.shape
         group = options.group or d
         search = options.clip == "least_squares" or options.clip == "auto" and width < 4
         compressed = IntegerRows(plan.shape, width, options.group, options.zero_point)
-        for start in range(0, rows, ROW_BLOCK):  # a multiple of 8 rows, so that each block ends on a whole byte
-            block = _in_groups(matrix[start : start + ROW_BLOCK].float(), group)
+        step = row_block(d)
+        for start in range(0, rows, step):
+            block = _in_groups(matrix[start : start + step].float(), group)
             scale, minimum = _full_range(block, width, options.zero_point, start)
             if search:
                 scale, minimum = _least_squares(block, width, scale, minimum)
             codes = _codes(block, width, scale, minimum).flatten(1)[:, :d]
             packed = packing.pack(codes, width)
             compressed.codes[start * d * width // 8 :][: len(packed)] = packed
-            compressed.scale[start : start + ROW_BLOCK] = scale.view(len(codes), *compressed.scale.shape[1:])
+            compressed.scale[start : start + step] = scale.view(len(codes), *compressed.scale.shape[1:])
             if compressed.minimum is not None and minimum is not None:
-                compressed.minimum[start : start + ROW_BLOCK] = minimum.view(len(codes), *compressed.minimum.shape[1:])
+                compressed.minimum[start : start + step] = minimum.view(len(codes), *compressed.minimum.shape[1:])
             context.progress(f"{start + len(codes)}/{rows} rows")
         return compressed
 

@@ -14,6 +14,7 @@ from .. import bits as packing
 from ..errors import UserError
 from ..formats.base import ROW_BLOCK
 from ..formats.pruned import Pruned
+from ..matrices import Rows
 from .base import Context, Method, Options, Plan, budget_bits, infeasible, largest
 from .t24 import kept_rows
 
@@ -41,6 +42,7 @@ class Prune(Method):
 
     label = "vocabulary pruning"
     kind = "baseline"
+    streams = True
     Options = PruneOptions
 
     def plan(self, shape: tuple[int, int], ratio: float) -> Plan:
@@ -55,7 +57,7 @@ class Prune(Method):
             raise infeasible(self.label, shape, 32 * rows * d / size(least))
         return Plan(shape, ratio, bits=size(n_kept), sizes={"n_kept": n_kept})
 
-    def fit(self, matrix: Tensor, plan: Plan, context: Context) -> Pruned:
+    def fit(self, matrix: Rows, plan: Plan, context: Context) -> Pruned:
         """See base class. Reads the matrix by blocks of rows only, so that it may lie on disk.
 
         Raises:

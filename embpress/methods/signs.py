@@ -13,8 +13,9 @@ from torch import Tensor
 
 from .. import bits as packing
 from ..errors import UserError
-from ..formats.base import ROW_BLOCK
+from ..formats.base import row_block
 from ..formats.rotated_signs import RotatedSigns
+from ..matrices import Rows
 from .base import Context, Method, Options, Plan, budget_bits, infeasible
 from .integer import held_by_fp16
 
@@ -44,6 +45,7 @@ class Signs(Method):
 
     label = "rotated signs"
     kind = "baseline"
+    streams = True
     Options = SignsOptions
 
     def plan(self, shape: tuple[int, int], ratio: float) -> Plan:
@@ -55,11 +57,12 @@ class Signs(Method):
             raise infeasible(self.label, shape, 32 * shape[0] * shape[1] / (least * a_stage))
         return Plan(shape, ratio, bits=stages * a_stage, sizes={"stages": stages})
 
-    def fit(self, matrix: Tensor, plan: Plan, context: Context) -> RotatedSigns:
+    def fit(self, matrix: Rows, plan: Plan, context: Context) -> RotatedSigns:
         """See base class. Reads the matrix by blocks of rows only, so that it may lie on disk."""
         compressed = RotatedSigns(plan.shape, plan.sizes["stages"], context.seed)
-        for start in range(0, plan.shape[0], ROW_BLOCK):
-            rows = compressed.rotation.forward(matrix[start : start + ROW_BLOCK].float())
+        step = row_block(plan.shape[1] * plan.sizes["stages"])
+        for start in range(0, plan.shape[0], step):
+            rows = compressed.rotation.forward(matrix[start : start + step].float())
             scale, signs = _fitted(rows, plan.sizes["stages"], self.options.refits, start)
             packed = packing.pack_rows((signs > 0).flatten(0, 1), 1)
             compressed.codes[start : start + len(rows)] = packed.view(len(rows), plan.sizes["stages"], -1)

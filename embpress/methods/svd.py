@@ -7,10 +7,9 @@ With fisher this is FWSVD (Hsu et al., ICLR 2022) of diag(c) E, c = sqrt(w), as 
 E is read in row blocks, twice (three times for int8), so that it may lie on disk.
 """
 
-from torch import Tensor
-
 from ..formats.low_rank import LowRank
 from ..linalg import right_singular_vectors
+from ..matrices import Rows
 from .base import Context, Method, Plan, budget_bits, infeasible, largest
 
 
@@ -20,6 +19,7 @@ class SVD(Method):
     label = "SVD"
     kind = "baseline"
     weighted = True
+    streams = True
 
     def plan(self, shape: tuple[int, int], ratio: float) -> Plan:
         """See base class."""
@@ -32,7 +32,7 @@ class SVD(Method):
             raise infeasible(self.label, shape, 32 * shape[0] * shape[1] / size(1))
         return Plan(shape, ratio, bits=size(rank), sizes={"rank": rank})
 
-    def fit(self, matrix: Tensor, plan: Plan, context: Context) -> LowRank:
+    def fit(self, matrix: Rows, plan: Plan, context: Context) -> LowRank:
         """See base class."""
         weights = self.row_weights(context, len(matrix))
         basis = right_singular_vectors(matrix, plan.sizes["rank"], weights)

@@ -4,10 +4,11 @@ import os
 
 import pytest
 import torch
-from safetensors.torch import load_file
+from safetensors.torch import load_file, save_file
 
 from embpress import storage
 from embpress.errors import InfeasibleRatio, UserError
+from embpress.matrices import safetensors_matrix
 from embpress.methods import compress, method_class
 from embpress.methods.base import budget_bits
 from embpress.reconstruction import reconstruction
@@ -110,6 +111,32 @@ def test_nan_and_inf_are_named_with_their_row(name, bad):
     matrix[7, 3] = bad
     with pytest.raises(UserError, match="NaN or Inf, first in row 7"):
         compress(matrix, name, 1.5, context_of(60))
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float16, torch.bfloat16])
+def test_a_matrix_on_disk_gives_the_same_bits(name, dtype, tmp_path, monkeypatch):
+    monkeypatch.setattr("embpress.formats.base.ROW_BLOCK", 64)  # so that there are several blocks
+    matrix = matrix_of(600, 48).to(dtype)
+    save_file({"e": matrix}, tmp_path / "m.safetensors")
+    on_disk, context = safetensors_matrix(tmp_path / "m.safetensors", "e"), context_of(600)
+    if method_class(name).streams:  # never the whole matrix at once
+        monkeypatch.setattr(on_disk, "_read", lambda a, b, read=on_disk._read: read(a, b) if b - a < 600 else 1 / 0)
+        monkeypatch.setattr("embpress.linalg.ROW_BLOCK", 64)
+        monkeypatch.setattr("embpress.methods.ectcq.BLOCK", 64 * 48)
+        monkeypatch.setattr("embpress.methods.prune.ROW_BLOCK", 64)
+        monkeypatch.setattr("embpress.formats.factors.ROW_BLOCK", 64)
+    ratio = feasible(name)
+    found, wanted = compress(on_disk, name, ratio, context), compress(matrix, name, ratio, context)
+    assert found.state_dict().keys() == wanted.state_dict().keys()
+    assert all(torch.equal(a, b) for a, b in zip(found.state_dict().values(), wanted.state_dict().values()))
+
+
+def test_nan_on_disk_is_named_with_its_row(name, tmp_path):
+    matrix = matrix_of(5000, 16)
+    matrix[4200, 3] = float("nan")
+    save_file({"e": matrix}, tmp_path / "m.safetensors")
+    with pytest.raises(UserError, match="NaN or Inf, first in row 4200"):
+        compress(safetensors_matrix(tmp_path / "m.safetensors", "e"), name, 1.5, context_of(5000))
 
 
 @pytest.mark.parametrize("shape", [(0, 8), (8, 0), (1, 8), (8,), (2, 3, 4)])

@@ -1,0 +1,128 @@
+"""What the benchmarks share: matrices like embeddings, timing, and the table that is printed."""
+
+import argparse
+import os
+import platform
+import resource
+import statistics
+import time
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import NamedTuple
+
+import torch
+from torch import Tensor
+
+from embpress.methods.base import Context
+from embpress.rotation import Rotation
+
+GENERATED = 4096
+"""Rows generated at once, each block from a seed of its own, so that a table's first rows do not depend on its length."""
+
+
+def block(number: int, d: int, rotation: Rotation) -> Tensor:
+    """Rows like an embedding's, (GENERATED, d): a falling spectrum in a rotated basis, a mean, norms that differ."""
+    generator = torch.Generator().manual_seed(number)
+    spectrum = (torch.arange(d) + 10.0) ** -0.4
+    values = torch.randn(GENERATED, d, generator=generator).mul_(spectrum).mul_(0.05 / float(spectrum.mean()))
+    values[:, 0] += 0.1
+    return rotation.forward(values) * torch.randn(GENERATED, 1, generator=generator).mul_(0.2).exp_()
+
+
+def matrix(rows: int, d: int) -> Tensor:
+    """The first rows of the table of width d, float32."""
+    rotation = Rotation(d, 0)
+    return torch.cat([block(i, d, rotation) for i in range(-(-rows // GENERATED))])[:rows].contiguous()
+
+
+def write_matrix(path: Path, rows: int, d: int) -> None:
+    """The same rows as a raw file of float16, written block by block."""
+    rotation = Rotation(d, 0)
+    with path.open("wb") as file:
+        for i in range(-(-rows // GENERATED)):
+            file.write(block(i, d, rotation)[: rows - i * GENERATED].half().numpy().tobytes())
+
+
+def context(rows: int) -> Context:
+    """Counts by Zipf's law, the lowest ids the most frequent."""
+    return Context((1e9 / (torch.arange(rows) + 3.0)).long())
+
+
+class Times(NamedTuple):
+    """Median and quartiles, in seconds."""
+
+    median: float
+    low: float
+    high: float
+
+    def __str__(self) -> str:
+        unit, name = (1, "s") if self.median >= 1 else (1e3, "ms") if self.median >= 1e-3 else (1e6, "us")
+        return f"{self.median * unit:.3g} {name} [{self.low * unit:.3g}, {self.high * unit:.3g}]"
+
+
+def times_of(seconds: Sequence[float]) -> Times:
+    """Median and quartiles of some runs."""
+    if len(seconds) == 1:
+        return Times(seconds[0], seconds[0], seconds[0])
+    low, middle, high = statistics.quantiles(seconds, n=4, method="inclusive")
+    return Times(middle, low, high)
+
+
+def compared(*timed: Callable[[], object], runs: int, warm: bool = True) -> list[Times]:
+    """Time functions in turn, so that what else the machine does falls on all of them alike."""
+    if warm:
+        for function in timed:
+            function()
+    seconds: list[list[float]] = [[] for _ in timed]
+    for _ in range(runs):
+        for function, found in zip(timed, seconds):
+            start = time.perf_counter()
+            function()
+            found.append(time.perf_counter() - start)
+    return [times_of(found) for found in seconds]
+
+
+def peak_bytes() -> int:
+    """Most memory that this process has held at once.
+
+    On Linux getrusage also counts what the process that started this one held, which /proc does not.
+    """
+    status = Path("/proc/self/status")
+    if status.exists():
+        return next(1024 * int(line.split()[1]) for line in status.read_text().splitlines() if line.startswith("VmHWM"))
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * (1 if platform.system() == "Darwin" else 1024)
+
+
+def parser(description: str | None) -> argparse.ArgumentParser:
+    """A parser of a benchmark's few options."""
+    return argparse.ArgumentParser(description=description, formatter_class=argparse.ArgumentDefaultsHelpFormatter)
+
+
+def verdict(met: bool) -> str:
+    """What stands in a table's last column."""
+    return "met" if met else "MISSED"
+
+
+class Table:
+    """Rows of text under a title, printed with the machine's load before and after."""
+
+    def __init__(self, title: str, *columns: str) -> None:
+        self.title, self.lines = title, [columns]
+        self.load = os.getloadavg()[0]
+
+    def add(self, *cells: object) -> None:
+        """One more row; what is told on the way goes to where the table will not."""
+        self.lines.append(tuple(map(str, cells)))
+        print("  ", " | ".join(self.lines[-1]), flush=True)
+
+    def print(self) -> None:
+        """The table, and whether the machine was free."""
+        widths = [max(map(len, column)) for column in zip(*self.lines)]
+        print(f"\n{self.title}")
+        for number, line in enumerate(self.lines):
+            print("| " + " | ".join(cell.ljust(width) for cell, width in zip(line, widths)) + " |")
+            if not number:
+                print("|" + "|".join("-" * (width + 2) for width in widths) + "|")
+        loads, cores = (self.load, os.getloadavg()[0]), os.cpu_count() or 1
+        busy = f": MORE THAN ITS {cores} CORES, so times are upper bounds" if max(loads) > cores else ""
+        print(f"Load average {loads[0]:.1f} before, {loads[1]:.1f} after{busy}; {cores} cores.\n", flush=True)

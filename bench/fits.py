@@ -1,0 +1,124 @@
+"""Fits: T24 against scikit-learn, SVD against torch's, autoencoders against their papers' recipes, and each closed form against
+the matrix products it consists of, at the rate that this machine multiplies matrices in the same run."""
+
+import time
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import torch
+from sklearn.manifold._locally_linear import barycenter_weights
+from sklearn.neighbors import NearestNeighbors
+from torch import Tensor
+
+from embpress.methods import compress, method_class
+from embpress.methods.t24 import kept_rows
+from embpress.reconstruction import reconstruction
+
+from .common import Table, compared, context, matrix, parser, verdict
+
+RATIO = 10.0
+PAPERS: dict[str, dict[str, Any]] = {
+    "b21": {"start": "random", "batch_size": 32, "epochs": 30, "decay": "steps"},
+    "b23": {"start": "random", "batch_size": 32, "epochs": 30, "decay": "steps"},
+}
+BLOCK = 8192
+
+
+def fit(dense: Tensor, method: str, **options: Any) -> Callable[[], object]:
+    """A fit of ours, to be timed."""
+    return lambda: compress(dense, method, RATIO, context(len(dense)), **options)
+
+
+def scikit_mixes(dense: Tensor) -> Callable[[], object]:
+    """T24 by scikit-learn: neighbours by cosine among the same kept rows, and barycentre weights."""
+    sizes = method_class("t24")().plan((dense.shape[0], dense.shape[1]), RATIO).sizes
+    kept = kept_rows(context(len(dense)).counts, (), sizes["n_kept"])  # type: ignore[arg-type]
+    anchors, rare = dense[kept].numpy(), dense[~kept].numpy()
+
+    def run() -> np.ndarray:
+        search = NearestNeighbors(n_neighbors=sizes["neighbours"], metric="cosine", algorithm="brute").fit(anchors)
+        return barycenter_weights(rare, anchors, search.kneighbors(rare, return_distance=False), reg=1e-3)
+
+    return run
+
+
+def products(dense: Tensor, flops: float) -> Callable[[], object]:
+    """Blocked float32 products of so many operations: what a closed form would take if it did nothing else."""
+    square = torch.randn(dense.shape[1], dense.shape[1])
+    rows = round(flops / (2 * square.numel()))
+
+    def run() -> None:
+        left = rows
+        while left > 0:
+            dense[: min(left, BLOCK)] @ square
+            left -= BLOCK
+
+    return run
+
+
+def flops_of(method: str, shape: tuple[int, int]) -> float:
+    """Operations of a closed form's large products."""
+    (rows, d), sizes = shape, method_class(method)().plan(shape, RATIO).sizes
+    if method == "svd":
+        return 2.0 * rows * d * (d + sizes["rank"])
+    if method == "kronecker":
+        return 2.0 * rows * d * (sizes["n"] + sizes["terms"])
+    return 2.0 * (rows - sizes["n_kept"]) * sizes["n_kept"] * d
+
+
+def autoencoder(table: Table, dense: Tensor, method: str) -> None:
+    """A row of the table: both recipes once, with what they reach."""
+    times, errors = [], []
+    for options in ({}, PAPERS[method]):
+        start = time.perf_counter()
+        compressed = compress(dense, method, RATIO, context(len(dense)), **options)
+        times.append(time.perf_counter() - start)
+        errors.append(1 - reconstruction(dense, compressed, None).mean_cosine)
+    speedup, as_good = times[1] / times[0], errors[0] <= errors[1]
+    table.add(
+        f"{method} ({len(dense)} rows)",
+        f"{times[0]:.1f} s, 1 - cosine {errors[0]:.4f}",
+        f"30 epochs at batch 32: {times[1]:.1f} s, 1 - cosine {errors[1]:.4f}",
+        f"{speedup:.1f}x",
+        ">= 5x, as good",
+        verdict(speedup >= 5 and as_good),
+    )
+
+
+def main() -> None:
+    """Print the table of fits."""
+    options = parser(__doc__)
+    options.add_argument("--rows", type=int, default=30_522)
+    options.add_argument("--dims", type=int, default=768)
+    options.add_argument("--runs", type=int, default=3)
+    options.add_argument("--ae-rows", type=int, default=4096, help="rows of the autoencoders' table: 30 epochs are long")
+    options.add_argument("--methods", default="t24,svd,b21,b23,kronecker")
+    chosen = options.parse_args()
+    methods, dense = chosen.methods.split(","), matrix(chosen.rows, chosen.dims)
+    shape = (chosen.rows, chosen.dims)
+    table = Table(
+        f"Fits at 10x, {chosen.rows} x {chosen.dims}: median [quartiles]", "fit", "ours", "peer", "ratio", "target", ""
+    )
+    peers = {
+        "t24": ("scikit-learn", scikit_mixes(dense), 5),
+        "svd": ("torch.linalg.svd", lambda: torch.linalg.svd(dense, full_matrices=False), 4),
+    }
+    for method, (name, peer, least) in peers.items():
+        if method in methods:
+            ours, other = compared(fit(dense, method), peer, runs=chosen.runs, warm=False)
+            ratio = other.median / ours.median
+            table.add(method, ours, f"{name} {other}", f"{ratio:.1f}x faster", f">= {least}x", verdict(ratio >= least))
+    for method in ("svd", "t24", "kronecker"):
+        if method in methods:
+            ours, other = compared(fit(dense, method), products(dense, flops_of(method, shape)), runs=chosen.runs)
+            ratio = ours.median / other.median
+            table.add(method, ours, f"its products {other}", f"{ratio:.1f}x the time", "<= 2x", verdict(ratio <= 2))
+    for method in PAPERS:
+        if method in methods:
+            autoencoder(table, dense[: chosen.ae_rows], method)
+    table.print()
+
+
+if __name__ == "__main__":
+    main()

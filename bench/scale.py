@@ -1,0 +1,101 @@
+"""Fits of a matrix on disk, each in a process of its own: peak memory, and how time grows with the rows."""
+
+import json
+import math
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+import torch
+
+from embpress import storage
+from embpress.matrices import FileMatrix
+from embpress.methods import compress
+
+from .common import GENERATED, Table, context, parser, peak_bytes, verdict, write_matrix
+
+MOST_BYTES = 1 << 30
+STEEPEST = 1.15
+"""Power of the number of rows with which time may grow: linear, and what a loaded machine adds."""
+CASES: dict[str, tuple[str, float, dict]] = {
+    "SVD": ("svd", 10, {}),
+    "int8": ("integer", 3.9, {}),
+    "int4": ("integer", 7.8, {}),
+    "signs": ("signs", 10, {}),
+    "ectcq": ("ectcq", 10, {}),
+}
+
+
+def fit(path: str, rows: int, d: int, label: str, folder: str) -> None:
+    """The child: fit and pack the first rows of a file; print seconds, peak and size as JSON."""
+    method, ratio, options = CASES[label]
+    start = time.perf_counter()
+    on_disk = FileMatrix(Path(path), (rows, d), torch.float16)
+    compressed = compress(on_disk, method, ratio, context(rows), **options)
+    fitted = time.perf_counter()
+    storage.save(compressed, Path(folder))
+    packed = time.perf_counter()
+    print(json.dumps({"fit": fitted - start, "pack": packed - fitted, "peak": peak_bytes(), "ratio": compressed.ratio}))
+
+
+def measured(path: Path, rows: int, d: int, label: str) -> dict[str, float]:
+    """What the child prints."""
+    with tempfile.TemporaryDirectory(dir=path.parent) as folder:
+        code = f"from bench.scale import fit; fit({str(path)!r}, {rows}, {d}, {label!r}, {folder!r})"
+        done = subprocess.run([sys.executable, "-c", code], check=True, stdout=subprocess.PIPE, text=True)
+    return json.loads(done.stdout.splitlines()[-1])
+
+
+def main() -> None:
+    """Write a file of the largest size once, and fit its first rows at each size."""
+    options = parser(__doc__)
+    options.add_argument("--rows", default="8192,16384,32768", help="numbers of rows, rising; full: 32,768 to 262,144")
+    options.add_argument("--dims", type=int, default=3840)
+    options.add_argument("--methods", default=",".join(CASES))
+    options.add_argument("--folder", help="where the file is written; a temporary folder without it")
+    chosen = options.parse_args()
+    counts = "32768,65536,131072,262144" if chosen.rows == "full" else chosen.rows
+    sizes = sorted(int(n) for n in counts.split(","))
+    table = Table(
+        f"From a float16 file on disk, d = {chosen.dims}: fit and pack in one process, target at most 1 GiB, linear time",
+        "method",
+        "rows",
+        "ratio",
+        "fit",
+        "pack",
+        "us a row",
+        "peak MiB",
+        "memory",
+        "time ~ rows^",
+        "growth",
+    )
+    with tempfile.TemporaryDirectory(dir=chosen.folder) as folder:
+        path = Path(folder) / "matrix.f16"
+        write_matrix(path, -(-sizes[-1] // GENERATED) * GENERATED, chosen.dims)
+        for label in chosen.methods.split(","):
+            before: dict[str, float] = {}
+            for rows in sizes:
+                found = measured(path, rows, chosen.dims, label) | {"rows": rows}
+                total, power = found["fit"] + found["pack"], math.nan
+                if before:
+                    power = math.log(total / (before["fit"] + before["pack"])) / math.log(rows / before["rows"])
+                before = before or found  # against the smallest, whose fixed costs make the growth look smaller, not larger
+                table.add(
+                    label,
+                    rows,
+                    f"{found['ratio']:.2f}",
+                    f"{found['fit']:.1f} s",
+                    f"{found['pack']:.1f} s",
+                    f"{1e6 * total / rows:.0f}",
+                    f"{found['peak'] / 2**20:.0f}",
+                    verdict(found["peak"] <= MOST_BYTES),
+                    "-" if math.isnan(power) else f"{power:.2f}",
+                    "-" if math.isnan(power) else verdict(power <= STEEPEST),
+                )
+    table.print()
+
+
+if __name__ == "__main__":
+    main()

@@ -1,5 +1,7 @@
-"""Fits: T24 against scikit-learn, SVD against torch's, autoencoders against their papers' recipes, and each closed form against
-the matrix products it consists of, at the rate that this machine multiplies matrices in the same run."""
+"""Fits: T24 against scikit-learn, SVD against torch's, autoencoders against their recipes, closed forms against GEMMs.
+
+GEMMs are those that a closed form consists of, at the rate that this machine multiplies matrices in the same run.
+"""
 
 import time
 from collections.abc import Callable

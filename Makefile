@@ -1,10 +1,12 @@
-# Both targets set up all they need on a machine with Python 3.11.
+# All targets set up all they need on a machine with Python 3.11.
 PYTHON ?= $(shell command -v python3.11 || command -v python3)
 CORES ?= all
+# Rows of the matrices on disk that `make bench` fits: small takes minutes, full goes to 262,144 and takes hours.
+SCALE ?= small
 VENV := .venv
 BIN := $(VENV)/bin
 
-.PHONY: results test lint clean
+.PHONY: results test lint bench clean
 
 results: $(VENV)/installed
 	$(BIN)/snakemake --cores $(CORES)
@@ -19,7 +21,7 @@ test: $(VENV)/installed-dev lint
 
 lint: $(VENV)/installed-dev
 	$(BIN)/ruff check .
-	$(BIN)/ruff format --check embpress workflow/scripts tests
+	$(BIN)/ruff format --check embpress bench workflow/scripts tests
 	$(BIN)/mypy
 	$(BIN)/snakefmt --check Snakefile workflow/rules
 	$(BIN)/snakemake --lint > /dev/null
@@ -34,6 +36,11 @@ $(VENV)/installed: requirements.txt constraints.txt pyproject.toml
 $(VENV)/installed-dev: requirements-dev.txt $(VENV)/installed
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check -r requirements-dev.txt -c constraints.txt
 	@touch $@
+
+bench: $(VENV)/installed
+	$(BIN)/python -m bench.fits
+	$(BIN)/python -m bench.lookups
+	$(BIN)/python -m bench.scale --rows $(SCALE)
 
 clean:
 	rm -rf results/* .snakemake

@@ -16,6 +16,7 @@ from embpress.methods import compress
 
 from .common import GENERATED, Table, context, parser, peak_bytes, verdict, write_matrix
 
+SIZES = {"small": "8192,16384", "full": "32768,65536,131072,262144"}
 MOST_BYTES = 1 << 30
 STEEPEST = 1.15
 """Power of the number of rows with which time may grow: linear, and what a loaded machine adds."""
@@ -51,13 +52,12 @@ def measured(path: Path, rows: int, d: int, label: str) -> dict[str, float]:
 def main() -> None:
     """Write a file of the largest size once, and fit its first rows at each size."""
     options = parser(__doc__)
-    options.add_argument("--rows", default="8192,16384,32768", help="numbers of rows, rising; full: 32,768 to 262,144")
+    options.add_argument("--rows", default="small", help=f"numbers of rows, rising, or one of {', '.join(SIZES)}")
     options.add_argument("--dims", type=int, default=3840)
-    options.add_argument("--methods", default=",".join(CASES))
+    options.add_argument("--methods", default=",".join(CASES), help="ectcq takes some milliseconds a row")
     options.add_argument("--folder", help="where the file is written; a temporary folder without it")
     chosen = options.parse_args()
-    counts = "32768,65536,131072,262144" if chosen.rows == "full" else chosen.rows
-    sizes = sorted(int(n) for n in counts.split(","))
+    sizes = sorted(int(n) for n in SIZES.get(chosen.rows, chosen.rows).split(","))
     table = Table(
         f"From a float16 file on disk, d = {chosen.dims}: fit and pack in one process, target at most 1 GiB, linear time",
         "method",

@@ -86,7 +86,8 @@ class KroneckerBERT(Method):
             compressed.store("b", torch.randn(terms, n, generator=generator))
             return compressed
         rearranged = matrix.reshape(-1, n)  # (V d/n, n): row i d/n + j holds E[i, j n : (j + 1) n]
-        weights = self.row_weights(context, rows).repeat_interleave(d // n)
+        uniform = self.options.weighting == "uniform"
+        weights = None if uniform else self.row_weights(context, rows).repeat_interleave(d // n)
         basis = right_singular_vectors(rearranged, terms, weights)
         compressed.store("a", (rearranged @ basis).T.reshape(terms, rows, -1))
         compressed.store("b", basis.T)

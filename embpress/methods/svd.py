@@ -34,7 +34,7 @@ class SVD(Method):
 
     def fit(self, matrix: Rows, plan: Plan, context: Context) -> LowRank:
         """See base class."""
-        weights = self.row_weights(context, len(matrix))
+        weights = None if self.options.weighting == "uniform" else self.row_weights(context, len(matrix))
         basis = right_singular_vectors(matrix, plan.sizes["rank"], weights)
         compressed = LowRank(plan.shape, plan.sizes["rank"], dtype=self.options.factor_dtype)
         compressed.store_rows("left", lambda start, stop: matrix[start:stop] @ basis)

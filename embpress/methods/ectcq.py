@@ -19,7 +19,6 @@ from dataclasses import dataclass
 
 import numpy as np
 import torch
-from scipy import linalg
 from torch import Tensor
 
 from .. import bits as packing
@@ -140,7 +139,7 @@ class _Encoder:
         # All (d, d) in float64: what is not needed is let go, as of a wide matrix each is a good part of the memory.
         covariance = gram(matrix).div_(n_rows).addr_(self.mean, self.mean, alpha=-1)
         compressed.basis.copy_(_packed_axes(covariance, compressed.basis_bits))
-        inverse = _inverse(unit_columns(compressed.basis, d, compressed.basis_bits).double())
+        inverse = torch.linalg.inv(unit_columns(compressed.basis, d, compressed.basis_bits).double())
         variance = (inverse @ covariance).mul_(inverse).sum(1).clamp_min(0)
         self.inverse = inverse.float()
         # What has next to no spread is treated as a 2^-31st of the widest, to stay in the range of the stored quarters.
@@ -332,11 +331,6 @@ def _packed_axes(covariance: Tensor, basis_bits: int) -> Tensor:
     largest = torch.maximum(vectors.amax(0), -vectors.amin(0))
     codes = [(rows / largest * top).round_().add_(top + 1).int().flip(1) for rows in vectors.split(row_block(len(vectors)))]
     return packing.pack(torch.cat(codes), basis_bits)
-
-
-def _inverse(square: Tensor) -> Tensor:
-    """The inverse of a float64 matrix (d, d), which is overwritten: torch's takes four times the memory."""
-    return torch.from_numpy(linalg.inv(square.numpy().T, overwrite_a=True, check_finite=False).T)
 
 
 def _counted(found: _Quantised) -> np.ndarray:

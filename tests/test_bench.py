@@ -1,0 +1,24 @@
+import torch
+
+from bench.common import GENERATED, matrix, peak_bytes, times_of, write_matrix
+from bench.scale import fit
+from embpress.matrices import FileMatrix
+
+
+def test_a_matrix_is_the_same_on_disk_and_its_first_rows_at_any_length(tmp_path):
+    rows = GENERATED + 100
+    write_matrix(tmp_path / "m", rows, 24)
+    assert torch.equal(FileMatrix(tmp_path / "m", (rows, 24), torch.float16)[:], matrix(rows, 24).half().float())
+    assert torch.equal(matrix(50, 24), matrix(rows, 24)[:50])
+
+
+def test_a_fit_from_disk_tells_its_time_peak_and_ratio(tmp_path, capsys):
+    write_matrix(tmp_path / "m", 500, 24)
+    fit(str(tmp_path / "m"), 500, 24, "int4", str(tmp_path / "out"))
+    assert '"ratio": 8.7' in capsys.readouterr().out
+    assert peak_bytes() > 1 << 20
+
+
+def test_quartiles():
+    assert times_of([3.0, 1.0, 2.0]) == (2.0, 1.5, 2.5)
+    assert str(times_of([0.002])) == "2 ms [2, 2]"

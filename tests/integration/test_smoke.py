@@ -113,7 +113,7 @@ def test_words_of_japanese_are_mecabs(folder):
 
 def test_adding_a_method_runs_only_that_method(folder, tmp_path):
     study = (ROOT / "studies/smoke.yaml").read_text()
-    more = study.replace("  svd: {}\n", "  svd: {}\n  svd_half: {method: svd, options: {factor_dtype: float16}}\n")
+    more = study.replace("  t24: {}\n", "  t24: {}\n  svd_half: {method: svd, options: {factor_dtype: float16}}\n")
     (tmp_path / "more.yaml").write_text(more)
     status, output = snakemake(folder, "--dry-run", "--quiet", "rules", study=tmp_path / "more.yaml")
     assert status == 0

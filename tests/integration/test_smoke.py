@@ -125,13 +125,14 @@ def test_adding_a_method_runs_only_that_method(folder, tmp_path):
 @pytest.mark.parametrize(
     ("old", "new", "message"),
     [
-        ("svd: {}", "sdv: {}", "config: methods.sdv: there is no method 'sdv'; did you mean 'svd'?"),
+        ("signs: {}", "sings: {}", "config: methods.sings: there is no method 'sings'; did you mean 'signs'?"),
         ("ratios: [4]", "ratios: [0.4]", "config: ratios.0: ratio 0.4 is below 1"),
         ("seeds: [0]", "seed: [0]", "unknown key 'seed'; did you mean 'seeds'?"),
     ],
 )
 def test_a_bad_config_ends_on_one_sentence_before_any_job(tmp_path, old, new, message):
     study = (ROOT / "studies/smoke.yaml").read_text()
+    assert study.count(old) == 1
     (tmp_path / "bad.yaml").write_text(study.replace(old, new))
     status, output = snakemake(tmp_path, study=tmp_path / "bad.yaml")
     assert status != 0 and message in output

@@ -37,6 +37,7 @@ $(VENV)/installed-dev: requirements-dev.txt $(VENV)/installed
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check -r requirements-dev.txt -c constraints.txt
 	@touch $@
 
+bench: export OPENBLAS_THREAD_TIMEOUT = 4# as in the workflow's jobs
 bench: $(VENV)/installed
 	$(BIN)/python -m bench.fits
 	$(BIN)/python -m bench.lookups

@@ -1,6 +1,10 @@
 """Small real objects that many tests share."""
 
+import os
 from pathlib import Path
+
+# Tests run side by side, one a core: threads of their own would only wait for each other.
+os.environ["OPENBLAS_NUM_THREADS"] = "1"
 
 import pytest
 import torch
@@ -8,7 +12,6 @@ import yaml
 from tokenizers import Tokenizer, models, normalizers, pre_tokenizers, processors
 from transformers import BertConfig, BertModel, PreTrainedTokenizerFast
 
-# Tests run side by side, one a core: threads of their own would only wait for each other.
 torch.set_num_threads(1)
 
 ROOT = Path(__file__).parents[1]

@@ -34,6 +34,12 @@ def split_class(spread: Tensor) -> tuple[Tensor, Tensor]:
     return (spread - OCTAVE * low).clamp(0, CLASSES - 1), low
 
 
+def coded_coordinates(table: Tensor) -> int:
+    """How many first coordinates hold all that any row codes, by the tables (d, n) of n rows."""
+    used = (table > 0).any(1).nonzero()
+    return int(used[-1]) + 1 if len(used) else 0
+
+
 def high_part(index: Tensor, low: Tensor) -> Tensor:
     """What remains of indices without their low bits, rounded so that an index and its negative are alike."""
     return (index + _half(low)) >> low

@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 
 from .. import bits, entropy_coding
-from ..index_tables import CLASSES, COUNT, IndexTables, joined, split_class
+from ..index_tables import CLASSES, COUNT, IndexTables, coded_coordinates, joined, split_class
 from ..trellis import NEXT, level
 from .base import CompressedMatrix, row_block
 
@@ -77,8 +77,7 @@ class EntropyCoded(CompressedMatrix):
         """See base class."""
         spread = self.spread.long()[:, None] + (2 * self.tier[ids] + self.norm[ids] + int(self.offset))
         table, low = split_class(spread)
-        used = (table > 0).any(1).nonzero()
-        active = int(used[-1]) + 1 if len(used) else 0
+        active = coded_coordinates(table)
         table, low = table[:active], low[:active]
         index, quantiser = self._decode(ids.numpy(), table.numpy(), low)
         levels = level(index, quantiser) + index.sign() * self.shift[quantiser, table, (index.abs() > 1).long()] / SHIFT_UNIT

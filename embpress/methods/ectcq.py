@@ -28,7 +28,6 @@ from ..formats.base import row_block
 from ..formats.entropy_coded import NORM_BITS, SHIFT_UNIT, TIER_BITS, EntropyCoded, info_bytes, unit_columns
 from ..index_tables import (
     CLASSES,
-    COUNT,
     LOW_BITS,
     OCTAVE,
     SPREADS,
@@ -36,6 +35,7 @@ from ..index_tables import (
     WIDEST,
     WIDTH,
     IndexTables,
+    coded_coordinates,
     fit_frequencies,
     high_part,
     raw_part,
@@ -87,9 +87,7 @@ class ECTCQ(Method):
 
     def _fixed_bits(self, shape: tuple[int, int]) -> int:
         """Bits of all but the stream."""
-        d = shape[1]
-        basis = 8 * packing.packed_bytes(d * d, self.options.basis_bits)
-        return basis + 32 * d + 8 * d + 16 + 32 + 16 * 2 * COUNT + 8 * 4 * CLASSES
+        return EntropyCoded(shape, self.options.basis_bits, stream_bytes=0).stored_bits
 
     def plan(self, shape: tuple[int, int], ratio: float) -> Plan:
         """See base class."""
@@ -123,8 +121,6 @@ class _Quantised:
     """Coded parts of the indices."""
     excess: Tensor
     """By how much samples are larger than their levels, in half steps."""
-    costs: Tensor
-    """Bits of the coded parts."""
 
 
 class _Encoder:
@@ -156,11 +152,11 @@ class _Encoder:
         n_rows, d = self.compressed.shape
         order = torch.randperm(n_rows, generator=torch.Generator().manual_seed(context.seed))
         sample = order[: max(1, SAMPLE // d)].sort().values
-        rows = torch.stack([self.matrix[i : i + 1][0] for i in sample.tolist()])
+        rows = torch.cat([self.matrix[i : i + 1] for i in sample.tolist()])
         log_step, before = self._tuned(rows, self.tier[sample], context), (0.0, 0)
         for survey in range(SURVEYS):
             words, longest, slope = self._survey(log_step, context)
-            self._set_length_bits(longest)
+            self.compressed.length_bits = max(1, (longest + longest // 16).bit_length())  # with a little to spare
             if survey and before[0] != log_step:
                 # Coordinates that code few indices but 0 save less than a bit: measured, within reason.
                 slope *= min(max((before[1] - words) / (log_step - before[0]) / slope, 0.4), 1)
@@ -174,10 +170,6 @@ class _Encoder:
     def _room(self) -> int:
         """Words that the stream has room for."""
         return (self.compressed.stream_bytes - self.compressed.info_bytes) // 2
-
-    def _set_length_bits(self, longest: int) -> None:
-        """Give lengths of rows the bits that the longest needs, with a little to spare."""
-        self.compressed.length_bits = max(1, (longest + longest // 16).bit_length())
 
     def _set_tables(self, counts: np.ndarray) -> None:
         """Fit the tables of chances to counted indices."""
@@ -280,14 +272,11 @@ class _Encoder:
         spread = self.compressed.spread.long()[:, None] + (2 * tier + int(self.compressed.offset))
         norm = self._norms(samples, spread)
         table, low = split_class(spread + norm)
-        used = (table > 0).any(1).nonzero()
-        active = int(used[-1]) + 1 if len(used) else 0
+        active = coded_coordinates(table)
         samples, table, low = samples[:active], table[:active], low[:active]
         index, quantiser = cheapest_path(*self._candidates(samples, table, low))
-        high = high_part(index, low)
-        place = (quantiser * CLASSES + table) * WIDTH + WIDTH // 2
         excess = (samples.abs() - level(index, quantiser).abs()) * (index != 0)
-        return _Quantised(norm, index, quantiser, table, low, high, excess, self.costs[place + high])
+        return _Quantised(norm, index, quantiser, table, low, high_part(index, low), excess)
 
     def _candidates(self, samples: Tensor, table: Tensor, low: Tensor) -> tuple[Tensor, Tensor]:
         """For each branch of the trellis the nearest index that its table holds, and its error plus price of bits."""
@@ -295,6 +284,7 @@ class _Encoder:
         costs = torch.empty(indices.shape)
         place, low = (table * WIDTH + WIDTH // 2).int(), low.int()
         most = torch.tensor(WIDEST, dtype=torch.int32)[table] << low
+        has_low = bool(low.any())
         for branch in range(4):
             index, quantiser = indices[:, branch], branch // 2
             size = index.abs()
@@ -302,15 +292,11 @@ class _Encoder:
                 # Beyond the table's end its largest index of the same parity stands.
                 size = torch.where(size > most, most - ((most - size) & 1), size)
                 torch.mul(index.sign(), size, out=index)
-            high = index if not bool(low.any()) else high_part(index, low)
+            high = high_part(index, low) if has_low else index
             entry = (place + high + quantiser * CLASSES * WIDTH).clamp_(0, len(self.costs) - 1)
             error = samples.abs() - (2 * size - quantiser * (size > 0))
-            torch.addcmul(
-                self.bit_price * self.costs.index_select(0, entry.flatten()).view_as(error),
-                error,
-                error,
-                out=costs[:, branch],
-            )
+            price = self.bit_price * self.costs.index_select(0, entry.flatten()).view_as(error)
+            torch.addcmul(price, error, error, out=costs[:, branch])
         return indices, costs
 
     def _coded(self, found: _Quantised) -> tuple[np.ndarray, np.ndarray]:

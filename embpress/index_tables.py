@@ -9,7 +9,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from .entropy_coding import PRECISION
+from .compiled import compiled
+from .entropy_coding import PRECISION, SLOTS
 from .trellis import level
 
 CLASSES = 22
@@ -21,47 +22,50 @@ SPREADS = 6
 LOW_BITS = 16
 """Most low bits of an index that are stored raw."""
 
-WIDEST = [0] + [int(SPREADS * 2 ** ((c - UNIT) / OCTAVE)) + 2 for c in range(1, CLASSES)]
+WIDEST = np.array([0] + [int(SPREADS * 2 ** ((c - UNIT) / OCTAVE)) + 2 for c in range(1, CLASSES)])
 """Largest index that each class codes, low bits aside."""
-WIDTH = 2 * max(WIDEST) + 1
-COUNT = sum(w + 1 for w in WIDEST[1:])
+WIDTH = 2 * int(WIDEST.max()) + 1
+COUNT = int((WIDEST[1:] + 1).sum())
 """Frequencies stored for one quantiser: of index 0 and of each size above it, in all classes but 0."""
 
 
-def split_class(spread: Tensor) -> tuple[Tensor, Tensor]:
-    """Table and number of raw low bits for coordinates of some class, of any size: int64 of the same shape each."""
-    low = ((spread - CLASSES + OCTAVE) // OCTAVE).clamp(0, LOW_BITS)
-    return (spread - OCTAVE * low).clamp(0, CLASSES - 1), low
+@compiled
+def split_class(spread: int) -> tuple[int, int]:
+    """Table and number of raw low bits for a coordinate of a class of any size."""
+    low = min(max((spread - CLASSES + OCTAVE) // OCTAVE, 0), LOW_BITS)
+    return min(max(spread - OCTAVE * low, 0), CLASSES - 1), low
 
 
-def coded_coordinates(table: Tensor) -> int:
-    """How many first coordinates hold all that any row codes, by the tables (d, n) of n rows."""
-    used = (table > 0).any(1).nonzero()
-    return int(used[-1]) + 1 if len(used) else 0
+@compiled
+def coded_coordinates(spread: np.ndarray, more: int) -> int:
+    """How many first coordinates hold all that a row codes, by their spreads int64 (d,) and what the row adds to them."""
+    active = len(spread)
+    while active and spread[active - 1] + more <= 0:
+        active -= 1
+    return active
 
 
-def high_part(index: Tensor, low: Tensor) -> Tensor:
-    """What remains of indices without their low bits, rounded so that an index and its negative are alike."""
-    return (index + _half(low)) >> low
+@compiled
+def high_part(index: int, low: int) -> int:
+    """What remains of an index without its low bits, rounded so that an index and its negative are alike."""
+    return (index + (1 << low >> 1)) >> low
 
 
-def raw_part(index: Tensor, low: Tensor) -> Tensor:
+@compiled
+def raw_part(index: int, low: int) -> int:
     """The low bits themselves, in [0, 2^low)."""
-    return (index + _half(low)) & ((1 << low) - 1)
+    return (index + (1 << low >> 1)) & ((1 << low) - 1)
 
 
-def joined(high: Tensor, raw: Tensor, low: Tensor) -> Tensor:
+@compiled
+def joined(high: int, raw: int, low: int) -> int:
     """The index that has these parts."""
-    return (high << low) + raw - _half(low)
-
-
-def _half(low: Tensor) -> Tensor:
-    return (1 << low) >> 1
+    return (high << low) + raw - (1 << low >> 1)
 
 
 def expected(quantiser: int, table: int) -> np.ndarray:
     """Chances of index 0, 1, ... (each sign) for a Laplace source of the class's spread: what tables start from."""
-    edges = level(torch.arange(WIDEST[table] + 2), torch.tensor(quantiser)).double().numpy()
+    edges = np.array([level(k, quantiser) for k in range(WIDEST[table] + 2)], dtype=float)
     edges = (edges[1:] + edges[:-1]) / 2
     # In units of half a quantiser's step, as levels are.
     scale = 2 * 2 ** ((table - UNIT) / OCTAVE) / 2**0.5
@@ -95,23 +99,20 @@ class IndexTables:
     Attributes:
         frequency, start: int64 (2, CLASSES, WIDTH) by quantiser, class and index + WIDTH // 2; frequency 0 where an index
             cannot be coded.
-        entry_frequency, entry_offset, entry_index: what `entropy_coding.decode` looks up, by (2 x class + quantiser) x
-            2^PRECISION + slot.
+        entry_frequency, entry_offset, entry_index: int16 each, by (2 x class + quantiser) x 2^PRECISION + slot: frequency of
+            the symbol that the slot belongs to, slot - frequencies below it, and its index. Small, to stay in the cache.
     """
 
     def __init__(self, stored: Tensor) -> None:
-        middle, slots = WIDTH // 2, 1 << PRECISION
+        middle = WIDTH // 2
         self.frequency = np.zeros((2, CLASSES, WIDTH), dtype=np.int64)
         self.start = np.zeros_like(self.frequency)
-        entries = CLASSES * 2 * slots
-        self.entry_frequency = np.empty(entries, dtype=np.int64)
-        self.entry_offset = np.empty(entries, dtype=np.int64)
-        self.entry_index = np.empty(entries, dtype=np.int64)
+        self.entry_frequency, self.entry_offset, self.entry_index = np.empty((3, CLASSES * 2 * SLOTS), dtype=np.int16)
         for quantiser in (0, 1):
             place = 0
             for table in range(CLASSES):
                 size = WIDEST[table] + 1
-                sizes = np.array([slots])
+                sizes = np.array([SLOTS])
                 if table:
                     sizes = stored[quantiser, place : place + size].numpy().astype(np.int64)
                     place += size
@@ -121,12 +122,12 @@ class IndexTables:
                 start = np.cumsum(frequency) - frequency
                 self.frequency[quantiser, table, order + middle] = frequency
                 self.start[quantiser, table, order + middle] = start
-                chosen = slice((2 * table + quantiser) * slots, (2 * table + quantiser + 1) * slots)
+                chosen = slice((2 * table + quantiser) * SLOTS, (2 * table + quantiser + 1) * SLOTS)
                 self.entry_frequency[chosen] = np.repeat(frequency, frequency)
-                self.entry_offset[chosen] = np.arange(slots) - np.repeat(start, frequency)
+                self.entry_offset[chosen] = np.arange(SLOTS) - np.repeat(start, frequency)
                 self.entry_index[chosen] = np.repeat(order, frequency)
 
-    def costs(self) -> Tensor:
+    def costs(self) -> np.ndarray:
         """Bits of each index, float32 (2, CLASSES, WIDTH); infinite where it cannot be coded."""
         with np.errstate(divide="ignore"):
-            return torch.from_numpy(PRECISION - np.log2(self.frequency)).float()
+            return (PRECISION - np.log2(self.frequency)).astype(np.float32)

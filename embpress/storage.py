@@ -72,11 +72,11 @@ def load(folder: Path) -> CompressedMatrix:
         matrix.load_state_dict(load_file(folder / TENSORS))
         if header["stored_bits"] != matrix.stored_bits:
             raise ValueError(f"it says {header['stored_bits']} bits, but holds {matrix.stored_bits}")
+        matrix.prepare()
     except FileNotFoundError as error:
         raise UserError(f"{folder} holds no compressed matrix: {error.filename or TENSORS} is missing") from error
-    except (KeyError, TypeError, ValueError, RuntimeError, OSError, SafetensorError) as error:
+    except (LookupError, TypeError, ValueError, RuntimeError, OSError, SafetensorError) as error:
         raise UserError(f"{folder} is not a whole compressed matrix ({first_line(error)}): compress it again") from error
-    matrix.prepare()
     return matrix.eval()
 
 

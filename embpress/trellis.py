@@ -7,16 +7,17 @@ step: about 1 dB nearer to the rate-distortion bound than a scalar quantiser (Ma
 coding Fischer and Wang 1992; zero in both quantisers, for low rates, as in Joshi, Crump and Fischer 1995).
 """
 
-import torch
-from torch import Tensor
+import numpy as np
+
+from .compiled import compiled
 
 STATES = 8
 
 
-def _transitions() -> Tensor:
+def _transitions() -> np.ndarray:
     """Next state by state and parity, (STATES, 2). The state's lowest bit is the quantiser."""
     feedback, forward, bits = 0o13, 0o04, 3
-    table = torch.zeros(STATES, 2, dtype=torch.int64)
+    table = np.zeros((STATES, 2), dtype=np.int64)
     for state in range(STATES):
         for parity in (0, 1):
             lowest = state & 1
@@ -29,49 +30,56 @@ def _transitions() -> Tensor:
 NEXT = _transitions()
 
 # Each state is entered from two others: (STATES, 2) states, and the branches (2 x quantiser + parity) taken from them.
-_ENTRIES = [[(s, p) for s in range(STATES) for p in (0, 1) if int(NEXT[s, p]) == state] for state in range(STATES)]
-FROM = torch.tensor([[s for s, _ in pair] for pair in _ENTRIES])
-BRANCH = torch.tensor([[2 * (s & 1) + p for s, p in pair] for pair in _ENTRIES])
+_ENTRIES = [[(s, p) for s in range(STATES) for p in (0, 1) if NEXT[s, p] == state] for state in range(STATES)]
+FROM = np.array([[s for s, _ in pair] for pair in _ENTRIES])
+BRANCH = np.array([[2 * (s & 1) + p for s, p in pair] for pair in _ENTRIES])
 
 
-def level(index: Tensor, quantiser: Tensor) -> Tensor:
-    """Levels of indices, in units of the step: 2 k, or in quantiser 1 nearer to 0 by one."""
-    return 2 * index - quantiser * index.sign()
+@compiled
+def level(index: int, quantiser: int) -> int:
+    """Level of an index, in units of the step: 2 k, or in quantiser 1 nearer to 0 by one."""
+    if index > 0:
+        return 2 * index - quantiser
+    return 2 * index + quantiser if index else 0
 
 
-def nearest_indices(samples: Tensor) -> Tensor:
-    """Nearest index of each quantiser and parity: (d, n) samples in units of the step to int32 (d, 4, n)."""
-    size = samples.abs()
-    even = 2 * (size / 4).round()
-    odd = 2 * ((size - 2) / 4).round().clamp_min(0) + 1
-    # Quantiser 1, even indices: levels 0, 3, 7, ...; odd ones: 1, 5, 9, ...
-    inner_even = torch.where(size < 1.5, 0, 2 * ((size + 1) / 4).round())
-    inner_odd = 2 * ((size - 1) / 4).round().clamp_min(0) + 1
-    return torch.stack([k.copysign(samples) for k in (even, odd, inner_even, inner_odd)], dim=1).to(torch.int32)
+@compiled
+def nearest_size(size: float, branch: int) -> int:
+    """Size of the index whose level is nearest to +-size, among those of a branch (2 x quantiser + parity); size >= 0."""
+    if branch == 0:
+        return 2 * int(size / 4 + 0.5)
+    if branch == 1:
+        return 2 * max(int((size - 2) / 4 + 0.5), 0) + 1
+    if branch == 2:  # levels 0, 3, 7, ...; of branch 3 they are 1, 5, 9, ...
+        return 0 if size < 1.5 else 2 * int((size + 1) / 4 + 0.5)
+    return 2 * max(int((size - 1) / 4 + 0.5), 0) + 1
 
 
-def cheapest_path(indices: Tensor, costs: Tensor) -> tuple[Tensor, Tensor]:
-    """The sequence of indices of least total cost that the machine allows, starting in state 0 (Viterbi).
+@compiled
+def cheapest_path(costs: np.ndarray, taken: np.ndarray, branch: np.ndarray) -> None:
+    """The sequence of branches of least total cost that the machine allows, starting in state 0 (Viterbi).
 
     Args:
-        indices: int32 (d, 4, n), one candidate a branch, for n sequences of d samples.
-        costs: float32 (d, 4, n) of them.
-
-    Returns:
-        Indices and which quantiser coded each, int64 (d, n) both.
+        costs: float32 (d, 4), what each branch costs at each sample.
+        taken: uint8 (d,), scratch.
+        branch: uint8 (d,), filled with the branch at each sample.
     """
-    d, _, n = costs.shape
-    total = torch.full((STATES, n), torch.inf)
+    total = np.full(STATES, np.inf, dtype=np.float32)
     total[0] = 0
-    taken = torch.empty(d, STATES, n, dtype=torch.bool)
-    for j in range(d):
-        first, second = (total[FROM[:, way]] + costs[j, BRANCH[:, way]] for way in (0, 1))
-        torch.lt(second, first, out=taken[j])
-        total = torch.minimum(first, second)
-    state, chosen, quantiser = total.argmin(0), torch.empty(d, n, dtype=torch.int64), torch.empty(d, n, dtype=torch.int64)
-    for j in range(d - 1, -1, -1):
-        way = taken[j].gather(0, state[None])[0].long()
-        chosen[j] = BRANCH[state, way]
+    after = np.empty_like(total)
+    for j in range(len(costs)):
+        ways = 0
+        for state in range(STATES):
+            first = total[FROM[state, 0]] + costs[j, BRANCH[state, 0]]
+            second = total[FROM[state, 1]] + costs[j, BRANCH[state, 1]]
+            if second < first:
+                ways |= 1 << state
+                first = second
+            after[state] = first
+        taken[j] = ways
+        total, after = after, total
+    state = int(total.argmin())
+    for j in range(len(costs) - 1, -1, -1):
+        way = taken[j] >> state & 1
+        branch[j] = BRANCH[state, way]
         state = FROM[state, way]
-        quantiser[j] = state & 1
-    return indices.gather(1, chosen[:, None])[:, 0].long(), quantiser

@@ -1,8 +1,7 @@
 import numpy as np
 import pytest
-import torch
 
-from embpress.entropy_coding import PRECISION
+from embpress.entropy_coding import SLOTS
 from embpress.index_tables import (
     CLASSES,
     COUNT,
@@ -12,6 +11,7 @@ from embpress.index_tables import (
     WIDEST,
     WIDTH,
     IndexTables,
+    coded_coordinates,
     expected,
     fit_frequencies,
     high_part,
@@ -23,18 +23,26 @@ from embpress.index_tables import (
 
 @pytest.mark.parametrize("low", range(6))
 def test_parts_join_to_the_index(low):
-    index, bits = torch.arange(-300, 301), torch.full((601,), low)
-    high, raw = high_part(index, bits), raw_part(index, bits)
-    assert (joined(high, raw, bits) == index).all()
-    assert int(raw.min()) >= 0 and int(raw.max()) < 1 << low
+    for index in range(-300, 301):
+        high, raw = high_part(index, low), raw_part(index, low)
+        assert joined(high, raw, low) == index
+        assert 0 <= raw < 1 << low
 
 
 def test_classes_split_into_a_table_and_low_bits_of_the_same_spread():
-    spread = torch.arange(-5, CLASSES + OCTAVE * LOW_BITS)
-    table, low = split_class(spread)
-    assert int(table.min()) == 0 and int(table.max()) == CLASSES - 1 and int(low.max()) == LOW_BITS
-    assert (table + OCTAVE * low == spread.clamp_min(0)).all()
-    assert (low[spread < CLASSES] == 0).all()
+    spreads = range(-5, CLASSES + OCTAVE * LOW_BITS)
+    split = [split_class(spread) for spread in spreads]
+    for spread, (table, low) in zip(spreads, split):
+        assert table + OCTAVE * low == max(spread, 0)
+        assert low == 0 or spread >= CLASSES
+    assert {table for table, _ in split} == set(range(CLASSES)) and {low for _, low in split} == set(range(LOW_BITS + 1))
+
+
+def test_coded_coordinates_end_with_the_last_that_a_table_codes():
+    spread = np.array([9, 4, -3, 6, 0, 2])
+    for more in range(-12, 4):
+        coded = [j for j in range(6) if split_class(int(spread[j]) + more)[0]]
+        assert coded_coordinates(spread, more) == (coded[-1] + 1 if coded else 0)
 
 
 @pytest.mark.parametrize("table", range(1, CLASSES))
@@ -53,13 +61,13 @@ def test_tables_hold_every_index_and_fill_all_slots():
     stored = fit_frequencies(counts)
     assert stored.shape == (2, COUNT) and int(stored.min()) >= 1
     tables = IndexTables(stored)
-    assert (tables.frequency.sum(2) == 1 << PRECISION).all()
+    assert (tables.frequency.sum(2) == SLOTS).all()
     for table in range(CLASSES):
         held = np.flatnonzero(tables.frequency[0, table]) - WIDTH // 2
         assert held.tolist() == list(range(-WIDEST[table], WIDEST[table] + 1))
-    slots = np.arange(1 << PRECISION)
+    slots = np.arange(SLOTS)
     for quantiser, table in ((0, 5), (1, 21), (0, 0)):
-        entries = (2 * table + quantiser << PRECISION) + slots
+        entries = (2 * table + quantiser) * SLOTS + slots
         place = tables.entry_index[entries] + WIDTH // 2
         starts = tables.start[quantiser, table, place]
         assert (starts <= slots).all() and (slots < starts + tables.frequency[quantiser, table, place]).all()
@@ -70,5 +78,5 @@ def test_frequencies_follow_the_counts():
     counts = np.zeros((2, CLASSES, WIDTH))
     middle = WIDTH // 2
     counts[0, 12, middle - 1 : middle + 2] = [30_000, 40_000, 30_000]
-    frequency = IndexTables(fit_frequencies(counts)).frequency[0, 12] / (1 << PRECISION)
+    frequency = IndexTables(fit_frequencies(counts)).frequency[0, 12] / SLOTS
     np.testing.assert_allclose(frequency[middle - 1 : middle + 2], [0.3, 0.4, 0.3], atol=0.01)

@@ -1,77 +1,82 @@
 import itertools
 
-import torch
+import numpy as np
+import pytest
 
-from embpress.trellis import NEXT, STATES, cheapest_path, level, nearest_indices
+from embpress.trellis import NEXT, STATES, cheapest_path, level, nearest_size
 
 
 def follow(indices):
     """The levels that a sequence of indices stands for, as the decoder walks."""
     state, levels = 0, []
     for index in indices:
-        levels.append(float(level(torch.tensor(index), torch.tensor(state & 1))))
+        levels.append(level(int(index), state & 1))
         state = int(NEXT[state, index & 1])
     return levels
 
 
+def candidates(samples):
+    """The nearest index of each branch, (d, 4), and its squared error."""
+    sizes = np.array([[nearest_size(abs(sample), branch) for branch in range(4)] for sample in samples])
+    levels = np.array([[level(int(size), branch >> 1) for branch, size in enumerate(row)] for row in sizes])
+    costs = (np.abs(samples)[:, None] - levels) ** 2
+    return (np.sign(samples)[:, None] * sizes).astype(int), costs.astype(np.float32)
+
+
+def path(costs):
+    taken, branch = np.empty((2, len(costs)), dtype=np.uint8)
+    cheapest_path(costs, taken, branch)
+    return branch
+
+
 def test_every_state_is_entered_and_left_twice():
     assert sorted(NEXT.flatten().tolist()) == sorted(2 * list(range(STATES)))
-    assert all(int(a) != int(b) for a, b in NEXT)
+    assert all(a != b for a, b in NEXT)
 
 
-def test_nearest_indices_against_all_levels():
-    samples = torch.randn(500, 1, generator=torch.Generator().manual_seed(0)) * 6
-    found = nearest_indices(samples)
-    for branch, (quantiser, parity) in enumerate(itertools.product((0, 1), (0, 1))):
-        every = torch.tensor([k for k in range(-20, 21) if k % 2 == parity])
-        levels = level(every, torch.tensor(quantiser)).float()
-        nearest = (samples - levels).abs().amin(1)
-        reached = (samples[:, 0] - level(found[:, branch, 0], torch.tensor(quantiser))).abs()
-        torch.testing.assert_close(reached, nearest)
-        assert (found[:, branch, 0] % 2 == parity).all()
+@pytest.mark.parametrize("branch", range(4))
+def test_nearest_size_against_all_levels(branch):
+    every = np.array([k for k in range(40) if k % 2 == branch & 1])
+    levels = np.array([level(int(k), branch >> 1) for k in every])
+    for size in np.abs(np.random.default_rng(0).normal(scale=6, size=500)):
+        found = nearest_size(size, branch)
+        assert found % 2 == branch & 1
+        assert abs(size - level(found, branch >> 1)) == pytest.approx(np.abs(size - levels).min())
+
+
+def test_levels_are_odd_functions_of_the_index():
+    for quantiser, index in itertools.product((0, 1), range(1, 9)):
+        assert level(-index, quantiser) == -level(index, quantiser) == quantiser - 2 * index
+    assert level(0, 0) == level(0, 1) == 0
 
 
 def test_cheapest_path_against_exhaustive_search():
-    """Of all sequences of candidates that the machine allows, none is cheaper."""
-    generator = torch.Generator().manual_seed(1)
-    d, n = 6, 5
-    indices, costs = nearest_indices(torch.randn(d, n, generator=generator) * 3), torch.rand(d, 4, n, generator=generator)
-    chosen, quantiser = cheapest_path(indices, costs)
-    for column in range(n):
-        best = torch.inf
-        for parities in itertools.product((0, 1), repeat=d):
-            state, total = 0, 0.0
-            for j, parity in enumerate(parities):
-                total += float(costs[j, 2 * (state & 1) + parity, column])
+    """Of all sequences of branches that the machine allows, none is cheaper."""
+    generator = np.random.default_rng(1)
+    for _ in range(5):
+        costs = generator.random((6, 4), dtype=np.float32)
+        allowed = {}
+        for parities in itertools.product((0, 1), repeat=len(costs)):
+            state, branches = 0, []
+            for parity in parities:
+                branches.append(2 * (state & 1) + parity)
                 state = int(NEXT[state, parity])
-            best = min(best, total)
-        state, found = 0, 0.0
-        for j in range(d):
-            parity = int(chosen[j, column]) & 1
-            assert int(quantiser[j, column]) == state & 1
-            assert int(indices[j, 2 * (state & 1) + parity, column]) == int(chosen[j, column])
-            found += float(costs[j, 2 * (state & 1) + parity, column])
-            state = int(NEXT[state, parity])
-        assert abs(found - best) < 1e-5
+            allowed[tuple(branches)] = costs[np.arange(len(costs)), branches].sum()
+        found = allowed[tuple(path(costs).tolist())]  # a KeyError if the machine does not allow it
+        assert found == pytest.approx(min(allowed.values()), abs=1e-5)
 
 
 def test_gain_over_rounding_at_the_density_of_its_indices():
     """Uniform samples: levels of half the step for the price of the whole one save about 1 dB of the 1.53 that there are."""
-    samples = 400 * (torch.rand(256, 64, generator=torch.Generator().manual_seed(2)) - 0.5)
-    indices = nearest_indices(samples)
-    quantiser = torch.tensor([0, 0, 1, 1])[:, None]
-    costs = (samples[:, None] - level(indices, quantiser)).square()
-    index, chosen = cheapest_path(indices, costs)
-    error = (samples - level(index, chosen)).square().mean()
-    gain = 10 * torch.log10((4 / 12) / error)
-    assert 0.75 < float(gain) < 1.53
+    samples = 400 * (np.random.default_rng(2).random(16384) - 0.5)
+    _, costs = candidates(samples)
+    error = costs[np.arange(len(costs)), path(costs)].mean()
+    assert 0.75 < 10 * np.log10((4 / 12) / error) < 1.53
 
 
 def test_decoder_walks_as_the_encoder_did():
-    samples = torch.randn(40, 3, generator=torch.Generator().manual_seed(3)) * 4
-    indices = nearest_indices(samples)
-    index, quantiser = cheapest_path(
-        indices, (samples[:, None] - level(indices, torch.tensor([0, 0, 1, 1])[:, None])).square()
-    )
-    for column in range(3):
-        assert follow(index[:, column].tolist()) == level(index, quantiser)[:, column].tolist()
+    samples = np.random.default_rng(3).normal(scale=4, size=60)
+    indices, costs = candidates(samples)
+    branch = path(costs)
+    index = indices[np.arange(len(indices)), branch]
+    assert follow(index) == [level(int(k), int(b) >> 1) for k, b in zip(index, branch)]

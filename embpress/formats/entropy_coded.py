@@ -6,7 +6,10 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from .. import bits, entropy_coding
+from .. import bits
+from ..compiled import compiled
+from ..entropy_coding import PRECISION, SLOTS, first_state, refilled
+from ..errors import UserError
 from ..index_tables import CLASSES, COUNT, IndexTables, coded_coordinates, joined, split_class
 from ..trellis import NEXT, level
 from .base import CompressedMatrix, row_block
@@ -62,66 +65,104 @@ class EntropyCoded(CompressedMatrix):
         return info_bytes(self.shape[0], self.length_bits)
 
     def prepare(self) -> None:
-        """See base class."""
+        """See base class.
+
+        Raises:
+            ValueError: if the rows' lengths or the frequencies cannot be: nothing that is decoded is looked at further.
+        """
         info = bits.gather(self.stream, torch.arange(self.shape[0]), TIER_BITS + NORM_BITS + self.length_bits)
         self.tier = info & (1 << TIER_BITS) - 1
         self.norm = info >> TIER_BITS & (1 << NORM_BITS) - 1
         self.length = (info >> TIER_BITS + NORM_BITS).numpy()
         self.first = np.cumsum(self.length) - self.length
         n_words = (self.stream_bytes - self.info_bytes) // 2
+        if self.length.sum() > n_words:
+            raise ValueError("rows are longer than the stream")
         self.words = self.stream[self.info_bytes :][: 2 * n_words].numpy().view(np.uint16)
         self.columns = unit_columns(self.basis, self.shape[1], self.basis_bits)
         self.tables = IndexTables(self.frequencies)
 
     def rows(self, ids: Tensor) -> Tensor:
         """See base class."""
-        spread = self.spread.long()[:, None] + (2 * self.tier[ids] + self.norm[ids] + int(self.offset))
-        table, low = split_class(spread)
-        active = coded_coordinates(table)
-        table, low = table[:active], low[:active]
-        index, quantiser = self._decode(ids.numpy(), table.numpy(), low)
-        levels = level(index, quantiser) + index.sign() * self.shift[quantiser, table, (index.abs() > 1).long()] / SHIFT_UNIT
-        steps = self.step * torch.exp2(-self.tier[ids] / 2)
-        return torch.addmm(self.mean, (levels * steps).T, self.columns[:, :active].T)
-
-    def _decode(self, ids: np.ndarray, table: np.ndarray, low: Tensor) -> tuple[Tensor, Tensor]:
-        """Indices and quantisers, int64 (active, n), of the first coordinates of some rows."""
-        raw, raw_words = self._raw_bits(ids, low)
-        first, length = self.first[ids] + raw_words, self.length[ids] - raw_words
-        # The parity that moves the trellis on is that of the raw bits where there are any, else that of the coded part.
-        raw_parity = joined(torch.zeros_like(raw), raw, low).numpy() & 1
-        coded = (low == 0).numpy().astype(np.int64)
-        bases = (2 * table) << entropy_coding.PRECISION
-        states = np.zeros((len(table) + 1, len(ids)), dtype=np.int64)
-        high, transitions, entry_index = np.empty(table.shape, dtype=np.int64), NEXT.numpy(), self.tables.entry_index
-
-        def look_up(j: int, slot: np.ndarray) -> np.ndarray:
-            entry = bases[j] + ((states[j] & 1) << entropy_coding.PRECISION) + slot
-            high[j] = entry_index[entry]
-            states[j + 1] = transitions[states[j], high[j] & coded[j] ^ raw_parity[j]]
-            return entry
-
-        tables = self.tables
-        entropy_coding.decode(self.words, first, length, len(table), look_up, tables.entry_frequency, tables.entry_offset)
-        return joined(torch.from_numpy(high), raw, low), torch.from_numpy(states[:-1] & 1)
-
-    def _raw_bits(self, ids: np.ndarray, low: Tensor) -> tuple[Tensor, np.ndarray]:
-        """Raw low bits (active, n), and how many words they take in each row."""
-        ends = low.cumsum(0)
-        if not len(low) or not bool(ends[-1].any()):
-            return torch.zeros_like(low), np.zeros(len(ids), dtype=np.int64)
-        place = (ends - low).numpy() + 16 * self.first[ids]
-        word, last = place >> 4, len(self.words) - 1
-        pair = (
-            self.words[np.minimum(word, last)].astype(np.int64)
-            | self.words[np.minimum(word + 1, last)].astype(np.int64) << 16
+        chosen, tables = ids.numpy(), self.tables
+        levels = torch.empty(len(ids), self.shape[1])
+        wrong = _decode(
+            self.words,
+            self.first[chosen],
+            self.length[chosen],
+            (2 * self.tier[ids] + self.norm[ids] + int(self.offset)).numpy(),
+            self.spread.numpy().astype(np.int64),
+            (tables.entry_frequency, tables.entry_offset, tables.entry_index),
+            self.shift.numpy(),
+            levels.numpy(),
         )
-        return torch.from_numpy(pair >> (place & 15)) & ((1 << low) - 1), (ends[-1].numpy() + 15) // 16
+        if wrong >= 0:
+            raise UserError(f"row {int(ids[wrong])} of the entropy-coded matrix is damaged: compress it again")
+        return torch.addmm(self.mean, levels * (self.step * torch.exp2(-self.tier[ids] / 2))[:, None], self.columns.T)
 
     @property
     def stored_floats(self) -> None:
         """Indices are no floats: the papers' count does not apply."""
         return None
+
+
+@compiled
+def _decode(
+    words: np.ndarray,
+    first: np.ndarray,
+    length: np.ndarray,
+    more: np.ndarray,
+    spread: np.ndarray,
+    entries: tuple[np.ndarray, np.ndarray, np.ndarray],
+    shift: np.ndarray,
+    levels: np.ndarray,
+) -> int:
+    """Levels of some rows.
+
+    Args:
+        words: uint16, all rows' words.
+        first: int64 (n,), where the words of each row begin.
+        length: int64 (n,), how many they are.
+        more: int64 (n,), what each row adds to its coordinates' classes.
+        spread: int64 (d,), the coordinates' classes.
+        entries: frequency, offset and index by table and slot, as in `IndexTables`.
+        shift: int8 (2, CLASSES, 2), what is added to the size of a level, in parts of SHIFT_UNIT.
+        levels: float32 (n, d), filled.
+
+    Returns:
+        Which row's words cannot hold its low bits, as only a damaged one's cannot; -1 if there is none.
+    """
+    frequency, offset, entry_index = entries
+    for i in range(len(first)):
+        active = coded_coordinates(spread, more[i])
+        raw_bits = 0
+        for j in range(active):
+            raw_bits += split_class(spread[j] + more[i])[1]
+        bit, end = 16 * first[i], first[i] + length[i]
+        start = first[i] + (raw_bits + 15) // 16
+        if start > end:
+            return i
+        code, position = first_state(words, start, end)
+        state = 0
+        for j in range(active):
+            table, low = split_class(spread[j] + more[i])
+            raw = 0
+            if low:
+                raw = int(words[bit >> 4])
+                if (bit & 15) + low > 16:
+                    raw |= int(words[(bit >> 4) + 1]) << 16
+                raw = raw >> (bit & 15) & ((1 << low) - 1)
+                bit += low
+            quantiser = state & 1
+            entry = (2 * table + quantiser) * SLOTS + (code & (SLOTS - 1))
+            code = int(frequency[entry]) * (code >> PRECISION) + offset[entry]
+            code, position = refilled(code, words, position, end)
+            index = joined(int(entry_index[entry]), raw, low)
+            state = NEXT[state, index & 1]
+            away = np.float32(shift[quantiser, table, int(abs(index) > 1)]) / np.float32(SHIFT_UNIT)
+            levels[i, j] = level(index, quantiser) + (away if index > 0 else -away if index else np.float32(0))
+        levels[i, active:] = 0
+    return -1
 
 
 def info_bytes(n_rows: int, length_bits: int) -> int:

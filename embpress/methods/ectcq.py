@@ -14,15 +14,18 @@ coordinate of that row is expected to have; bits then fall where they should wit
   indices take 450 bits for a relative error of 0.85, this code 380 bits for 0.6.
 """
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
 from torch import Tensor
 
 from .. import bits as packing
-from .. import entropy_coding
+from ..compiled import compiled
+from ..entropy_coding import encode, most_words
 from ..errors import UserError
 from ..formats.base import row_block
 from ..formats.entropy_coded import NORM_BITS, SHIFT_UNIT, TIER_BITS, EntropyCoded, info_bytes, unit_columns
@@ -43,7 +46,7 @@ from ..index_tables import (
 )
 from ..linalg import gram
 from ..matrices import Rows
-from ..trellis import cheapest_path, level, nearest_indices
+from ..trellis import cheapest_path, level, nearest_size
 from .base import Context, Method, Options, Plan, Weighting, budget_bits, infeasible
 
 BLOCK = 1 << 19
@@ -107,20 +110,30 @@ class ECTCQ(Method):
         return _Encoder(matrix, weights, compressed, self.options.bit_price).encode(context)
 
 
-@dataclass
-class _Quantised:
-    """Some rows as indices: (d, n) each, d the coordinates that any of the rows uses."""
+class _Quantised(NamedTuple):
+    """Some rows of samples as indices."""
 
-    norm: Tensor
-    """(n,) classes of the rows' norms."""
-    index: Tensor
-    quantiser: Tensor
-    table: Tensor
-    low: Tensor
-    high: Tensor
-    """Coded parts of the indices."""
-    excess: Tensor
-    """By how much samples are larger than their levels, in half steps."""
+    samples: np.ndarray
+    """float32 (n, d) coordinates in half steps of the quantiser."""
+    norm: np.ndarray
+    """int64 (n,) classes of the rows' norms."""
+    more: np.ndarray
+    """int64 (n,) what each row adds to its coordinates' classes."""
+    indices: np.ndarray
+    """int32 (n, d)."""
+    quantisers: np.ndarray
+    """uint8 (n, d)."""
+
+
+class _Words(NamedTuple):
+    """Some rows coded."""
+
+    words: np.ndarray
+    """uint16, one row after another."""
+    length: np.ndarray
+    """int64 (n,) words of each."""
+    coded: int
+    """Indices that a table codes."""
 
 
 class _Encoder:
@@ -146,6 +159,7 @@ class _Encoder:
         tiers = (weights.double() / weights.min()).log2().round()
         self.tier = tiers.clamp(0, 2**TIER_BITS - 1).long()
         self._set_tables(np.zeros((2, CLASSES, WIDTH)))
+        self.pool = ThreadPoolExecutor(torch.get_num_threads())
 
     def encode(self, context: Context) -> EntropyCoded:
         """Fill the compressed matrix."""
@@ -175,7 +189,7 @@ class _Encoder:
         """Fit the tables of chances to counted indices."""
         self.compressed.frequencies.copy_(fit_frequencies(counts))
         self.tables = IndexTables(self.compressed.frequencies)
-        self.costs = self.tables.costs().flatten()
+        self.costs = self.tables.costs()
 
     def _tuned(self, rows: Tensor, tier: Tensor, context: Context) -> float:
         """The step, as its log2, at which a sample of rows takes its share of the stream; tables are fitted on the way."""
@@ -188,10 +202,10 @@ class _Encoder:
         for trial in range(TRIALS):
             self._set_offset(log_step)
             found = self._quantised(coordinates, tier, log_step)
-            words = int(self._coded(found)[1].sum())
-            self._set_tables(_counted(found))
-            log_step += 16 * max(0, words - share) / max(1, int((found.table > 0).sum()))
-            context.progress(f"step {trial + 1}/{TRIALS}: {words / max(share, 1):.3f} of the room")
+            written = self._coded(found)
+            self._set_tables(self._tallied(found)[0])
+            log_step += 16 * max(0, len(written.words) - share) / max(1, written.coded)
+            context.progress(f"step {trial + 1}/{TRIALS}: {len(written.words) / max(share, 1):.3f} of the room")
         self._set_offset(log_step)
         return log_step
 
@@ -206,20 +220,17 @@ class _Encoder:
         Tables are fitted anew.
         """
         counts, excess = np.zeros((2, CLASSES, WIDTH)), np.zeros((2, 2, CLASSES, 2))
-        total = longest = used = 0
+        total = longest = coded = 0
         for _, found in self._blocks(log_step, context):
-            words = self._coded(found)[1]
-            total, longest, used = (
-                total + int(words.sum()),
-                max(longest, int(words.max())),
-                used + int((found.table > 0).sum()),
-            )
-            counts += _counted(found)
-            excess += _summed_excess(found)
+            written = self._coded(found)
+            total, longest = total + len(written.words), max(longest, int(written.length.max()))
+            coded += written.coded
+            for sums, block in zip((counts, excess), self._tallied(found)):
+                sums += block
         self._set_tables(counts)
         mean = excess[0] / excess[1].clip(1)
         self.compressed.shift.copy_(torch.from_numpy((mean * SHIFT_UNIT).round().clip(-127, 127)))
-        return total, longest, max(used, 1) / 16
+        return total, longest, max(coded, 1) / 16
 
     def _written(self, log_step: float, context: Context) -> bool:
         """Write the stream at a step; False if it does not fit."""
@@ -228,12 +239,12 @@ class _Encoder:
         room, done = target.stream[target.info_bytes :][: 2 * self._room()].numpy().view(np.uint16), 0
         info = torch.empty(n_rows, dtype=torch.int64)
         for ids, found in self._blocks(log_step, context):
-            words, length = self._coded(found)
+            words, length, _ = self._coded(found)
             if done + len(words) > len(room) or int(length.max()) >> target.length_bits:
                 return False
             room[done : done + len(words)] = words
             done += len(words)
-            info[ids] = self.tier[ids] | found.norm << TIER_BITS | torch.from_numpy(length) << (TIER_BITS + NORM_BITS)
+            info[ids] = self.tier[ids] | torch.from_numpy(found.norm << TIER_BITS | length << (TIER_BITS + NORM_BITS))
         packed = packing.pack(info, TIER_BITS + NORM_BITS + target.length_bits)
         target.stream[: len(packed)] = packed
         target.step.fill_(2.0**log_step)
@@ -250,65 +261,59 @@ class _Encoder:
             yield ids, self._quantised(coordinates, self.tier[ids], log_step)
 
     def _coordinates(self, rows: Tensor) -> Tensor:
-        """Coordinates float32 (d, n) of rows (n, d)."""
-        return ((rows.float() - self.mean.float()) @ self.inverse.T).T.contiguous()
+        """Coordinates float32 (n, d) of rows (n, d)."""
+        return (rows.float() - self.mean.float()) @ self.inverse.T
 
-    def _norms(self, samples: Tensor, spread: Tensor) -> Tensor:
+    def _norms(self, samples: Tensor, more: Tensor) -> Tensor:
         """Classes (n,) of the rows' norms: by root mean square, or higher where a table could not hold a sample.
 
         Args:
-            samples: (d, n) coordinates in half steps of the quantiser.
-            spread: (d, n) their classes but for the norm's.
+            samples: (n, d) coordinates in half steps of the quantiser.
+            more: (n,) what rows add to classes but for the norm's.
         """
-        expected = torch.exp2((spread - UNIT + MIDDLE) / OCTAVE)
-        typical = (samples / 2 / expected).square().mean(0).sqrt().clamp_min(1e-9)
-        needed = ((samples.abs() / 2 - 1) / (SPREADS * expected)).amax(0).clamp_min(1e-9)
-        classes = torch.maximum((OCTAVE * typical.log2()).round(), (OCTAVE * needed.log2()).ceil()) + MIDDLE
+        size = samples.abs() / 2
+        widths = torch.exp2(self.compressed.spread.double() / OCTAVE).float()
+        row_width = torch.exp2((more - UNIT + MIDDLE) / OCTAVE)
+        typical = (size / widths).square().mean(1).sqrt() / row_width
+        needed = ((size - 1) / widths).amax(1) / (SPREADS * row_width)
+        classes = torch.maximum((OCTAVE * typical.log2()).round(), (OCTAVE * needed.clamp_min(1e-9).log2()).ceil()) + MIDDLE
         return classes.clamp(0, 2**NORM_BITS - 1).long()
 
     def _quantised(self, coordinates: Tensor, tier: Tensor, log_step: float) -> _Quantised:
         """Indices of least squared error plus price of bits."""
-        samples = coordinates * torch.exp2(tier / 2 - log_step)
-        spread = self.compressed.spread.long()[:, None] + (2 * tier + int(self.compressed.offset))
-        norm = self._norms(samples, spread)
-        table, low = split_class(spread + norm)
-        active = coded_coordinates(table)
-        samples, table, low = samples[:active], table[:active], low[:active]
-        index, quantiser = cheapest_path(*self._candidates(samples, table, low))
-        excess = (samples.abs() - level(index, quantiser).abs()) * (index != 0)
-        return _Quantised(norm, index, quantiser, table, low, high_part(index, low), excess)
+        samples = coordinates * torch.exp2(tier / 2 - log_step)[:, None]
+        more = 2 * tier + int(self.compressed.offset)
+        norm = self._norms(samples, more)
+        found = _Quantised(
+            samples.numpy(),
+            norm.numpy(),
+            (more + norm).numpy(),
+            np.empty(samples.shape, dtype=np.int32),
+            np.empty(samples.shape, dtype=np.uint8),
+        )
+        self._side_by_side(_quantise, found, self._spread(), self.bit_price * self.costs)
+        return found
 
-    def _candidates(self, samples: Tensor, table: Tensor, low: Tensor) -> tuple[Tensor, Tensor]:
-        """For each branch of the trellis the nearest index that its table holds, and its error plus price of bits."""
-        indices = nearest_indices(samples)
-        costs = torch.empty(indices.shape)
-        place, low = (table * WIDTH + WIDTH // 2).int(), low.int()
-        most = torch.tensor(WIDEST, dtype=torch.int32)[table] << low
-        has_low = bool(low.any())
-        for branch in range(4):
-            index, quantiser = indices[:, branch], branch // 2
-            size = index.abs()
-            if bool((size > most).any()):
-                # Beyond the table's end its largest index of the same parity stands.
-                size = torch.where(size > most, most - ((most - size) & 1), size)
-                torch.mul(index.sign(), size, out=index)
-            high = high_part(index, low) if has_low else index
-            entry = (place + high + quantiser * CLASSES * WIDTH).clamp_(0, len(self.costs) - 1)
-            error = samples.abs() - (2 * size - quantiser * (size > 0))
-            price = self.bit_price * self.costs.index_select(0, entry.flatten()).view_as(error)
-            torch.addcmul(price, error, error, out=costs[:, branch])
-        return indices, costs
+    def _coded(self, found: _Quantised) -> _Words:
+        """Words of some rows, one row after another."""
+        parts = self._side_by_side(_encode, found, self._spread(), self.tables.frequency, self.tables.start)
+        words, lengths, coded = zip(*parts)
+        return _Words(np.concatenate(words), np.concatenate(lengths), sum(coded))
 
-    def _coded(self, found: _Quantised) -> tuple[np.ndarray, np.ndarray]:
-        """Words of some rows, one row after another, and the number of words of each."""
-        place = (found.quantiser.numpy(), found.table.numpy(), found.high.numpy() + WIDTH // 2)
-        coded, coded_length = entropy_coding.encode(self.tables.frequency[place], self.tables.start[place])
-        raw, raw_length = _raw_words(raw_part(found.index, found.low).numpy(), found.low.numpy())
-        length = raw_length + coded_length
-        row = np.arange(len(length))
-        # Position of each word: the row's start, the raw words, then the coded ones.
-        order = np.concatenate([np.repeat(2 * row, raw_length), np.repeat(2 * row + 1, coded_length)]).argsort(kind="stable")
-        return np.concatenate([raw, coded])[order], length
+    def _tallied(self, found: _Quantised) -> tuple[np.ndarray, np.ndarray]:
+        """See `_tally`, over all of some rows."""
+        counts, excess = zip(*self._side_by_side(_tally, found, self._spread()))
+        return sum(counts), sum(excess)
+
+    def _spread(self) -> np.ndarray:
+        """Classes int64 (d,) of coordinates."""
+        return self.compressed.spread.numpy().astype(np.int64)
+
+    def _side_by_side(self, function: Callable[..., Any], found: _Quantised, *others: Any) -> list[Any]:
+        """Call a compiled function on parts of the rows, one a thread; what it gives, in the rows' order."""
+        bounds = np.linspace(0, len(found.norm), torch.get_num_threads() + 1).astype(int)
+        parts = [_Quantised(*(values[a:b] for values in found)) for a, b in zip(bounds, bounds[1:]) if a < b]
+        return list(self.pool.map(lambda part: function(part, *others), parts))
 
 
 def _packed_axes(covariance: Tensor, basis_bits: int) -> Tensor:
@@ -319,34 +324,92 @@ def _packed_axes(covariance: Tensor, basis_bits: int) -> Tensor:
     return packing.pack(torch.cat(codes), basis_bits)
 
 
-def _counted(found: _Quantised) -> np.ndarray:
-    """How often each coded part stands in each table: (2, CLASSES, WIDTH)."""
-    place = (found.quantiser * CLASSES + found.table) * WIDTH + found.high + WIDTH // 2
-    return place.flatten().bincount(minlength=2 * CLASSES * WIDTH).view(2, CLASSES, WIDTH).numpy()
+@compiled
+def _quantise(found: _Quantised, spread: np.ndarray, price: np.ndarray) -> None:
+    """Fill indices and quantisers: the path of least squared error plus price of bits, row by row.
+
+    Args:
+        found: rows with samples and classes.
+        spread: int64 (d,) classes of coordinates.
+        price: float32 (2, CLASSES, WIDTH) of the coded part of each index.
+    """
+    d = len(spread)
+    candidates, costs = np.empty((d, 4), dtype=np.int32), np.empty((d, 4), dtype=np.float32)
+    taken, branches = np.empty(d, dtype=np.uint8), np.empty(d, dtype=np.uint8)
+    for i in range(len(found.more)):
+        active = coded_coordinates(spread, found.more[i])
+        for j in range(active):
+            table, low = split_class(spread[j] + found.more[i])
+            most, sample = WIDEST[table] << low, abs(found.samples[i, j])
+            for branch in range(4):
+                size = nearest_size(min(sample, np.float32(1 << 30)), branch)
+                if size > most:  # beyond the table's end its largest index of the same parity stands
+                    size = most - ((most - size) & 1)
+                index = size if found.samples[i, j] >= 0 else -size
+                error = sample - np.float32(level(size, branch >> 1))
+                candidates[j, branch] = index
+                # Where a table holds no index of the parity, none was found: all of class 0, which codes 0 only.
+                costs[j, branch] = (
+                    np.inf if size < 0 else error * error + price[branch >> 1, table, high_part(index, low) + WIDTH // 2]
+                )
+        cheapest_path(costs[:active], taken, branches)
+        for j in range(active):
+            found.indices[i, j], found.quantisers[i, j] = candidates[j, branches[j]], branches[j] >> 1
+        found.indices[i, active:], found.quantisers[i, active:] = 0, 0
 
 
-def _summed_excess(found: _Quantised) -> np.ndarray:
-    """Sum and number of excesses by quantiser, class, and whether the index is larger than 1: (2, 2, CLASSES, 2)."""
-    chosen = found.index != 0
-    place = ((found.quantiser * CLASSES + found.table) * 2 + (found.index.abs() > 1))[chosen]
-    size = 4 * CLASSES
-    sums = [place.bincount(weights, minlength=size) for weights in (found.excess[chosen].double(), None)]
-    return torch.stack([s.double() for s in sums]).view(2, 2, CLASSES, 2).numpy()
+@compiled
+def _encode(
+    found: _Quantised, spread: np.ndarray, frequency: np.ndarray, start: np.ndarray
+) -> tuple[np.ndarray, np.ndarray, int]:
+    """Words of all rows, the number of words of each, and how many indices are coded.
+
+    A row's words are the low bits of its wide coordinates, then the code of all else.
+    """
+    n, d = found.indices.shape
+    most_low = max(0, split_class(spread.max() + found.more.max())[1])
+    words = np.empty(n * (d * most_low // 16 + 1 + most_words(d)), dtype=np.uint16)
+    lengths = np.empty(n, dtype=np.int64)
+    frequencies, starts = np.empty(d, dtype=np.int64), np.empty(d, dtype=np.int64)
+    done = coded = 0
+    for i in range(n):
+        active = coded_coordinates(spread, found.more[i])
+        raw, n_bits, first = 0, 0, done
+        for j in range(active):
+            table, low = split_class(spread[j] + found.more[i])
+            index, quantiser = int(found.indices[i, j]), found.quantisers[i, j]
+            place = high_part(index, low) + WIDTH // 2
+            frequencies[j], starts[j] = frequency[quantiser, table, place], start[quantiser, table, place]
+            coded += table > 0
+            raw |= raw_part(index, low) << n_bits
+            n_bits += low
+            while n_bits >= 16:
+                words[done] = raw & 0xFFFF
+                done, raw, n_bits = done + 1, raw >> 16, n_bits - 16
+        if n_bits:
+            words[done] = raw
+            done += 1
+        done += encode(frequencies[:active], starts[:active], words[done:])
+        lengths[i] = done - first
+    return words[:done].copy(), lengths, coded
 
 
-def _raw_words(raw: np.ndarray, low: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Low bits (d, n), `low` of each, packed into words row by row, and the number of words of each row."""
-    ends = low.cumsum(0)
-    length = (ends[-1] + 15) // 16 if len(low) else np.zeros(low.shape[1], dtype=np.int64)
-    width = int(length.max(initial=0))
-    if not width:
-        return np.zeros(0, dtype=np.uint16), length
-    bit = ends - low
-    # A value touches two words; as no two share a bit, sums are unions.
-    value = raw << (bit & 15)
-    place = (np.arange(low.shape[1]) * (width + 1) + (bit >> 4)).ravel()
-    size = low.shape[1] * (width + 1)
-    words = (
-        np.bincount(place, (value & 0xFFFF).ravel(), size) + np.bincount(place + 1, (value >> 16).ravel(), size + 1)[:size]
-    )
-    return words.astype(np.uint16).reshape(-1, width + 1)[np.arange(width + 1) < length[:, None]], length
+@compiled
+def _tally(found: _Quantised, spread: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """How often each coded part stands in each table, and by how much samples are larger than their levels.
+
+    Returns:
+        Counts (2, CLASSES, WIDTH) by quantiser, table and coded part; and of indices other than 0 sum and number of
+        excesses in half steps, (2, 2, CLASSES, 2) by quantiser, table and whether the index is larger than 1.
+    """
+    counts, excess = np.zeros((2, CLASSES, WIDTH)), np.zeros((2, 2, CLASSES, 2))
+    for i in range(len(found.more)):
+        for j in range(coded_coordinates(spread, found.more[i])):
+            table, low = split_class(spread[j] + found.more[i])
+            index, quantiser = int(found.indices[i, j]), found.quantisers[i, j]
+            counts[quantiser, table, high_part(index, low) + WIDTH // 2] += 1
+            if index:
+                larger = int(abs(index) > 1)
+                excess[0, quantiser, table, larger] += abs(found.samples[i, j]) - abs(level(index, quantiser))
+                excess[1, quantiser, table, larger] += 1
+    return counts, excess

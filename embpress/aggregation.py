@@ -75,7 +75,7 @@ def _about(config: dict[str, Any], evaluation: Evaluation, folder: Path, result:
         "protocol": task["protocol"],
         "method": variant,
         "ratio_asked": None if study_config.is_control(config, variant) else float(folder.name),
-        "factor_dtype": config["methods"][variant].get("options", {}).get("factor_dtype", "float32"),
+        "factor_dtype": _factor_dtype(config["methods"][variant], variant),
         "seed": evaluation.seed,
         "note": "",
     }
@@ -94,6 +94,13 @@ def _about(config: dict[str, Any], evaluation: Evaluation, folder: Path, result:
         **{name: near[name] for metric in METRICS for name in (metric, f"weighted_{metric}")},
         **result["bound"],
     }
+
+
+def _factor_dtype(entry: dict[str, Any], variant: str) -> str | None:
+    """Precision of a variant's factors; None where its method stores none."""
+    if not method_class(entry.get("method", variant)).has_factors:
+        return None
+    return entry.get("options", {}).get("factor_dtype", "float32")
 
 
 def _scores(

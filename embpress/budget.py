@@ -7,15 +7,15 @@ import math
 from collections.abc import Callable, Iterable
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 import torch
 from torch import Tensor
 
-from .errors import InfeasibleRatio, UserError
+from .errors import UserError
 from .methods import compress, method_class, names
-from .methods.base import Context
+from .methods.base import Context, checked_matrix
 from .reconstruction import reconstruction
 from .storage import first_line
 from .whole_model import open_source
@@ -98,14 +98,15 @@ def best_under(
     Args:
         matrix: (V, d), or the folder of a transformers model.
         megabytes: what the compressed matrix may store at most, in 10^6 bytes.
-        counts: (V,) token counts; without them rows weigh alike, and methods that need them drop out.
+        counts: (V,) token counts; without them rows weigh alike, and methods that cannot do without drop out.
         methods: names; all but controls where None.
         scores: a study's scores.csv, from which retention is estimated.
-        context: seed and special tokens for the fits.
+        context: seed and special tokens for the fits; of a folder's model its own special tokens without it.
         progress: told which method is fitted.
 
     Raises:
-        UserError: if the budget is no size, or the matrix needs no compression, or a method is unknown.
+        UserError: if the budget is no size, the matrix needs no compression or cannot be compressed, a method is unknown,
+            or counts are of another matrix.
     """
     if not isinstance(matrix, Tensor):
         source = open_source(Path(matrix), counts, seed=context.seed if context else 0)
@@ -121,6 +122,8 @@ def best_under(
     context = context or Context()
     if counts is not None:
         context = replace(context, counts=counts)
+    matrix = cast(Tensor, checked_matrix(matrix))
+    context.check(len(matrix))
     # Where nothing is known of frequencies, rows weigh alike.
     weights = context.counts if context.counts is not None else torch.zeros(len(matrix), dtype=torch.int64)
     found = []
@@ -137,15 +140,14 @@ def best_under(
 
 def _candidate(matrix: Tensor, name: str, ratio: float, context: Context, weights: Tensor) -> Candidate:
     """One method at the ratio; what it cannot do is a note, not an error."""
-    label = method_class(name).label
+    method = method_class(name)
+    label = method.label
+    # Without counts a method that weighs rows by them weighs them alike.
+    options = {"weighting": "uniform"} if method.weighted and context.counts is None else {}
     try:
-        compressed = compress(matrix, name, ratio, context)
-    except InfeasibleRatio as reason:
-        return Candidate(name, label, note=str(reason))
+        compressed = compress(matrix, name, ratio, context, **options)
     except UserError as reason:
-        if context.counts is None and "count" in str(reason):
-            return Candidate(name, label, note=str(reason))
-        raise
+        return Candidate(name, label, note=str(reason))
     if compressed.stored_bits * ratio > 32 * matrix.numel() * (1 + 1e-9):
         return Candidate(name, label, note=f"stores {compressed.stored_bits // 8} bytes, more than the budget")
     near = reconstruction(matrix.float(), compressed, weights)
@@ -163,8 +165,8 @@ def _candidate(matrix: Tensor, name: str, ratio: float, context: Context, weight
 def retention_model(path: Path) -> tuple[Callable[[float], float], float]:
     """Retention as a falling curve of the weighted relative error, pooled over the tasks and models of a study.
 
-    Cross-validated by methods: a fold's methods are predicted from the other methods' scores, as an estimate for a
-    new matrix would be.
+    A task's metrics are averaged first, so that each task weighs alike, and controls are left out. Cross-validated by the
+    study's rows: a fold's are predicted from the scores of the others, as an estimate for a new matrix would be.
 
     Returns:
         The curve (error to retention in %), and its mean absolute error in points on methods left out.
@@ -181,7 +183,9 @@ def retention_model(path: Path) -> tuple[Callable[[float], float], float]:
         frame = read(path)
     except (OSError, ValueError) as error:
         raise UserError(f"{path} is no table of scores ({first_line(error)}): give a study's scores.csv") from error
-    frame = frame.dropna(subset=["weighted_relative_error", "retention"])
+    frame = frame.dropna(subset=["weighted_relative_error", "retention", "ratio_asked"])  # controls have no ratio
+    artefact = ["task", "method", "ratio_asked", "seed"]
+    frame = frame.groupby(artefact, as_index=False)[["weighted_relative_error", "retention"]].mean()
     x, y = frame["weighted_relative_error"].to_numpy(), frame["retention"].to_numpy()
     groups = frame["method"].to_numpy()
     n_groups = len(set(groups))

@@ -16,8 +16,6 @@ if TYPE_CHECKING:  # torch and transformers take seconds to import: a command im
     from .budget import Ranking
     from .inspection import Inspection
 
-MEGABYTE = 10**6
-
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run one command. Returns the exit status: 0, or 1 after an error that is the user's to mend."""

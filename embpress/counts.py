@@ -39,7 +39,7 @@ def counts_from_file(path: Path, n_rows: int, tokenizer: "PreTrainedTokenizerBas
             value = json.loads(path.read_text(encoding="utf-8"))
             pairs = list(enumerate(value)) if isinstance(value, list) else list(value.items())
         elif path.suffix in (".tsv", ".txt"):
-            pairs = [_pair(line, i, path) for i, line in enumerate(path.read_text(encoding="utf-8").splitlines(), 1) if line]
+            pairs = [_pair(line, i, path) for i, line in enumerate(_lines(path), 1) if line]
         else:
             raise UserError(f"{path} is of no known kind: counts come as .safetensors, .tsv or .json")
     except (OSError, ValueError, AttributeError, KeyError, SafetensorError, RecursionError) as error:
@@ -58,8 +58,14 @@ def _stored(path: Path, n_rows: int) -> Tensor:
     return counts
 
 
+def _lines(path: Path) -> list[str]:
+    """Lines of a text; what else Unicode calls a line's end may stand in a token."""
+    with path.open(encoding="utf-8-sig", newline="") as file:
+        return [line.removesuffix("\r") for line in file.read().split("\n")]
+
+
 def _pair(line: str, number: int, path: Path) -> tuple[str, Any]:
-    """Token or id and count of a line; a token may itself be any text but a tab."""
+    """Token or id and count of a line; a token may itself be any text, tabs too, but no newline."""
     token, tab, count = line.rpartition("\t")
     if not tab or not count.strip().isdecimal():
         raise UserError(f"{path} line {number}: expected a token or id, a tab and a count")

@@ -19,7 +19,7 @@ class 0 or below is coded as 0 without a bit."""
 UNIT, OCTAVE = 12, 4
 SPREADS = 6
 """Standard deviations that every table holds, and one step more."""
-LOW_BITS = 16
+LOW_BITS = 24
 """Most low bits of an index that are stored raw."""
 
 WIDEST = np.array([0] + [int(SPREADS * 2 ** ((c - UNIT) / OCTAVE)) + 2 for c in range(1, CLASSES)])

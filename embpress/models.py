@@ -198,11 +198,6 @@ class EmbeddingSlot:
                 (self.lookups if isinstance(layer, CompressedEmbedding) else self.heads).append(name)
 
     @property
-    def tied(self) -> bool:
-        """Whether an output head runs on the embedding too."""
-        return bool(self.heads)
-
-    @property
     def places(self) -> list[str]:
         """Names of all layers that run on the matrix."""
         return self.lookups + self.heads

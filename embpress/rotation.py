@@ -13,12 +13,25 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from .errors import UserError
+
+MOST = 2048
+"""Largest p or q: their matrices take up to 16 MiB each. All widths of models split into smaller ones."""
+
 
 class Rotation:
-    """R of the seed, orthogonal (d, d), never built."""
+    """R of the seed, orthogonal (d, d), never built.
+
+    Raises:
+        UserError: if d has no two factors small enough.
+    """
 
     def __init__(self, d: int, seed: int) -> None:
+        if d > MOST**2:
+            raise UserError(f"rows of {d} numbers are too long to be rotated: take another method")
         rows = max(n for n in range(1, math.isqrt(d) + 1) if d % n == 0)
+        if d // rows > MOST:
+            raise UserError(f"rows of {d} = {rows} x {d // rows} numbers cannot be rotated fast: take another method")
         self.left, self.right = _orthogonal(rows), _orthogonal(d // rows)
         self.signs = torch.from_numpy(np.where(splitmix64(seed, d) >> np.uint64(63), -1.0, 1.0).astype(np.float32))
 

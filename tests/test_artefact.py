@@ -100,8 +100,6 @@ def test_what_saving_does_not_offer_is_refused(tmp_path):
         model.save_pretrained(tmp_path / "again", push_to_hub=True)
     with pytest.raises(UserError, match="holds model.safetensors, weights of another model"):
         model.save_pretrained(tmp_path / "dense")
-    with pytest.raises(UserError, match="changed after loading .*load it anew"):
-        model.half().save_pretrained(tmp_path / "again")
     assert not (tmp_path / "again").exists()
 
 

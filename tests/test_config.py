@@ -28,7 +28,7 @@ def changed(config, path, value):
     return new
 
 
-@pytest.mark.parametrize("path", ["config.yaml", "studies/smoke.yaml", "studies/claims.yaml"])
+@pytest.mark.parametrize("path", ["config.yaml", "studies/smoke.yaml", "studies/claims.yaml", "studies/ratios.yaml"])
 def test_shipped_studies_are_right(path, schema, packages):
     study.check(yaml.safe_load((ROOT / path).read_text()), schema, packages)
 

@@ -2,6 +2,7 @@
 
 import math
 from abc import ABC, abstractmethod
+from collections.abc import Callable
 from typing import Any, ClassVar
 
 import torch
@@ -35,6 +36,15 @@ class CompressedMatrix(nn.Module, ABC):
     @abstractmethod
     def rows(self, ids: Tensor) -> Tensor:
         """Decode rows: int64 ids of shape (n,) to float32 (n, d), without building the dense matrix."""
+
+    def _apply(self, fn: Callable[[Tensor], Tensor], recurse: bool = True) -> "CompressedMatrix":
+        """As in nn.Module, but types stay: `half()` of a model must not reinterpret what is stored, which are bits."""
+
+        def moved(tensor: Tensor) -> Tensor:
+            found = fn(tensor)
+            return found if found.dtype == tensor.dtype else tensor.to(found.device)
+
+        return super()._apply(moved, recurse)
 
     def config(self) -> dict[str, Any]:
         """JSON-able arguments of the constructor, beside `shape`, that rebuild an empty module of this layout."""

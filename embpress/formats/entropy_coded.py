@@ -148,9 +148,8 @@ def _decode(
             table, low = split_class(spread[j] + more[i])
             raw = 0
             if low:
-                raw = int(words[bit >> 4])
-                if (bit & 15) + low > 16:
-                    raw |= int(words[(bit >> 4) + 1]) << 16
+                for word in range((bit + low - 1) // 16, bit // 16 - 1, -1):
+                    raw = raw << 16 | int(words[word])
                 raw = raw >> (bit & 15) & ((1 << low) - 1)
                 bit += low
             quantiser = state & 1

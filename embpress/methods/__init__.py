@@ -34,12 +34,15 @@ def compress(matrix: Rows, name: str, ratio: float, context: Context | None = No
     """Compress a (V, d) matrix, maybe on disk, by `ratio` with a method's name and options.
 
     Raises:
-        UserError: for a matrix that cannot be compressed, an unknown method or option.
+        UserError: for a matrix that cannot be compressed, an unknown method or option, and counts or sensitivities that the
+            method needs and does not get, or that are of another matrix.
         InfeasibleRatio: if the method cannot reach the ratio on this shape.
     """
     method = method_class(name)(**options)
     checked = checked_matrix(matrix, method.streams)
+    context = context or Context()
+    context.check(checked.shape[0])
     plan = method.plan((checked.shape[0], checked.shape[1]), ratio)
-    compressed = method.fit(checked, plan, context or Context())  # type: ignore[arg-type]  # a file only if it streams
+    compressed = method.fit(checked, plan, context)  # type: ignore[arg-type]  # a file only if it streams
     compressed.prepare()
     return compressed

@@ -31,7 +31,7 @@ class Options:
         for name, hint in get_type_hints(type(self)).items():
             value, choices = getattr(self, name), get_args(hint)
             if choices and all(not isinstance(c, type) for c in choices):
-                if value not in choices:
+                if not any(value == c and type(value) is type(c) for c in choices):
                     raise UserError(f"option {name} is {value!r}, but must be one of {', '.join(map(repr, choices))}")
             elif get_origin(hint) is tuple:  # which YAML writes as a list
                 if not isinstance(value, (list, tuple)) or not all(type(v) is int and v > 0 for v in value):
@@ -41,6 +41,8 @@ class Options:
                 isinstance(value, bool) and hint is not bool or not isinstance(value, (hint, int) if hint is float else hint)
             ):
                 raise UserError(f"option {name} is {value!r}, but must be of type {getattr(hint, '__name__', hint)}")
+            elif isinstance(value, float) and not math.isfinite(value):
+                raise UserError(f"option {name} is {value!r}, but must be a finite number")
 
 
 @dataclass(frozen=True)
@@ -79,10 +81,24 @@ class Context:
     special_ids: tuple[int, ...] = ()
     """Rows of special tokens ([PAD], [CLS], ...), which a method that drops rows must keep."""
     seed: int = 0
-    device: str = "cpu"
     progress: Callable[[str], None] = field(default=lambda message: None)
     sensitivity: dict[str, Tensor] = field(default_factory=dict)
     """(V,) sensitivities of the model to each row, by their name among the weightings."""
+
+    def check(self, n_rows: int) -> None:
+        """Hold what is known of rows against their number.
+
+        Raises:
+            UserError: if there is not one number, at least 0, for each row.
+        """
+        known = {"counts": self.counts, **self.sensitivity}
+        for name, values in known.items():
+            if values is not None and values.shape != (n_rows,):
+                raise UserError(f"{name} of shape {tuple(values.shape)} are not of this matrix, which has {n_rows} rows")
+            if values is not None and not bool((values >= 0).all()):
+                raise UserError(f"{name} hold a number below 0 or NaN, in row {int((~(values >= 0)).nonzero()[0])}")
+        if not all(0 <= i < n_rows for i in self.special_ids):
+            raise UserError(f"special_ids {self.special_ids} are not all among the {n_rows} rows")
 
 
 class Method(ABC):
@@ -97,6 +113,8 @@ class Method(ABC):
     """True where the paper's full text was not available, so that details are inferred."""
     weighted: ClassVar[bool] = False
     """True where the fit can weight the rows' errors; elsewhere `weighting` must be uniform."""
+    has_factors: ClassVar[bool] = True
+    """False where nothing is stored as a factor, so that `factor_dtype` must be left alone."""
     streams: ClassVar[bool] = False
     """True where the fit reads the matrix by blocks of rows only, so that it may be a `FileMatrix`."""
     Options: ClassVar[type[Options]] = Options
@@ -109,6 +127,8 @@ class Method(ABC):
         self.options: Any = self.Options(**options)
         if self.options.weighting != "uniform" and not self.weighted:
             raise UserError(f"{self.label} cannot weight rows: leave out option weighting")
+        if self.options.factor_dtype != "float32" and not self.has_factors:
+            raise UserError(f"{self.label} stores no factors: leave out option factor_dtype")
 
     @abstractmethod
     def plan(self, shape: tuple[int, int], ratio: float) -> Plan:
@@ -133,7 +153,9 @@ class Method(ABC):
             return torch.ones(n_rows)
         if weighting == "counts":
             if context.counts is None:
-                raise UserError(f"{self.label} with weighting: counts needs token counts")
+                raise UserError(
+                    f"{self.label} with weighting: counts needs token counts: give --counts, or take weighting: uniform"
+                )
             return smoothed(context.counts).float()
         if weighting not in context.sensitivity:
             raise UserError(f"{self.label} with weighting: {weighting} needs the model's sensitivity to each row")

@@ -24,8 +24,6 @@ import torch
 from torch import Tensor
 
 from .. import bits as packing
-from ..compiled import compiled
-from ..entropy_coding import encode, most_words
 from ..errors import UserError
 from ..formats.base import row_block
 from ..formats.entropy_coded import NORM_BITS, SHIFT_UNIT, TIER_BITS, EntropyCoded, info_bytes, unit_columns
@@ -35,26 +33,24 @@ from ..index_tables import (
     OCTAVE,
     SPREADS,
     UNIT,
-    WIDEST,
     WIDTH,
     IndexTables,
-    coded_coordinates,
     fit_frequencies,
-    high_part,
-    raw_part,
-    split_class,
 )
 from ..linalg import gram
 from ..matrices import Rows
-from ..trellis import cheapest_path, level, nearest_size
+from ..row_coding import Quantised, encode_rows, quantise_rows, tally_rows
 from .base import Context, Method, Options, Plan, Weighting, budget_bits, infeasible
 
 BLOCK = 1 << 19
 """Coordinates coded at once: bounds memory at some hundred bytes each."""
 SAMPLE = 1 << 19
 """Coordinates of the rows on which step and tables are tuned."""
-TRIALS, SURVEYS = 7, 2
+TRIALS, SURVEYS = 10, 2
 """Steps tried on the sample, and on all rows."""
+MOST_TIERS = (2**TIER_BITS - 1, 24, 16, 8, 0)
+"""Ranges of steps tried, the widest first. At high rates the widest is not the best: there float32 sets the smallest step of
+the rows that weigh most, and what room it leaves is better spent on the others."""
 MIDDLE = 4
 """Class of norm of a row whose coordinates are as wide as the spreads say."""
 FILLED = 0.999
@@ -84,6 +80,7 @@ class ECTCQ(Method):
 
     label = "ECTCQ (ours)"
     kind = "ours"
+    has_factors = False
     weighted = True
     streams = True
     Options = ECTCQOptions
@@ -108,21 +105,6 @@ class ECTCQ(Method):
         compressed = EntropyCoded(plan.shape, self.options.basis_bits, plan.sizes["stream_bytes"])
         weights = self.row_weights(context, plan.shape[0])
         return _Encoder(matrix, weights, compressed, self.options.bit_price).encode(context)
-
-
-class _Quantised(NamedTuple):
-    """Some rows of samples as indices."""
-
-    samples: np.ndarray
-    """float32 (n, d) coordinates in half steps of the quantiser."""
-    norm: np.ndarray
-    """int64 (n,) classes of the rows' norms."""
-    more: np.ndarray
-    """int64 (n,) what each row adds to its coordinates' classes."""
-    indices: np.ndarray
-    """int32 (n, d)."""
-    quantisers: np.ndarray
-    """uint8 (n, d)."""
 
 
 class _Words(NamedTuple):
@@ -167,7 +149,13 @@ class _Encoder:
         order = torch.randperm(n_rows, generator=torch.Generator().manual_seed(context.seed))
         sample = order[: max(1, SAMPLE // d)].sort().values
         rows = torch.cat([self.matrix[i : i + 1] for i in sample.tolist()])
-        log_step, before = self._tuned(rows, self.tier[sample], context), (0.0, 0)
+        for most in MOST_TIERS:
+            self.tier.clamp_(max=most)
+            smallest = self._smallest_step()
+            log_step = self._tuned(rows, self.tier[sample], smallest, context)
+            if log_step > smallest:  # else even that leaves room, which rows of little weight are better given
+                break
+        before = (0.0, 0)
         for survey in range(SURVEYS):
             words, longest, slope = self._survey(log_step, context)
             self.compressed.length_bits = max(1, (longest + longest // 16).bit_length())  # with a little to spare
@@ -175,11 +163,18 @@ class _Encoder:
                 # Coordinates that code few indices but 0 save less than a bit: measured, within reason.
                 slope *= min(max((before[1] - words) / (log_step - before[0]) / slope, 0.4), 1)
             before = (log_step, words)
-            log_step += (words - FILLED * self._room()) / slope
+            log_step = max(smallest, log_step + (words - FILLED * self._room()) / slope)
         margin = 2.0**-10
         while not self._written(log_step, context):
             log_step, margin = log_step + margin, 2 * margin
+            if margin > 1 / OCTAVE:  # classes follow, down to those that are coded as 0 without a bit
+                self._set_offset(log_step)
         return self.compressed
+
+    def _smallest_step(self) -> float:
+        """The smallest step, as its log2, whose widest class can be stored."""
+        widest = int(self.quarters.max()) + 2 * int(self.tier.max()) + 2**NORM_BITS + UNIT
+        return widest / OCTAVE - LOW_BITS - CLASSES / OCTAVE
 
     def _room(self) -> int:
         """Words that the stream has room for."""
@@ -191,14 +186,13 @@ class _Encoder:
         self.tables = IndexTables(self.compressed.frequencies)
         self.costs = self.tables.costs()
 
-    def _tuned(self, rows: Tensor, tier: Tensor, context: Context) -> float:
-        """The step, as its log2, at which a sample of rows takes its share of the stream; tables are fitted on the way."""
+    def _tuned(self, rows: Tensor, tier: Tensor, log_step: float, context: Context) -> float:
+        """The step, as its log2, at which a sample of rows takes its share of the stream; tables are fitted on the way.
+
+        Words fall with the step along a convex curve, on which Newton's steps from the smallest one never pass the goal.
+        """
         share = self._room() * len(rows) / self.compressed.shape[0]
         coordinates = self._coordinates(rows)
-        # From the smallest step whose widest class can be stored. Words fall with the step along a convex curve, on which
-        # Newton's steps from this side never pass the goal.
-        widest = int(self.quarters.max()) + 2 * int(tier.max()) + 2**NORM_BITS + UNIT
-        log_step = widest / OCTAVE - LOW_BITS - CLASSES / OCTAVE
         for trial in range(TRIALS):
             self._set_offset(log_step)
             found = self._quantised(coordinates, tier, log_step)
@@ -250,7 +244,7 @@ class _Encoder:
         target.step.fill_(2.0**log_step)
         return True
 
-    def _blocks(self, log_step: float, context: Context) -> Iterator[tuple[Tensor, _Quantised]]:
+    def _blocks(self, log_step: float, context: Context) -> Iterator[tuple[Tensor, Quantised]]:
         """All rows as ids and indices, block by block."""
         n_rows, d = self.compressed.shape
         size = max(1, BLOCK // d)
@@ -279,40 +273,40 @@ class _Encoder:
         classes = torch.maximum((OCTAVE * typical.log2()).round(), (OCTAVE * needed.clamp_min(1e-9).log2()).ceil()) + MIDDLE
         return classes.clamp(0, 2**NORM_BITS - 1).long()
 
-    def _quantised(self, coordinates: Tensor, tier: Tensor, log_step: float) -> _Quantised:
+    def _quantised(self, coordinates: Tensor, tier: Tensor, log_step: float) -> Quantised:
         """Indices of least squared error plus price of bits."""
         samples = coordinates * torch.exp2(tier / 2 - log_step)[:, None]
         more = 2 * tier + int(self.compressed.offset)
         norm = self._norms(samples, more)
-        found = _Quantised(
+        found = Quantised(
             samples.numpy(),
             norm.numpy(),
             (more + norm).numpy(),
-            np.empty(samples.shape, dtype=np.int32),
+            np.empty(samples.shape, dtype=np.int64),
             np.empty(samples.shape, dtype=np.uint8),
         )
-        self._side_by_side(_quantise, found, self._spread(), self.bit_price * self.costs)
+        self._side_by_side(quantise_rows, found, self._spread(), self.bit_price * self.costs)
         return found
 
-    def _coded(self, found: _Quantised) -> _Words:
+    def _coded(self, found: Quantised) -> _Words:
         """Words of some rows, one row after another."""
-        parts = self._side_by_side(_encode, found, self._spread(), self.tables.frequency, self.tables.start)
+        parts = self._side_by_side(encode_rows, found, self._spread(), self.tables.frequency, self.tables.start)
         words, lengths, coded = zip(*parts)
         return _Words(np.concatenate(words), np.concatenate(lengths), sum(coded))
 
-    def _tallied(self, found: _Quantised) -> tuple[np.ndarray, np.ndarray]:
-        """See `_tally`, over all of some rows."""
-        counts, excess = zip(*self._side_by_side(_tally, found, self._spread()))
+    def _tallied(self, found: Quantised) -> tuple[np.ndarray, np.ndarray]:
+        """See `tally_rows`, over all of some rows."""
+        counts, excess = zip(*self._side_by_side(tally_rows, found, self._spread()))
         return sum(counts), sum(excess)
 
     def _spread(self) -> np.ndarray:
         """Classes int64 (d,) of coordinates."""
         return self.compressed.spread.numpy().astype(np.int64)
 
-    def _side_by_side(self, function: Callable[..., Any], found: _Quantised, *others: Any) -> list[Any]:
+    def _side_by_side(self, function: Callable[..., Any], found: Quantised, *others: Any) -> list[Any]:
         """Call a compiled function on parts of the rows, one a thread; what it gives, in the rows' order."""
         bounds = np.linspace(0, len(found.norm), torch.get_num_threads() + 1).astype(int)
-        parts = [_Quantised(*(values[a:b] for values in found)) for a, b in zip(bounds, bounds[1:]) if a < b]
+        parts = [Quantised(*(values[a:b] for values in found)) for a, b in zip(bounds, bounds[1:]) if a < b]
         return list(self.pool.map(lambda part: function(part, *others), parts))
 
 
@@ -322,94 +316,3 @@ def _packed_axes(covariance: Tensor, basis_bits: int) -> Tensor:
     largest = torch.maximum(vectors.amax(0), -vectors.amin(0))
     codes = [(rows / largest * top).round_().add_(top + 1).int().flip(1) for rows in vectors.split(row_block(len(vectors)))]
     return packing.pack(torch.cat(codes), basis_bits)
-
-
-@compiled
-def _quantise(found: _Quantised, spread: np.ndarray, price: np.ndarray) -> None:
-    """Fill indices and quantisers: the path of least squared error plus price of bits, row by row.
-
-    Args:
-        found: rows with samples and classes.
-        spread: int64 (d,) classes of coordinates.
-        price: float32 (2, CLASSES, WIDTH) of the coded part of each index.
-    """
-    d = len(spread)
-    candidates, costs = np.empty((d, 4), dtype=np.int32), np.empty((d, 4), dtype=np.float32)
-    taken, branches = np.empty(d, dtype=np.uint8), np.empty(d, dtype=np.uint8)
-    for i in range(len(found.more)):
-        active = coded_coordinates(spread, found.more[i])
-        for j in range(active):
-            table, low = split_class(spread[j] + found.more[i])
-            most, sample = WIDEST[table] << low, abs(found.samples[i, j])
-            for branch in range(4):
-                size = nearest_size(min(sample, np.float32(1 << 30)), branch)
-                if size > most:  # beyond the table's end its largest index of the same parity stands
-                    size = most - ((most - size) & 1)
-                index = size if found.samples[i, j] >= 0 else -size
-                error = sample - np.float32(level(size, branch >> 1))
-                candidates[j, branch] = index
-                # Where a table holds no index of the parity, none was found: all of class 0, which codes 0 only.
-                costs[j, branch] = (
-                    np.inf if size < 0 else error * error + price[branch >> 1, table, high_part(index, low) + WIDTH // 2]
-                )
-        cheapest_path(costs[:active], taken, branches)
-        for j in range(active):
-            found.indices[i, j], found.quantisers[i, j] = candidates[j, branches[j]], branches[j] >> 1
-        found.indices[i, active:], found.quantisers[i, active:] = 0, 0
-
-
-@compiled
-def _encode(
-    found: _Quantised, spread: np.ndarray, frequency: np.ndarray, start: np.ndarray
-) -> tuple[np.ndarray, np.ndarray, int]:
-    """Words of all rows, the number of words of each, and how many indices are coded.
-
-    A row's words are the low bits of its wide coordinates, then the code of all else.
-    """
-    n, d = found.indices.shape
-    most_low = max(0, split_class(spread.max() + found.more.max())[1])
-    words = np.empty(n * (d * most_low // 16 + 1 + most_words(d)), dtype=np.uint16)
-    lengths = np.empty(n, dtype=np.int64)
-    frequencies, starts = np.empty(d, dtype=np.int64), np.empty(d, dtype=np.int64)
-    done = coded = 0
-    for i in range(n):
-        active = coded_coordinates(spread, found.more[i])
-        raw, n_bits, first = 0, 0, done
-        for j in range(active):
-            table, low = split_class(spread[j] + found.more[i])
-            index, quantiser = int(found.indices[i, j]), found.quantisers[i, j]
-            place = high_part(index, low) + WIDTH // 2
-            frequencies[j], starts[j] = frequency[quantiser, table, place], start[quantiser, table, place]
-            coded += table > 0
-            raw |= raw_part(index, low) << n_bits
-            n_bits += low
-            while n_bits >= 16:
-                words[done] = raw & 0xFFFF
-                done, raw, n_bits = done + 1, raw >> 16, n_bits - 16
-        if n_bits:
-            words[done] = raw
-            done += 1
-        done += encode(frequencies[:active], starts[:active], words[done:])
-        lengths[i] = done - first
-    return words[:done].copy(), lengths, coded
-
-
-@compiled
-def _tally(found: _Quantised, spread: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """How often each coded part stands in each table, and by how much samples are larger than their levels.
-
-    Returns:
-        Counts (2, CLASSES, WIDTH) by quantiser, table and coded part; and of indices other than 0 sum and number of
-        excesses in half steps, (2, 2, CLASSES, 2) by quantiser, table and whether the index is larger than 1.
-    """
-    counts, excess = np.zeros((2, CLASSES, WIDTH)), np.zeros((2, 2, CLASSES, 2))
-    for i in range(len(found.more)):
-        for j in range(coded_coordinates(spread, found.more[i])):
-            table, low = split_class(spread[j] + found.more[i])
-            index, quantiser = int(found.indices[i, j]), found.quantisers[i, j]
-            counts[quantiser, table, high_part(index, low) + WIDTH // 2] += 1
-            if index:
-                larger = int(abs(index) > 1)
-                excess[0, quantiser, table, larger] += abs(found.samples[i, j]) - abs(level(index, quantiser))
-                excess[1, quantiser, table, larger] += 1
-    return counts, excess

@@ -48,6 +48,7 @@ class Integer(Method):
 
     label = "integer rows"
     kind = "baseline"
+    has_factors = False
     streams = True
     Options = IntegerOptions
 

@@ -14,7 +14,7 @@ import torch
 from torch import Tensor
 
 from .. import bits as packing
-from ..errors import UserError
+from ..errors import InfeasibleRatio, UserError
 from ..formats.product_codes import ProductCodes
 from .base import Context, Method, Options, Plan, budget_bits, infeasible
 
@@ -66,7 +66,11 @@ class PQ(Method):
         divisors = [m for m in range(1, d + 1) if d % m == 0]
         fitting = [(m * w, w, m) for w in widths for m in divisors if self._bits(shape, m, w) <= budget]
         if not fitting:
-            least = min((self._bits(shape, 1, w) for w in widths), default=32 * rows * d)
+            if not widths:
+                raise InfeasibleRatio(
+                    f"{self.label} needs at least {1 << min(WIDTHS)} rows, and has {rows}: take another method"
+                )
+            least = min(self._bits(shape, 1, w) for w in widths)
             raise infeasible(self.label, shape, 32 * rows * d / least)
         _, width, subspaces = max(fitting)
         sizes = {"subspaces": subspaces, "width": width}

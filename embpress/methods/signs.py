@@ -45,6 +45,7 @@ class Signs(Method):
 
     label = "rotated signs"
     kind = "baseline"
+    has_factors = False
     streams = True
     Options = SignsOptions
 

@@ -34,7 +34,7 @@ import torch
 from torch import Tensor
 
 from .. import bits as packing
-from ..errors import UserError
+from ..errors import InfeasibleRatio, UserError
 from ..formats.mixture import Mixture
 from ..linalg import nearest
 from .base import Context, Method, Options, Plan, budget_bits, infeasible, largest
@@ -103,12 +103,13 @@ class T24(Method):
         """See base class.
 
         Raises:
-            UserError: without counts, or if more special tokens must be kept than the budget has room for.
+            UserError: without counts.
+            InfeasibleRatio: if more special tokens must be kept than the budget has room for.
         """
         options, n_kept, k = self.options, plan.sizes["n_kept"], plan.sizes["neighbours"]
         counts = context.counts if options.order == "counts" else torch.arange(len(matrix), 0, -1)
         if counts is None:
-            raise UserError("T24 needs token counts: it keeps the most frequent rows (order: vocabulary needs none)")
+            raise UserError("T24 needs token counts: give them (--counts), or take order: vocabulary, which keeps the first")
         kept = kept_rows(counts, context.special_ids, n_kept)
         mixed = (~kept).nonzero().flatten()
         anchors, rare = matrix[kept], matrix[mixed]
@@ -136,7 +137,7 @@ class T24(Method):
 def kept_rows(counts: Tensor, special_ids: tuple[int, ...], n_kept: int) -> Tensor:
     """Mask (V,) of the special rows and the most frequent others, n_kept in all; ties go to the lower id."""
     if len(set(special_ids)) > n_kept:
-        raise UserError(
+        raise InfeasibleRatio(
             f"the budget keeps {n_kept} rows, but there are {len(set(special_ids))} special tokens: lower the ratio"
         )
     order = counts.to(torch.int64).clone()

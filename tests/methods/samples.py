@@ -10,8 +10,6 @@ from embpress.reconstruction import reconstruction
 CONTROLS = ("identity", "random", "mean")
 RATIOS = [1.5, 3.9, 4, 7, 10, 25]
 DTYPES = ["float32", "float16", "int8"]
-FACTORLESS = ("integer", "signs", "ectcq")
-"""Methods without factors, whose precision is no option."""
 QUICK = {"b21": {"epochs": 1}, "b23": {"epochs": 1}}
 """Options where only sizes and layout matter."""
 

@@ -10,7 +10,7 @@ from embpress import storage
 from embpress.errors import InfeasibleRatio, UserError
 from embpress.matrices import safetensors_matrix
 from embpress.methods import compress, method_class
-from embpress.methods.base import budget_bits
+from embpress.methods.base import Context, budget_bits
 from embpress.reconstruction import reconstruction
 
 from .samples import CONTROLS, DTYPES, RATIOS, context_of, feasible, fitted, matrix_of
@@ -63,6 +63,8 @@ def test_product_equals_product_with_dense(name):
 
 @pytest.mark.parametrize("dtype", DTYPES)
 def test_saved_and_loaded_is_the_same_and_as_large_as_reported(name, dtype, tmp_path):
+    if dtype != "float32" and not method_class(name).has_factors:
+        return
     _, compressed = fitted(name, 600, 48, feasible(name), factor_dtype=dtype)
     storage.save(compressed, tmp_path)
     loaded = storage.load(tmp_path)
@@ -96,13 +98,14 @@ def test_error_falls_as_the_budget_grows(name):
     # White rows: on structured ones a Kronecker product of fewer floats may happen to fit better.
     matrix, context = torch.randn(600, 48, generator=torch.Generator().manual_seed(2)), context_of(600)
     errors = []
-    for ratio in (24, 12, 6, 3.9):
+    for ratio in (24, 12, 6, 3.9, 2.5, 2, 1.5, 1.2):
         try:
             errors.append(reconstruction(matrix, compress(matrix, name, ratio, context), context.counts).relative_error)
         except InfeasibleRatio:
             continue
     assert errors
-    assert errors == sorted(errors, reverse=True)
+    assert all(smaller <= 1.001 * larger for larger, smaller in zip(errors, errors[1:]))
+    assert errors[-1] < 0.9
 
 
 @pytest.mark.parametrize("bad", [float("nan"), float("inf")])
@@ -177,15 +180,40 @@ def test_other_dtypes_and_layouts_give_what_float32_gives(name, dtype):
     assert torch.equal(compress(strided, name, ratio, context_of(600)).dense(), wanted.dense())
 
 
+@pytest.mark.parametrize("cast", ["half", "bfloat16", "double", "float"])
+def test_rows_and_bits_stay_when_a_model_around_is_cast(name, cast):
+    _, compressed = fitted(name, 600, 48, feasible(name))
+    wanted, bits = compressed.dense(), compressed.stored_bits
+    getattr(compressed, cast)()
+    assert compressed.stored_bits == bits
+    assert torch.equal(compressed.dense(), wanted)
+
+
+def test_what_is_known_of_rows_must_be_of_this_matrix(name):
+    matrix, ratio, counts = matrix_of(600, 48), feasible(name), torch.ones(600)
+    for context, message in (
+        (Context(torch.ones(601)), "counts of shape .601,. are not of this matrix"),
+        (Context(torch.ones(7)), "counts of shape .7,. are not of this matrix"),
+        (Context(-counts), "counts hold a number below 0 or NaN, in row 0"),
+        (Context(counts, special_ids=(600,)), "special_ids"),
+        (Context(counts, sensitivity={"fisher": torch.ones(5)}), "fisher of shape .5,."),
+    ):
+        with pytest.raises(UserError, match=message):
+            compress(matrix, name, ratio, context)
+
+
+@pytest.mark.parametrize("ratio", [1.5, 4, 7])
 @pytest.mark.parametrize("rows", ["zeros", "constant", "duplicated"])
-def test_degenerate_matrices_give_finite_rows(name, rows):
+def test_degenerate_matrices_give_finite_rows(name, rows, ratio):
     matrix = {
         "zeros": torch.zeros(200, 48),
         "constant": torch.full((200, 48), 0.3),
         "duplicated": matrix_of(20, 48).repeat(10, 1),
     }[rows]
-    ratio = feasible(name, 200, 48)
-    compressed = compress(matrix, name, ratio, context_of(200))
+    try:
+        compressed = compress(matrix, name, ratio, context_of(200))
+    except InfeasibleRatio:
+        return
     assert torch.isfinite(compressed.dense()).all()
 
 

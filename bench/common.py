@@ -6,7 +6,7 @@ import platform
 import resource
 import statistics
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
@@ -96,6 +96,14 @@ def peak_bytes() -> int:
 def parser(description: str | None) -> argparse.ArgumentParser:
     """A parser of a benchmark's few options."""
     return argparse.ArgumentParser(description=description, formatter_class=argparse.ArgumentDefaultsHelpFormatter)
+
+
+def chosen_of(text: str, known: Iterable[str], options: argparse.ArgumentParser) -> list[str]:
+    """Names separated by commas; what is unknown ends the program."""
+    chosen, known = text.split(","), list(known)
+    if unknown := [name for name in chosen if name not in known]:
+        options.error(f"there is no {', '.join(unknown)}; there are {', '.join(known)}")
+    return chosen
 
 
 def verdict(met: bool) -> str:

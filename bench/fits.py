@@ -17,9 +17,10 @@ from embpress.methods import compress, method_class
 from embpress.methods.t24 import kept_rows
 from embpress.reconstruction import reconstruction
 
-from .common import Table, compared, context, matrix, parser, verdict
+from .common import Table, chosen_of, compared, context, matrix, parser, verdict
 
 RATIO = 10.0
+METHODS = ("t24", "svd", "b21", "b23", "kronecker")
 PAPERS: dict[str, dict[str, Any]] = {
     "b21": {"start": "random", "batch_size": 32, "epochs": 30, "decay": "steps"},
     "b23": {"start": "random", "batch_size": 32, "epochs": 30, "decay": "steps"},
@@ -86,9 +87,9 @@ def main() -> None:
     options.add_argument("--dims", type=int, default=768)
     options.add_argument("--runs", type=int, default=3)
     options.add_argument("--ae-rows", type=int, default=4096, help="rows of the autoencoders' table: 30 epochs are long")
-    options.add_argument("--methods", default="t24,svd,b21,b23,kronecker")
+    options.add_argument("--methods", default=",".join(METHODS))
     chosen = options.parse_args()
-    methods, dense = chosen.methods.split(","), matrix(chosen.rows, chosen.dims)
+    methods, dense = chosen_of(chosen.methods, METHODS, options), matrix(chosen.rows, chosen.dims)
     table = Table(
         f"Fits at 10x, {chosen.rows} x {chosen.dims}: median [quartiles]", "fit", "ours", "peer", "ratio", "target", ""
     )

@@ -7,7 +7,7 @@ from embpress.errors import InfeasibleRatio
 from embpress.formats.base import CompressedMatrix
 from embpress.methods import compress, names
 
-from .common import Table, compared, context, matrix, parser, verdict
+from .common import Table, chosen_of, compared, context, matrix, parser, verdict
 
 SIZES = (1, 128, 1024)
 MOST = 3.0
@@ -48,6 +48,7 @@ def main() -> None:
     options.add_argument("--runs", type=int, default=101)
     options.add_argument("--methods", default=",".join(cases()), help="by their names in the table, separated by commas")
     chosen = options.parse_args()
+    labels = chosen_of(chosen.methods, cases(), options)
     dense, table = (
         matrix(chosen.rows, chosen.dims),
         Table(
@@ -60,7 +61,7 @@ def main() -> None:
         ),
     )
     for label, (method, ratio, method_options) in cases().items():
-        if label not in chosen.methods.split(","):
+        if label not in labels:
             continue
         try:
             torch.set_num_threads(2)

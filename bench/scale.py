@@ -14,7 +14,7 @@ from embpress import storage
 from embpress.matrices import FileMatrix
 from embpress.methods import compress
 
-from .common import GENERATED, Table, context, parser, peak_bytes, verdict, write_matrix
+from .common import GENERATED, Table, chosen_of, context, parser, peak_bytes, verdict, write_matrix
 
 SIZES = {"small": "8192,16384", "full": "32768,65536,131072,262144"}
 MOST_BYTES = 1 << 30
@@ -57,6 +57,7 @@ def main() -> None:
     options.add_argument("--methods", default=",".join(CASES), help="ectcq takes some milliseconds a row")
     options.add_argument("--folder", help="where the file is written; a temporary folder without it")
     chosen = options.parse_args()
+    labels = chosen_of(chosen.methods, CASES, options)
     sizes = sorted(int(n) for n in SIZES.get(chosen.rows, chosen.rows).split(","))
     table = Table(
         f"From a float16 file on disk, d = {chosen.dims}: fit and pack in one process, target at most 1 GiB, linear time",
@@ -74,7 +75,7 @@ def main() -> None:
     with tempfile.TemporaryDirectory(dir=chosen.folder) as folder:
         path = Path(folder) / "matrix.f16"
         write_matrix(path, -(-sizes[-1] // GENERATED) * GENERATED, chosen.dims)
-        for label in chosen.methods.split(","):
+        for label in labels:
             before: dict[str, float] = {}
             for rows in sizes:
                 found = measured(path, rows, chosen.dims, label) | {"rows": rows}

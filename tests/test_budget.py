@@ -8,6 +8,8 @@ import torch
 from embpress import best_under
 from embpress.budget import MEGABYTE, candidates, retention_model
 from embpress.errors import UserError
+from embpress.methods import compress
+from embpress.methods.base import Context
 from embpress.scores import COLUMNS, write
 
 
@@ -55,6 +57,29 @@ def test_what_cannot_be_reached_is_a_note(matrix):
     assert found.best.method == "svd" and "ask for less" in found.candidates[1].note
     found = best_under(matrix, 0.03, methods=["t24", "svd"])
     assert found.best.method == "svd" and "needs token counts" in found.candidates[1].note
+
+
+def test_one_method_that_fails_does_not_end_the_others(matrix):
+    matrix[0] *= 1e7  # beyond the float16 scales of int8 rows
+    found = best_under(matrix, 0.02, methods=["integer", "svd"])
+    assert found.best.method == "svd" and "does not fit fp16" in found.candidates[1].note
+    special = Context(torch.ones(400), special_ids=tuple(range(300)))
+    found = best_under(matrix, 0.01, methods=["t24", "svd"], context=special)
+    assert found.best.method == "svd" and "300 special tokens" in found.candidates[1].note
+
+
+def test_without_counts_rows_weigh_alike(matrix):
+    found = best_under(matrix, 0.02, methods=["ectcq"])
+    alike = compress(matrix, "ectcq", found.ratio_asked, weighting="uniform")
+    assert found.best.relative_error == pytest.approx(float((alike.dense() - matrix).norm() / matrix.norm()))
+
+
+def test_a_bad_matrix_or_counts_of_another_are_errors(matrix):
+    with pytest.raises(UserError, match="counts of shape .7,. are not of this matrix"):
+        best_under(matrix, 0.02, counts=torch.ones(7), methods=["svd"])
+    matrix[3, 1] = math.nan
+    with pytest.raises(UserError, match="first in row 3"):
+        best_under(matrix, 0.02, methods=["svd"])
 
 
 def test_controls_do_not_compete():

@@ -62,3 +62,10 @@ def test_tokens_need_a_tokenizer(tmp_path):
     (tmp_path / "a.tsv").write_text("cat\t7\n")
     with pytest.raises(UserError, match="holds no tokenizer: count ids instead"):
         counts_from_file(tmp_path / "a.tsv", V)
+
+
+def test_lines_end_at_newlines_only(tmp_path):
+    """Other line ends of Unicode stand in real tokens."""
+    tokenizer = type("Tokenizer", (), {"get_vocab": lambda self: {"a\u2028b": 0, "c\x85": 1, "\x0c": 2}})()
+    (tmp_path / "a.tsv").write_bytes("\ufeffa\u2028b\t3\r\nc\x85\t4\n\x0c\t5\n".encode())
+    assert counts_from_file(tmp_path / "a.tsv", 3, tokenizer).tolist() == [3, 4, 5]

@@ -3,6 +3,7 @@ import pytest
 import torch
 from scipy.linalg import hadamard
 
+from embpress.errors import UserError
 from embpress.rotation import Rotation, splitmix64
 
 
@@ -60,3 +61,14 @@ def test_input_is_left_alone(shape):
     assert Rotation(48, 0).backward(x).shape == shape
     assert Rotation(48, 0).forward(x).shape == shape
     assert (x == 1).all()
+
+
+@pytest.mark.parametrize("d", [4999, 2 * 4999, 10**9])
+def test_widths_whose_factors_are_large_are_refused(d):
+    with pytest.raises(UserError, match="take another method"):
+        Rotation(d, 0)
+
+
+@pytest.mark.parametrize("d", [384, 768, 1024, 3840, 5120, 1021])
+def test_widths_of_models_are_not(d):
+    assert len(Rotation(d, 0).right) <= 1021

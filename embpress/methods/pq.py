@@ -62,13 +62,14 @@ class PQ(Method):
         """See base class."""
         budget, (rows, d) = budget_bits(shape, ratio), shape
         # More centroids than rows cannot be trained, nor be of use.
-        widths = [w for w in ((self.options.bits,) if self.options.bits else WIDTHS) if 1 << w <= rows]
+        possible = (self.options.bits,) if self.options.bits else WIDTHS
+        widths = [w for w in possible if 1 << w <= rows]
         divisors = [m for m in range(1, d + 1) if d % m == 0]
         fitting = [(m * w, w, m) for w in widths for m in divisors if self._bits(shape, m, w) <= budget]
         if not fitting:
             if not widths:
                 raise InfeasibleRatio(
-                    f"{self.label} needs at least {1 << min(WIDTHS)} rows, and has {rows}: take another method"
+                    f"{self.label} needs at least {1 << min(possible)} rows, and has {rows}: take another method"
                 )
             least = min(self._bits(shape, 1, w) for w in widths)
             raise infeasible(self.label, shape, 32 * rows * d / least)

@@ -86,8 +86,13 @@ def test_no_other_sizes_leave_more_code_bits(shape, rotation):
         assert sizes["subspaces"] * sizes["width"] == max(found)
 
 
+def test_too_few_rows_for_any_codebook_are_refused():
+    with pytest.raises(InfeasibleRatio, match="needs at least 16 rows, and has 10"):
+        compress(torch.randn(10, 16), "pq", 2)
+
+
 def test_fewer_rows_than_centroids_are_refused():
-    with pytest.raises(InfeasibleRatio, match="reaches at most 1 on 200 x 48"):
+    with pytest.raises(InfeasibleRatio, match="needs at least 256 rows, and has 200"):
         PQ(bits=8).plan((200, 48), 1.5)
     assert compress(matrix_of(16, 48), "pq", 1, bits=4, factor_dtype="float16").dense().shape == (16, 48)
 

@@ -1,6 +1,8 @@
 """Conda environments and requirements pin the same versions, and every rule runs in one of the environments."""
 
 import re
+import sys
+import tomllib
 from pathlib import Path
 
 import pytest
@@ -49,6 +51,20 @@ def test_every_rule_names_an_environment_that_exists():
         for block in blocks:
             (env,) = re.findall(r'conda:\s+"([^"]+)"', block)
             assert (rules.parent / env).resolve() in ENVS, block.split(":")[0]
+
+
+def test_what_the_library_imports_is_installed_with_it():
+    """Plots aside, which only the workflow draws, and readers of packaged models and corpora."""
+    listed = {
+        re.split(r"[><=]", d)[0].lower()
+        for d in tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["dependencies"]
+    }
+    names = {"sklearn": "scikit-learn", "yaml": "pyyaml", "faiss": "faiss-cpu"}
+    of_the_workflow = {"matplotlib", "fugashi", "unidic_lite", "gguf", "datasets", "tokenizers", "cycler"}
+    for file in (ROOT / "embpress").rglob("*.py"):
+        for found in re.findall(r"^ *(?:from|import) (\w+)", file.read_text(), flags=re.MULTILINE):
+            if found not in sys.stdlib_module_names and found not in of_the_workflow and found != "embpress":
+                assert names.get(found, found).lower() in listed, f"{file}: {found}"
 
 
 def test_nothing_unsafe_is_called():

@@ -152,6 +152,7 @@ def labels(config: dict[str, Any]) -> dict[str, Any]:
             "label": entry.get("label", method.label),
             "kind": method.kind,
             "reconstruction": method.reconstruction,
+            "citation": method.citation,
         }
     for name, task in config["tasks"].items():
         metric, *others = task_class(task["kind"]).metrics

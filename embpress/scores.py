@@ -79,6 +79,8 @@ class MethodLabel:
     kind: str
     """paper, baseline or control."""
     reconstruction: bool = False
+    citation: str = ""
+    """Key of its paper, "" for what has none."""
 
 
 @dataclass(frozen=True)

@@ -4,6 +4,7 @@ import os
 from collections.abc import Iterable
 from pathlib import Path
 
+from .plot_style import COLUMN, PAGE
 from .scores import Labels
 from .tables.latex import PREAMBLE, escape
 
@@ -20,6 +21,14 @@ FIGURES = {
     "error_vs_ratio": "Error of the matrix at each ratio, and the least that any code can reach for Gaussian rows.",
     "error_by_decile": "Error of the matrix by decile of token frequency.",
 }
+SET_UP = "\n".join(
+    [
+        r"\usepackage{graphicx}",
+        r"\AddToHook{env/longtable/begin}{\addtocounter{table}{-1}}% counted by its caption, as all tables are",
+        r"\pdfinfoomitdate=1\pdftrailerid{}\pdfsuppressptexinfo=-1% the same bytes every time",
+        "",
+    ]
+)
 PAPER, TASK_FIGURE = "paper_", "retention-"
 """How the names of files for one paper, and of figures for one task, begin."""
 
@@ -36,24 +45,32 @@ def document(study: str, labels: Labels, tables: Iterable[Path], figures: Iterab
         figures: .pdf files, in order.
         folder: where the document will lie; files are named from there.
     """
-    tables, figures = list(tables), list(figures)
+    tables = sorted(tables, key=lambda table: _rank(table.stem, labels))
     keys = [t.stem.removeprefix(PAPER) for t in tables if t.stem.startswith(PAPER)]
     cited = ", ".join(rf"\cite{{{key}}}" for key in keys)
     title = escape(f"embpress, study {study}")
     lines = [rf"\title{{{title}}}\author{{}}\date{{}}", r"\begin{document}", r"\maketitle"]
     lines += ["Methods that compress the token embeddings of language models, compared at equal bits."]
     lines += [f"The papers: {cited}."] if keys else []
-    lines += [r"\listoftables", r"\listoffigures"]
-    lines += [_shown("table", t.stem, _table_caption(t.stem, labels), rf"\input{{{_from(folder, t)}}}") for t in tables]
+    lines += [r"\listoftables", r"\listoffigures", r"\clearpage"]
+    for table in tables:
+        shown = _shown("table", table.stem, _table_caption(table.stem, labels), rf"\input{{{_from(folder, table)}}}")
+        # A longtable that does not start a page leaves its head behind on the page before.
+        fills_pages = "longtable" in table.read_text(encoding="utf-8")
+        lines += [r"\clearpage", shown, r"\clearpage"] if fills_pages else [shown]
     for figure in figures:
-        graphics = rf"\includegraphics[width=\linewidth,height=0.8\textheight,keepaspectratio]{{{_from(folder, figure)}}}"
-        if figure.stem.startswith(TASK_FIGURE):  # drawn for one column
-            graphics = graphics.replace(r"width=\linewidth", r"width=0.6\linewidth")
-        lines.append(_shown("figure", figure.stem, _figure_caption(figure.stem, labels), graphics))
+        width = COLUMN / PAGE if figure.stem.startswith(TASK_FIGURE) else 1  # as drawn, so that fonts keep their size
+        size = rf"width={width:.3f}\linewidth,height=0.8\textheight,keepaspectratio"
+        body = rf"\includegraphics[{size}]{{{_from(folder, figure)}}}"
+        lines.append(_shown("figure", figure.stem, _figure_caption(figure.stem, labels), body))
     lines += [r"\clearpage", r"\bibliographystyle{plain}", r"\bibliography{references}"] if keys else []
     lines += [r"\end{document}"]
-    packages = "\\usepackage{graphicx}\n\\pdfinfoomitdate=1\\pdftrailerid{}\\pdfsuppressptexinfo=-1\n"
-    return PREAMBLE + packages + "\n".join(lines) + "\n"
+    return PREAMBLE + SET_UP + "\n".join(lines) + "\n"
+
+
+def _rank(stem: str, labels: Labels) -> int:
+    """Where a table stands: the comparison, tasks, papers, then all others; within each in the order given."""
+    return 0 if stem == "main" else 1 if stem in labels.tasks else 2 if stem.startswith(PAPER) else 3
 
 
 def _from(folder: Path, file: Path) -> str:
@@ -86,7 +103,7 @@ def _both(caption: str) -> tuple[str, str]:
 
 
 def _shown(kind: str, stem: str, captions: tuple[str, str], body: str) -> str:
-    """A page or more of one table or figure, with its caption above and its label."""
+    """One table or figure with its caption above and its label; kept on one page if a page can hold it."""
     short, whole = captions
     caption = rf"\makeatletter\def\@captype{{{kind}}}\makeatother\caption[{short}]{{{whole}}}\label{{{kind}:{stem}}}"
-    return "\n".join([r"\clearpage", r"\begingroup\centering", caption, r"\par\bigskip", body, r"\par\endgroup"])
+    return "\n".join([r"\begingroup\centering", caption, r"\par\bigskip", body, r"\par\endgroup\bigskip\filbreak"])

@@ -47,7 +47,7 @@ def document(study: str, labels: Labels, tables: Iterable[Path], figures: Iterab
     """
     tables = sorted(tables, key=lambda table: _rank(table.stem, labels))
     keys = [t.stem.removeprefix(PAPER) for t in tables if t.stem.startswith(PAPER)]
-    cited = ", ".join(rf"\cite{{{key}}}" for key in keys)
+    cited = ", ".join(f"{_methods_of(key, labels)} " + rf"\cite{{{key}}}" for key in keys)
     title = escape(f"embpress, study {study}")
     lines = [rf"\title{{{title}}}\author{{}}\date{{}}", r"\begin{document}", r"\maketitle"]
     lines += ["Methods that compress the token embeddings of language models, compared at equal bits."]
@@ -63,9 +63,14 @@ def document(study: str, labels: Labels, tables: Iterable[Path], figures: Iterab
         size = rf"width={width:.3f}\linewidth,height=0.8\textheight,keepaspectratio"
         body = rf"\includegraphics[{size}]{{{_from(folder, figure)}}}"
         lines.append(_shown("figure", figure.stem, _figure_caption(figure.stem, labels), body))
-    lines += [r"\clearpage", r"\bibliographystyle{plain}", r"\bibliography{references}"] if keys else []
+    lines += [r"\clearpage", r"\bibliographystyle{unsrt}", r"\bibliography{references}"] if keys else []
     lines += [r"\end{document}"]
     return PREAMBLE + SET_UP + "\n".join(lines) + "\n"
+
+
+def _methods_of(key: str, labels: Labels) -> str:
+    """The labels of a paper's methods in this study."""
+    return " and ".join(escape(m.label) for m in labels.methods.values() if m.citation == key) or "no method here"
 
 
 def _rank(stem: str, labels: Labels) -> int:
@@ -82,7 +87,7 @@ def _table_caption(stem: str, labels: Labels) -> tuple[str, str]:
     """Short caption for the list, and the whole."""
     if stem.startswith(PAPER):
         key = stem.removeprefix(PAPER)
-        own = " and ".join(escape(m.label) for m in labels.methods.values() if m.citation == key) or "no method here"
+        own = _methods_of(key, labels)
         return f"Published beside ours: {own}", rf"What \cite{{{key}}} published, and ours ({own})."
     if stem in labels.tasks:
         return _both(f"All metrics: {escape(labels.tasks[stem].label)}.")

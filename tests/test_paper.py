@@ -123,4 +123,4 @@ def test_everything_has_a_caption_and_a_label_in_order(tmp_path):
     assert text.count(r"\caption[") == len(labels) == len(set(labels))
     for key in read_published(RESOURCES / "published.csv"):
         assert text.count(rf"\cite{{{key}}}") == 2
-    assert r"study de\_fault" in text
+    assert r"study de\_fault" in text and r"T24 sparse coding \cite{tamura2024frequency}" in text

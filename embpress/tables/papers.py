@@ -238,10 +238,12 @@ def _differences(cells: list[Published], rows: list[Row], scores: DataFrame, lab
         return PROTOCOLS.get(name, name)
 
     of_model = any(c.ratio_of == "model" for c in cells)
+    # Of several tables the names of all data would fill the page.
+    data = _listed((c.suite for c in cells) if len({c.table for c in cells}) > 1 else (c.dataset for c in cells))
     return [
         f"What differs. Model: {_listed(c.base for c in cells)} in the paper, here "
         f"{ours({t: a.model or a.checkpoint or t for t, a in labels.tasks.items()})}.",
-        f"Data: {_listed(c.suite for c in cells)} in the paper, here {_listed(t.label for t in labels.tasks.values())}.",
+        f"Data: {data} in the paper, here {_listed(t.label for t in labels.tasks.values())}.",
         f"Protocol: {_listed(protocol(c.protocol) for c in cells if c.protocol)} in the paper, here "
         f"{ours({t: protocol(str(protocols.get(t, ''))) for t in labels.tasks})}.",
         "Ratios: of the " + ("model" if of_model else "embedding") + " as published; ours count all bits stored.",

@@ -91,4 +91,8 @@ def _line(row: Row, stored: DataFrame, notes: Notes) -> list[str]:
     artefacts = max(1, len(own.drop_duplicates(["model", "seed"])))
     shares = (own["bits"] / total).groupby([own["part"], own["dtype"]]).sum() / artefacts
     found = [(p, d, s) for (p, d), s in shares.sort_values(ascending=False).items() if s >= LEAST]  # type: ignore[misc]
+    if row.over_budget and found:
+        largest, low = found[0], row.spread("ratio_reached")[0]
+        alone = f"{largest[0]} alone would reach {low / largest[2]:.2f}×, with all else that it stores it is {low:.2f}×"
+        reached += rf"\textsuperscript{{{notes.mark(f'Short of its ratio: {alone}')}}}"
     return [reached, number(100 * kept), ", ".join(escape(f"{p} ({d}) {100 * s:.1f}") for p, d, s in found)]

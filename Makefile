@@ -6,15 +6,19 @@ SCALE ?= small
 VENV := .venv
 BIN := $(VENV)/bin
 
-.PHONY: results test lint bench clean
+.PHONY: results paper test lint bench clean
 
 results: $(VENV)/installed
 	$(BIN)/snakemake --cores $(CORES)
 	@cat results/tables/main.txt
 	@echo
-	@echo "Tables:  results/tables/   (LaTeX; main.tex, one a task)"
+	@echo "Tables:  results/tables/   (LaTeX; main.tex, one a task, one a paper; as one PDF: make paper)"
 	@echo "Figures: results/figures/  (PDF and PNG)"
 	@echo "Scores:  results/scores.csv; where they come from: results/provenance.json"
+
+paper: $(VENV)/installed
+	$(BIN)/snakemake --cores $(CORES) results/paper/paper.pdf
+	@echo "Paper:   results/paper/paper.pdf"
 
 test: $(VENV)/installed-dev lint
 	$(BIN)/python -m pytest -n auto

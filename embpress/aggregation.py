@@ -127,7 +127,7 @@ def _deciles(
 ) -> list[dict[str, Any]]:
     """Metrics of one artefact by frequency decile, 1 = the most frequent tokens."""
     shared = {
-        "model": _checkpoint_label(config, evaluation.task),
+        "model": checkpoint_label(config, evaluation.task),
         "method": evaluation.variant,
         "ratio_asked": about["ratio_asked"],
         "seed": evaluation.seed,
@@ -138,12 +138,12 @@ def _deciles(
 
 def bounds(config: dict[str, Any], evaluations: list[Evaluation]) -> pandas.DataFrame:
     """The rate-distortion bound of every checkpoint of a study over a grid of ratios."""
-    found = {(_checkpoint_label(config, e.task), e.seed): (e.checkpoint, e.counts) for e in evaluations}
+    found = {(checkpoint_label(config, e.task), e.seed): (e.checkpoint, e.counts) for e in evaluations}
     rows = [{"model": model, "seed": seed} | row for (model, seed), files in found.items() for row in bound_curve(*files)]
     return pandas.DataFrame(rows)
 
 
-def _checkpoint_label(config: dict[str, Any], task: str) -> str:
+def checkpoint_label(config: dict[str, Any], task: str) -> str:
     """How plots call the checkpoint that a task runs on."""
     entry = config["tasks"][task]
     model = config["models"][entry["model"]]["label"]
@@ -159,6 +159,7 @@ def labels(config: dict[str, Any]) -> dict[str, Any]:
             "label": entry.get("label", method.label),
             "kind": method.kind,
             "reconstruction": method.reconstruction,
+            "citation": method.citation,
         }
     for name, task in config["tasks"].items():
         metric, *others = task_class(task["kind"]).metrics
@@ -166,7 +167,7 @@ def labels(config: dict[str, Any]) -> dict[str, Any]:
         tasks[name] = {
             "label": task["label"],
             "model": model,
-            "checkpoint": _checkpoint_label(config, name),
+            "checkpoint": checkpoint_label(config, name),
             "metric": metric.name,
             "metric_label": metric.label,
             "higher_is_better": metric.higher_is_better,

@@ -1,8 +1,9 @@
-"""The command line: `embpress compress`, `inspect` and `budget`. Parses and prints; the work is the library's."""
+"""The command line: `embpress compress`, `inspect`, `budget` and `table`. Parses and prints; the work is the library's."""
 
 import argparse
 import json
 import shlex
+import shutil
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -48,6 +49,7 @@ def parser() -> argparse.ArgumentParser:
     _compress_parser(commands.add_parser("compress", help="compress a model into one folder", description=COMPRESS))
     _inspect_parser(commands.add_parser("inspect", help="say what a folder holds, byte for byte", description=INSPECT))
     _budget_parser(commands.add_parser("budget", help="find the best method under so many megabytes", description=BUDGET))
+    _table_parser(commands.add_parser("table", help="print any slice of a study's scores", description=TABLE))
     return top
 
 
@@ -59,6 +61,9 @@ replaced, headers, and which other weights did not shrink, and why."""
 BUDGET = """Fit methods so that each stores the embedding matrix in at most so many megabytes (10^6 bytes; the rest of the
 model is not counted), rank them by the relative error weighted by token counts, and print the command that compresses with
 the best."""
+
+TABLE = """Print a study's scores and retention, all or a slice of them. Names of tasks and methods are those of its config;
+labels.json must lie beside the scores."""
 
 
 def _compress_parser(command: argparse.ArgumentParser) -> None:
@@ -94,6 +99,15 @@ def _budget_parser(command: argparse.ArgumentParser) -> None:
     )
     command.add_argument("--json", action="store_true", help="print the ranking as JSON")
     command.set_defaults(run=budget)
+
+
+def _table_parser(command: argparse.ArgumentParser) -> None:
+    command.add_argument("scores", type=Path, metavar="CSV", help="a study's results/scores.csv")
+    for option, kind, what in (("task", str, "task"), ("method", str, "method"), ("ratio", float, "ratio asked")):
+        command.add_argument(
+            f"--{option}", type=kind, action="append", default=[], help=f"only this {what}; may be given several times"
+        )
+    command.set_defaults(run=table)
 
 
 def _source(command: argparse.ArgumentParser) -> None:
@@ -239,6 +253,20 @@ def _command(given: argparse.Namespace, found: "Ranking") -> str:
     words += ["--counts", given.counts] if given.counts else []
     words += ["--seed", given.seed] if given.seed else []
     return shlex.join(str(w) for w in [*words, "--out", f"{given.model.resolve().name}-{given.megabytes:g}MB"])
+
+
+def table(given: argparse.Namespace) -> None:
+    """The command `table`."""
+    from .scores import Labels, read, select
+    from .tables import text_table
+
+    beside = given.scores.with_name("labels.json")
+    try:
+        labels = Labels.from_json(json.loads(beside.read_text(encoding="utf-8")))
+    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
+        raise UserError(f"{beside} holds no labels of a study ({error}): name a study's results/scores.csv") from error
+    scores, labels = select(read(given.scores), labels, given.task, given.method, given.ratio)
+    print(text_table(scores, labels, shutil.get_terminal_size((120, 0)).columns), end="")
 
 
 def _say(message: str) -> None:

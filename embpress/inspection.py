@@ -86,8 +86,8 @@ def inspect(folder: str | Path) -> Inspection:
     about = read_about(folder)
     try:
         header = storage.read_json(folder / storage.HEADER)
-        stored = _stored(storage.tensor_table(folder / storage.TENSORS))
-        rest = _stored(storage.tensor_table(folder / REST))
+        stored = stored_tensors(storage.tensor_table(folder / storage.TENSORS))
+        rest = stored_tensors(storage.tensor_table(folder / REST))
         places, before = about["replaced"], about["before"]
         n_rows, d = header["shape"]
         bits = 8 * sum(t.bytes for t in stored)
@@ -107,19 +107,19 @@ def inspect(folder: str | Path) -> Inspection:
             model_before=before["model"],
             model_after=bits // 8 + sum(t.bytes for t in rest),
             files={name: (folder / name).stat().st_size for name in [*sorted(about["sha256"]), ABOUT]},
-            kept=_groups(rest, n_rows),
+            kept=groups(rest, n_rows),
         )
     # What is listed was written by `write`; anything else fails here in one of many ways.
     except Exception as error:
         raise broken(folder, storage.first_line(error)) from error
 
 
-def _stored(table: dict[str, tuple[tuple[int, ...], str]]) -> list[Stored]:
+def stored_tensors(table: dict[str, tuple[tuple[int, ...], str]]) -> list[Stored]:
     """Tensors with their bytes, by name."""
     return [Stored(name, kind, shape, math.prod(shape) * BYTES[kind]) for name, (shape, kind) in sorted(table.items())]
 
 
-def _groups(rest: list[Stored], n_rows: int) -> list[Group]:
+def groups(rest: list[Stored], n_rows: int) -> list[Group]:
     """What was left as it was, by the reason for it; the largest first."""
     sizes: dict[tuple[str, str], int] = defaultdict(int)
     for tensor in rest:

@@ -1,7 +1,8 @@
 """The tidy table of scores (results/scores.csv), the labels that go with it, and the mean over seeds."""
 
 import math
-from dataclasses import dataclass, field
+from collections.abc import Collection
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -31,10 +32,13 @@ def read(path: Path) -> DataFrame:
     """Read a table that `write` wrote; empty numbers become NaN, empty notes "".
 
     Raises:
-        UserError: if columns are missing or unknown.
+        UserError: if the file is no table, or columns are missing or unknown.
     """
-    # Only numbers may be missing: a method called "NA" stays a name.
-    frame = pandas.read_csv(path, dtype=str, keep_default_na=False, encoding="utf-8")
+    try:
+        # Only numbers may be missing: a method called "NA" stays a name.
+        frame = pandas.read_csv(path, dtype=str, keep_default_na=False, encoding="utf-8")
+    except ValueError as error:  # not UTF-8, empty, or lines of different lengths
+        raise UserError(f"{path} is no table of scores ({str(error).splitlines()[0]})") from error
     return _typed(frame, str(path))
 
 
@@ -79,6 +83,8 @@ class MethodLabel:
     kind: str
     """paper, baseline or control."""
     reconstruction: bool = False
+    citation: str = ""
+    """Key of its paper, "" for what has none."""
 
 
 @dataclass(frozen=True)
@@ -120,6 +126,29 @@ class Labels:
     def block(self, ratio: float) -> float:
         """The study's ratio nearest to a method's own, in log ratio: where a codec of fixed size is listed."""
         return min(self.ratios, key=lambda r: abs(math.log(r / ratio)))
+
+
+def select(
+    scores: DataFrame, labels: Labels, tasks: Collection[str], methods: Collection[str], ratios: Collection[float]
+) -> tuple[DataFrame, Labels]:
+    """The rows of some tasks, methods and ratios, and the labels that go with them; nothing named means all.
+
+    The uncompressed model always stays, and the controls where no method is named. A codec of fixed size belongs to the
+    study's ratio under which tables list it.
+
+    Raises:
+        UserError: if the study has no such task, method or ratio.
+    """
+    wanted = (("task", tasks, labels.tasks), ("method", methods, labels.methods), ("ratio", ratios, labels.ratios))
+    for what, named, known in wanted:
+        for name in named:
+            if name not in known:
+                raise UserError(f"the study has no {what} {name}; it has {', '.join(map(str, known))}")
+    kept = scores["ratio_asked"].map(lambda r: not ratios or math.isnan(r) or labels.block(r) in ratios)
+    kept &= scores["task"].isin(tasks or labels.tasks)
+    kept &= scores["method"].isin({"identity", *methods} if methods else labels.methods)
+    shown = {task: about for task, about in labels.tasks.items() if task in (tasks or labels.tasks)}
+    return scores[kept], replace(labels, tasks=shown)
 
 
 def over_seeds(scores: DataFrame) -> DataFrame:

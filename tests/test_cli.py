@@ -1,7 +1,9 @@
 """The commands as the README shows them, and what they say when something is wrong."""
 
+import dataclasses
 import json
 import re
+import runpy
 import shlex
 import subprocess
 import sys
@@ -14,6 +16,7 @@ from transformers import BertConfig, BertForMaskedLM
 import embpress
 from embpress.cli import main, options_of
 from embpress.errors import UserError
+from embpress.scores import write
 
 from .conftest import PIECES, ROOT
 from .test_budget import scores_of
@@ -135,3 +138,67 @@ def test_budget_estimates_retention_from_a_studys_scores(model_folder, capsys):
     assert main(f"budget --model DIR --megabytes 0.7 --methods integer,svd --scores {path}".split()) == 0
     printed = capsys.readouterr().out
     assert "retention (estimate)" in printed and re.search(r"off by \d+\.\d points on average", printed)
+
+
+@pytest.fixture
+def finished_study(tmp_path, monkeypatch):
+    """Scores of a made-up study where the README's commands look for them."""
+    fake = runpy.run_path(str(ROOT / "tests/test_scores.py"))
+    (tmp_path / "results").mkdir()
+    write(fake["fake_scores"](), tmp_path / "results/scores.csv")
+    labels = dataclasses.asdict(fake["fake_labels"]())
+    (tmp_path / "results/labels.json").write_text(json.dumps(labels))
+    monkeypatch.chdir(tmp_path)
+    return tmp_path
+
+
+def test_the_slices_that_the_readme_shows_are_printed(finished_study, capsys):
+    lines = re.findall(r"^embpress (table .*?)(?: +#.*)?$", (ROOT / "README.md").read_text(), re.MULTILINE)
+    assert len(lines) >= 2
+    for line in lines:
+        assert main(shlex.split(line)) == 0, line
+    assert "Asked 10×" in capsys.readouterr().out
+
+
+def test_a_slice_holds_what_was_asked_alone(finished_study, capsys, monkeypatch):
+    monkeypatch.setenv("COLUMNS", "60")
+    assert (
+        main(
+            [
+                "table",
+                "results/scores.csv",
+                "--task",
+                "wikitext",
+                "--ratio",
+                "10",
+                "--ratio",
+                "25",
+                "--method",
+                "svd",
+                "--method",
+                "t24",
+            ]
+        )
+        == 0
+    )
+    printed = capsys.readouterr().out
+    assert re.findall(r"^Asked (\d+)×", printed, re.MULTILINE) == ["10", "25"]
+    heads, *lines = printed.splitlines()
+    assert heads.split() == ["reached", "wikitext", "ret."]
+    assert {line.split("  ")[0] for line in lines[:7]} >= {"uncompressed", "SVD", "T24 sparse coding+"}
+    assert max(map(len, printed.splitlines())) <= 60
+
+
+@pytest.mark.parametrize(
+    ("words", "sentence"),
+    [
+        ("table results/scores.csv --task rotting", "the study has no task rotting; it has rotten, bitext"),
+        ("table results/scores.csv --ratio 5", "the study has no ratio 5.0"),
+        ("table scores.csv", "labels.json holds no labels of a study"),
+        ("table results/labels.json", "labels.json lacks column(s) study"),
+    ],
+)
+def test_a_slice_that_is_not_there_ends_on_one_sentence(finished_study, capsys, words, sentence):
+    assert main(words.split()) == 1
+    (error,) = capsys.readouterr().err.splitlines()
+    assert sentence in error

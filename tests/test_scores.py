@@ -5,7 +5,7 @@ import pandas
 import pytest
 
 from embpress.errors import UserError
-from embpress.scores import COLUMNS, Labels, over_seeds, read, write
+from embpress.scores import COLUMNS, Labels, over_seeds, read, select, write
 
 RATIOS = [4.0, 10.0, 25.0]
 # method: (label, kind, reconstruction, retention lost at 4x in %, own ratio)
@@ -51,11 +51,21 @@ EXTRA = {
     "bitext": ["accuracy_ja_en", "accuracy_en_ja"],
     "similarity": ["spearman_lee50", "spearman_simlex999", "spearman_wordsim353"],
 }
+CITATIONS = {
+    "kronecker": "tahaei2022kroneckerbert",
+    "b21": "balazy2021direction",
+    "b23": "banaei2023revisiting",
+    "lighttoken": "wang2023lighttoken",
+    "t24": "tamura2024frequency",
+}
 HARDNESS = {"rotten": 1.0, "bitext": 1.8, "wikitext": 2.4, "similarity": 1.3}
 
 
 def fake_labels():
-    methods = {k: {"label": v[0], "kind": v[1], "reconstruction": v[2]} for k, v in METHODS.items()}
+    methods = {
+        k: {"label": v[0], "kind": v[1], "reconstruction": v[2], "citation": CITATIONS.get(k, "")}
+        for k, v in METHODS.items()
+    }
     names = ("label", "model", "metric", "metric_label", "higher_is_better", "footnote")
     tasks = {k: dict(zip(names, (v[0], v[2], v[4], v[5], v[6], v[9]))) for k, v in TASKS.items()}
     return Labels.from_json({"methods": methods, "tasks": tasks, "ratios": RATIOS})
@@ -164,3 +174,32 @@ def test_one_task_never_mixes_protocols():
 
 def test_a_fixed_size_goes_to_the_nearest_ratio():
     assert [fake_labels().block(r) for r in (3.9, 6, 6.4, 32)] == [4, 4, 10, 25]
+
+
+def test_a_slice_keeps_the_uncompressed_model_and_the_codecs_of_its_block():
+    scores, labels = select(fake_scores(), fake_labels(), ["rotten"], [], [4.0])
+    assert set(scores["task"]) == {"rotten"} == set(labels.tasks)
+    assert set(scores["ratio_asked"].dropna()) == {3.9, 4.0} and {"identity", "random"} < set(scores["method"])
+    scores, labels = select(fake_scores(), fake_labels(), [], ["svd"], [])
+    assert set(scores["method"]) == {"identity", "svd"} and list(labels.tasks) == list(TASKS)
+    assert len(select(fake_scores(), fake_labels(), [], [], [])[0]) == len(fake_scores())
+
+
+@pytest.mark.parametrize(
+    ("tasks", "methods", "ratios", "message"),
+    [
+        (["rotten", "glue"], [], [], "no task glue; it has rotten, bitext"),
+        ([], ["sdv"], [], "no method sdv; it has identity"),
+        ([], [], [7.0], "no ratio 7.0; it has 4.0, 10.0, 25.0"),
+    ],
+)
+def test_a_slice_of_what_is_not_there_names_what_is(tasks, methods, ratios, message):
+    with pytest.raises(UserError, match=message):
+        select(fake_scores(), fake_labels(), tasks, methods, ratios)
+
+
+@pytest.mark.parametrize("content", [b"", b"\xff\xfe\x00", b"a,b\n1,2,3\n4,5\n6,7,8,9\n"])
+def test_what_is_no_table_is_refused(tmp_path, content):
+    (tmp_path / "scores.csv").write_bytes(content)
+    with pytest.raises(UserError, match="scores.csv"):
+        read(tmp_path / "scores.csv")

@@ -1,7 +1,19 @@
-"""Tables of scores and of what predicts them: LaTeX for papers, plain text for the terminal."""
+"""Tables of scores, sizes and what predicts them: LaTeX for papers, plain text for the terminal."""
 
 from .latex import latex_document, main_table, task_table
+from .papers import paper_table
 from .predictors import predictors_table, predictors_text
+from .sizes import read_sizes, sizes_table
 from .text import text_table
 
-__all__ = ["latex_document", "main_table", "predictors_table", "predictors_text", "task_table", "text_table"]
+__all__ = [
+    "latex_document",
+    "main_table",
+    "paper_table",
+    "predictors_table",
+    "predictors_text",
+    "read_sizes",
+    "sizes_table",
+    "task_table",
+    "text_table",
+]

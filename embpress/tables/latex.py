@@ -41,10 +41,16 @@ SPECIAL = {
     "|": "$|$",
     "×": r"$\times$",
 }
+PREAMBLE = (
+    "\\documentclass[10pt]{article}\n\\usepackage[a4paper,textwidth=6.3in,textheight=9.7in]{geometry}\n"
+    "\\usepackage{array,booktabs,longtable,siunitx}\n\\sisetup{detect-weight=true}\n"
+)
+"""What a document needs to hold these tables."""
 PROTOCOLS = {
     "zero_shot": "zero-shot",
     "finetune_then_compress": "fine-tuned, then compressed",
     "compress_then_finetune": "compressed, then fine-tuned",
+    "distilled": "distilled",
 }
 ERRORS = {
     "relative_error": "error",
@@ -91,7 +97,7 @@ def method_label(row: Row, labels: Labels, notes: Notes) -> str:
     return escape(method.label) + (f"$^{{{marks}}}$" if marks else "")
 
 
-def _width(text: str) -> int:
+def width_of(text: str) -> int:
     """Characters that a cell shows, about, with the gap after it."""
     return len(re.sub(r"\\[a-z]+|[${}^]", "", text)) + 1
 
@@ -110,9 +116,14 @@ def latex(rows: list[Row], labels: Labels, leading: list[Column], columns: list[
             cells = [label, *first, *(cell(t, i in s) for t, s in zip(texts, strong))]
             lines.append(" & ".join(cells) + r" \\")
         position += len(block)
-    shown = [[_width(t) for t in (label, *first, *texts)] for label, first, texts in table]
-    size, gap = ("footnotesize", "1.8pt") if sum(map(max, zip(*shown))) <= FOOTNOTESIZE else ("scriptsize", "1.3pt")
+    shown = [[width_of(t) for t in (label, *first, *texts)] for label, first, texts in table]
     spec = "@{}l" + "r" * len(leading) + "".join(s_column(t) for t in zip(*(texts for *_, texts in table))) + "@{}"
+    return tabular(spec, header, lines, sum(map(max, zip(*shown))))
+
+
+def tabular(spec: str, header: str, lines: list[str], width: int) -> str:
+    """A tabular between rules, in a size in which rows of `width` characters fit the page."""
+    size, gap = ("footnotesize", "1.8pt") if width <= FOOTNOTESIZE else ("scriptsize", "1.3pt")
     body = "\n".join([rf"\begin{{tabular}}{{{spec}}}", r"\toprule", header, *lines, r"\bottomrule", r"\end{tabular}"])
     return f"\\begingroup\\setlength{{\\tabcolsep}}{{{gap}}}\\{size}%\n" + body + "\n\\par\\endgroup\n"
 
@@ -219,8 +230,4 @@ def latex_document(tables: Iterable[str]) -> str:
     # A longtable breaks over pages, and may not stand in a float.
     floats = [t if "longtable" in t else f"\\begin{{table}}\\centering\n{t}\\end{{table}}" for t in tables]
     pages = "\n\\clearpage\n".join(floats)
-    return (
-        "\\documentclass[10pt]{article}\n\\usepackage[a4paper,textwidth=6.3in,textheight=9.7in]{geometry}\n"
-        "\\usepackage{array,booktabs,longtable,siunitx}\n\\sisetup{detect-weight=true}\n"
-        f"\\begin{{document}}\n{pages}\n\\end{{document}}\n"
-    )
+    return f"{PREAMBLE}\\begin{{document}}\n{pages}\n\\end{{document}}\n"

@@ -9,7 +9,10 @@ from .rows import Column, Notes, Row, blocks_of, bold, comparison, fixed_size, g
 
 
 def text_table(scores: DataFrame, labels: Labels, width: int = 120) -> str:
-    """The main table as plain text, retention with its score where `width` allows, else retention alone."""
+    """The main table as plain text, retention with its score where `width` allows, else retention alone.
+
+    The mean over tasks is left out where there is one task.
+    """
     notes, tasks, rows = Notes(), list(labels.tasks), comparison(scores, labels)
     for both in (True, False):
         lines = _text_lines(rows, labels, tasks, notes, both)
@@ -23,9 +26,11 @@ def text_table(scores: DataFrame, labels: Labels, width: int = 120) -> str:
 def _text_lines(rows: list[Row], labels: Labels, tasks: list[str], notes: Notes, both: bool) -> list[str]:
     """Header and rows of the text table, padded. The best of a block carries a star."""
     columns = [c for t in tasks for c in score_columns(labels, t, notes, both)]
-    columns.append(Column(lambda r: number(r.retention(tasks)), lambda r: r.retention(tasks)))
+    several = len(tasks) > 1
+    if several:
+        columns.append(Column(lambda r: number(r.retention(tasks)), lambda r: r.retention(tasks)))
     names = [n for t in tasks for n in ([t, "ret."] if both else [t])]
-    table = [["", "reached", *(n[:10] for n in names), "mean"]]
+    table = [["", "reached", *(n[:10] for n in names), *(["mean"] if several else [])]]
     titles = {}
     for title, block in blocks_of(rows):
         titles[len(table)] = title

@@ -89,6 +89,9 @@ def test_tables_figures_and_provenance_are_there(folder):
     for name in ("retention", "error_vs_score", "error_by_decile", "retention-rotten"):
         assert (results / f"figures/{name}.png").read_bytes()[:4] == b"\x89PNG"
         assert (results / f"figures/{name}.pdf").read_bytes()[:4] == b"%PDF"
+    assert "Published, Table 2: GLUE test" in (results / "tables/paper_tahaei2022kroneckerbert.tex").read_text()
+    sizes = (results / "tables/sizes.tex").read_text()
+    assert "out of reach" in sizes and "int8 rows reaches at most 3.97" in sizes and "position embeddings" in sizes
     provenance = json.loads((results / "provenance.json").read_text())
     rules = {job["rule"] for job in provenance["jobs"]}
     assert {"package", "corpus", "words", "tokens", "model", "finetune", "compress", "evaluate", "scores"} <= rules
@@ -104,6 +107,16 @@ def test_claims_are_judged(folder):
     assert "int8 rows reaches at most 3.97" in rows.loc["int8", "note"]
     for name in ("claims.txt", "claims.tex"):
         assert "holds at 2 of 3 (1 against it, 1 not measured)" in (folder / "results/tables" / name).read_text()
+
+
+@pytest.mark.skipif(shutil.which("pdflatex") is None, reason="pdflatex is not installed")
+def test_the_paper_is_made_when_asked_for(folder):
+    assert not (folder / "results/paper").exists()
+    status, output = snakemake(folder, "results/paper/paper.pdf")
+    assert status == 0, output[-3000:]
+    assert (folder / "results/paper/paper.pdf").read_bytes()[:4] == b"%PDF"
+    # A warning in the log is something over the margin, or undefined.
+    assert (folder / "results/logs/paper.log").read_text() == ""
 
 
 def test_words_of_japanese_are_mecabs(folder):

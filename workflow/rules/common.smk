@@ -9,6 +9,7 @@ sys.path.insert(0, str(ROOT))
 
 from embpress import config as study
 from embpress.errors import UserError
+from embpress.published import read_published
 from snakemake.exceptions import WorkflowError
 
 PINNED = study.read_yaml(ROOT / "workflow/resources/packages.yaml")
@@ -18,6 +19,9 @@ try:
     )
 except UserError as error:
     raise WorkflowError(f"config: {error}") from None
+# What the papers published, and how they are cited.
+PUBLISHED = str(ROOT / "workflow/resources/published.csv")
+BIBLIOGRAPHY = str(ROOT / "workflow/resources/references.bib")
 PACKAGES = PINNED | config.get("packages", {})
 
 

@@ -30,6 +30,7 @@ rule scores:
         scores="results/scores.csv",
         deciles="results/deciles.csv",
         bounds="results/bounds.csv",
+        sizes="results/sizes.csv",
         labels="results/labels.json",
     log:
         "results/logs/scores.log",

@@ -2,16 +2,22 @@
 
 
 rule tables:
-    """Write the main table, one table a task, and which cheap metric predicts the scores, as LaTeX and as text."""
+    """Write the main table, one table a task, one a paper, what predicts the scores, and what did not shrink."""
     input:
         scores="results/scores.csv",
         labels="results/labels.json",
+        sizes="results/sizes.csv",
+        published=PUBLISHED,
     output:
         main="results/tables/main.tex",
         text="results/tables/main.txt",
         predictors="results/tables/predictors.tex",
         predictors_text="results/tables/predictors.txt",
+        sizes="results/tables/sizes.tex",
         tasks=expand("results/tables/{task}.tex", task=config["tasks"]),
+        papers=expand(
+            "results/tables/paper_{key}.tex", key=read_published(Path(PUBLISHED))
+        ),
     log:
         "results/logs/tables.log",
     conda:

@@ -8,6 +8,7 @@ with run(snakemake) as log:
     from embpress.aggregation import Evaluation, aggregate, bounds, labels
     from embpress.files import write_json
     from embpress.scores import write
+    from embpress.sizes import sizes
 
     evaluations = [Evaluation.from_json(e) for e in snakemake.params.evaluations]
     scores, deciles = aggregate(snakemake.params.study, evaluations)
@@ -15,5 +16,6 @@ with run(snakemake) as log:
     write(scores, Path(snakemake.output.scores))
     plain = {"index": False, "float_format": "%.6g", "lineterminator": "\n"}
     deciles.to_csv(snakemake.output.deciles, **plain)
+    sizes(snakemake.params.study, evaluations).to_csv(snakemake.output.sizes, **plain)
     bounds(snakemake.params.study, evaluations).to_csv(snakemake.output.bounds, **plain)
     write_json(Path(snakemake.output.labels), labels(snakemake.params.study))

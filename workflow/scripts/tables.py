@@ -8,6 +8,7 @@ with run(snakemake):
     from embpress import tables
     from embpress.files import write_text
     from embpress.predictors import predictors
+    from embpress.published import read_published
     from embpress.scores import Labels, read
 
     scores = read(Path(snakemake.input.scores))
@@ -17,5 +18,9 @@ with run(snakemake):
     found = predictors(scores, labels)
     write_text(Path(snakemake.output.predictors), tables.predictors_table(found, labels))
     write_text(Path(snakemake.output.predictors_text), tables.predictors_text(found, labels))
+    sizes = tables.read_sizes(Path(snakemake.input.sizes))
+    write_text(Path(snakemake.output.sizes), tables.sizes_table(sizes, scores, labels))
+    for key, cells in read_published(Path(snakemake.input.published)).items():
+        write_text(Path(f"results/tables/paper_{key}.tex"), tables.paper_table(cells, scores, labels))
     for task in labels.tasks:
         write_text(Path(f"results/tables/{task}.tex"), tables.task_table(scores, labels, task))

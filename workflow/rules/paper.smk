@@ -1,0 +1,26 @@
+"""All tables and figures as one PDF. No part of the default target: it needs pdflatex."""
+
+
+rule paper:
+    """Compile all tables and figures into one PDF, with captions and the papers' bibliography."""
+    input:
+        scores="results/scores.csv",
+        labels="results/labels.json",
+        tables=[
+            *(file for file in rules.tables.output if file.endswith(".tex")),
+            *(["results/tables/claims.tex"] if "claims" in config else []),
+        ],
+        figures=[file for file in rules.figures.output if file.endswith(".pdf")],
+        bibliography=BIBLIOGRAPHY,
+    output:
+        "results/paper/paper.pdf",
+    log:
+        "results/logs/paper.log",
+    conda:
+        "../../envs/report.yaml"
+    resources:
+        mem_mb=500,
+    message:
+        "typesetting results/paper/paper.pdf"
+    script:
+        "../scripts/paper.py"

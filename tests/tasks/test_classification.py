@@ -1,7 +1,7 @@
 import pytest
 
 from embpress.errors import UserError
-from embpress.tasks.classification import split_by_group
+from embpress.tasks.examples import split_by_group
 
 CONFIG = {
     "train_examples": 20,

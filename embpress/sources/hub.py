@@ -49,20 +49,28 @@ def export_split(hub: dict[str, str], split: str, out: Path) -> int:
 
 def _snapshot(hub: dict[str, str]) -> Path:
     """Folder of a revision in the hub client's cache, holding the card and the configuration's data files."""
-    from huggingface_hub import snapshot_download
-    from huggingface_hub.errors import HfHubHTTPError, LocalEntryNotFoundError
+    card = _fetch(hub, ["README.md"])
+    return _fetch(hub, ["README.md", *_patterns(card, hub)])
 
-    where: dict[str, Any] = {"repo_id": hub["dataset"], "repo_type": "dataset", "revision": hub["revision"]}
+
+def _fetch(hub: dict[str, str], patterns: list[str]) -> Path:
+    """Folder of a revision with all its files that match, but code; without network, as far as they are in the cache."""
+    import httpx  # the hub client's: what it lets through of network errors
+    from huggingface_hub import snapshot_download
+
+    where: dict[str, Any] = {"repo_type": "dataset", "allow_patterns": patterns, "ignore_patterns": ["*.py"]}
+    where |= {"repo_id": hub["dataset"], "revision": hub["revision"]}
+    failures = (OSError, ValueError, httpx.HTTPError)
     try:
-        card = Path(snapshot_download(**where, allow_patterns=["README.md"]))
-        return Path(
-            snapshot_download(**where, allow_patterns=["README.md", *_patterns(card, hub)], ignore_patterns=["*.py"])
-        )
-    except (HfHubHTTPError, LocalEntryNotFoundError, OSError) as error:
-        raise UserError(
-            f"{hub['dataset']} at revision {hub['revision']} cannot be downloaded and is not in the hub client's cache "
-            f"({' '.join(str(error).split())[:200]}): check the network, the name and the revision"
-        ) from error
+        return Path(snapshot_download(**where))
+    except failures as error:
+        try:
+            return Path(snapshot_download(**where, local_files_only=True))
+        except failures:
+            raise UserError(
+                f"{hub['dataset']} at revision {hub['revision']} cannot be downloaded and is not in the hub client's cache "
+                f"({' '.join(str(error).split())[:200]}): check the network, the name and the revision"
+            ) from error
 
 
 def _patterns(folder: Path, hub: dict[str, str]) -> list[str]:

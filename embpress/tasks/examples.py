@@ -65,14 +65,14 @@ def read_split(data: dict[str, Any], split: str, inputs: Inputs) -> Table:
     Raises:
         UserError: if the file is missing or wrong, a row has no text, or there are no rows; with file and line.
     """
-    wanted = columns_of(data)
     if split in inputs.files:
         path = str(inputs.files[split])
         content = read_content({}, path, {})
     else:
         path = data[split]
         content = read_content(data, path, inputs.wheels)
-    table = read_table(data, path, content, wanted)
+    layout = {"format": "jsonl", "label": data["label"]} if "hub" in data else data
+    table = read_table(layout, path, content, columns_of(data))
     if not table.rows:
         raise UserError(f"{path} has no rows: the {split} split is empty")
     for row in table.rows:

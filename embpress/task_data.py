@@ -81,6 +81,12 @@ def _local_files(entry: dict[str, Any]) -> dict[str, Path]:
     return {key: Path(data[key]) for key in keys if isinstance(data.get(key), str)}
 
 
+def own_files(tasks: dict[str, Any]) -> list[str]:
+    """Files on this disk that the labelled tasks of a study read, sorted."""
+    entries = [entry for entry in tasks.values() if entry["kind"] in LABELLED]
+    return sorted({str(path) for entry in entries for path in _local_files(entry).values()})
+
+
 def files_of(task: str, entry: dict[str, Any], splits: tuple[str, ...]) -> dict[str, str]:
     """Paths of the files that hold a task's splits, by split: downloaded, exported from the hub, or the user's own.
 

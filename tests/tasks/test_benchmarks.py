@@ -9,6 +9,7 @@ import yaml
 
 from embpress import benchmarks, task_data
 from embpress import config as study
+from embpress.aggregation import labels
 from embpress.errors import UserError
 from embpress.measures import metrics_of
 from embpress.tasks import Inputs, task_class
@@ -39,8 +40,10 @@ def question(label):
     return {"q_id": 1, "question": "何？"} | {f"choice{i}": str(i) * 2 for i in range(5)} | {"label": label}
 
 
-MNLI_HEADER = ("index promptID pairID genre sentence1_binary_parse sentence2_binary_parse sentence1_parse sentence2_parse "
-               "sentence1 sentence2").split()  # fmt: skip
+MNLI_HEADER = ["index", "promptID", "pairID", "genre", "sentence1_binary_parse", "sentence2_binary_parse"]
+MNLI_HEADER += ["sentence1_parse", "sentence2_parse", "sentence1", "sentence2"]
+MRPC_HEADER = ["Quality", "#1 ID", "#2 ID", "#1 String", "#2 String"]
+STSB_HEADER = ["index", "genre", "filename", "year", "old_index", "source1", "source2", "sentence1", "sentence2", "score"]
 
 
 def mnli(labels, *rows):
@@ -62,62 +65,93 @@ FILES = {
     "cola": (
         tsv(("gj04", "1", "", 'He said "no".'), ("gj04", "0", "*", "Him said")),
         tsv(("gj04", "0", "*", "Bad are"), ("gj04", "1", "", "Good.")),
-        ('He said "no".', None, 1), [0, 1],
+        ('He said "no".', None, 1),
+        [0, 1],
     ),
     "sst2": (
-        tsv(("sentence", "label"), ("hide new secretions ", "0"), ("fun", "1")), tsv(("sentence", "label"), ("ok", "1")),
-        ("hide new secretions ", None, 0), [1],
+        tsv(("sentence", "label"), ("hide new secretions ", "0"), ("fun", "1")),
+        tsv(("sentence", "label"), ("ok", "1")),
+        ("hide new secretions ", None, 0),
+        [1],
     ),
     "mrpc": (
-        "\ufeff" + tsv(("Quality", "#1 ID", "#2 ID", "#1 String", "#2 String"), ("1", "7", "8", 'Say "a', "b"), ("0", "7", "8", "c", "d")).replace("\n", "\r\n"),
-        "\ufeff" + tsv(("Quality", "#1 ID", "#2 ID", "#1 String", "#2 String"), ("1", "7", "8", "e", "f")).replace("\n", "\r\n"),
-        ('Say "a', "b", 1), [1],
+        "\ufeff" + tsv(MRPC_HEADER, ("1", "7", "8", 'Say "a', "b"), ("0", "7", "8", "c", "d")).replace("\n", "\r\n"),
+        "\ufeff" + tsv(MRPC_HEADER, ("1", "7", "8", "e", "f")).replace("\n", "\r\n"),
+        ('Say "a', "b", 1),
+        [1],
     ),
     "stsb": (
-        tsv(("main", "MSRvid", "2012", "1", "3.800", 'A "plane', "B"), ("main", "MSRvid", "2012", "2", "0", "C", "D", "http://x", "l")),
-        tsv("index genre filename year old_index source1 source2 sentence1 sentence2 score".split(),
-            ("0", "main", "MSRvid", "2012", "1", "none", "none", "E", "F", "5.000")),
-        ('A "plane', "B", 3.8), [5.0],
+        tsv(
+            ("main", "MSRvid", "2012", "1", "3.800", 'A "plane', "B"),
+            ("main", "MSRvid", "2012", "2", "0", "C", "D", "http://x", "l"),
+        ),
+        tsv(STSB_HEADER, ("0", "main", "MSRvid", "2012", "1", "none", "none", "E", "F", "5.000")),
+        ('A "plane', "B", 3.8),
+        [5.0],
     ),
     "qqp": (
-        tsv(("id", "qid1", "qid2", "question1", "question2", "is_duplicate"),
-            ("1", "2", "3", "How?", "Why?", "0"), ("4", "5", "6", "broken off"), ("4", "5", "6", "A?", "B?", "1")),
+        tsv(
+            ("id", "qid1", "qid2", "question1", "question2", "is_duplicate"),
+            ("1", "2", "3", "How?", "Why?", "0"),
+            ("4", "5", "6", "broken off"),
+            ("4", "5", "6", "A?", "B?", "1"),
+        ),
         tsv(("id", "qid1", "qid2", "question1", "question2", "is_duplicate"), ("1", "2", "3", "C?", "", "0")),
-        ("How?", "Why?", 0), [0],
+        ("How?", "Why?", 0),
+        [0],
     ),
     "mnli": (
-        mnli(1, "neutral", "entailment", "contradiction"), mnli(5, "contradiction", "entailment"),
-        ("premise 0", "hypothesis 0", 1), [2, 0],
+        mnli(1, "neutral", "entailment", "contradiction"),
+        mnli(5, "contradiction", "entailment"),
+        ("premise 0", "hypothesis 0", 1),
+        [2, 0],
     ),
     "mnli_mismatched": (
-        mnli(1, "contradiction", "entailment", "neutral"), mnli(5, "neutral"), ("premise 0", "hypothesis 0", 2), [1],
+        mnli(1, "contradiction", "entailment", "neutral"),
+        mnli(5, "neutral"),
+        ("premise 0", "hypothesis 0", 2),
+        [1],
     ),
     "qnli": (
-        nli("question", "sentence", "not_entailment", "entailment"), nli("question", "sentence", "entailment"),
-        ("one 0", 'two "0', 1), [0],
+        nli("question", "sentence", "not_entailment", "entailment"),
+        nli("question", "sentence", "entailment"),
+        ("one 0", 'two "0', 1),
+        [0],
     ),
     "rte": (
-        nli("sentence1", "sentence2", "entailment", "not_entailment"), nli("sentence1", "sentence2", "not_entailment"),
-        ("one 0", 'two "0', 0), [1],
+        nli("sentence1", "sentence2", "entailment", "not_entailment"),
+        nli("sentence1", "sentence2", "not_entailment"),
+        ("one 0", 'two "0', 0),
+        [1],
     ),
     "wnli": (nli("sentence1", "sentence2", "1", "0"), nli("sentence1", "sentence2", "0"), ("one 0", 'two "0', 1), [0]),
     "marc_ja": (
-        jsonl({"sentence": "最高", "label": "positive", "review_id": "R1"}, {"sentence": "駄目", "label": "negative", "review_id": "R"}),
-        jsonl({"sentence": "良い", "label": "positive", "review_id": "R2"}), ("最高", None, 1), [1],
+        jsonl(
+            {"sentence": "最高", "label": "positive", "review_id": "R1"},
+            {"sentence": "駄目", "label": "negative", "review_id": "R"},
+        ),
+        jsonl({"sentence": "良い", "label": "positive", "review_id": "R2"}),
+        ("最高", None, 1),
+        [1],
     ),
     "jcola": (
-        jsonl({"uid": 1, "source": "K", "label": 0, "diacritic": "*", "sentence": "ここは寒すぎている。", "original": "x"},
-              {"uid": 2, "source": "K", "label": 1, "diacritic": "g", "sentence": "僕は東京だ。", "original": "x"}),
+        jsonl(
+            {"uid": 1, "source": "K", "label": 0, "diacritic": "*", "sentence": "ここは寒すぎている。", "original": "x"},
+            {"uid": 2, "source": "K", "label": 1, "diacritic": "g", "sentence": "僕は東京だ。", "original": "x"},
+        ),
         jsonl({"uid": 3, "source": "K", "label": 1, "diacritic": "g", "sentence": "犬が動物です。", "original": "x"}),
-        ("ここは寒すぎている。", None, 0), [1],
+        ("ここは寒すぎている。", None, 0),
+        [1],
     ),
     "jsts": (jsonl(pair(0.0), pair(3.8)), jsonl(pair(4.4)), ("犬がいる。", "猫がいる。", 0.0), [4.4]),
     "jnli": (
-        jsonl(pair("neutral"), pair("entailment"), pair("contradiction")), jsonl(pair("contradiction")),
-        ("犬がいる。", "猫がいる。", 2), [1],
+        jsonl(pair("neutral"), pair("entailment"), pair("contradiction")),
+        jsonl(pair("contradiction")),
+        ("犬がいる。", "猫がいる。", 2),
+        [1],
     ),
     "jcommonsenseqa": (jsonl(question(2), question(0)), jsonl(question(4)), ("何？", "00", 2), [4]),
-}  # fmt: skip
+}
 
 
 @pytest.fixture
@@ -184,6 +218,21 @@ def test_a_declaration_makes_a_whole_entry(name, default_config, schema, package
         assert benchmarks.resolve(config["tasks"], DECLARED) == config["tasks"]
 
 
+def test_tables_show_the_official_metrics_first(default_config):
+    own = ENTRY | {"benchmark": "mnli_mismatched", "checkpoint": "mnli"}
+    named = {name: ENTRY | {"benchmark": name} for name in ("mrpc", "stsb", "cola", "mnli")} | {"mm": own}
+    default_config["tasks"] = benchmarks.resolve(named, DECLARED)
+    shown = labels(default_config)["tasks"]
+    assert {name: (about["metric"], *about["metrics"]) for name, about in shown.items()} == {
+        "mrpc": ("accuracy", "f1"),
+        "stsb": ("pearson", "spearman"),
+        "cola": ("matthews",),
+        "mnli": ("accuracy",),
+        "mm": ("accuracy",),
+    }
+    assert shown["mm"]["checkpoint"] == shown["mnli"]["checkpoint"] == "MiniLM-L6 (MNLI-m)"
+
+
 def test_own_keys_replace_declared_ones():
     own = ENTRY | {"benchmark": "mrpc", "max_length": 32, "data": {"folder": "d", "test": "test.tsv"}}
     entry = benchmarks.resolve({"x": own}, DECLARED)["x"]
@@ -202,9 +251,16 @@ def test_an_unknown_benchmark_and_one_from_nowhere_are_named():
     ("name", "test", "message"),
     [
         ("cola", "index\tsentence\n0\tx\n", r"dev.tsv, line 1: no column 'label'; there are .*unlabelled"),
-        ("rte", nli("sentence1", "sentence2", "entailment", "-1"), "dev.tsv, line 3, column 'label': no label: the split is"),
-        ("rte", nli("sentence1", "sentence2", "Entailment"),
-         "dev.tsv, line 2, column 'label': the label 'Entailment' is none of 'entailment', 'not_entailment': check `data.labels`"),
+        (
+            "rte",
+            nli("sentence1", "sentence2", "entailment", "-1"),
+            "dev.tsv, line 3, column 'label': no label: the split is",
+        ),
+        (
+            "rte",
+            nli("sentence1", "sentence2", "Entailment"),
+            "dev.tsv, line 2, column 'label': the label 'Entailment' is none of 'entailment', 'not_entailment'",
+        ),
         ("sst2", "sentence\tlabel\n", "dev.tsv has no rows: the test split is empty"),
         ("sst2", "sentence\tlable\nx\t1\n", "dev.tsv, line 1: no column 'label'; .*did you mean 'lable'"),
         ("sst2", "sentence\tlabel\n\t1\n", "dev.tsv, line 2: no text in column 'sentence'"),
@@ -213,7 +269,7 @@ def test_an_unknown_benchmark_and_one_from_nowhere_are_named():
         ("jsts", jsonl(pair(1.0), {"sentence1": "a", "sentence2": "b"}), "valid.jsonl, line 2, column 'label': no label"),
         ("jcommonsenseqa", jsonl(question(5)), "line 1, column 'label': the label '5' is none of '0', '1', '2', '3', '4'"),
     ],
-)  # fmt: skip
+)
 def test_what_is_wrong_in_a_split_is_told_with_file_and_line(name, test, message, published):
     with pytest.raises(UserError, match=message):
         published(name, test=test).test  # noqa: B018

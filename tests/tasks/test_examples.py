@@ -5,6 +5,7 @@ import pytest
 
 from embpress.errors import UserError
 from embpress.tasks import Inputs, task_class
+from embpress.tasks.examples import split_by_group
 from embpress.tasks.labels import spellings_of
 
 DATA = {"format": "jsonl", "text": ["a", "b"], "label": "label", "labels": ["x", "y"]}
@@ -76,3 +77,31 @@ def test_inputs_tell_wheels_from_splits():
     named = {name: Path(name) for name in ("gensim", "train", "test", "held_out")}
     found = Inputs.of(named)
     assert found == Inputs({"gensim": Path("gensim")}, Path("held_out"), {"train": Path("train"), "test": Path("test")})
+
+
+BALANCED = {
+    "train_examples": 20,
+    "test_examples": 10,
+    "data": {"path": "x.csv", "text": "t", "label": "l", "labels": ["bad", "good"], "group": "g"},
+}
+FILMS = [{"t": f"text {i}", "l": ("bad", "good", "plot")[i % 3], "g": f"film {i // 4}"} for i in range(80)]
+
+
+def test_split_keeps_groups_apart_and_leaves_other_labels_out():
+    group_of = {r["t"]: r["g"] for r in FILMS}
+    train, test = split_by_group(FILMS, BALANCED)
+    assert (len(train.texts), len(test.texts)) == (20, 10)
+    assert not {group_of[t] for t in train.texts} & {group_of[t] for t in test.texts}
+    assert sorted(train.labels) == [0] * 10 + [1] * 10 and sum(test.labels) == 5
+    assert all(int(t.split()[1]) % 3 != 2 for t in train.texts + test.texts)
+
+
+def test_a_repeated_text_stands_in_one_part_only():
+    rows = FILMS + [{**r, "g": "another film"} for r in FILMS]
+    train, test = split_by_group(rows, BALANCED)
+    assert not set(train.texts) & set(test.texts)
+
+
+def test_too_few_examples_name_the_numbers():
+    with pytest.raises(UserError, match="x.csv has too few examples of a label for train_examples: 500"):
+        split_by_group(FILMS, BALANCED | {"train_examples": 500})

@@ -13,6 +13,7 @@ from .bounds import bound_curve
 from .checkpoints import card
 from .compression import RESULT
 from .evaluation import read_outcomes
+from .measures import metrics_of
 from .methods import method_class
 from .reconstruction import METRICS
 from .statistics import compare
@@ -56,7 +57,7 @@ def aggregate(config: dict[str, Any], evaluations: list[Evaluation]) -> tuple[pa
             result = json.loads((folder / RESULT).read_text())
             about = _about(config, evaluation, folder, result)
             if "infeasible" in result:
-                metric = task_class(config["tasks"][evaluation.task]["kind"]).metrics[0].name
+                metric = metrics_of(config["tasks"][evaluation.task])[0]
                 scores.append(about | {"metric": metric, "note": result["infeasible"]})
                 continue
             baseline = baselines[evaluation.task, evaluation.seed]
@@ -119,6 +120,7 @@ def _scores(
             "retention_high": score.high,
         }
         for score in compare(task_class(config["tasks"][task]["kind"]), outcomes, uncompressed, task)
+        if score.metric in metrics_of(config["tasks"][task])
     ]
 
 
@@ -145,9 +147,9 @@ def bounds(config: dict[str, Any], evaluations: list[Evaluation]) -> pandas.Data
 
 def checkpoint_label(config: dict[str, Any], task: str) -> str:
     """How plots call the checkpoint that a task runs on."""
-    entry = config["tasks"][task]
-    model = config["models"][entry["model"]]["label"]
-    return f"{model} ({entry['label']})" if study_config.checkpoint_of(config, task) == task else model
+    checkpoint = study_config.checkpoint_of(config, task)
+    model = config["models"][config["tasks"][task]["model"]]["label"]
+    return f"{model} ({config['tasks'][checkpoint]['label']})" if checkpoint in config["tasks"] else model
 
 
 def labels(config: dict[str, Any]) -> dict[str, Any]:
@@ -162,7 +164,8 @@ def labels(config: dict[str, Any]) -> dict[str, Any]:
             "citation": method.citation,
         }
     for name, task in config["tasks"].items():
-        metric, *others = task_class(task["kind"]).metrics
+        known = {metric.name: metric for metric in task_class(task["kind"]).metrics}
+        metric, *others = (known[metric] for metric in metrics_of(task))
         model = config["models"][task["model"]]["label"]
         tasks[name] = {
             "label": task["label"],

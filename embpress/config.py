@@ -14,8 +14,9 @@ from typing import Any, NamedTuple
 import jsonschema
 import yaml
 
+from . import task_data
 from .errors import UserError
-from .measures import ERRORS, METRICS
+from .measures import ERRORS, metrics_of
 
 METHODS = Path(__file__).parent / "methods"
 CONTROLS = ("identity", "random", "mean")
@@ -36,7 +37,7 @@ def check(config: Config, schema: Config, packages: dict[str, Any]) -> None:
     """Check a whole config.
 
     Args:
-        config: as read from YAML.
+        config: as read from YAML, its benchmarks spelled out by `benchmarks.resolve`.
         schema: JSON schema of the config.
         packages: the pinned packages that ship with the suite; the config's own are added to it.
 
@@ -45,6 +46,7 @@ def check(config: Config, schema: Config, packages: dict[str, Any]) -> None:
     """
     _check_schema(config, schema)
     _check_references(config, packages)
+    _check_tasks(config)
     for name, entry in config["methods"].items():
         method = method_of(config, name)
         if method not in method_names():
@@ -93,6 +95,28 @@ def _check_references(config: Config, packages: dict[str, Any]) -> None:
             _known(corpus, config["corpora"], f"tasks.{name}: corpus", "corpora")
         for method in task.get("methods", []):
             _known(method, config["methods"], f"tasks.{name}: method", "methods")
+
+
+def _check_tasks(config: Config) -> None:
+    """Data of labelled tasks, and tasks that run on the checkpoint of another."""
+    for name, task in config["tasks"].items():
+        if task["kind"] not in task_data.LABELLED:
+            continue
+        task_data.check(name, task)
+        if "checkpoint" not in task:
+            continue
+        where, trained = f"tasks.{name}.checkpoint", {t for t, e in config["tasks"].items() if "finetune" in e}
+        _known(task["checkpoint"], trained, f"{where}: fine-tuned task", "tasks")
+        other = config["tasks"][task["checkpoint"]]
+        for key, mine, theirs in (
+            ("model", task["model"], other["model"]),
+            ("kind", task["kind"], other["kind"]),
+            ("labels", task["data"].get("labels"), other["data"].get("labels")),
+        ):
+            if mine != theirs:
+                raise UserError(f"{where}: {task['checkpoint']} has another `{key}`: a head answers to one set of labels")
+        if "hub" not in task["data"] and task["data"]["test"] == other["data"].get("train"):
+            raise UserError(f"{where}: {task['checkpoint']} was trained on `data.test` of this task: name other rows")
 
 
 def _known(name: str, entries: Iterable[str], what: str, section: str) -> None:
@@ -146,7 +170,7 @@ def _check_comparison(config: Config, where: str, entry: Config) -> None:
         for variant in (entry["better"], *as_list(entry["worse"])):
             if variant not in variants_of(config, task):
                 raise UserError(f"{where}: {variant} does not run on {task}: add it to tasks.{task}.methods")
-        measures = [*METRICS[config["tasks"][task]["kind"]], *ERRORS]
+        measures = [*metrics_of(config["tasks"][task]), *ERRORS]
         if entry["by"] not in measures:
             raise UserError(f"{where}: {task} has no metric {entry['by']!r}{_nearest(entry['by'], measures)}")
     for worse in as_list(entry["worse"]):
@@ -236,9 +260,10 @@ def variants_of(config: Config, task: str) -> list[str]:
 
 
 def checkpoint_of(config: Config, task: str) -> str:
-    """Name of the checkpoint that a task runs on: the model's own, or the one fine-tuned for the task."""
+    """Name of the checkpoint that a task runs on: the model's own, or the one fine-tuned for the task or for another."""
     entry = config["tasks"][task]
-    return task if entry["protocol"] == "finetune_then_compress" else entry["model"]
+    own = task if entry["protocol"] == "finetune_then_compress" else entry["model"]
+    return entry.get("checkpoint", own)
 
 
 def corpus_of(config: Config, checkpoint: str) -> str:
@@ -298,9 +323,11 @@ def sensitivity_tokens(config: Config) -> int:
 
 
 def has_head(config: Config, checkpoint: str) -> bool:
-    """Whether a checkpoint has a head that predicts something: a fine-tuned one has, and a causal model."""
-    model = config["models"][model_of(config, checkpoint)]
-    return checkpoint in config["tasks"] or model["format"] == "gguf" or model.get("causal", False)
+    """Whether a checkpoint has a head that predicts tokens or labels: a fine-tuned classifier has, and a causal model."""
+    if checkpoint in config["tasks"]:
+        return config["tasks"][checkpoint]["kind"] == "classification"
+    model = config["models"][checkpoint]
+    return model["format"] == "gguf" or model.get("causal", False)
 
 
 def read_yaml(path: Path) -> Config:

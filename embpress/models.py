@@ -9,6 +9,7 @@ from transformers import (
     AutoModel,
     AutoModelForCausalLM,
     AutoModelForMaskedLM,
+    AutoModelForMultipleChoice,
     AutoModelForSequenceClassification,
     PreTrainedModel,
 )
@@ -24,6 +25,7 @@ AUTO_CLASSES = {
     "classifier": AutoModelForSequenceClassification,
     "causal_lm": AutoModelForCausalLM,
     "masked_lm": AutoModelForMaskedLM,
+    "multiple_choice": AutoModelForMultipleChoice,
 }
 
 # Bars and load reports of every job would bury the workflow's own lines.

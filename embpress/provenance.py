@@ -9,6 +9,8 @@ from typing import Any
 
 from . import __version__
 from .config import used_packages
+from .files import sha256_of
+from .task_data import own_files
 
 LIBRARIES = ("torch", "transformers", "tokenizers", "safetensors", "numpy", "scipy", "pandas")
 
@@ -27,6 +29,7 @@ def collect(config: dict[str, Any], packages: dict[str, Any], logs: Path) -> dic
         "libraries": {name: metadata.version(name) for name in LIBRARIES},
         "machine": {"python": platform.python_version(), "system": platform.platform(), "cores": os.cpu_count()},
         "packages": {name: packages[name] for name in used_packages(config)},
+        "files": {path: sha256_of(Path(path)) for path in own_files(config["tasks"])},
         "study": config,
         "jobs": records,
     }

@@ -1,4 +1,4 @@
-"""Fine-tune a checkpoint for classification, with transformers' Trainer."""
+"""Fine-tune a checkpoint for a labelled task, with transformers' Trainer."""
 
 import logging
 import tempfile
@@ -7,9 +7,10 @@ from typing import Any
 
 import torch
 from transformers import (
-    AutoModelForSequenceClassification,
     AutoTokenizer,
+    DataCollatorForMultipleChoice,
     DataCollatorWithPadding,
+    PreTrainedTokenizerFast,
     ProgressCallback,
     Trainer,
     TrainerCallback,
@@ -21,8 +22,9 @@ from transformers import (
 from transformers.trainer_callback import PrinterCallback
 
 from .checkpoints import card
-from .models import describe
-from .tasks.classification import Examples
+from .models import AUTO_CLASSES, describe
+from .tasks import LabelledTask
+from .tasks.examples import Examples
 
 log = logging.getLogger(__name__)
 
@@ -38,28 +40,26 @@ class LogProgress(TrainerCallback):
             log.info("step %d/%d, loss %.3f", state.global_step, state.max_steps, float(logs["loss"]))
 
 
-def finetune(base: Path, examples: Examples, task: dict[str, Any], seed: int, folder: Path) -> None:
-    """Train all weights of the checkpoint `base` with a new classification head, and save it to `folder`.
+def finetune(base: Path, task: LabelledTask, seed: int, folder: Path) -> None:
+    """Train all weights of the checkpoint `base` with a new head for a task, and save it to `folder`.
 
     AdamW with linear warm-up over a tenth of the steps and linear decay, gradients clipped to norm 1, batches of texts of
     similar length.
 
     Args:
         base: a described checkpoint.
-        examples: training texts and labels.
-        task: the task's config entry: `data.labels`, `max_length`, `finetune`.
+        task: gives training examples, the head, and the config entry's `max_length` and `finetune`.
         seed: seeds the new head, dropout and the order of examples.
         folder: where the fine-tuned checkpoint goes.
     """
     set_seed(seed)
-    settings, labels = task["finetune"], task["data"]["labels"]
+    settings = task.config["finetune"]
     tokenizer = AutoTokenizer.from_pretrained(base, local_files_only=True)
-    model = AutoModelForSequenceClassification.from_pretrained(
-        base, num_labels=len(labels), id2label=dict(enumerate(labels)), dtype=torch.float32, local_files_only=True
-    )
-    encoded = tokenizer(examples.texts, truncation=True, max_length=task["max_length"])
-    rows = [{**{k: v[i] for k, v in encoded.items()}, "labels": label} for i, label in enumerate(examples.labels)]
+    assert isinstance(tokenizer, PreTrainedTokenizerFast)
+    model = AUTO_CLASSES[task.head].from_pretrained(base, **task.head_options(), dtype=torch.float32, local_files_only=True)
+    rows = training_rows(task.train, tokenizer, task.config["max_length"])
     steps = -(-len(rows) // settings["batch_size"]) * settings["epochs"]
+    collator = DataCollatorForMultipleChoice if task.head == "multiple_choice" else DataCollatorWithPadding
     with tempfile.TemporaryDirectory() as scratch:
         arguments = TrainingArguments(
             output_dir=scratch,
@@ -80,7 +80,7 @@ def finetune(base: Path, examples: Examples, task: dict[str, Any], seed: int, fo
             model=model,
             args=arguments,
             train_dataset=rows,  # type: ignore[arg-type]
-            data_collator=DataCollatorWithPadding(tokenizer),
+            data_collator=collator(tokenizer),
             callbacks=[LogProgress()],
         )
         for printer in (PrinterCallback, ProgressCallback):
@@ -89,3 +89,14 @@ def finetune(base: Path, examples: Examples, task: dict[str, Any], seed: int, fo
     model.eval().save_pretrained(folder)
     tokenizer.save_pretrained(folder)
     describe(model, tokenizer.all_special_ids, folder, card(base)["source"] | {"finetuned_on": len(rows), "seed": seed})
+
+
+def training_rows(examples: Examples, tokenizer: PreTrainedTokenizerFast, max_length: int) -> list[dict[str, Any]]:
+    """Tokenized examples with `labels`: ids (T,) of a text or pair each, or a list of them, one a choice."""
+    encoded = tokenizer(examples.texts, examples.seconds, truncation=True, max_length=max_length)
+    n = examples.choices
+    rows = []
+    for i, label in enumerate(examples.labels):
+        inputs = {k: v[i] if n == 1 else v[i * n : (i + 1) * n] for k, v in encoded.items()}
+        rows.append({**inputs, "labels": label})
+    return rows

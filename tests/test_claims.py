@@ -54,12 +54,17 @@ def labels(config):
     return Labels.from_json({"methods": methods, "tasks": {"rotten": task, "wikitext": other}, "ratios": [4, 10]})
 
 
+def answers(right):
+    """Outcomes of a classifier that is right where `right` is true."""
+    return {"predicted": right.astype(np.int16), "label": np.ones(len(right), dtype=np.int16)}
+
+
 def outcomes_of(task, variant, seed):
     """What test examples came to: the more wrong, the worse the variant."""
     random = np.random.default_rng([seed, sorted(QUALITY).index("good" if variant == "twin" else variant)])
     wrong = random.random(N) < QUALITY[variant]
     if task == "rotten":
-        return {"correct": (~wrong).astype(np.uint8)}
+        return answers(~wrong)
     return {"nll": (2 + np.repeat(wrong[:, None], 15, 1)).astype(np.float32)}
 
 
@@ -125,7 +130,7 @@ def test_a_control_stands_beside_every_ratio(config, found):
 
 def test_numbers_are_means_over_seeds_and_the_interval_is_of_their_difference(config, found):
     row = judge(config | {"claims": {"c": claim(compare("good", "bad", ratios=[4]))}}, **found).iloc[0]
-    pairs = [[outcomes_of("rotten", v, s)["correct"] for v in ("good", "bad")] for s in (0, 1)]
+    pairs = [[outcomes_of("rotten", v, s)["predicted"] for v in ("good", "bad")] for s in (0, 1)]
     assert row["better_value"] == pytest.approx(np.mean([p[0].mean() for p in pairs]))
     assert row["worse_value"] == pytest.approx(np.mean([p[1].mean() for p in pairs]))
     assert (row["seeds"], row["n"]) == (2, N)
@@ -139,8 +144,8 @@ def test_intervals_are_paired(config):
     """Two models that stumble over the same examples differ by less than their own intervals are wide."""
     random = np.random.default_rng(0)
     hard = random.random(N) < 0.4
-    first = {"correct": (~hard).astype(np.uint8)}
-    second = {"correct": (~(hard | (random.random(N) < 0.03))).astype(np.uint8)}
+    first = answers(~hard)
+    second = answers(~(hard | (random.random(N) < 0.03)))
     found = difference(Classification, [(first, second)], "t", "accuracy")
     assert found.low > 0 and found.high - found.low < 0.05 and found.n == N
 

@@ -57,7 +57,7 @@ BAD = [
     (("models", "e5", "vocabulary", "seen_in"), ["wiki"], "corpus 'wiki' is not under `corpora:`; did you mean 'wikipedia'"),
     (("tasks", "rotten", "model"), "minlm", "tasks.rotten: model 'minlm' is not under `models:`; did you mean 'minilm'"),
     (("tasks", "rotten", "corpus"), "news", "tasks.rotten: corpus 'news' is not under `corpora:`"),
-    (("tasks", "rotten", "kind"), "regression", "tasks.rotten.kind: 'regression' is not one of"),
+    (("tasks", "rotten", "kind"), "regresion", "tasks.rotten.kind: 'regresion' is not one of"),
     (("tasks", "rotten", "protocol"), "zero_shot", "tasks.rotten.protocol: 'finetune_then_compress' was expected"),
     (("tasks", "rotten", "finetune", "epochs"), 0, "tasks.rotten.finetune.epochs: 0 is less than the minimum of 1"),
     (("tasks", "rotten", "finetune"), None, "tasks.rotten: 'finetune' is a required property"),

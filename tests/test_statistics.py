@@ -5,9 +5,14 @@ from embpress.statistics import compare
 from embpress.tasks import Classification, LanguageModelling
 
 
+def answers(right):
+    """Outcomes of a classifier that is right where `right` is 1."""
+    return {"predicted": np.asarray(right, dtype=np.int16), "label": np.ones(len(right), dtype=np.int16)}
+
+
 def test_equal_outcomes_retain_100_percent_without_doubt():
-    outcomes = {"correct": np.array([1, 0, 1, 1] * 25, dtype=np.uint8)}
-    (score,) = compare(Classification, outcomes, outcomes, "task")
+    outcomes = answers([1, 0, 1, 1] * 25)
+    score, *_ = compare(Classification, outcomes, outcomes, "task")
     assert (score.value, score.n, score.retention, score.low, score.high) == (0.75, 100, 100, 100, 100)
 
 
@@ -15,9 +20,9 @@ def test_interval_holds_the_point_and_narrows_with_n():
     generator = np.random.default_rng(0)
 
     def width(n):
-        base = {"correct": (generator.random(n) < 0.9).astype(np.uint8)}
-        worse = {"correct": base["correct"] * (generator.random(n) < 0.8).astype(np.uint8)}
-        (score,) = compare(Classification, worse, base, "task")
+        base = answers(generator.random(n) < 0.9)
+        worse = answers(base["predicted"] * (generator.random(n) < 0.8))
+        score, *_ = compare(Classification, worse, base, "task")
         assert score.low < score.retention < score.high
         return score.high - score.low
 
@@ -33,7 +38,7 @@ def test_lower_perplexity_is_higher_retention():
 
 
 def test_draws_depend_on_the_task_alone():
-    base = {"correct": (np.arange(50) % 3 > 0).astype(np.uint8)}
-    worse = {"correct": (np.arange(50) % 2).astype(np.uint8)}
+    base = answers(np.arange(50) % 3 > 0)
+    worse = answers(np.arange(50) % 2)
     assert compare(Classification, worse, base, "a") == compare(Classification, worse, base, "a")
     assert compare(Classification, worse, base, "a")[0].low != compare(Classification, worse, base, "b")[0].low

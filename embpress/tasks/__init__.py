@@ -3,13 +3,18 @@
 from ..errors import UserError
 from .base import Inputs, Metric, Outcomes, Task
 from .classification import Classification
+from .labelled import LabelledTask
 from .language_modelling import LanguageModelling
+from .multiple_choice import MultipleChoice
+from .regression import Regression
 from .retrieval import Retrieval
 from .similarity import Similarity
 
 KINDS: dict[str, type[Task]] = {
     "classification": Classification,
     "language_modelling": LanguageModelling,
+    "multiple_choice": MultipleChoice,
+    "regression": Regression,
     "retrieval": Retrieval,
     "similarity": Similarity,
 }
@@ -26,4 +31,4 @@ def task_class(kind: str) -> type[Task]:
     return KINDS[kind]
 
 
-__all__ = ["KINDS", "Inputs", "Metric", "Outcomes", "Task", "task_class"]
+__all__ = ["KINDS", "Inputs", "LabelledTask", "Metric", "Outcomes", "Task", "task_class"]

@@ -2,12 +2,14 @@
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, ClassVar
 
 import numpy as np
 from transformers import PreTrainedModel, PreTrainedTokenizerFast
+
+from ..task_data import SPLITS
 
 Outcomes = dict[str, np.ndarray]
 """What came out for each example; the first axis of every array counts examples."""
@@ -31,6 +33,15 @@ class Inputs:
     wheels: dict[str, Path]
     held_out: Path | None = None
     """Held-out texts of the task's corpus, for language modelling."""
+    files: dict[str, Path] = field(default_factory=dict)
+    """Files of `train` and `test`, where they are no members of a wheel."""
+
+    @classmethod
+    def of(cls, named: dict[str, Path]) -> "Inputs":
+        """Files of a job by their names: `held_out`, `train`, `test`, and else the packages of wheels."""
+        files = {name: path for name, path in named.items() if name in SPLITS}
+        wheels = {name: path for name, path in named.items() if name not in (*files, "held_out")}
+        return cls(wheels, named.get("held_out"), files)
 
 
 class Task(ABC):

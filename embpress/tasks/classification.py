@@ -1,7 +1,8 @@
-"""Sentence classification by a fine-tuned model: accuracy."""
+"""Classification of texts or pairs of texts by a fine-tuned model: accuracy, F1, Matthews' correlation."""
 
+from collections import Counter
 from collections.abc import Callable
-from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -9,95 +10,78 @@ from torch import Tensor
 from transformers import PreTrainedModel, PreTrainedTokenizerFast
 
 from ..errors import UserError
-from ..sources.rows import read_rows
-from .base import Inputs, Metric, Outcomes, Task
+from . import metrics
+from .base import Metric, Outcomes
 from .encoding import run_batches
-
-SPLIT_SEED = 0
-"""Fixed, and not the study's seed: every run of a task has the same test examples."""
-
-
-@dataclass(frozen=True)
-class Examples:
-    """Texts and the positions of their labels in the config's `labels`."""
-
-    texts: list[str]
-    labels: list[int]
+from .examples import Examples, Label, read_one_file
+from .labelled import LabelledTask
+from .labels import label_position, spellings_of
 
 
-def split_by_group(rows: list[dict[str, str]], config: dict[str, Any]) -> tuple[Examples, Examples]:
-    """Train and test examples such that no group (a film, say) and no text stands in both.
+class Classification(LabelledTask):
+    """Which of `data.labels` a text, or a pair of texts, has."""
 
-    Both are balanced: as many examples of each label, so that 1 / number of labels is chance.
-
-    Raises:
-        UserError: if there are too few examples for the asked numbers.
-    """
-    data = config["data"]
-    unique: dict[str, dict[str, str]] = {}
-    for row in rows:
-        if row[data["label"]] in data["labels"]:
-            unique.setdefault(row[data["text"]], row)
-    groups: dict[str, list[dict[str, str]]] = {}
-    for row in unique.values():
-        groups.setdefault(row[data["group"]], []).append(row)
-    generator = np.random.default_rng(SPLIT_SEED)
-    parts: tuple[list[dict[str, str]], list[dict[str, str]]] = ([], [])
-    wanted = (config["train_examples"], config["test_examples"])
-    for group in generator.permutation(sorted(groups)):
-        test_is_full = _balanced(parts[1], data, wanted[1]) is not None
-        parts[0 if test_is_full else 1].extend(groups[group])
-    found = []
-    for part, n, name in zip(parts, wanted, ("train_examples", "test_examples")):
-        # Groups come one after another: shuffle, so that a smaller number of examples is still a fair sample.
-        mixed = [part[i] for i in generator.permutation(len(part))]
-        chosen = _balanced(mixed, data, n)
-        if chosen is None:
-            raise UserError(f"{data['path']} has too few examples of a label for {name}: {n}: lower it")
-        found.append(Examples([r[data["text"]] for r in chosen], [data["labels"].index(r[data["label"]]) for r in chosen]))
-    return found[0], found[1]
-
-
-def _balanced(rows: list[dict[str, str]], data: dict[str, Any], n: int) -> list[dict[str, str]] | None:
-    """The first n rows with equal shares of the labels, in their order; None if a label has too few."""
-    left = dict.fromkeys(data["labels"], n // len(data["labels"]))
-    chosen = []
-    for row in rows:
-        if left[row[data["label"]]]:
-            left[row[data["label"]]] -= 1
-            chosen.append(row)
-    return None if any(left.values()) else chosen
-
-
-class Classification(Task):
-    """Accuracy of a fine-tuned classifier on texts of groups that it never saw."""
-
-    metrics = (Metric("accuracy", "accuracy"),)
+    metrics = (Metric("accuracy", "accuracy"), Metric("f1", "F1"), Metric("matthews", "Matthews"))
     head = "classifier"
 
-    def __init__(self, config: dict[str, Any], inputs: Inputs) -> None:
-        super().__init__(config, inputs)
-        data = config["data"]
-        rows = read_rows(data, inputs.wheels, [data["text"], data["label"], data["group"]])
-        self.train, self.test = split_by_group(rows, config)
+    @cached_property
+    def _from_path(self) -> tuple[Examples, Examples] | None:
+        """Examples of a single file, whose test groups are never trained on."""
+        return read_one_file(self.config, self.inputs.wheels) if "path" in self.config["data"] else None
+
+    @cached_property
+    def train(self) -> Examples:
+        """See base class."""
+        return self._from_path[0] if self._from_path else super().train
+
+    @cached_property
+    def test(self) -> Examples:
+        """See base class."""
+        return self._from_path[1] if self._from_path else super().test
+
+    @cached_property
+    def _spellings(self) -> dict[str, int]:
+        return spellings_of(self.config["data"]["labels"])
+
+    def read_label(self, value: str) -> Label:
+        """See base class."""
+        return label_position(value, self._spellings, list(self.config["data"]["labels"]))
+
+    def check_training_labels(self, labels: list[Label], name: str) -> None:
+        """Every declared label has an example.
+
+        Raises:
+            UserError: if one has none.
+        """
+        counts = Counter(labels)
+        for i, label in enumerate(self.config["data"]["labels"]):
+            if not counts[i]:
+                raise UserError(f"{name}: no row has the label {label!r} of `data.labels`: check them")
+
+    def head_options(self) -> dict[str, Any]:
+        """See base class."""
+        labels = list(self.config["data"]["labels"])
+        return {"num_labels": len(labels), "id2label": dict(enumerate(labels))}
 
     def outcomes(
         self, model: PreTrainedModel, tokenizer: PreTrainedTokenizerFast, progress: Callable[[str], None]
     ) -> Outcomes:
-        """See base class. `correct` is 1 where the predicted label is the true one."""
+        """See base class. Positions of labels, (n,) each."""
 
         def forward(batch: dict[str, Tensor]) -> Tensor:
             return model(**batch).logits
 
-        logits = run_batches(self.test.texts, tokenizer, self.config["max_length"], forward, progress)
-        return {"correct": (logits.argmax(1).numpy() == np.array(self.test.labels)).astype(np.uint8)}
+        test, length = self.test, self.config["max_length"]
+        logits = run_batches(test.texts, tokenizer, length, forward, progress, test.seconds)
+        return {"predicted": logits.argmax(1).numpy().astype(np.int16), "label": np.array(test.labels, dtype=np.int16)}
 
     @staticmethod
     def sizes(outcomes: Outcomes) -> dict[str, int]:
         """See base class."""
-        return {"example": len(outcomes["correct"])}
+        return {"example": len(outcomes["label"])}
 
     @staticmethod
     def scores(outcomes: Outcomes, draws: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
-        """See base class."""
-        return {"accuracy": outcomes["correct"][draws["example"]].mean(1)}
+        """See base class. F1 is that of the second label, and means something where there are two."""
+        predicted, gold = (outcomes[name][draws["example"]] for name in ("predicted", "label"))
+        return {m.name: getattr(metrics, m.name)(predicted, gold) for m in Classification.metrics}

@@ -25,9 +25,13 @@ def run_batches(
     max_length: int,
     forward: Callable[[dict[str, Tensor]], Tensor],
     progress: Callable[[str], None],
+    seconds: list[str] | None = None,
 ) -> Tensor:
-    """Apply `forward` to tokenized batches of texts: the rows of its (B, k) results in the texts' order, (n, k)."""
-    encoded = tokenizer(texts, truncation=True, max_length=max_length)
+    """Apply `forward` to tokenized batches of texts: the rows of its (B, k) results in the texts' order, (n, k).
+
+    With `seconds`, texts are pairs, of which the longer is cut where both are longer than `max_length` tokens.
+    """
+    encoded = tokenizer(texts, seconds, truncation=True, max_length=max_length)
     parts: list[tuple[list[int], Tensor]] = []
     done = 0
     with torch.inference_mode():

@@ -9,12 +9,12 @@ from collections.abc import Callable
 from typing import Any, NamedTuple
 
 import numpy as np
-from scipy.stats import rankdata
 from transformers import PreTrainedModel, PreTrainedTokenizerFast
 
 from ..sources import packages
 from .base import Inputs, Metric, Outcomes, Task
 from .encoding import sentence_embeddings
+from .metrics import spearman
 
 
 class Pairs(NamedTuple):
@@ -46,13 +46,6 @@ READERS: dict[str, Callable[[Callable[[str], bytes]], Pairs]] = {
     "simlex999": lambda read: word_pairs(read("simlex999.txt")),
     "wordsim353": lambda read: word_pairs(read("wordsim353.tsv")),
 }
-
-
-def spearman(left: np.ndarray, right: np.ndarray) -> np.ndarray:
-    """Spearman's correlation of each row of two (B, n) arrays, ties by mean rank; 0 where one side is constant."""
-    a, b = (rankdata(x, axis=1) - (x.shape[1] + 1) / 2 for x in (left, right))
-    scale = np.sqrt((a**2).sum(1) * (b**2).sum(1))
-    return np.divide((a * b).sum(1), scale, out=np.zeros(len(a)), where=scale > 0)
 
 
 class Similarity(Task):

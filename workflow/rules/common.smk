@@ -7,13 +7,16 @@ ROOT = Path(workflow.basedir)
 # The library lies beside this workflow and is not installed.
 sys.path.insert(0, str(ROOT))
 
+from embpress import benchmarks, task_data
 from embpress import config as study
 from embpress.errors import UserError
 from embpress.published import read_published
 from snakemake.exceptions import WorkflowError
 
 PINNED = study.read_yaml(ROOT / "workflow/resources/packages.yaml")
+DECLARED = study.read_yaml(ROOT / "workflow/resources/benchmarks.yaml")
 try:
+    config["tasks"] = benchmarks.resolve(config.get("tasks"), DECLARED)
     study.check(
         config, study.read_yaml(ROOT / "workflow/schemas/config.schema.yaml"), PINNED
     )
@@ -23,6 +26,7 @@ except UserError as error:
 PUBLISHED = str(ROOT / "workflow/resources/published.csv")
 BIBLIOGRAPHY = str(ROOT / "workflow/resources/references.bib")
 PACKAGES = PINNED | config.get("packages", {})
+URLS = task_data.urls(config["tasks"])
 
 
 def names(entries):
@@ -38,6 +42,8 @@ wildcard_constraints:
     checkpoint=names([*config["models"], *config["tasks"]]),
     variant=names(config["methods"]),
     seed=r"\d+",
+    split=names(task_data.SPLITS),
+    sha256="[0-9a-f]{64}",
     ratio=r"[\d.]+",
 
 
@@ -77,7 +83,8 @@ def counts_file(checkpoint):
 
 def finetune_inputs(wildcards):
     entry = config["tasks"][wildcards.task]
-    return wheels(entry) | {"model": f"results/models/{entry['model']}"}
+    files = task_data.files_of(wildcards.task, entry, task_data.SPLITS)
+    return wheels(entry) | files | {"model": f"results/models/{entry['model']}"}
 
 
 def sensitivity_inputs(wildcards):
@@ -116,6 +123,7 @@ def evaluate_inputs(wildcards):
         ),
         "artefacts": artefacts(wildcards.task, wildcards.variant, wildcards.seed),
     }
+    inputs |= task_data.files_of(wildcards.task, entry, ("test",))
     if "corpus" in entry["data"]:
         inputs["held_out"] = f"results/corpora/{entry['data']['corpus']}/held_out.jsonl"
     return inputs

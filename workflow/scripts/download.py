@@ -1,0 +1,10 @@
+"""Rule download."""
+
+from pathlib import Path
+
+from job import run
+
+with run(snakemake):
+    from embpress.sources.download import fetch
+
+    fetch(snakemake.params.url, snakemake.wildcards.sha256, Path(snakemake.output[0]))

@@ -3,7 +3,7 @@ import pytest
 import torch
 
 from embpress.errors import InfeasibleRatio, UserError
-from embpress.methods import compress
+from embpress.methods import compress, method_class
 from embpress.methods.base import Context
 from embpress.methods.integer import Integer
 
@@ -139,3 +139,15 @@ def test_matrix_is_read_by_blocks_of_rows():
     whole = compress(matrix, "integer", 2, bits=3, group=5)
     assert torch.equal(streamed.dense(), whole.dense())
     assert error_of(whole, matrix) < 0.2
+
+
+@pytest.mark.parametrize("bits", [8.0, True, "8"])
+def test_an_option_of_another_type_is_refused_though_it_is_equal(bits):
+    with pytest.raises(UserError, match="option bits is .*must be one of"):
+        Integer(bits=bits)
+
+
+@pytest.mark.parametrize("rate", [float("nan"), float("inf")])
+def test_numbers_must_be_finite(rate):
+    with pytest.raises(UserError, match="option learning_rate is .*finite"):
+        method_class("b21")(learning_rate=rate)

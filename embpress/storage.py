@@ -11,7 +11,7 @@ from safetensors.torch import load_file, save_file
 
 from .errors import UserError
 from .files import write_json
-from .formats import formats
+from .formats import format_class
 from .formats.base import CompressedMatrix
 
 FORMAT_VERSION = 1
@@ -125,14 +125,13 @@ def _checked_header(header: dict[str, Any], folder: Path) -> tuple[type[Compress
     """Layout, shape and constructor arguments that a header names."""
     version, name, shape, config = (header[k] for k in ("embpress", "format", "shape", "config"))
     check_version(version, FORMAT_VERSION, folder)
-    if not isinstance(name, str) or name not in formats():
-        raise ValueError(f"format {name!r} is none of {', '.join(sorted(formats()))}")
+    kind = format_class(name)
     whole = isinstance(shape, list) and len(shape) == 2 and all(type(n) is int and n > 0 for n in shape)
     if not whole or math.prod(shape) > LARGEST_SHAPE:
         raise ValueError(f"shape {shape!r} is not that of a matrix")
     if not isinstance(config, dict):
         raise ValueError("config is no JSON object")
-    return formats()[name], (shape[0], shape[1]), config
+    return kind, (shape[0], shape[1]), config
 
 
 def check_version(version: Any, known: int, folder: Path) -> None:

@@ -9,14 +9,31 @@ os.environ["OPENBLAS_NUM_THREADS"] = "1"
 import pytest
 import torch
 import yaml
+from pandas import DataFrame
 from tokenizers import Tokenizer, models, normalizers, pre_tokenizers, processors
 from transformers import BertConfig, BertModel, PreTrainedTokenizerFast
+
+from embpress.scores import Labels
+
+from .fake_study import fake_labels, fake_scores
 
 torch.set_num_threads(1)
 
 ROOT = Path(__file__).parents[1]
 SPECIALS = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]"]
 PIECES = [*SPECIALS, "a", "b", "c", "##a", "##b", "##c", "cat", "dog", "##s", "the", ",", "."]
+
+
+@pytest.fixture
+def labels() -> Labels:
+    """Of the made-up study."""
+    return fake_labels()
+
+
+@pytest.fixture
+def scores() -> DataFrame:
+    """Of the made-up study, one seed."""
+    return fake_scores()
 
 
 @pytest.fixture

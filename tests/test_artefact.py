@@ -149,7 +149,7 @@ def test_nothing_of_the_size_of_the_dense_matrix_is_allocated(tmp_path, monkeypa
     """10^12 x 16 floats, 64 TB, would be noticed: the model is loaded and run as if it were small."""
     folder = folder_of(tmp_path, "bert")
     vast = (10**12, 16)
-    monkeypatch.setattr(storage, "formats", lambda: {"countless": Countless})
+    monkeypatch.setattr(storage, "format_class", lambda name: {"countless": Countless}[name])
     storage.save(Countless(vast, torch.ones(16)), folder)
     config = json.loads((folder / "config.json").read_text())
     (folder / "config.json").write_text(json.dumps(config | {"vocab_size": vast[0]}))

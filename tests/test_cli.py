@@ -3,7 +3,6 @@
 import dataclasses
 import json
 import re
-import runpy
 import shlex
 import subprocess
 import sys
@@ -19,6 +18,7 @@ from embpress.errors import UserError
 from embpress.scores import write
 
 from .conftest import PIECES, ROOT
+from .fake_study import fake_labels, fake_scores
 from .test_budget import scores_of
 from .zoo import tiny
 
@@ -143,10 +143,9 @@ def test_budget_estimates_retention_from_a_studys_scores(model_folder, capsys):
 @pytest.fixture
 def finished_study(tmp_path, monkeypatch):
     """Scores of a made-up study where the README's commands look for them."""
-    fake = runpy.run_path(str(ROOT / "tests/test_scores.py"))
     (tmp_path / "results").mkdir()
-    write(fake["fake_scores"](), tmp_path / "results/scores.csv")
-    labels = dataclasses.asdict(fake["fake_labels"]())
+    write(fake_scores(), tmp_path / "results/scores.csv")
+    labels = dataclasses.asdict(fake_labels())
     (tmp_path / "results/labels.json").write_text(json.dumps(labels))
     monkeypatch.chdir(tmp_path)
     return tmp_path

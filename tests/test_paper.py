@@ -1,9 +1,7 @@
 """The document of all tables and figures: it compiles, nothing stands over the margin, nothing is undefined or missing."""
 
 import re
-import runpy
 import shutil
-from pathlib import Path
 
 import pytest
 from matplotlib.figure import Figure
@@ -18,17 +16,17 @@ from embpress.tables import main_table, paper_table, predictors_table, sizes_tab
 from embpress.typeset import typeset
 
 from .conftest import ROOT
+from .fake_study import fake_labels, fake_scores
 from .test_sizes import made_up_sizes
 
-FAKE = runpy.run_path(str(Path(__file__).with_name("test_scores.py")))
-LABELS = FAKE["fake_labels"]()
+LABELS = fake_labels()
 RESOURCES = ROOT / "workflow/resources"
 needs_tex = pytest.mark.skipif(shutil.which("pdflatex") is None, reason="pdflatex is not installed")
 
 
 def write(folder, seeds):
     """Tables and figures of a made-up study as the rules `tables` and `figures` write them, and the document."""
-    scores = FAKE["fake_scores"](seeds)
+    scores = fake_scores(seeds)
     papers = read_published(RESOURCES / "published.csv")
     texts = {f"paper_{key}": paper_table(cells, scores, LABELS) for key, cells in papers.items()}
     texts |= {task: task_table(scores, LABELS, task) for task in LABELS.tasks} | {"main": main_table(scores, LABELS)}

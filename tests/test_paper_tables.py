@@ -1,9 +1,7 @@
 """Tables of published numbers beside a made-up study's."""
 
 import re
-import runpy
 from dataclasses import replace
-from pathlib import Path
 
 import pytest
 
@@ -12,20 +10,10 @@ from embpress.published import read_published
 from embpress.tables import paper_table
 
 from .conftest import ROOT
+from .fake_study import CITATIONS, fake_scores
 
-FAKE = runpy.run_path(str(Path(__file__).with_name("test_scores.py")))
 PAPERS = read_published(ROOT / "workflow/resources/published.csv")
-KRONECKER, B21, LIGHTTOKEN = (PAPERS[FAKE["CITATIONS"][m]] for m in ("kronecker", "b21", "lighttoken"))
-
-
-@pytest.fixture
-def labels():
-    return FAKE["fake_labels"]()
-
-
-@pytest.fixture
-def scores():
-    return FAKE["fake_scores"]()
+KRONECKER, B21, LIGHTTOKEN = (PAPERS[CITATIONS[m]] for m in ("kronecker", "b21", "lighttoken"))
 
 
 def lines_of(table, label):
@@ -79,7 +67,7 @@ def test_a_task_with_the_papers_data_stands_in_its_column(scores, labels):
 
 
 def test_seeds_are_shown_as_uncertainty(labels):
-    table = paper_table(LIGHTTOKEN, FAKE["fake_scores"](seeds=3), labels)
+    table = paper_table(LIGHTTOKEN, fake_scores(seeds=3), labels)
     assert re.fullmatch(r"\d\d\.\d\(\d+\)", lines_of(table, "LightToken")[1][2])
     assert "Means over 3 seeds" in table
 

@@ -1,8 +1,5 @@
 """Figures of a made-up study: same bytes, same colours, nothing lost below the axis."""
 
-import runpy
-from pathlib import Path
-
 import matplotlib
 import pandas
 import pytest
@@ -11,8 +8,9 @@ from matplotlib.colors import to_hex
 from embpress.plot_style import FIXED, PAGE, save, styles
 from embpress.plots import error_by_decile, error_vs_ratio, error_vs_score, retention_by_ratio, retention_of_task
 
-FAKE = runpy.run_path(str(Path(__file__).with_name("test_scores.py")))
-SCORES, LABELS = FAKE["fake_scores"](), FAKE["fake_labels"]()
+from .fake_study import METHODS, RATIOS, fake_labels, fake_scores
+
+SCORES, LABELS = fake_scores(), fake_labels()
 
 
 def fake_deciles(models=("minilm",)):
@@ -28,8 +26,8 @@ def fake_deciles(models=("minilm",)):
             mean_cosine=0.9,
         )
         for model in models
-        for method in FAKE["METHODS"]
-        for ratio in ratios.get(method, FAKE["RATIOS"])
+        for method in METHODS
+        for ratio in ratios.get(method, RATIOS)
         for decile in range(1, 11)
     ]
     return pandas.DataFrame(rows)
@@ -72,7 +70,7 @@ def test_panels_are_titled_and_ticks_stand_at_the_ratios():
     figure = retention_by_ratio(SCORES, LABELS)
     assert figure.get_size_inches()[0] == PAGE
     assert [a.get_title() for a in figure.axes] == [f"{t.label}, {t.metric_label}" for t in LABELS.tasks.values()]
-    assert list(figure.axes[0].get_xticks()) == FAKE["RATIOS"]
+    assert list(figure.axes[0].get_xticks()) == RATIOS
 
 
 def test_a_score_far_below_the_floor_stays_visible():

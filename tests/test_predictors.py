@@ -1,8 +1,5 @@
 """Rank correlations of the made-up study against scipy, and what must not sway them."""
 
-import runpy
-from pathlib import Path
-
 import numpy as np
 import pytest
 from scipy.stats import kendalltau, spearmanr
@@ -10,13 +7,14 @@ from scipy.stats import kendalltau, spearmanr
 from embpress.predictors import METRICS, predictors
 from embpress.scores import over_seeds
 
-FAKE = runpy.run_path(str(Path(__file__).with_name("test_scores.py")))
-LABELS = FAKE["fake_labels"]()
+from .fake_study import fake_labels, fake_scores
+
+LABELS = fake_labels()
 
 
 def scores(seed=0):
     """The made-up scores with metrics that are noise but for the relative error."""
-    frame, generator = FAKE["fake_scores"](), np.random.default_rng(seed)
+    frame, generator = fake_scores(), np.random.default_rng(seed)
     noise = {m: generator.normal(size=len(frame)) for m in METRICS if m not in ("ratio_reached", "relative_error")}
     return frame.assign(**{m: np.where(frame["retention"].notna(), v, np.nan) for m, v in noise.items()})
 

@@ -1,124 +1,13 @@
-"""The table of scores, and the made-up study that the tests of tables and plots share (with `runpy`)."""
+"""The table of scores."""
 
 import numpy as np
 import pandas
 import pytest
 
 from embpress.errors import UserError
-from embpress.scores import COLUMNS, Labels, over_seeds, read, select, write
+from embpress.scores import COLUMNS, over_seeds, read, select, write
 
-RATIOS = [4.0, 10.0, 25.0]
-# method: (label, kind, reconstruction, retention lost at 4x in %, own ratio)
-METHODS = {
-    "identity": ("uncompressed", "control", False, 0, None),
-    "random": ("random rows", "control", False, 45, None),
-    "mean": ("mean row", "control", False, 42, None),
-    "int8": ("int8 rows", "baseline", False, 0.1, 3.9),
-    "int4": ("int4 rows", "baseline", False, 2, None),
-    "svd": ("SVD", "baseline", False, 4, None),
-    "kronecker": ("Kronecker (init only)", "paper", False, 14, None),
-    "b21": ("B21 binary codes", "paper", False, 3, None),
-    "b23": ("B23 mixture of decoders", "paper", False, 1.5, None),
-    "lighttoken": ("LightToken", "paper", True, 2.5, None),
-    "t24": ("T24 sparse coding", "paper", True, 3.5, None),
-}
-# task: (label, model key, model, protocol, metric, metric label, higher, n, uncompressed, footnote)
-GRID = "Weights come from a 4-bit copy whose rows lie on a grid: codecs of 4 bits and more look lossless here."
-TASKS = {
-    "rotten": (
-        "Rotten Tomatoes",
-        "minilm",
-        "MiniLM-L6",
-        "finetune_then_compress",
-        "accuracy",
-        "accuracy",
-        True,
-        1000,
-        0.78,
-        "",
-    ),
-    "bitext": (
-        *("Japanese-English retrieval", "e5", "multilingual E5-small", "zero_shot", "accuracy", "accuracy at 1", True),
-        *(2000, 0.91, GRID),
-    ),
-    "wikitext": (
-        *("Wikipedia excerpt", "smollm2", "SmolLM2-135M", "zero_shot", "perplexity", "perplexity", False),
-        *(2048, 19.13, "The tied output head uses the same compressed matrix."),
-    ),
-    "similarity": ("Similarity", "minilm", "MiniLM-L6", "zero_shot", "spearman", "mean Spearman", True, 1400, 0.61, ""),
-}
-EXTRA = {
-    "bitext": ["accuracy_ja_en", "accuracy_en_ja"],
-    "similarity": ["spearman_lee50", "spearman_simlex999", "spearman_wordsim353"],
-}
-CITATIONS = {
-    "kronecker": "tahaei2022kroneckerbert",
-    "b21": "balazy2021direction",
-    "b23": "banaei2023revisiting",
-    "lighttoken": "wang2023lighttoken",
-    "t24": "tamura2024frequency",
-}
-HARDNESS = {"rotten": 1.0, "bitext": 1.8, "wikitext": 2.4, "similarity": 1.3}
-
-
-def fake_labels():
-    methods = {
-        k: {"label": v[0], "kind": v[1], "reconstruction": v[2], "citation": CITATIONS.get(k, "")}
-        for k, v in METHODS.items()
-    }
-    names = ("label", "model", "metric", "metric_label", "higher_is_better", "footnote")
-    tasks = {k: dict(zip(names, (v[0], v[2], v[4], v[5], v[6], v[9]))) for k, v in TASKS.items()}
-    return Labels.from_json({"methods": methods, "tasks": tasks, "ratios": RATIOS})
-
-
-def _row(task, method, asked, seed, random):
-    label, model, _, protocol, metric, _, higher, n, base, _ = TASKS[task]
-    lost = METHODS[method][3]
-    scale = 1 if asked is None else (asked / 4) ** 0.9
-    left = 100 * np.exp(-lost * scale * HARDNESS[task] / 100) + (lost > 0) * random.normal(0, 0.4)
-    if method in ("random", "mean") and task == "wikitext":
-        left = 0.02 if method == "random" else 1.4
-    width = 0 if lost == 0 else 0.5 + (100 - left) / 25
-    reached = {None: 1.0}.get(asked, (asked or 1) * (1 + random.uniform(0.0005, 0.02)))
-    error = 0 if lost == 0 else min(1.4 if method == "random" else 1.0, 0.09 * (lost * scale) ** 0.6)
-    value = base * left / 100 if higher else base / left * 100
-    return {
-        **dict(study="default", model=model, task=task, protocol=protocol, method=method, ratio_asked=asked),
-        **dict(ratio_reached=reached, parameter_ratio=reached * 1.1, model_ratio=1 + (reached - 1) / 3),
-        **dict(factor_dtype="float32", seed=seed, metric=metric, value=value, n=n, uncompressed_value=base),
-        **dict(retention=left, retention_low=left - width, retention_high=left + width * 0.8),
-        **dict(relative_error=error, mean_cosine=1 - error**2 / 2, weighted_relative_error=error * 0.8),
-        **dict(weighted_mean_cosine=1 - error**2 / 3, neighbour_overlap=1 - error / 2, eigenspace_overlap=1 - error / 3),
-        **dict(weighted_neighbour_overlap=1 - error / 2.5, weighted_eigenspace_overlap=1 - error / 3.5),
-        **dict(
-            error_bound=0.6 * error,
-            weighted_error_bound=0.3 * error,
-            distance_db=4 + error,
-            weighted_distance_db=8 + error,
-            note="",
-        ),
-    }
-
-
-def _infeasible(row, note):
-    keep = ("study", "model", "task", "protocol", "method", "ratio_asked", "factor_dtype", "seed", "metric")
-    return {c: row[c] if c in keep else None for c in COLUMNS} | {"note": note}
-
-
-def fake_scores(seeds=1):
-    random, rows = np.random.default_rng(0), []
-    for task in TASKS:
-        for method, (label, kind, _, _, own) in METHODS.items():
-            for asked in [None] if kind == "control" else [own] if own else RATIOS:
-                for seed in range(seeds):
-                    row = _row(task, method, asked, seed, random)
-                    if method == "int4" and asked > 4:
-                        note = f"{label} cannot compress 30522 x 384 by {asked:g}: it reaches at most 7.8"
-                        rows.append(_infeasible(row, note))
-                        continue
-                    more = {m: row["value"] * (0.95 + 0.05 * i) for i, m in enumerate(EXTRA.get(task, []))}
-                    rows += [row, *(row | {"metric": m, "value": v, "n": 500} for m, v in more.items())]
-    return pandas.DataFrame(rows, columns=COLUMNS)
+from .fake_study import TASKS, fake_labels, fake_scores
 
 
 def test_round_trip_is_byte_identical_whatever_the_order(tmp_path):

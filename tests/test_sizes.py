@@ -2,8 +2,6 @@
 
 import json
 import re
-import runpy
-from pathlib import Path
 
 import pandas
 import pytest
@@ -16,9 +14,9 @@ from embpress.models import describe
 from embpress.sizes import EMBEDDING, sizes
 from embpress.tables import read_sizes, sizes_table
 
+from .fake_study import fake_labels, fake_scores
 from .zoo import V, tiny
 
-FAKE = runpy.run_path(str(Path(__file__).with_name("test_scores.py")))
 D = 16
 
 
@@ -72,7 +70,7 @@ def test_a_models_other_weights_have_a_reason(found):
 
 
 def made_up_sizes():
-    """Some sizes of the made-up study of FAKE."""
+    """Some sizes of the made-up study."""
     base = dict(model="MiniLM-L6", seed=0, rows=100, rows_kept=None, why="")
     weights = [(EMBEDDING, 8e7, "what the methods replace"), ("layers a_b.*", 1.2e8, "not an embedding"), ("c", 8, "none")]
     rows = [base | dict(method="", ratio_asked=None, part=p, dtype="F32", bits=b, why=w) for p, b, w in weights]
@@ -86,7 +84,7 @@ def made_up_sizes():
 
 def test_the_table_tells_what_did_not_shrink_and_why(tmp_path):
     made_up_sizes().to_csv(tmp_path / "sizes.csv", index=False)
-    table = sizes_table(read_sizes(tmp_path / "sizes.csv"), FAKE["fake_scores"](), FAKE["fake_labels"]())
+    table = sizes_table(read_sizes(tmp_path / "sizes.csv"), fake_scores(), fake_labels())
     assert r"MiniLM-L6: at most 1.7$\times$ smaller" in table
     assert r"layers a\_b.* & 15.0 & 60.0 & not an embedding \\" in table
     assert "\nc & " not in table

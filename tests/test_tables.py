@@ -1,11 +1,9 @@
 """LaTeX and text tables of a made-up study."""
 
 import re
-import runpy
 import shutil
 import subprocess
 from dataclasses import replace
-from pathlib import Path
 
 import pytest
 
@@ -15,17 +13,7 @@ from embpress.tables import latex_document, main_table, predictors_table, predic
 from embpress.tables.latex import escape
 from embpress.tables.rows import Notes, number
 
-FAKE = runpy.run_path(str(Path(__file__).with_name("test_scores.py")))
-
-
-@pytest.fixture
-def labels():
-    return FAKE["fake_labels"]()
-
-
-@pytest.fixture
-def scores():
-    return FAKE["fake_scores"]()
+from .fake_study import fake_scores
 
 
 def block(table, ratio):
@@ -124,7 +112,7 @@ def test_footnotes_of_tasks_retention_and_protocols_are_told(scores, labels):
 
 
 def test_seeds_show_the_standard_deviation(labels):
-    scores = FAKE["fake_scores"](seeds=2)
+    scores = fake_scores(seeds=2)
     for seed, value in ((0, 0.70), (1, 0.72)):
         pick = (scores["task"] == "rotten") & (scores["method"] == "svd") & (scores["ratio_asked"] == 10)
         scores.loc[pick & (scores["seed"] == seed), "value"] = value
@@ -173,7 +161,7 @@ def test_unlabelled_method_is_named(scores, labels):
 def test_tables_compile_and_fit_the_page(labels, tmp_path, seeds):
     if shutil.which("pdflatex") is None:
         pytest.skip("pdflatex is not installed (texlive-latex-recommended, texlive-science)")
-    scores = FAKE["fake_scores"](seeds)
+    scores = fake_scores(seeds)
     tables = [main_table(scores, labels), *(task_table(scores, labels, t) for t in labels.tasks)]
     tables.append(predictors_table(predictors(scores, labels), labels))
     (tmp_path / "t.tex").write_text(latex_document(tables), encoding="utf-8")

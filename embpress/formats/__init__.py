@@ -6,11 +6,19 @@ import pkgutil
 from .base import CompressedMatrix
 
 
-def formats() -> dict[str, type[CompressedMatrix]]:
-    """All layouts in this folder by name."""
-    found = {}
-    for module in pkgutil.iter_modules(__path__):
-        for value in vars(importlib.import_module(f"{__name__}.{module.name}")).values():
-            if isinstance(value, type) and issubclass(value, CompressedMatrix) and hasattr(value, "format"):
-                found[value.format] = value
+def names() -> list[str]:
+    """Names of all layouts: the names of the files in this folder."""
+    return sorted(m.name for m in pkgutil.iter_modules(__path__) if m.name not in ("base", "factors"))
+
+
+def format_class(name: object) -> type[CompressedMatrix]:
+    """The layout in the file `name`; no other is imported, as some take a while.
+
+    Raises:
+        ValueError: if there is no such layout.
+    """
+    if name not in names():
+        raise ValueError(f"format {name!r} is none of {', '.join(names())}")
+    module = importlib.import_module(f"{__name__}.{name}")
+    (found,) = [v for v in vars(module).values() if isinstance(v, type) and getattr(v, "format", None) == name]
     return found

@@ -27,7 +27,7 @@ class CompressedMatrix(nn.Module, ABC):
     """
 
     format: ClassVar[str]
-    """Name under which storage finds the class again."""
+    """Name under which storage finds the class again: its file's."""
 
     def __init__(self, shape: tuple[int, int]) -> None:
         super().__init__()

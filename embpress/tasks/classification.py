@@ -10,7 +10,6 @@ from torch import Tensor
 from transformers import PreTrainedModel, PreTrainedTokenizerFast
 
 from ..errors import UserError
-from . import metrics
 from .base import Metric, Outcomes
 from .encoding import run_batches
 from .examples import Examples, Label, read_one_file
@@ -19,7 +18,10 @@ from .labels import label_position, spellings_of
 
 
 class Classification(LabelledTask):
-    """Which of `data.labels` a text, or a pair of texts, has."""
+    """Which of `data.labels` a text, or a pair of texts, has.
+
+    F1 is that of the second label, and means something where there are two.
+    """
 
     metrics = (Metric("accuracy", "accuracy"), Metric("f1", "F1"), Metric("matthews", "Matthews"))
     head = "classifier"
@@ -74,14 +76,3 @@ class Classification(LabelledTask):
         test, length = self.test, self.config["max_length"]
         logits = run_batches(test.texts, tokenizer, length, forward, progress, test.seconds)
         return {"predicted": logits.argmax(1).numpy().astype(np.int16), "label": np.array(test.labels, dtype=np.int16)}
-
-    @staticmethod
-    def sizes(outcomes: Outcomes) -> dict[str, int]:
-        """See base class."""
-        return {"example": len(outcomes["label"])}
-
-    @staticmethod
-    def scores(outcomes: Outcomes, draws: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
-        """See base class. F1 is that of the second label, and means something where there are two."""
-        predicted, gold = (outcomes[name][draws["example"]] for name in ("predicted", "label"))
-        return {m.name: getattr(metrics, m.name)(predicted, gold) for m in Classification.metrics}

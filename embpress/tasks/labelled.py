@@ -4,8 +4,11 @@ from abc import abstractmethod
 from functools import cached_property
 from typing import Any
 
+import numpy as np
+
 from ..task_data import is_one_file
-from .base import Task
+from . import metrics
+from .base import Outcomes, Task
 from .examples import Examples, Label, LabelledRows, read_labels, read_split, sample, split_file, to_examples
 
 
@@ -23,6 +26,17 @@ class LabelledTask(Task):
     @abstractmethod
     def head_options(self) -> dict[str, Any]:
         """What the model's config must say of its head when it is fine-tuned."""
+
+    @staticmethod
+    def sizes(outcomes: Outcomes) -> dict[str, int]:
+        """See base class."""
+        return {"example": len(outcomes["label"])}
+
+    @classmethod
+    def scores(cls, outcomes: Outcomes, draws: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
+        """See base class: each metric of `predicted` against `label`."""
+        predicted, gold = (outcomes[name][draws["example"]] for name in ("predicted", "label"))
+        return {metric.name: getattr(metrics, metric.name)(predicted, gold) for metric in cls.metrics}
 
     @cached_property
     def train(self) -> Examples:

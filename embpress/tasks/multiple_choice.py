@@ -8,7 +8,6 @@ import numpy as np
 from torch import Tensor
 from transformers import PreTrainedModel, PreTrainedTokenizerFast
 
-from . import metrics
 from .base import Metric, Outcomes
 from .encoding import run_batches
 from .examples import Label
@@ -48,14 +47,3 @@ class MultipleChoice(LabelledTask):
         scores = run_batches(test.texts, tokenizer, length, forward, progress, test.seconds)
         chosen = scores.view(-1, test.choices).argmax(1).numpy()
         return {"predicted": chosen.astype(np.int16), "label": np.array(test.labels, dtype=np.int16)}
-
-    @staticmethod
-    def sizes(outcomes: Outcomes) -> dict[str, int]:
-        """See base class."""
-        return {"example": len(outcomes["label"])}
-
-    @staticmethod
-    def scores(outcomes: Outcomes, draws: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
-        """See base class."""
-        predicted, gold = (outcomes[name][draws["example"]] for name in ("predicted", "label"))
-        return {"accuracy": metrics.accuracy(predicted, gold)}

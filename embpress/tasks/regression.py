@@ -12,7 +12,6 @@ import numpy as np
 from torch import Tensor
 from transformers import PreTrainedModel, PreTrainedTokenizerFast
 
-from . import metrics
 from .base import Inputs, Metric, Outcomes
 from .encoding import run_batches, sentence_embeddings
 from .examples import Label
@@ -74,14 +73,3 @@ class Regression(LabelledTask):
         vectors = sentence_embeddings(model, tokenizer, list(place), progress, self.config["max_length"])
         first, second = (vectors[[place[text] for text in side]].double() for side in sides)
         return (first * second).sum(1).numpy()
-
-    @staticmethod
-    def sizes(outcomes: Outcomes) -> dict[str, int]:
-        """See base class."""
-        return {"example": len(outcomes["label"])}
-
-    @staticmethod
-    def scores(outcomes: Outcomes, draws: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
-        """See base class."""
-        predicted, gold = (outcomes[name][draws["example"]] for name in ("predicted", "label"))
-        return {"pearson": metrics.pearson(predicted, gold), "spearman": metrics.spearman(predicted, gold)}

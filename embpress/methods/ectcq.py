@@ -20,6 +20,7 @@ from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 import numpy as np
+import scipy.linalg
 import torch
 from torch import Tensor
 
@@ -130,7 +131,9 @@ class _Encoder:
         # All (d, d) in float64: what is not needed is let go, as of a wide matrix each is a good part of the memory.
         covariance = gram(matrix).div_(n_rows).addr_(self.mean, self.mean, alpha=-1)
         compressed.basis.copy_(_packed_axes(covariance, compressed.basis_bits))
-        inverse = torch.linalg.inv(unit_columns(compressed.basis, d, compressed.basis_bits).double())
+        columns = unit_columns(compressed.basis, d, compressed.basis_bits).double().numpy()
+        # Transposed it is laid out as LAPACK wants it, which then inverts in place.
+        inverse = torch.from_numpy(scipy.linalg.inv(columns.T, overwrite_a=True, check_finite=False).T)
         variance = (inverse @ covariance).mul_(inverse).sum(1).clamp_min(0)
         self.inverse = inverse.float()
         # What has next to no spread is treated as a 2^-31st of the widest, to stay in the range of the stored quarters.

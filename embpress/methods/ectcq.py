@@ -132,8 +132,9 @@ class _Encoder:
         covariance = gram(matrix).div_(n_rows).addr_(self.mean, self.mean, alpha=-1)
         compressed.basis.copy_(_packed_axes(covariance, compressed.basis_bits))
         columns = unit_columns(compressed.basis, d, compressed.basis_bits).double().numpy()
-        # Transposed it is laid out as LAPACK wants it, which then inverts in place.
-        inverse = torch.from_numpy(scipy.linalg.inv(columns.T, overwrite_a=True, check_finite=False).T)
+        # Transposed it is laid out as LAPACK wants it, which then inverts in place. Without assume_a SciPy 1.17 crashes on a
+        # diagonal matrix that it may overwrite.
+        inverse = torch.from_numpy(scipy.linalg.inv(columns.T, overwrite_a=True, check_finite=False, assume_a="general").T)
         variance = (inverse @ covariance).mul_(inverse).sum(1).clamp_min(0)
         self.inverse = inverse.float()
         # What has next to no spread is treated as a 2^-31st of the widest, to stay in the range of the stored quarters.

@@ -75,6 +75,10 @@ class RowRange(CompressedMatrix):
         """See base class."""
         return self.whole.product_with(x, torch.arange(self.start, self.start + self.shape[0], device=x.device))
 
+    def product_flops(self, n_vectors: int) -> int:
+        """See base class."""
+        return self.whole.product_with_flops(n_vectors, self.shape[0])
+
 
 class Assembly:
     """A dense model whose matrices give way to compressed ones. Artefacts of the same layers go in one after another."""

@@ -55,6 +55,8 @@ PATTERNS = {
 GPT-2; Llama and its kin. GPT-2 and the first DeBERTa hold query, key and value in one matrix. A gated feed-forward layer has
 two matrices in: `intermediate` is the one whose product is gated (up), `intermediate_gate` the gate's."""
 KINDS = (EMBEDDING, *PATTERNS)
+KEPT = "not compressed"
+"""In tables, the kind of all other weights."""
 
 
 class Place(NamedTuple):

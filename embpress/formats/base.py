@@ -65,6 +65,21 @@ class CompressedMatrix(nn.Module, ABC):
         """Multiply by some rows, transposed: (..., d) to (..., n) for ids (n,), in blocks of rows that are decoded."""
         return torch.cat([x @ self.rows(block).to(x.dtype).T for block in ids.split(ROW_BLOCK)], dim=-1)
 
+    def decode_flops(self, n_rows: int) -> int:
+        """Floating-point operations of decoding so many rows: those of matrix products, 2 a multiplication and addition.
+
+        Gathers, scalings and sums of rows are not counted; nor does torch.utils.flop_counter count them.
+        """
+        return 0
+
+    def product_flops(self, n_vectors: int) -> int:
+        """Floating-point operations of `product` with so many vectors, counted as by `decode_flops`."""
+        return self.product_with_flops(n_vectors, self.shape[0])
+
+    def product_with_flops(self, n_vectors: int, n_rows: int) -> int:
+        """Those of `product_with` so many rows."""
+        return self.decode_flops(n_rows) + 2 * n_vectors * n_rows * self.shape[1]
+
     @property
     def stored_bits(self) -> int:
         """Bits of all that is stored: factors, codes, scales, indices, decoders and biases."""

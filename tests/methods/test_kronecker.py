@@ -43,7 +43,7 @@ def test_reachable_ratios_are_named():
     with pytest.raises(InfeasibleRatio, match="Kronecker reaches 1, 2, 3,"):
         KroneckerBERT().plan((1000, 12), 100)
     with pytest.raises(UserError, match="at least one"):
-        KroneckerBERT(terms=0)
+        KroneckerBERT(terms=-1)
 
 
 def test_weighted_product_equals_numpys():

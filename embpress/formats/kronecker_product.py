@@ -43,23 +43,13 @@ class KroneckerProduct(FactoredMatrix):
         a_first, b_first, dense = self._costs(len(vectors))
         if dense < min(a_first, b_first):
             return super().product(x)
-        pieces = vectors.view(-1, self.shape[1] // self.n, self.n)
-        found = self._a_first(pieces) if a_first < b_first else self._b_first(pieces)
+        a, b, pieces = self.factor("a"), self.factor("b"), vectors.view(-1, self.shape[1] // self.n, self.n)
+        # The dimension of the larger factor stays the inner one: along it both products run over what is contiguous.
+        if a[0].numel() > b[0].numel():
+            found = _mixed(pieces.transpose(1, 2), b, a, b_first <= a_first).transpose(1, 2)
+        else:
+            found = _mixed(pieces, a, b, a_first < b_first)
         return found.reshape(*x.shape[:-1], self.shape[0])
-
-    def _a_first(self, pieces: Tensor) -> Tensor:
-        """(A X) B^T of all terms: (N, d/n, n) to (N, V/m, m)."""
-        a, b, terms = self.factor("a"), self.factor("b"), self.terms
-        mixed = pieces.transpose(1, 2) @ a.flatten(0, 1).T  # (N, n, R V/m)
-        mixed = mixed.unflatten(2, (terms, -1)).permute(0, 3, 2, 1).flatten(2)  # (N, V/m, R n)
-        return mixed @ b.transpose(1, 2).flatten(0, 1)
-
-    def _b_first(self, pieces: Tensor) -> Tensor:
-        """A (X B^T) of all terms: (N, d/n, n) to (N, V/m, m)."""
-        a, b, terms = self.factor("a"), self.factor("b"), self.terms
-        mixed = pieces @ b.flatten(0, 1).T  # (N, d/n, R m)
-        mixed = mixed.unflatten(2, (terms, -1)).permute(0, 3, 2, 1).flatten(2)  # (N, m, R d/n)
-        return (mixed @ a.transpose(1, 2).flatten(0, 1)).transpose(1, 2)
 
     def _costs(self, n_vectors: int) -> tuple[int, int, int]:
         """Operations of a product with so many vectors: A first, B first, and by the dense matrix."""
@@ -75,3 +65,13 @@ class KroneckerProduct(FactoredMatrix):
     def product_flops(self, n_vectors: int) -> int:
         """See base class: the least of the ways there are."""
         return min(self._costs(n_vectors))
+
+
+def _mixed(z: Tensor, left: Tensor, right: Tensor, left_first: bool) -> Tensor:
+    """sum_r left_r Z right_r^T of each Z: (N, p, q), (R, P, p) and (R, Q, q) to (N, P, Q)."""
+    terms = len(left)
+    if left_first:
+        mixed = (left.flatten(0, 1) @ z).unflatten(1, (terms, -1)).transpose(1, 2).flatten(2)  # (N, P, R q)
+        return mixed @ right.transpose(1, 2).flatten(0, 1)
+    mixed = (z @ right.flatten(0, 1).T).unflatten(2, (terms, -1)).transpose(1, 2).flatten(1, 2)  # (N, R p, Q)
+    return left.transpose(0, 1).flatten(1) @ mixed

@@ -31,3 +31,4 @@ rule all:
         ["results/claims.csv", "results/tables/claims.tex"]
         if "claims" in config
         else [],
+        "results/tables/whole_model.tex" if study.has_whole_models(config) else [],

@@ -15,6 +15,7 @@ from .compression import RESULT
 from .evaluation import read_outcomes
 from .measures import metrics_of
 from .methods import method_class
+from .module_choices import is_whole_model
 from .reconstruction import METRICS
 from .statistics import compare
 from .tasks import Outcomes, task_class
@@ -62,7 +63,8 @@ def aggregate(config: dict[str, Any], evaluations: list[Evaluation]) -> tuple[pa
                 continue
             baseline = baselines[evaluation.task, evaluation.seed]
             scores += _scores(config, evaluation.task, about, found[folder.name], baseline)
-            deciles[folder] = _deciles(config, evaluation, about, result["reconstruction"])
+            if "reconstruction" in result:
+                deciles[folder] = _deciles(config, evaluation, about, result["reconstruction"])
     return pandas.DataFrame(scores), pandas.DataFrame([row for rows in deciles.values() for row in rows])
 
 
@@ -76,32 +78,37 @@ def _about(config: dict[str, Any], evaluation: Evaluation, folder: Path, result:
         "protocol": task["protocol"],
         "method": variant,
         "ratio_asked": None if study_config.is_control(config, variant) else float(folder.name),
-        "factor_dtype": _factor_dtype(config["methods"][variant], variant),
+        "factor_dtype": _factor_dtype(config, variant),
         "seed": evaluation.seed,
         "note": "",
     }
     if "infeasible" in result:
         return row
-    about, near = card(evaluation.checkpoint), result["reconstruction"]
-    dense_floats = math.prod(about["shape"])
+    about, near = card(evaluation.checkpoint), result.get("reconstruction")
+    of_embedding = result.get("dense_embedding_floats", math.prod(about["shape"]))
+    dense_floats = result.get("dense_floats", of_embedding)
     floats = result["stored_floats"]
     # The rest of the model is fp32 and stays; a tied head is the same matrix and counted once, unless it stays dense.
-    dropped = 0 if task.get("dense_head", False) and about["tied_head"] else dense_floats
+    dropped = dense_floats - of_embedding * (task.get("dense_head", False) and about["tied_head"])
     model_bits = 32 * (about["parameters"] - dropped) + result["stored_bits"]
     return row | {
         "ratio_reached": result["ratio"],
         "parameter_ratio": dense_floats / floats if floats else None,
         "model_ratio": 32 * about["parameters"] / model_bits,
-        **{name: near[name] for metric in METRICS for name in (metric, f"weighted_{metric}")},
-        **result["bound"],
+        # Errors are those of an embedding compressed alone.
+        **({name: near[name] for metric in METRICS for name in (metric, f"weighted_{metric}")} if near else {}),
+        **result.get("bound", {}),
     }
 
 
-def _factor_dtype(entry: dict[str, Any], variant: str) -> str | None:
-    """Precision of a variant's factors; None where its method stores none."""
-    if not method_class(entry.get("method", variant)).has_factors:
-        return None
-    return entry.get("options", {}).get("factor_dtype", "float32")
+def _factor_dtype(config: dict[str, Any], variant: str) -> str | None:
+    """Precision of a variant's factors; None where its method stores none, or its matrices are not stored alike."""
+    choices = study_config.choices_of(config, variant)
+    found = {
+        choice.options.get("factor_dtype", "float32") if method_class(choice.method).has_factors else None
+        for choice in choices
+    }
+    return found.pop() if len(found) == 1 else None
 
 
 def _scores(
@@ -162,6 +169,7 @@ def labels(config: dict[str, Any]) -> dict[str, Any]:
             "kind": method.kind,
             "reconstruction": method.reconstruction,
             "citation": method.citation,
+            "whole_model": is_whole_model(entry),
         }
     for name, task in config["tasks"].items():
         known = {metric.name: metric for metric in task_class(task["kind"]).metrics}

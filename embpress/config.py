@@ -17,6 +17,9 @@ import yaml
 from . import task_data
 from .errors import UserError
 from .measures import ERRORS, metrics_of
+from .module_choices import Choice, is_whole_model, with_preset
+from .module_choices import choices_of as module_choices
+from .modules import EMBEDDING, KINDS, check_pattern
 
 METHODS = Path(__file__).parent / "methods"
 CONTROLS = ("identity", "random", "mean")
@@ -47,18 +50,32 @@ def check(config: Config, schema: Config, packages: dict[str, Any]) -> None:
     _check_schema(config, schema)
     _check_references(config, packages)
     _check_tasks(config)
-    for name, entry in config["methods"].items():
-        method = method_of(config, name)
-        if method not in method_names():
-            raise UserError(f"methods.{name}: there is no method {method!r}{_nearest(method, method_names())}")
-        _check_options(name, method, entry.get("options", {}))
+    _check_methods(config)
     if IDENTITY not in config["methods"]:
         raise UserError("methods: identity is missing; every score is compared with the uncompressed model's")
     _check_sensitivities(config)
     _check_claims(config)
     for name, entry in config["models"].items():
+        for kind, pattern in entry.get("modules", {}).items():
+            if kind not in KINDS[1:]:
+                raise UserError(f"models.{name}.modules: there is no kind {kind!r}; there are {', '.join(KINDS[1:])}")
+            check_pattern(pattern, f"models.{name}.modules.{kind}")
         if "package" not in entry:
             check_model_folder(Path(entry["path"]), f"models.{name}")
+
+
+def _check_methods(config: Config) -> None:
+    """Methods, their options, and the matrices that they are to compress."""
+    for name, entry in config["methods"].items():
+        for key in ("budget", "share"):
+            if key in entry and not is_whole_model(entry):
+                raise UserError(f"methods.{name}: `{key}` is of entries with `modules`, which name what is compressed")
+        for choice in choices_of(config, name):
+            if choice.method not in method_names():
+                raise UserError(
+                    f"methods.{name}: there is no method {choice.method!r}{_nearest(choice.method, method_names())}"
+                )
+            _check_options(name, choice.method, choice.options)
 
 
 def _check_schema(config: Config, schema: Config) -> None:
@@ -147,7 +164,9 @@ def _check_sensitivities(config: Config) -> None:
     for task in config["tasks"]:
         for variant in variants_of(config, task):
             if needs_sensitivity(config, variant) and not has_head(config, checkpoint_of(config, task)):
-                weighting = config["methods"][variant]["options"]["weighting"]
+                weighting = next(
+                    w for c in choices_of(config, variant) if (w := c.options.get("weighting")) in SENSITIVITIES
+                )
                 raise UserError(
                     f"tasks.{task}: {variant} weights rows by {weighting}, but the task's model has no head that predicts "
                     "tokens or labels: list the task's `methods` without it"
@@ -240,7 +259,7 @@ def used_packages(config: Config) -> list[str]:
 
 def method_of(config: Config, variant: str) -> str:
     """The method file behind an entry under `methods:`."""
-    return config["methods"][variant].get("method", variant)
+    return with_preset(variant, config["methods"][variant]).get("method", variant)
 
 
 def is_control(config: Config, variant: str) -> bool:
@@ -312,9 +331,34 @@ def _common_ratios(config: Config, *variants: str) -> list[float | None]:
     return [r for r in sorted(asked[0]) if all(r in other for other in asked)]
 
 
+def choices_of(config: Config, variant: str) -> list[Choice]:
+    """What a variant compresses, and by what: the embedding, or what its `modules` say."""
+    entry = config["methods"][variant]
+    if is_whole_model(entry):
+        return module_choices(variant, entry)
+    return [Choice(EMBEDDING, entry.get("method", variant), entry.get("options", {}), None)]
+
+
+def has_whole_models(config: Config) -> bool:
+    """Whether any variant compresses other matrices than the embedding."""
+    return any(is_whole_model(entry) for entry in config["methods"].values())
+
+
+def methods_of(config: Config, variant: str) -> list[str]:
+    """Every method file that a variant runs, sorted."""
+    return sorted({choice.method for choice in choices_of(config, variant)})
+
+
 def needs_sensitivity(config: Config, variant: str) -> bool:
     """Whether a variant weights rows by what is measured on the model."""
-    return config["methods"][variant].get("options", {}).get("weighting") in SENSITIVITIES
+    return any(choice.options.get("weighting") in SENSITIVITIES for choice in choices_of(config, variant))
+
+
+def sensitive_kinds(config: Config, checkpoint: str) -> list[str]:
+    """Kinds of linear layers whose rows are weighted by what is measured on a checkpoint, sorted."""
+    on_it = {v for t in config["tasks"] if checkpoint_of(config, t) == checkpoint for v in variants_of(config, t)}
+    weighted = [c for v in on_it for c in choices_of(config, v) if c.options.get("weighting") in SENSITIVITIES]
+    return sorted({choice.kind for choice in weighted} - {EMBEDDING})
 
 
 def sensitivity_tokens(config: Config) -> int:

@@ -12,6 +12,7 @@ TABLES = {
     "main": "All methods on all tasks at equal bits of the embedding.",
     "claims": "The papers' claims, and whether they hold in this study.",
     "sizes": "What did not shrink and why: each model's other weights, and where the bits of each compressed matrix are.",
+    "whole_model": "Whole models: what is stored and computed, kind of matrix by kind, and what is left of each score.",
     "predictors": "Which cheap metric of the matrix predicts what is left of a score.",
 }
 """Captions by file name; tables of tasks and papers have their own."""

@@ -168,9 +168,9 @@ def _main(scores: DataFrame, labels: Labels) -> DataFrame:
 
 
 def _compressed(frame: DataFrame, labels: Labels) -> DataFrame:
-    """Rows of methods that are no control."""
-    kinds = frame["method"].map({k: m.kind for k, m in labels.methods.items()})
-    return frame[(kinds != "control") & frame["ratio_asked"].notna()]
+    """Rows of methods that are no control and compress the embedding."""
+    shown = frame["method"].map({k: m.kind != "control" and not m.whole_model for k, m in labels.methods.items()})
+    return frame[shown & frame["ratio_asked"].notna()]
 
 
 def _grid(panels: int, height: float) -> tuple[Figure, list[Axes]]:

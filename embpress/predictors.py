@@ -59,7 +59,8 @@ def predictors(scores: DataFrame, labels: Labels) -> Predictors:
     """Correlate every metric with the retention of the main metric."""
     means = over_seeds(scores)
     main = means["task"].map({name: task.metric for name, task in labels.tasks.items()})
-    compressed = means["method"].map({name: method.kind for name, method in labels.methods.items()}) != "control"
+    compared = {k: method.kind != "control" and not method.whole_model for k, method in labels.methods.items()}
+    compressed = means["method"].map(compared)
     rows = means[(means["metric"] == main) & compressed & means["retention"].notna() & means["ratio_asked"].notna()]
     blocks = rows["ratio_asked"].map(labels.block)
     return Predictors(

@@ -35,6 +35,12 @@ class Rotation:
         self.left, self.right = _orthogonal(rows), _orthogonal(d // rows)
         self.signs = torch.from_numpy(np.where(splitmix64(seed, d) >> np.uint64(63), -1.0, 1.0).astype(np.float32))
 
+    @property
+    def flops(self) -> int:
+        """Floating-point operations of one rotated row: those of its two products."""
+        p, q = len(self.left), len(self.right)
+        return 2 * p * q * (p + q)
+
     def forward(self, x: Tensor) -> Tensor:
         """Rows (n, d) to rows @ R^T."""
         return self._mix(x * self.signs)

@@ -85,6 +85,8 @@ class MethodLabel:
     reconstruction: bool = False
     citation: str = ""
     """Key of its paper, "" for what has none."""
+    whole_model: bool = False
+    """Whether it compresses other matrices than the embedding: no row or point among those of the embedding."""
 
 
 @dataclass(frozen=True)

@@ -10,19 +10,24 @@ token at masked positions, on training text, and sums a row's squares (`fisher`,
 Gradients are those of the input rows alone, also where an output head is tied to them. They are added up within a batch
 before they are squared, as in the paper's code, in batches of TOKENS_A_BATCH. An encoder without a head predicts nothing
 and is refused.
+
+Of linear layers, where they are asked for, the gradient is the weight's, whose rows are the layer's outputs.
 """
 
 import json
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 
 import torch
 from torch import Tensor
 from torch.nn import functional
 from transformers import AutoTokenizer, PreTrainedModel, PreTrainedTokenizerFast
+from transformers.pytorch_utils import Conv1D
 
+from .compressed_model import weight_of
 from .errors import UserError
 from .models import embedding_of, load_model
+from .modules import places
 
 TOKENS_A_BATCH = 512
 """Bounds memory at a few (tokens, V) blocks of floats."""
@@ -97,8 +102,10 @@ def _probabilities(logits: Tensor, targets: Tensor) -> Tensor:
     return (-functional.cross_entropy(logits, targets, reduction="none")).exp()
 
 
-def row_gradients(model: PreTrainedModel, ids: Tensor, objective: Objective) -> tuple[Tensor, Tensor]:
-    """Gradient of an objective with respect to the input rows of one batch.
+def row_gradients(
+    model: PreTrainedModel, ids: Tensor, objective: Objective, weights: Sequence[Tensor] = ()
+) -> tuple[Tensor, Tensor]:
+    """Gradient of an objective with respect to the input rows of one batch; `weights` get theirs as `.grad`.
 
     Returns:
         The distinct ids that the model looked up (n,), and their rows' gradients (n, d).
@@ -114,29 +121,46 @@ def row_gradients(model: PreTrainedModel, ids: Tensor, objective: Objective) -> 
     handle = embedding_of(model)[1].register_forward_hook(detach)
     try:
         value = objective(model, ids)
-        gradients = torch.autograd.grad(value, [leaf for _, leaf in looked_up])
+        gradients = torch.autograd.grad(value, [leaf for _, leaf in looked_up] + list(weights))
     finally:
         handle.remove()
+    for weight, gradient in zip(weights, gradients[len(looked_up) :]):
+        weight.grad = gradient
     distinct, where = torch.cat([seen.flatten() for seen, _ in looked_up]).unique(return_inverse=True)
-    each = torch.cat([gradient.flatten(0, -2) for gradient in gradients])
+    each = torch.cat([gradient.flatten(0, -2) for gradient in gradients[: len(looked_up)]])
     return distinct, each.new_zeros(len(distinct), each.shape[1]).index_add_(0, where, each)
 
 
 def sensitivities(
-    model: PreTrainedModel, batches: Iterable[Tensor], objective: Objective, progress: Callable[[str], None]
+    model: PreTrainedModel,
+    batches: Iterable[Tensor],
+    objective: Objective,
+    progress: Callable[[str], None],
+    layers: Sequence[str] = (),
 ) -> dict[str, Tensor]:
-    """Float32 (V,) sensitivities of a model's input rows, by the name of the weighting that they are for."""
+    """Float32 (V,) sensitivities of a model's input rows, by the name of the weighting that they are for.
+
+    Those of the rows of `layers`, names of linear ones within the base model, stand under `weighting:layer`.
+    """
     model.requires_grad_(False)
-    n_rows = embedding_of(model)[1].num_embeddings
-    squares, sizes = (torch.zeros(n_rows, dtype=torch.float64) for _ in range(2))
+    modules = {name: model.base_model.get_submodule(name) for name in layers}
+    weights = {name: module.get_parameter("weight").requires_grad_() for name, module in modules.items()}
+    sizes = {"": embedding_of(model)[1].num_embeddings} | {f":{n}": len(weight_of(m, n)) for n, m in modules.items()}
+    squares, absolutes = ({of: torch.zeros(n, dtype=torch.float64) for of, n in sizes.items()} for _ in range(2))
     done = 0
     for ids in batches:
-        rows, gradients = row_gradients(model, ids, objective)
-        squares[rows] += gradients.double().square().sum(1)
-        sizes[rows] += gradients.double().abs().sum(1)
+        rows, gradients = row_gradients(model, ids, objective, list(weights.values()))
+        squares[""][rows] += gradients.double().square().sum(1)
+        absolutes[""][rows] += gradients.double().abs().sum(1)
+        for name, weight in weights.items():
+            of_inputs = 0 if isinstance(modules[name], Conv1D) else 1
+            gradient = weight.grad.double()  # type: ignore[union-attr]
+            squares[f":{name}"] += gradient.square().sum(of_inputs)
+            absolutes[f":{name}"] += gradient.abs().sum(of_inputs)
         done += ids.numel()
         progress(f"{done} tokens")
-    return {"fisher": squares.sqrt().float(), "l1_sensitivity": sizes.float()}
+    found = {f"fisher{of}": values.sqrt().float() for of, values in squares.items()}
+    return found | {f"l1_sensitivity{of}": values.float() for of, values in absolutes.items()}
 
 
 def blocks_of_text(texts: list[str], tokenizer: PreTrainedTokenizerFast, block: int, n_tokens: int, special: bool) -> Tensor:
@@ -165,12 +189,27 @@ def blocks_of_text(texts: list[str], tokenizer: PreTrainedTokenizerFast, block: 
 
 
 def measure(
-    checkpoint: Path, texts: list[str], n_tokens: int, seed: int, progress: Callable[[str], None]
+    checkpoint: Path,
+    texts: list[str],
+    n_tokens: int,
+    seed: int,
+    progress: Callable[[str], None],
+    kinds: Sequence[str] = (),
+    patterns: dict[str, str] | None = None,
 ) -> dict[str, Tensor]:
     """Sensitivities of a checkpoint's rows on about n_tokens of running text; see `sensitivities`.
 
+    Args:
+        checkpoint: its folder.
+        texts: running text.
+        n_tokens: how much of it to read, about.
+        seed: seeds what is masked.
+        progress: told how it goes.
+        kinds: kinds of linear layers whose rows are measured too.
+        patterns: names of the model's layers by kind, where they are not those of `modules.PATTERNS`.
+
     Raises:
-        UserError: if the checkpoint has no head, or the texts are too short.
+        UserError: if the checkpoint has no head, the texts are too short, or there are no layers of a kind.
     """
     head = head_of(checkpoint)
     model = load_model(checkpoint, head)
@@ -180,4 +219,5 @@ def measure(
     objective = _objective(head, tokenizer, seed)
     blocks = blocks_of_text(texts, tokenizer, block, n_tokens, special=head != "causal_lm")
     progress(f"{blocks.numel()} tokens in blocks of {block}")
-    return sensitivities(model, blocks.split(max(1, TOKENS_A_BATCH // block)), objective, progress)
+    layers = [place.name for place in places([n for n, _ in model.base_model.named_modules()], kinds, patterns)]
+    return sensitivities(model, blocks.split(max(1, TOKENS_A_BATCH // block)), objective, progress, layers)

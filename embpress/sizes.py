@@ -12,6 +12,7 @@ from .aggregation import Evaluation, checkpoint_label
 from .checkpoints import card
 from .compression import RESULT
 from .inspection import groups, stored_tensors
+from .module_choices import is_whole_model
 
 COLUMNS = ["model", "method", "ratio_asked", "seed", "part", "dtype", "bits", "rows_kept", "rows", "why"]
 EMBEDDING = "embedding matrix"
@@ -21,13 +22,14 @@ def sizes(config: dict[str, Any], evaluations: list[Evaluation]) -> pandas.DataF
     """One row a stored tensor; without a method one row a group of a checkpoint's weights, and why it does not shrink.
 
     `rows_kept` is how many of the matrix's `rows` a method keeps as they were, empty where it keeps none so.
-    Ratios that a method cannot reach have no artefact and no row: their reason is the note in the table of scores.
+    Ratios that a method cannot reach have no artefact and no row: their reason is the note in the table of scores. Entries
+    with `modules` are in `module_sizes`.
     """
     rows: dict[Any, list[dict[str, Any]]] = {}
     for evaluation in evaluations:
         about = {"model": checkpoint_label(config, evaluation.task), "seed": evaluation.seed}
         rows.setdefault(about["model"], _weights(evaluation.checkpoint, about))
-        if study_config.is_control(config, evaluation.variant):
+        if study_config.is_control(config, evaluation.variant) or is_whole_model(config["methods"][evaluation.variant]):
             continue
         for folder in evaluation.artefacts:
             asked = about | {"method": evaluation.variant, "ratio_asked": float(folder.name)}

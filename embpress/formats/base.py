@@ -58,10 +58,27 @@ class CompressedMatrix(nn.Module, ABC):
         return torch.cat([self.rows(ids) for ids in torch.arange(self.shape[0]).split(ROW_BLOCK)])
 
     def product(self, x: Tensor) -> Tensor:
-        """Multiply by the transposed matrix, as a tied output head does: (..., d) to (..., V), in row blocks."""
-        device = x.device
-        blocks = torch.arange(self.shape[0], device=device).split(ROW_BLOCK)
-        return torch.cat([x @ self.rows(ids).to(x.dtype).T for ids in blocks], dim=-1)
+        """Multiply by the transposed matrix, as a linear layer or a tied output head does: (..., d) to (..., V)."""
+        return self.product_with(x, torch.arange(self.shape[0], device=x.device))
+
+    def product_with(self, x: Tensor, ids: Tensor) -> Tensor:
+        """Multiply by some rows, transposed: (..., d) to (..., n) for ids (n,), in blocks of rows that are decoded."""
+        return torch.cat([x @ self.rows(block).to(x.dtype).T for block in ids.split(ROW_BLOCK)], dim=-1)
+
+    def decode_flops(self, n_rows: int) -> int:
+        """Floating-point operations of decoding so many rows: those of matrix products, 2 a multiplication and addition.
+
+        Gathers, scalings and sums of rows are not counted; nor does torch.utils.flop_counter count them.
+        """
+        return 0
+
+    def product_flops(self, n_vectors: int) -> int:
+        """Floating-point operations of `product` with so many vectors, counted as by `decode_flops`."""
+        return self.product_with_flops(n_vectors, self.shape[0])
+
+    def product_with_flops(self, n_vectors: int, n_rows: int) -> int:
+        """Those of `product_with` so many rows."""
+        return self.decode_flops(n_rows) + 2 * n_vectors * n_rows * self.shape[1]
 
     @property
     def stored_bits(self) -> int:

@@ -48,6 +48,14 @@ class BinaryResidual(FactoredMatrix):
         blocks = torch.arange(self.shape[0], device=x.device).split(ROW_BLOCK)
         return torch.cat([low @ self.factor_rows("left", i).T + coded @ self._signs(i).T for i in blocks], dim=-1)
 
+    def decode_flops(self, n_rows: int) -> int:
+        """See base class."""
+        return 2 * n_rows * (self.rank + self.n_bits) * self.shape[1]
+
+    def product_flops(self, n_vectors: int) -> int:
+        """See base class."""
+        return 2 * n_vectors * (self.rank + self.n_bits) * sum(self.shape)
+
     def _signs(self, ids: Tensor) -> Tensor:
         """Codes of rows as -1 and 1: (n,) to float32 (n, C)."""
         shifts = torch.arange(8, dtype=torch.uint8, device=ids.device)

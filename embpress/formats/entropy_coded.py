@@ -100,6 +100,10 @@ class EntropyCoded(CompressedMatrix):
             raise UserError(f"row {int(ids[wrong])} of the entropy-coded matrix is damaged: compress it again")
         return torch.addmm(self.mean, levels * (self.step * torch.exp2(-self.tier[ids] / 2))[:, None], self.columns.T)
 
+    def decode_flops(self, n_rows: int) -> int:
+        """See base class."""
+        return 2 * n_rows * self.shape[1] ** 2
+
     @property
     def stored_floats(self) -> None:
         """Indices are no floats: the papers' count does not apply."""

@@ -36,3 +36,12 @@ class Kronecker(FactoredMatrix):
         """See base class; (A kron B) x = A (X B^T) with x cut into d/n pieces of n."""
         pieces = x.unflatten(-1, (self.shape[1] // self.n, self.n))
         return sum((pieces @ b) @ a.T for a, b in zip(self.factor("a"), self.factor("b")))  # type: ignore[return-value]
+
+    def decode_flops(self, n_rows: int) -> int:
+        """See base class."""
+        return 2 * self.terms * n_rows * self.shape[1] if self.terms > 1 else 0
+
+    def product_flops(self, n_vectors: int) -> int:
+        """See base class."""
+        rows, d = self.shape
+        return 2 * n_vectors * self.terms * (d + rows * d // self.n)

@@ -36,5 +36,30 @@ class LowRank(FactoredMatrix):
 
     def product(self, x: Tensor) -> Tensor:
         """See base class; k (d + V) multiplications a vector in place of d V."""
-        scores = (x @ self.factor("right").T) @ self.factor("left").T
+        return self._plus_bias((x @ self.factor("right").T) @ self.factor("left").T, x)
+
+    def product_with(self, x: Tensor, ids: Tensor) -> Tensor:
+        """See base class; of few rows of a tall matrix, whose rank is beyond theirs, decoding may cost less."""
+        n_vectors = x.numel() // self.shape[1]
+        if self._low_rank_flops(n_vectors, len(ids)) > super().product_with_flops(n_vectors, len(ids)):
+            return super().product_with(x, ids)
+        return self._plus_bias((x @ self.factor("right").T) @ self.factor_rows("left", ids).T, x)
+
+    def _plus_bias(self, scores: Tensor, x: Tensor) -> Tensor:
         return scores + (x @ self.factor("bias"))[..., None] if self.has_bias else scores
+
+    def decode_flops(self, n_rows: int) -> int:
+        """See base class."""
+        return 2 * self.rank * n_rows * self.shape[1]
+
+    def product_flops(self, n_vectors: int) -> int:
+        """See base class."""
+        return self._low_rank_flops(n_vectors, self.shape[0])
+
+    def product_with_flops(self, n_vectors: int, n_rows: int) -> int:
+        """See base class."""
+        return min(self._low_rank_flops(n_vectors, n_rows), super().product_with_flops(n_vectors, n_rows))
+
+    def _low_rank_flops(self, n_vectors: int, n_rows: int) -> int:
+        """Two products, and one with the bias."""
+        return 2 * n_vectors * (self.rank * (n_rows + self.shape[1]) + self.has_bias * self.shape[1])

@@ -87,6 +87,10 @@ class Mixture(FactoredMatrix):
             )
         return found.T.reshape(*x.shape[:-1], self.shape[0])
 
+    def product_flops(self, n_vectors: int) -> int:
+        """See base class."""
+        return super().product_flops(n_vectors) if self.has_norms else 2 * n_vectors * self.n_kept * self.shape[1]
+
     def _indices(self, place: Tensor) -> Tensor:
         """Positions among the kept of the rows that these mixed ones mix: (n,) to (n, k)."""
         columns = torch.arange(self.neighbours, device=place.device)

@@ -73,6 +73,11 @@ class MLPDecoder(FactoredMatrix):
             return decoded
         return functional.normalize(decoded, dim=1, eps=1e-30) * self.factor_rows("norms", ids)[:, None]
 
+    def decode_flops(self, n_rows: int) -> int:
+        """See base class."""
+        sizes = [self.latent_size, *self.widths, self.shape[1]]
+        return 2 * n_rows * sum(n_in * n_out for n_in, n_out in zip(sizes, sizes[1:]))
+
 
 def decode(latents: Tensor, layers: list[Layer], output: str) -> Tensor:
     """(B, x) through linear layers, LeakyReLU between them, at the end `output`, tanh, elu or linear: (B, d)."""

@@ -52,6 +52,10 @@ class ProductCodes(FactoredMatrix):
         decoded = gather(self.table, index.flatten()).view(-1, self.shape[1])
         return decoded @ self.factor("rotation") if self.rotated else decoded
 
+    def decode_flops(self, n_rows: int) -> int:
+        """See base class."""
+        return 2 * n_rows * self.shape[1] ** 2 if self.rotated else 0
+
     @property
     def stored_floats(self) -> None:
         """Codes are no floats: the papers' count does not apply."""

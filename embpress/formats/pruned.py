@@ -44,3 +44,7 @@ class Pruned(FactoredMatrix):
     def product(self, x: Tensor) -> Tensor:
         """See base class; one product a row of the table, of which the shared one's is copied."""
         return (x @ self.factor("table").to(x.dtype).T).index_select(-1, self.position)
+
+    def product_flops(self, n_vectors: int) -> int:
+        """See base class."""
+        return 2 * n_vectors * (self.n_kept + 1) * self.shape[1]

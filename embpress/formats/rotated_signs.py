@@ -1,5 +1,6 @@
 """Rows as sums of scaled signs in a rotated space: row = (sum_k scale_k sign_k) R."""
 
+import math
 from typing import Any
 
 import torch
@@ -55,6 +56,14 @@ class RotatedSigns(CompressedMatrix):
         blocks = torch.arange(self.shape[0]).split(ROW_BLOCK)
         scores = torch.cat([rotated @ self._rotated_rows(ids).to(x.dtype).T for ids in blocks], dim=1)
         return scores.view(*x.shape[:-1], self.shape[0])
+
+    def decode_flops(self, n_rows: int) -> int:
+        """See base class."""
+        return n_rows * self.rotation.flops
+
+    def product_flops(self, n_vectors: int) -> int:
+        """See base class."""
+        return n_vectors * (self.rotation.flops + 2 * math.prod(self.shape))
 
     @property
     def stored_floats(self) -> None:

@@ -117,6 +117,8 @@ class Method(ABC):
     """False where nothing is stored as a factor, so that `factor_dtype` must be left alone."""
     streams: ClassVar[bool] = False
     """True where the fit reads the matrix by blocks of rows only, so that it may be a `FileMatrix`."""
+    linear_defaults: ClassVar[dict[str, Any]] = {}
+    """Options that are other than an embedding's where a linear layer's matrix is compressed and nothing else is said."""
     Options: ClassVar[type[Options]] = Options
 
     def __init__(self, **options: Any) -> None:

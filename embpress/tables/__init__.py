@@ -5,6 +5,7 @@ from .papers import paper_table
 from .predictors import predictors_table, predictors_text
 from .sizes import read_sizes, sizes_table
 from .text import text_table
+from .whole_model import read_modules, whole_model_table, whole_model_text
 
 __all__ = [
     "latex_document",
@@ -12,8 +13,11 @@ __all__ = [
     "paper_table",
     "predictors_table",
     "predictors_text",
+    "read_modules",
     "read_sizes",
     "sizes_table",
     "task_table",
     "text_table",
+    "whole_model_table",
+    "whole_model_text",
 ]

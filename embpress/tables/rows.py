@@ -40,6 +40,8 @@ class Row:
     block: float
     """The study's ratio under which it is listed; NaN for controls."""
     found: dict[str, Any]
+    whole_model: bool = False
+    """Whether other matrices than the embedding are compressed, which the ratio then is of."""
 
     def spread(self, column: str) -> tuple[float, float]:
         """Smallest and largest over the columns; NaN where nothing was measured."""
@@ -75,16 +77,19 @@ def rows_of(means: DataFrame, labels: Labels, column: str) -> list[Row]:
     for result in means.itertuples():
         asked: Any = result.ratio_asked
         block = math.nan if math.isnan(asked) else labels.block(asked)
-        kind = labels.methods[str(result.method)].kind
+        kind, whole_model = labels.methods[str(result.method)].kind, labels.methods[str(result.method)].whole_model
         place = 1 if kind != "control" else 0 if result.method == "identity" else 2
         key = (
             place,
+            whole_model,
             -1 if place != 1 else block,
             kind != "baseline",
             order[str(result.method)],
             -1 if place != 1 else asked,
         )
-        rows.setdefault(key, Row(str(result.method), asked, block, {})).found[str(getattr(result, column))] = result
+        rows.setdefault(key, Row(str(result.method), asked, block, {}, whole_model)).found[str(getattr(result, column))] = (
+            result
+        )
     return [rows[key] for key in sorted(rows)]
 
 
@@ -93,7 +98,8 @@ def blocks_of(rows: list[Row]) -> list[tuple[str, list[Row]]]:
     blocks: dict[str, list[Row]] = {}
     for row in rows:
         identity = "" if row.method == "identity" else "Controls"
-        blocks.setdefault(identity if math.isnan(row.block) else f"Asked {row.block:g}×", []).append(row)
+        of = " of more than the embedding" if row.whole_model else ""
+        blocks.setdefault(identity if math.isnan(row.block) else f"Asked {row.block:g}×{of}", []).append(row)
     return list(blocks.items())
 
 

@@ -37,7 +37,8 @@ def sizes_table(sizes: DataFrame, scores: DataFrame, labels: Labels) -> str:
     """
     notes = Notes()
     first = _longtable("@{}lrrl@{}", ["Weights", "MB", r"\% of model", "Why"], _weights(sizes[sizes["method"] == ""]))
-    rows = [row for row in comparison(scores, labels) if labels.methods[row.method].kind != "control"]
+    shown = [row for row in comparison(scores, labels) if not row.whole_model]
+    rows = [row for row in shown if labels.methods[row.method].kind != "control"]
     stored = sizes[sizes["method"] != ""]
     lines = []
     for title, block in blocks_of(rows):

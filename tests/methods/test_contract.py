@@ -1,10 +1,12 @@
 """What every method must do, whatever it is: a new file in embpress/methods is tested here without another line."""
 
+import math
 import os
 
 import pytest
 import torch
 from safetensors.torch import load_file, save_file
+from torch.utils.flop_counter import FlopCounterMode
 
 from embpress import storage
 from embpress.errors import InfeasibleRatio, UserError
@@ -222,3 +224,12 @@ def test_metadata_is_complete(name):
     assert method.label and method.kind in ("paper", "baseline", "ours", "control")
     assert bool(method.citation) == (method.kind == "paper")
     assert method.__doc__
+
+
+@pytest.mark.parametrize("n_vectors", [1, 40])
+def test_operations_of_a_product_are_those_that_torch_counts(name, n_vectors):
+    _, compressed = fitted(name, 600, 48, feasible(name))
+    # A product with one vector, such as a bias, is a matrix product too; torch leaves it out.
+    with FlopCounterMode(display=False, custom_mapping={torch.ops.aten.mv: lambda a, b, **_: 2 * math.prod(a)}) as counter:
+        compressed.product(torch.randn(n_vectors, 48))
+    assert counter.get_total_flops() == compressed.product_flops(n_vectors) > 0

@@ -95,6 +95,15 @@ def sensitivity_inputs(wildcards):
     }
 
 
+def sensitive_kinds(wildcards):
+    return study.sensitive_kinds(config, wildcards.checkpoint)
+
+
+def layer_patterns(wildcards):
+    """The model's own names of its layers by kind, where it has some."""
+    return config["models"][study.model_of(config, wildcards.checkpoint)].get("modules")
+
+
 def compress_inputs(wildcards):
     folder, seed = wildcards.checkpoint, wildcards.seed
     inputs = {
@@ -159,6 +168,7 @@ def score_inputs(wildcards):
 
 def method_files(wildcards):
     """The code that a fit runs: a method's file changes, its fits run again. Snakemake does not see imports by itself."""
-    return str(
-        ROOT / f"embpress/methods/{study.method_of(config, wildcards.variant)}.py"
-    )
+    return [
+        str(ROOT / f"embpress/methods/{method}.py")
+        for method in study.methods_of(config, wildcards.variant)
+    ]

@@ -1,4 +1,4 @@
-"""Checkpoints to compressed embedding matrices, and to the sensitivity of the model to each row of them."""
+"""Checkpoints to compressed matrices, and to the sensitivity of the model to each row of them."""
 
 
 rule sensitivity:
@@ -16,6 +16,8 @@ rule sensitivity:
         runtime=120,
     params:
         tokens=study.sensitivity_tokens(config),
+        kinds=sensitive_kinds,
+        patterns=layer_patterns,
     message:
         "measuring the sensitivity of {wildcards.checkpoint} to its rows, seed {wildcards.seed}"
     script:
@@ -38,6 +40,7 @@ rule compress:
         runtime=120,
     params:
         entry=lookup(within=config, dpath="methods/{variant}"),
+        patterns=layer_patterns,
     message:
         "compressing {wildcards.checkpoint} by {wildcards.variant} at {wildcards.ratio}x, seed {wildcards.seed}"
     script:

@@ -31,6 +31,7 @@ rule scores:
         deciles="results/deciles.csv",
         bounds="results/bounds.csv",
         sizes="results/sizes.csv",
+        modules="results/modules.csv",
         labels="results/labels.json",
     log:
         "results/logs/scores.log",

@@ -9,6 +9,11 @@ rule paper:
         tables=[
             *(file for file in rules.tables.output if file.endswith(".tex")),
             *(["results/tables/claims.tex"] if "claims" in config else []),
+            *(
+                ["results/tables/whole_model.tex"]
+                if study.has_whole_models(config)
+                else []
+            ),
         ],
         figures=[file for file in rules.figures.output if file.endswith(".pdf")],
         bibliography=BIBLIOGRAPHY,

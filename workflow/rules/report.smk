@@ -57,6 +57,29 @@ if "claims" in config:
             "../scripts/claims.py"
 
 
+if study.has_whole_models(config):
+
+    rule whole_model:
+        """Write what whole-model variants store and compute, kind by kind, beside what they keep of each score."""
+        input:
+            modules="results/modules.csv",
+            scores="results/scores.csv",
+            labels="results/labels.json",
+        output:
+            latex="results/tables/whole_model.tex",
+            text="results/tables/whole_model.txt",
+        log:
+            "results/logs/whole_model.log",
+        conda:
+            "../../envs/report.yaml"
+        resources:
+            mem_mb=1000,
+        message:
+            "writing the table of whole models"
+        script:
+            "../scripts/whole_model.py"
+
+
 rule figures:
     """Draw retention against ratio, error against score, ratio and its bound, and error by token frequency."""
     input:

@@ -8,19 +8,24 @@ with run(snakemake) as log:
     import torch
 
     from embpress.compression import compress_checkpoint
+    from embpress.module_choices import is_whole_model
 
     torch.set_num_threads(snakemake.threads)
     entry, chosen = snakemake.params.entry, snakemake.wildcards
+    files = Path(snakemake.input.checkpoint), Path(snakemake.input.counts)
     sensitivity = snakemake.input.get("sensitivity")
-    result = compress_checkpoint(
-        Path(snakemake.input.checkpoint),
-        Path(snakemake.input.counts),
-        entry.get("method", chosen.variant),
-        entry.get("options", {}),
+    asked = (
         float(chosen.ratio),
         int(chosen.seed),
         Path(snakemake.output[0]),
         throttled(log),
         sensitivity and Path(sensitivity),
     )
-    log.info("%s", result)
+    if is_whole_model(entry):
+        from embpress.module_compression import compress_modules
+
+        result = compress_modules(*files, chosen.variant, entry, *asked, patterns=snakemake.params.patterns)
+        log.info("%s", {key: value for key, value in result.items() if key != "modules"})
+    else:
+        method, options = entry.get("method", chosen.variant), entry.get("options", {})
+        log.info("%s", compress_checkpoint(*files, method, options, *asked))

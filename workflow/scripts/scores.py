@@ -7,6 +7,7 @@ from job import run
 with run(snakemake) as log:
     from embpress.aggregation import Evaluation, aggregate, bounds, labels
     from embpress.files import write_json
+    from embpress.module_sizes import module_sizes
     from embpress.scores import write
     from embpress.sizes import sizes
 
@@ -17,5 +18,6 @@ with run(snakemake) as log:
     plain = {"index": False, "float_format": "%.6g", "lineterminator": "\n"}
     deciles.to_csv(snakemake.output.deciles, **plain)
     sizes(snakemake.params.study, evaluations).to_csv(snakemake.output.sizes, **plain)
+    module_sizes(snakemake.params.study, evaluations).to_csv(snakemake.output.modules, **plain)
     bounds(snakemake.params.study, evaluations).to_csv(snakemake.output.bounds, **plain)
     write_json(Path(snakemake.output.labels), labels(snakemake.params.study))

@@ -13,7 +13,9 @@ with run(snakemake) as log:
 
     torch.set_num_threads(snakemake.threads)
     texts, seed = read_texts(Path(snakemake.input.texts)), int(snakemake.wildcards.seed)
-    found = measure(Path(snakemake.input.checkpoint), texts, snakemake.params.tokens, seed, throttled(log))
+    params = snakemake.params
+    checkpoint = Path(snakemake.input.checkpoint)
+    found = measure(checkpoint, texts, params.tokens, seed, throttled(log), params.kinds, params.patterns)
     for name, values in found.items():
         log.info("%s: %d of %d rows have a gradient", name, int((values > 0).sum()), len(values))
     write_sensitivity(found, Path(snakemake.output[0]))

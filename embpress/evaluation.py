@@ -1,4 +1,4 @@
-"""Run one task over compressed forms of one checkpoint's embedding: the model is loaded once, matrices are swapped."""
+"""Run one task over compressed forms of one checkpoint: the model is loaded once, matrices are swapped."""
 
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -6,8 +6,8 @@ from pathlib import Path
 from safetensors.numpy import load_file, save_file
 from transformers import AutoTokenizer, PreTrainedTokenizerFast
 
-from .models import EmbeddingSlot, load_model, untie_head
-from .storage import load
+from .compressed_model import Assembly
+from .models import load_model, untie_head
 from .tasks import Outcomes, Task
 
 
@@ -18,8 +18,8 @@ def evaluate(
 
     Args:
         task: a task with its test examples.
-        checkpoint: the model whose embedding the artefacts compress.
-        artefacts: folders written by `storage.save`.
+        checkpoint: the model whose matrices the artefacts compress.
+        artefacts: folders of one variant's compressed matrices.
         progress: called with a line about every batch.
 
     Yields:
@@ -30,9 +30,9 @@ def evaluate(
     assert isinstance(tokenizer, PreTrainedTokenizerFast)
     if task.config.get("dense_head", False):
         untie_head(model)
-    slot = EmbeddingSlot(model)
+    assembly = Assembly(model)
     for artefact in artefacts:
-        slot.put(load(artefact))
+        assembly.put(artefact)
         progress(f"artefact {artefact.name}")
         yield artefact, task.outcomes(model, tokenizer, progress)
 

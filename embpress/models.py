@@ -13,6 +13,7 @@ from transformers import (
     AutoModelForSequenceClassification,
     PreTrainedModel,
 )
+from transformers.pytorch_utils import Conv1D
 from transformers.utils import logging as transformers_logging
 
 from .checkpoints import CARD
@@ -107,6 +108,8 @@ class _CompressedLayer(nn.Module):
             self.matrix = matrix
         weight: Any = matrix if dense is None else dense.weight
         self.dense_shape = (0, 0) if weight is None else tuple(weight.shape)
+        if isinstance(dense, Conv1D):
+            self.dense_shape = self.dense_shape[::-1]
         # Follows model.half() and model.to(...): decoded rows come out in the type of the other layers.
         self.like: Tensor
         self.register_buffer("like", torch.empty(0, dtype=getattr(weight, "dtype", torch.float32)), persistent=False)
@@ -145,17 +148,20 @@ class CompressedEmbedding(_CompressedLayer):
         return rows[where]
 
 
-class CompressedHead(_CompressedLayer):
-    """Stands for an output head tied to the embedding: the product with the same compressed matrix, plus the head's bias."""
+class CompressedLinear(_CompressedLayer):
+    """Stands for a linear layer, such as a tied output head: the product with a compressed (out, in) matrix, plus the bias.
 
-    def __init__(self, matrix: CompressedMatrix | None, dense: nn.Linear | None = None) -> None:
+    GPT-2's Conv1D is a linear layer too, whose dense weight is transposed.
+    """
+
+    def __init__(self, matrix: CompressedMatrix | None, dense: nn.Linear | Conv1D | None = None) -> None:
         super().__init__(matrix, dense)
         self.register_parameter("bias", None if dense is None else dense.bias)
 
     def forward(self, hidden: Tensor) -> Tensor:
-        """(..., d) to logits (..., V)."""
-        logits = self.matrix.product(hidden.float()).to(self.like.dtype)
-        return logits if self.bias is None else logits + self.bias
+        """(..., in) to (..., out)."""
+        found = self.matrix.product(hidden.float()).to(self.like.dtype)
+        return found if self.bias is None else found + self.bias
 
 
 def scale_of(embedding: nn.Embedding) -> tuple[float, bool]:
@@ -215,7 +221,7 @@ class EmbeddingSlot:
         if isinstance(module, nn.Embedding):
             return CompressedEmbedding(None, module)
         if isinstance(module, nn.Linear):
-            return CompressedHead(None, module)
+            return CompressedLinear(None, module)
         raise UserError(f"{name}, a {type(module).__name__}, shares the embedding, but is no lookup and no linear head")
 
     def empty(self) -> None:

@@ -59,10 +59,12 @@ class CompressedMatrix(nn.Module, ABC):
         return torch.cat([self.rows(ids) for ids in torch.arange(self.shape[0]).split(ROW_BLOCK)])
 
     def product(self, x: Tensor) -> Tensor:
-        """Multiply by the transposed matrix, as a tied output head does: (..., d) to (..., V), in row blocks."""
-        device = x.device
-        blocks = torch.arange(self.shape[0], device=device).split(ROW_BLOCK)
-        return torch.cat([x @ self.rows(ids).to(x.dtype).T for ids in blocks], dim=-1)
+        """Multiply by the transposed matrix, as a linear layer or a tied output head does: (..., d) to (..., V)."""
+        return self.product_with(x, torch.arange(self.shape[0], device=x.device))
+
+    def product_with(self, x: Tensor, ids: Tensor) -> Tensor:
+        """Multiply by some rows, transposed: (..., d) to (..., n) for ids (n,), in blocks of rows that are decoded."""
+        return torch.cat([x @ self.rows(block).to(x.dtype).T for block in ids.split(ROW_BLOCK)], dim=-1)
 
     def unfreeze(self) -> None:
         """Make the factors float32 parameters, to be trained; `freeze` before the matrix is measured or saved.

@@ -50,6 +50,7 @@ PROTOCOLS = {
     "zero_shot": "zero-shot",
     "finetune_then_compress": "fine-tuned, then compressed",
     "compress_then_finetune": "compressed, then fine-tuned",
+    "compress_then_distil": "compressed, then distilled",
     "distilled": "distilled",
 }
 ERRORS = {

@@ -250,6 +250,7 @@ class _Run:
         state = json.loads((found[-1] / "state.json").read_text())
         if state["fingerprint"] != self.fingerprint:
             log.info("%s is of another training: starting anew", found[-1])
+            shutil.rmtree(self.scratch)
             return
         for name, value in state.items():
             setattr(self, name, value)

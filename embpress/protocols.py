@@ -9,11 +9,13 @@ The last two make students. `checkpoint` names the task of the uncompressed fine
 which they are compared. What a student's entry does not say itself, that task's entry says.
 """
 
+import difflib
 from typing import Any
 
 from .errors import UserError
 
 STUDENTS = ("compress_then_finetune", "compress_then_distil")
+PROTOCOLS = ("zero_shot", "finetune_then_compress", *STUDENTS)
 OWN = ("label", "protocol", "checkpoint", "methods", "footnote", "finetune", "distil", "factors")
 """Keys that a student's entry does not take from its teacher's."""
 TERMS = ["embeddings", "attention", "hidden", "logits", "task"]
@@ -31,10 +33,16 @@ def resolve(tasks: Tasks) -> Tasks:
     """Tasks with the entries of students spelled out: what they take from their teachers', and defaults.
 
     Raises:
-        UserError: if a student names no task whose model is fine-tuned and left uncompressed.
+        UserError: if there is no such protocol, or a student names no task whose model is fine-tuned.
     """
     if not isinstance(tasks, dict):
         return tasks  # the schema refuses it
+    for name, entry in tasks.items():
+        protocol = entry.get("protocol") if isinstance(entry, dict) else None
+        if protocol is not None and protocol not in PROTOCOLS:
+            close = difflib.get_close_matches(str(protocol), PROTOCOLS, n=1)
+            hint = f"did you mean {close[0]!r}?" if close else f"there are {', '.join(PROTOCOLS)}"
+            raise UserError(f"tasks.{name}: there is no protocol {protocol!r}; {hint}")
     return {name: _spelled_out(name, entry, tasks) if is_student(entry) else entry for name, entry in tasks.items()}
 
 

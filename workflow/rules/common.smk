@@ -68,6 +68,12 @@ def model_inputs(wildcards):
     }
 
 
+def task_entry(wildcards):
+    """What a job on a task must know of it: another label or another method listed does not run it again."""
+    entry = config["tasks"][wildcards.task]
+    return {k: v for k, v in entry.items() if k not in ("label", "methods", "footnote")}
+
+
 def checkpoint_folder(checkpoint, seed):
     """A fine-tuned checkpoint has a folder a seed; a model as it came is the same for all seeds."""
     if checkpoint in config["tasks"]:
@@ -143,6 +149,15 @@ def student_inputs(wildcards):
     if entry["protocol"] == "compress_then_distil":
         inputs["teacher"] = checkpoint_folder(entry["checkpoint"], wildcards.seed)
     return inputs
+
+
+def text_stage(wildcards):
+    """What training on text must know of a task."""
+    entry = config["tasks"][wildcards.task]
+    return {
+        "factors": entry["factors"],
+        "distil": {"stage1": entry["distil"]["stage1"]},
+    }
 
 
 def text_student_inputs(wildcards):

@@ -16,7 +16,7 @@ rule distil_on_text:
         mem_mb=4000,
         runtime=120,
     params:
-        entry=lookup(within=config, dpath="tasks/{task}"),
+        entry=text_stage,
     message:
         "training {wildcards.variant} at {wildcards.ratio}x on text for {wildcards.task}, seed {wildcards.seed}"
     script:
@@ -37,7 +37,7 @@ rule train_student:
         mem_mb=4000,
         runtime=120,
     params:
-        entry=lookup(within=config, dpath="tasks/{task}"),
+        entry=task_entry,
     message:
         "training {wildcards.variant} at {wildcards.ratio}x for {wildcards.task}, seed {wildcards.seed}"
     script:

@@ -15,14 +15,14 @@ from transformers import DataCollatorForLanguageModeling, DataCollatorWithPaddin
 
 from . import storage
 from .checkpoints import embedding_matrix
-from .compressed_model import PARTS, Assembly, parts_of, write_parts
+from .compressed_model import PARTS, Assembly, parts_of, weight_of, write_parts
 from .compression import RESULT, measured
 from .distillation import Distillation
 from .errors import UserError
 from .files import write_json
 from .formats.base import CompressedMatrix
 from .frequency import read_counts
-from .models import AUTO_CLASSES, load_model
+from .models import AUTO_CLASSES, embedding_of, load_model
 from .sensitivity import blocks_of_text
 from .tasks import LabelledTask
 from .training import collator, task_loss, tokenizer_of, training_rows, with_new_head
@@ -65,10 +65,16 @@ class Student:
         write_history(history, folder)
 
     def describe(self, source: Path, counts: Path, folder: Path) -> None:
-        """Write RESULT: sizes, which training leaves as they were, and how far the matrix is now from the dense one."""
+        """Write RESULT: sizes, which training leaves as they were, and how far the matrices are now from the dense ones."""
         result = json.loads((self.start / RESULT).read_text())
         if not (self.start / PARTS).is_file():
             result = measured(embedding_matrix(source), self.matrices["."], read_counts(counts))
+        else:
+            dense = load_model(source, "encoder")
+            for about, part in zip(result["modules"], parts_of(self.start)):
+                weights = [weight_of(dense.get_submodule(place), place) for place in part.places]
+                matrix = torch.cat(weights or [embedding_of(dense)[1].weight]).detach()
+                about["squared_error"] = float((matrix - self.matrices[part.folder].dense()).double().square().sum())
         write_json(folder / RESULT, result)
 
 

@@ -10,9 +10,12 @@ from transformers import BertForMaskedLM
 
 from embpress import protocols, storage
 from embpress.checkpoints import embedding_matrix
+from embpress.compressed_model import Part, write_parts
 from embpress.compression import RESULT, compress_checkpoint
 from embpress.errors import UserError
 from embpress.evaluation import evaluate
+from embpress.files import write_json
+from embpress.methods import compress
 from embpress.models import describe, load_model
 from embpress.students import REST, distil_on_task, distil_on_text, finetune_student
 from embpress.tasks import Inputs, task_class
@@ -192,3 +195,29 @@ def test_a_student_of_another_model_is_refused(folder):
         with pytest.raises(UserError, match=message):
             list(evaluate(task_of(folder, "finetune_then_compress"), folder / "tuned", [student], lambda line: None))
     assert load_model(folder / "tuned", "classifier").config.num_labels == 2
+
+
+def test_matrices_of_layers_are_trained_with_the_embedding(folder):
+    """An artefact of the embedding and of a layer's queries and keys, stacked in one matrix."""
+    start, model = folder / "whole", load_model(folder / "tuned", "encoder")
+    places = tuple(f"encoder.layer.0.attention.self.{name}" for name in ("query", "key"))
+    parts = [Part("embedding", "embedding"), Part("query", "query", places)]
+    stacked = torch.cat([model.get_submodule(place).weight.detach() for place in places])
+    abouts = []
+    for part, matrix in zip(parts, (embedding_matrix(folder / "tuned"), stacked)):
+        fitted = compress(matrix, "svd", 2)
+        storage.save(fitted, start / part.folder)
+        abouts.append({"name": part.folder, "squared_error": float((fitted.dense() - matrix).square().sum())})
+    write_parts(parts, start)
+    write_json(start / RESULT, {"stored_bits": 1, "modules": abouts})
+    student = distilled(folder, start, "student")
+    for part, matrix, about in zip(
+        parts, (embedding_matrix(folder / "tuned"), stacked), json.loads((student / RESULT).read_text())["modules"]
+    ):
+        before, after = (storage.load(one / part.folder) for one in (start, student))
+        assert after.stored_bits == before.stored_bits and not torch.equal(before.dense(), after.dense())
+        assert about["squared_error"] == pytest.approx(float((after.dense() - matrix).square().sum()), rel=1e-4)
+    left = {name for name in load_file(student / REST) if "attention.self" in name and name.endswith("weight")}
+    assert left == {"bert.encoder.layer.0.attention.self.value.weight"}
+    ((_, outcomes),) = evaluate(task_of(folder, "x"), folder / "tuned", [student], lambda line: None)
+    assert len(outcomes["predicted"]) == 4

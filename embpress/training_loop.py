@@ -67,7 +67,8 @@ def train(
 ) -> list[dict[str, Any]]:
     """Train all parameters of a model that want a gradient, in place, on the GPU if there is one.
 
-    In several processes (`torch.distributed`) each takes a part of every batch: the gradients are those of one.
+    In several processes of `torch.distributed`, each on its own GPU, each takes a part of every batch: the gradients are
+    those of one process. The first writes checkpoints, which all must see.
 
     Args:
         model: in the mode (`train` or `eval`) in which it is to be trained.
@@ -237,6 +238,7 @@ class _Run:
         save_file({name: value.contiguous() for name, value in tensors.items()}, partial / "state.safetensors")
         kept = ("step", "history", "sums", "best_loss", "best_epoch", "fingerprint")
         write_json(partial / "state.json", {name: getattr(self, name) for name in kept})
+        shutil.rmtree(folder, ignore_errors=True)  # of another training
         partial.rename(folder)
         for old in self.scratch.glob("step*"):
             if old != folder:
@@ -250,7 +252,6 @@ class _Run:
         state = json.loads((found[-1] / "state.json").read_text())
         if state["fingerprint"] != self.fingerprint:
             log.info("%s is of another training: starting anew", found[-1])
-            shutil.rmtree(self.scratch)
             return
         for name, value in state.items():
             setattr(self, name, value)

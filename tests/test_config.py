@@ -29,7 +29,9 @@ def changed(config, path, value):
     return new
 
 
-@pytest.mark.parametrize("path", ["config.yaml", "studies/smoke.yaml", "studies/claims.yaml", "studies/ratios.yaml"])
+@pytest.mark.parametrize(
+    "path", ["config.yaml", "studies/smoke.yaml", "studies/claims.yaml", "studies/ratios.yaml", "studies/distillation.yaml"]
+)
 def test_shipped_studies_are_right(path, schema, packages):
     config = yaml.safe_load((ROOT / path).read_text())
     study.check(config | {"tasks": protocols.resolve(config["tasks"])}, schema, packages)

@@ -1,15 +1,17 @@
 """The loop: learning, the curve, held-out rows, and runs that are killed."""
 
+import json
 import os
 import shutil
 import signal
 import subprocess
 import sys
 import time
+from pathlib import Path
 
 import pytest
 import torch
-from torch import nn
+from torch import distributed, nn
 
 from embpress.training_loop import Settings, train
 
@@ -195,3 +197,34 @@ def test_a_checkpoint_of_another_training_is_not_gone_on_from(tmp_path):
 
         train(model, rows(), collate, counted, settings, seed, tmp_path / str(seed) / str(start))
         assert len(count) == steps
+
+
+def in_a_group(rank, meeting, scratch):
+    """One of two processes that train together: its weights and curve."""
+    distributed.init_process_group("gloo", init_method=f"file://{meeting}", rank=rank, world_size=2)
+    try:
+        model = Line()
+        curve = train(model, rows(), collate, squared, SETTINGS, 0, Path(scratch))
+        return weights(model), curve
+    finally:
+        distributed.destroy_process_group()
+
+
+def test_two_processes_train_as_one(tmp_path):
+    alone = Line()
+    curve = train(alone, rows(), collate, squared, SETTINGS, 0, tmp_path / "alone")
+    code = f"""
+import runpy, torch
+torch.set_num_threads(1)
+found = runpy.run_path({__file__!r})["in_a_group"](1, {str(tmp_path / "meeting")!r}, {str(tmp_path / "both")!r})
+print(found[0].tolist())
+"""
+    other = subprocess.Popen(
+        [sys.executable, "-c", code], env=os.environ | {"PYTHONPATH": os.getcwd()}, stdout=subprocess.PIPE, text=True
+    )
+    together, same_curve = in_a_group(0, tmp_path / "meeting", tmp_path / "both")
+    printed, _ = other.communicate(timeout=120)
+    assert other.returncode == 0
+    torch.testing.assert_close(torch.tensor(json.loads(printed)), together, rtol=0, atol=0)
+    torch.testing.assert_close(together, weights(alone), rtol=1e-4, atol=1e-5)
+    assert same_curve[-1]["loss"] == pytest.approx(curve[-1]["loss"], rel=1e-4)

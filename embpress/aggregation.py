@@ -16,6 +16,7 @@ from .evaluation import read_outcomes
 from .measures import metrics_of
 from .methods import method_class
 from .module_choices import is_whole_model
+from .protocols import is_student
 from .reconstruction import METRICS
 from .statistics import compare
 from .tasks import Outcomes, task_class
@@ -153,8 +154,8 @@ def bounds(config: dict[str, Any], evaluations: list[Evaluation]) -> pandas.Data
 
 
 def checkpoint_label(config: dict[str, Any], task: str) -> str:
-    """How plots call the checkpoint that a task runs on."""
-    checkpoint = study_config.checkpoint_of(config, task)
+    """How plots call the checkpoint that a task runs on; students go by their task, whose matrices are others."""
+    checkpoint = task if is_student(config["tasks"][task]) else study_config.checkpoint_of(config, task)
     model = config["models"][config["tasks"][task]["model"]]["label"]
     return f"{model} ({config['tasks'][checkpoint]['label']})" if checkpoint in config["tasks"] else model
 

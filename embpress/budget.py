@@ -16,6 +16,7 @@ from torch import Tensor
 from .errors import UserError
 from .methods import compress, method_class, names
 from .methods.base import Context, checked_matrix
+from .protocols import STUDENTS
 from .reconstruction import reconstruction
 from .storage import first_line
 from .whole_model import open_source
@@ -165,8 +166,9 @@ def _candidate(matrix: Tensor, name: str, ratio: float, context: Context, weight
 def retention_model(path: Path) -> tuple[Callable[[float], float], float]:
     """Retention as a falling curve of the weighted relative error, pooled over the tasks and models of a study.
 
-    A task's metrics are averaged first, so that each task weighs alike, and controls are left out. Cross-validated by the
-    study's rows: a fold's are predicted from the scores of the others, as an estimate for a new matrix would be.
+    A task's metrics are averaged first, so that each task weighs alike. Controls are left out, and models that were trained
+    after compression, as nothing is here. Cross-validated by the study's rows: a fold's are predicted from the scores of the
+    others, as an estimate for a new matrix would be.
 
     Returns:
         The curve (error to retention in %), and its mean absolute error in points on methods left out.
@@ -184,6 +186,7 @@ def retention_model(path: Path) -> tuple[Callable[[float], float], float]:
     except (OSError, ValueError) as error:
         raise UserError(f"{path} is no table of scores ({first_line(error)}): give a study's scores.csv") from error
     frame = frame.dropna(subset=["weighted_relative_error", "retention", "ratio_asked"])  # controls have no ratio
+    frame = frame[~frame["protocol"].isin(STUDENTS)]
     artefact = ["task", "method", "ratio_asked", "seed"]
     frame = frame.groupby(artefact, as_index=False)[["weighted_relative_error", "retention"]].mean()
     x, y = frame["weighted_relative_error"].to_numpy(), frame["retention"].to_numpy()

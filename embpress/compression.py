@@ -11,6 +11,7 @@ from . import storage
 from .checkpoints import card, embedding_matrix
 from .errors import InfeasibleRatio, UserError
 from .files import write_json
+from .formats.base import CompressedMatrix
 from .frequency import read_counts, smoothed
 from .methods import compress
 from .methods.base import Context
@@ -57,18 +58,23 @@ def compress_checkpoint(
         result: dict[str, Any] = {"infeasible": str(reason)}
     else:
         storage.save(compressed, partial, {"method": method, "options": options, "ratio": ratio, "seed": seed})
-        near = reconstruction(matrix.float(), compressed, counts)
-        result = {
-            "stored_bits": compressed.stored_bits,
-            "stored_floats": compressed.stored_floats,
-            "ratio": compressed.ratio,
-            "reconstruction": near.to_json(),
-            "bound": bounded(matrix, counts, compressed.ratio, near),
-        }
+        result = measured(matrix, compressed, counts)
     write_json(partial / RESULT, result)
     shutil.rmtree(folder, ignore_errors=True)
     partial.rename(folder)
     return result
+
+
+def measured(matrix: Tensor, compressed: CompressedMatrix, counts: Tensor) -> dict[str, Any]:
+    """Size and errors of a compressed matrix, as RESULT holds them."""
+    near = reconstruction(matrix.float(), compressed, counts)
+    return {
+        "stored_bits": compressed.stored_bits,
+        "stored_floats": compressed.stored_floats,
+        "ratio": compressed.ratio,
+        "reconstruction": near.to_json(),
+        "bound": bounded(matrix, counts, compressed.ratio, near),
+    }
 
 
 def bounded(matrix: Tensor, counts: Tensor, ratio: float, near: Reconstruction) -> dict[str, float | None]:

@@ -14,7 +14,7 @@ from typing import Any, NamedTuple
 import jsonschema
 import yaml
 
-from . import task_data
+from . import protocols, task_data
 from .errors import UserError
 from .measures import ERRORS, metrics_of
 from .module_choices import Choice, is_whole_model, with_preset
@@ -108,7 +108,9 @@ def _check_references(config: Config, packages: dict[str, Any]) -> None:
         if name in config["models"]:
             raise UserError(f"tasks.{name}: a model has this name too; rename one, their folders would be the same")
         _known(task["model"], config["models"], f"tasks.{name}: model", "models")
-        for corpus in [task["corpus"], *([task["data"]["corpus"]] if "corpus" in task["data"] else [])]:
+        stage = task.get("distil", {}).get("stage1")
+        of_text = [part["corpus"] for part in (task["data"], stage) if isinstance(part, dict) and "corpus" in part]
+        for corpus in [task["corpus"], *of_text]:
             _known(corpus, config["corpora"], f"tasks.{name}: corpus", "corpora")
         for method in task.get("methods", []):
             _known(method, config["methods"], f"tasks.{name}: method", "methods")
@@ -120,9 +122,11 @@ def _check_tasks(config: Config) -> None:
         if task["kind"] not in task_data.LABELLED:
             continue
         task_data.check(name, task)
+        protocols.check(name, config["tasks"])
         if "checkpoint" not in task:
             continue
-        where, trained = f"tasks.{name}.checkpoint", {t for t, e in config["tasks"].items() if "finetune" in e}
+        where = f"tasks.{name}.checkpoint"
+        trained = {t for t, e in config["tasks"].items() if "finetune" in e and not protocols.is_student(e)}
         _known(task["checkpoint"], trained, f"{where}: fine-tuned task", "tasks")
         other = config["tasks"][task["checkpoint"]]
         for key, mine, theirs in (
@@ -132,7 +136,8 @@ def _check_tasks(config: Config) -> None:
         ):
             if mine != theirs:
                 raise UserError(f"{where}: {task['checkpoint']} has another `{key}`: a head answers to one set of labels")
-        if "hub" not in task["data"] and task["data"]["test"] == other["data"].get("train"):
+        one_file = protocols.is_student(task) and task["data"] == other["data"]  # parted alike for both
+        if not one_file and "hub" not in task["data"] and task["data"]["test"] == other["data"].get("train"):
             raise UserError(f"{where}: {task['checkpoint']} was trained on `data.test` of this task: name other rows")
 
 
@@ -163,7 +168,7 @@ def _check_sensitivities(config: Config) -> None:
     """Rows can be weighted by a sensitivity only where the model predicts something."""
     for task in config["tasks"]:
         for variant in variants_of(config, task):
-            if needs_sensitivity(config, variant) and not has_head(config, checkpoint_of(config, task)):
+            if needs_sensitivity(config, variant) and not has_head(config, source_of(config, task)):
                 weighting = next(
                     w for c in choices_of(config, variant) if (w := c.options.get("weighting")) in SENSITIVITIES
                 )
@@ -279,15 +284,26 @@ def variants_of(config: Config, task: str) -> list[str]:
 
 
 def checkpoint_of(config: Config, task: str) -> str:
-    """Name of the checkpoint that a task runs on: the model's own, or the one fine-tuned for the task or for another."""
+    """Name of the uncompressed checkpoint of a task: the model's own, or the one fine-tuned for the task or for another."""
     entry = config["tasks"][task]
     own = task if entry["protocol"] == "finetune_then_compress" else entry["model"]
     return entry.get("checkpoint", own)
 
 
+def source_of(config: Config, task: str) -> str:
+    """Name of the checkpoint that is compressed for a task."""
+    if protocols.is_student(config["tasks"][task]):
+        return protocols.source_of(task, config["tasks"])
+    return checkpoint_of(config, task)
+
+
 def corpus_of(config: Config, checkpoint: str) -> str:
-    """The corpus whose counts belong to a checkpoint: that of the first task that runs on it."""
-    return next(config["tasks"][t]["corpus"] for t in config["tasks"] if checkpoint_of(config, t) == checkpoint)
+    """The corpus whose counts belong to a checkpoint: that of the first task that runs on it, or on what is made of it."""
+    return next(
+        config["tasks"][t]["corpus"]
+        for t in config["tasks"]
+        if checkpoint in (checkpoint_of(config, t), source_of(config, t))
+    )
 
 
 def model_of(config: Config, checkpoint: str) -> str:
@@ -356,7 +372,7 @@ def needs_sensitivity(config: Config, variant: str) -> bool:
 
 def sensitive_kinds(config: Config, checkpoint: str) -> list[str]:
     """Kinds of linear layers whose rows are weighted by what is measured on a checkpoint, sorted."""
-    on_it = {v for t in config["tasks"] if checkpoint_of(config, t) == checkpoint for v in variants_of(config, t)}
+    on_it = {v for t in config["tasks"] if source_of(config, t) == checkpoint for v in variants_of(config, t)}
     weighted = [c for v in on_it for c in choices_of(config, v) if c.options.get("weighting") in SENSITIVITIES]
     return sorted({choice.kind for choice in weighted} - {EMBEDDING})
 

@@ -8,6 +8,7 @@ from transformers import AutoTokenizer, PreTrainedTokenizerFast
 
 from .compressed_model import Assembly
 from .models import load_model, untie_head
+from .students import REST, load_rest
 from .tasks import Outcomes, Task
 
 
@@ -19,7 +20,7 @@ def evaluate(
     Args:
         task: a task with its test examples.
         checkpoint: the model whose matrices the artefacts compress.
-        artefacts: folders of one variant's compressed matrices.
+        artefacts: folders of one variant's compressed matrices, or of students trained on them.
         progress: called with a line about every batch.
 
     Yields:
@@ -33,6 +34,8 @@ def evaluate(
     assembly = Assembly(model)
     for artefact in artefacts:
         assembly.put(artefact)
+        if (artefact / REST).is_file():
+            load_rest(model, artefact)
         progress(f"artefact {artefact.name}")
         yield artefact, task.outcomes(model, tokenizer, progress)
 

@@ -11,6 +11,7 @@ import numpy as np
 from pandas import DataFrame
 from scipy.stats import rankdata
 
+from .protocols import STUDENTS
 from .scores import Labels, over_seeds
 
 RESAMPLES = 1000
@@ -45,7 +46,10 @@ class Correlation:
 
 @dataclass(frozen=True)
 class Predictors:
-    """Correlations with retention by metric: of each task, of all tasks, and of all tasks at equal ratio."""
+    """Correlations with retention by metric: of each task, of all tasks, and of all tasks at equal ratio.
+
+    What is pooled leaves out tasks whose models are trained after compression.
+    """
 
     tasks: dict[str, dict[str, Correlation]]
     """By task, then by metric."""
@@ -62,11 +66,13 @@ def predictors(scores: DataFrame, labels: Labels) -> Predictors:
     compared = {k: method.kind != "control" and not method.whole_model for k, method in labels.methods.items()}
     compressed = means["method"].map(compared)
     rows = means[(means["metric"] == main) & compressed & means["retention"].notna() & means["ratio_asked"].notna()]
-    blocks = rows["ratio_asked"].map(labels.block)
+    # Training after compression changes what an error costs: such tasks stand alone.
+    pooled = rows[~rows["protocol"].isin(STUDENTS)]
+    blocks = pooled["ratio_asked"].map(labels.block)
     return Predictors(
         {task: _all_metrics([rows[rows["task"] == task]], task) for task in labels.tasks},
-        _all_metrics([part for _, part in rows.groupby("task")], "pooled"),
-        _all_metrics([part for _, part in rows.groupby([rows["task"], blocks])], "equal ratio"),
+        _all_metrics([part for _, part in pooled.groupby("task")], "pooled"),
+        _all_metrics([part for _, part in pooled.groupby([pooled["task"], blocks])], "equal ratio"),
     )
 
 

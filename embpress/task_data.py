@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from .errors import UserError
+from .protocols import is_student
 
 LABELLED = ("classification", "multiple_choice", "regression")
 """Kinds of tasks that read rows with a label."""
@@ -16,8 +17,8 @@ SPLITS = ("train", "test")
 
 
 def is_trained(entry: dict[str, Any]) -> bool:
-    """Whether a model is fine-tuned for a labelled task, rather than used as it is or taken from another task."""
-    return entry["protocol"] != "zero_shot" and "checkpoint" not in entry
+    """Whether a model, or a student, is trained for a labelled task, rather than used as it is or taken from another."""
+    return is_student(entry) or (entry["protocol"] != "zero_shot" and "checkpoint" not in entry)
 
 
 def is_one_file(entry: dict[str, Any]) -> bool:

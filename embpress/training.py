@@ -1,94 +1,66 @@
-"""Fine-tune a checkpoint for a labelled task, with transformers' Trainer."""
+"""Fine-tune a checkpoint for a labelled task."""
 
-import logging
-import tempfile
 from pathlib import Path
 from typing import Any
 
 import torch
+from torch import Tensor, nn
 from transformers import (
     AutoTokenizer,
     DataCollatorForMultipleChoice,
     DataCollatorWithPadding,
+    PreTrainedModel,
     PreTrainedTokenizerFast,
-    ProgressCallback,
-    Trainer,
-    TrainerCallback,
-    TrainerControl,
-    TrainerState,
-    TrainingArguments,
     set_seed,
 )
-from transformers.trainer_callback import PrinterCallback
 
 from .checkpoints import card
 from .models import AUTO_CLASSES, describe
 from .tasks import LabelledTask
 from .tasks.examples import Examples
-
-log = logging.getLogger(__name__)
-
-
-class LogProgress(TrainerCallback):
-    """Tells the log, about every 10 %, the step, the loss and the rate."""
-
-    def on_log(
-        self, args: TrainingArguments, state: TrainerState, control: TrainerControl, logs: dict | None = None, **_: Any
-    ) -> None:
-        """One line a Trainer log event."""
-        if logs and "loss" in logs:
-            log.info("step %d/%d, loss %.3f", state.global_step, state.max_steps, float(logs["loss"]))
+from .training_loop import Batch, Collate, Settings, scratch_of, train, write_history
 
 
 def finetune(base: Path, task: LabelledTask, seed: int, folder: Path) -> None:
     """Train all weights of the checkpoint `base` with a new head for a task, and save it to `folder`.
 
-    AdamW with linear warm-up over a tenth of the steps and linear decay, gradients clipped to norm 1, batches of texts of
-    similar length.
-
     Args:
         base: a described checkpoint.
         task: gives training examples, the head, and the config entry's `max_length` and `finetune`.
         seed: seeds the new head, dropout and the order of examples.
-        folder: where the fine-tuned checkpoint goes.
+        folder: where the fine-tuned checkpoint goes, with the learning curve.
     """
-    set_seed(seed)
-    settings = task.config["finetune"]
-    tokenizer = AutoTokenizer.from_pretrained(base, local_files_only=True)
-    assert isinstance(tokenizer, PreTrainedTokenizerFast)
-    model = AUTO_CLASSES[task.head].from_pretrained(base, **task.head_options(), dtype=torch.float32, local_files_only=True)
+    model, tokenizer = with_new_head(base, task, seed), tokenizer_of(base)
     rows = training_rows(task.train, tokenizer, task.config["max_length"])
-    steps = -(-len(rows) // settings["batch_size"]) * settings["epochs"]
-    collator = DataCollatorForMultipleChoice if task.head == "multiple_choice" else DataCollatorWithPadding
-    with tempfile.TemporaryDirectory() as scratch:
-        arguments = TrainingArguments(
-            output_dir=scratch,
-            num_train_epochs=settings["epochs"],
-            per_device_train_batch_size=settings["batch_size"],
-            learning_rate=settings["learning_rate"],
-            warmup_steps=steps // 10,
-            train_sampling_strategy="group_by_length",
-            logging_steps=max(1, steps // 10),
-            save_strategy="no",
-            report_to="none",
-            disable_tqdm=True,
-            seed=seed,
-            use_cpu=not torch.cuda.is_available(),
-            dataloader_pin_memory=False,
-        )
-        trainer = Trainer(
-            model=model,
-            args=arguments,
-            train_dataset=rows,  # type: ignore[arg-type]
-            data_collator=collator(tokenizer),
-            callbacks=[LogProgress()],
-        )
-        for printer in (PrinterCallback, ProgressCallback):
-            trainer.remove_callback(printer)
-        trainer.train()
+    settings = Settings(**task.config["finetune"])
+    history = train(model.train(), rows, collator(task, tokenizer), task_loss, settings, seed, scratch_of(folder))
     model.eval().save_pretrained(folder)
     tokenizer.save_pretrained(folder)
     describe(model, tokenizer.all_special_ids, folder, card(base)["source"] | {"finetuned_on": len(rows), "seed": seed})
+    write_history(history, folder)
+
+
+def with_new_head(base: Path, task: LabelledTask, seed: int) -> PreTrainedModel:
+    """The model of a checkpoint with a random head for a task."""
+    set_seed(seed)
+    return AUTO_CLASSES[task.head].from_pretrained(base, **task.head_options(), dtype=torch.float32, local_files_only=True)
+
+
+def tokenizer_of(checkpoint: Path) -> PreTrainedTokenizerFast:
+    """The tokenizer of a described checkpoint."""
+    tokenizer = AutoTokenizer.from_pretrained(checkpoint, local_files_only=True)
+    assert isinstance(tokenizer, PreTrainedTokenizerFast)
+    return tokenizer
+
+
+def task_loss(model: nn.Module, batch: Batch) -> dict[str, Tensor]:
+    """The loss of the model's head."""
+    return {"task": model(**batch).loss}
+
+
+def collator(task: LabelledTask, tokenizer: PreTrainedTokenizerFast) -> Collate:
+    """How rows of a task become a batch."""
+    return (DataCollatorForMultipleChoice if task.head == "multiple_choice" else DataCollatorWithPadding)(tokenizer)
 
 
 def training_rows(examples: Examples, tokenizer: PreTrainedTokenizerFast, max_length: int) -> list[dict[str, Any]]:

@@ -9,6 +9,7 @@ import pytest
 import yaml
 
 from embpress import config as study
+from embpress import protocols
 from embpress.errors import UserError
 
 ROOT = Path(__file__).parents[1]
@@ -28,9 +29,12 @@ def changed(config, path, value):
     return new
 
 
-@pytest.mark.parametrize("path", ["config.yaml", "studies/smoke.yaml", "studies/claims.yaml", "studies/ratios.yaml"])
+@pytest.mark.parametrize(
+    "path", ["config.yaml", "studies/smoke.yaml", "studies/claims.yaml", "studies/ratios.yaml", "studies/distillation.yaml"]
+)
 def test_shipped_studies_are_right(path, schema, packages):
-    study.check(yaml.safe_load((ROOT / path).read_text()), schema, packages)
+    config = yaml.safe_load((ROOT / path).read_text())
+    study.check(config | {"tasks": protocols.resolve(config["tasks"])}, schema, packages)
 
 
 BAD = [
@@ -58,7 +62,7 @@ BAD = [
     (("tasks", "rotten", "model"), "minlm", "tasks.rotten: model 'minlm' is not under `models:`; did you mean 'minilm'"),
     (("tasks", "rotten", "corpus"), "news", "tasks.rotten: corpus 'news' is not under `corpora:`"),
     (("tasks", "rotten", "kind"), "regresion", "tasks.rotten.kind: 'regresion' is not one of"),
-    (("tasks", "rotten", "protocol"), "zero_shot", "tasks.rotten.protocol: 'finetune_then_compress' was expected"),
+    (("tasks", "rotten", "protocol"), "zero_shot", "tasks.rotten.protocol: 'zero_shot' is not one of"),
     (("tasks", "rotten", "finetune", "epochs"), 0, "tasks.rotten.finetune.epochs: 0 is less than the minimum of 1"),
     (("tasks", "rotten", "finetune"), None, "tasks.rotten: 'finetune' is a required property"),
     (("tasks", "rotten", "data", "labels"), ["fresh"], r"tasks.rotten.data.labels: \['fresh'\] is too short"),

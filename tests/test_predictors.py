@@ -87,3 +87,11 @@ def test_a_study_of_two_rows_has_no_correlation():
     frame = frame[(frame["task"] == "rotten") & (frame["method"] == "svd") & (frame["ratio_asked"] < 20)]
     found = predictors(frame, LABELS)
     assert np.isnan(found.tasks["rotten"]["relative_error"].value) and found.tasks["bitext"]["relative_error"].n == 0
+
+
+def test_what_is_pooled_leaves_students_out(scores, labels):
+    without = predictors(scores[scores["task"] != "rotten"], labels)
+    scores.loc[scores["task"] == "rotten", "protocol"] = "compress_then_distil"
+    found = predictors(scores, labels)
+    assert {name: c.n for name, c in found.pooled.items()} == {name: c.n for name, c in without.pooled.items()}
+    assert found.tasks["rotten"]

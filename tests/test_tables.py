@@ -11,7 +11,7 @@ from embpress.errors import UserError
 from embpress.predictors import predictors
 from embpress.tables import latex_document, main_table, predictors_table, predictors_text, task_table, text_table
 from embpress.tables.latex import escape
-from embpress.tables.rows import Notes, number
+from embpress.tables.rows import Notes, comparison, number
 
 from .fake_study import fake_scores
 
@@ -188,3 +188,20 @@ def test_predictors_stand_in_their_cells_with_interval_and_rows(scores, labels):
 def test_a_study_without_scores_has_dashes_for_predictors(scores, labels):
     found = predictors(scores[scores["method"] == "identity"], labels)
     assert "nan" not in predictors_text(found, labels) and "nan" not in predictors_table(found, labels)
+
+
+def test_students_stand_under_their_protocol_and_out_of_the_mean(scores, labels):
+    others = [task for task in labels.tasks if task != "rotten"]
+    before = {row.method + str(row.asked): row.retention(others) for row in comparison(scores, labels)}
+    scores.loc[scores["task"] == "rotten", "protocol"] = "compress_then_distil"
+    table, text = main_table(scores, labels), text_table(scores, labels, 200)
+    assert r"compressed, then\\distilled" in table
+    assert "Protocols: compressed, then distilled (rotten); zero-shot (bitext, wikitext, similarity)." in " ".join(
+        text.split()
+    )
+    for shown in (table, text):
+        assert "Not in the mean, as their models are trained after compression: Rotten Tomatoes." in " ".join(shown.split())
+    (line,) = [line for line in text.splitlines() if line.startswith("T24") and " 4." in line]
+    assert float(line.split()[-1].rstrip("*")) == pytest.approx(before["t244.0"], abs=0.051)
+    scores["protocol"] = "compress_then_distil"  # a study of students alone has its mean
+    assert "Not in the mean" not in main_table(scores, labels)

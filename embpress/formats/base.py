@@ -23,7 +23,8 @@ class CompressedMatrix(nn.Module, ABC):
     """A compressed (V, d) matrix.
 
     All that is stored is in buffers, so `state_dict()` is the artefact and its bytes are the size. Buffers made only to
-    decode faster are registered with `persistent=False` and rebuilt in `prepare`.
+    decode faster are registered with `persistent=False` and rebuilt in `prepare`. `rows` and `product` let gradients pass to
+    what `unfreeze` made parameters.
     """
 
     format: ClassVar[str]
@@ -79,6 +80,19 @@ class CompressedMatrix(nn.Module, ABC):
     def product_with_flops(self, n_vectors: int, n_rows: int) -> int:
         """Those of `product_with` so many rows."""
         return self.decode_flops(n_rows) + 2 * n_vectors * n_rows * self.shape[1]
+
+    def unfreeze(self) -> None:
+        """Make the factors float32 parameters, to be trained; `freeze` before the matrix is measured or saved.
+
+        Codes, indices and bits stay, and their scales with them: a matrix without factors has nothing to train.
+        """
+
+    def freeze(self) -> None:
+        """Round trained factors to the types in which they are stored. What was not unfrozen stays as it is.
+
+        Raises:
+            UserError: if a number is beyond its type.
+        """
 
     @property
     def stored_bits(self) -> int:

@@ -63,6 +63,7 @@ class FactoredMatrix(CompressedMatrix):
     def __init__(self, shape: tuple[int, int], dtype: str, factors: dict[str, Factor]) -> None:
         super().__init__(shape)
         self.dtype_name = dtype
+        self._stored_dtypes: dict[str, torch.dtype] = {}
         self._axes = {name: factor.axis if dtype == "int8" else None for name, factor in factors.items()}
         for name, factor in factors.items():
             axis = self._axes[name]
@@ -106,16 +107,38 @@ class FactoredMatrix(CompressedMatrix):
 
     def factor(self, name: str) -> Tensor:
         """A whole factor in float32; float32 itself is not copied."""
-        values = self.get_buffer(name).float()
-        return values if self._axes[name] is None else values.mul_(self.get_buffer(f"{name}_scale").float())
+        values = getattr(self, name).float()
+        return values.mul_(self.get_buffer(f"{name}_scale").float()) if self._is_coded(name) else values
 
     def factor_rows(self, name: str, ids: Tensor, dim: int = 0) -> Tensor:
         """Positions `ids` of a factor's dimension `dim` in float32: gathered first, so that nothing else is converted."""
-        values, axis = self.get_buffer(name).index_select(dim, ids).float(), self._axes[name]
-        if axis is None:
+        values = getattr(self, name).index_select(dim, ids).float()
+        if not self._is_coded(name):
             return values
         scale = self.get_buffer(f"{name}_scale")
-        return values.mul_((scale if axis == dim else scale.index_select(dim, ids)).float())
+        return values.mul_((scale if self._axes[name] == dim else scale.index_select(dim, ids)).float())
+
+    def _is_coded(self, name: str) -> bool:
+        """Whether a factor is int8 codes that its scales decode, which it is not while it is trained."""
+        return self._axes[name] is not None and name not in self._parameters
+
+    def unfreeze(self) -> None:
+        """See base class."""
+        for name in self._axes:
+            if name not in self._parameters:
+                values, stored = self.factor(name).clone(), self.get_buffer(name)
+                self._stored_dtypes[name] = stored.dtype
+                del self._buffers[name]
+                self.register_parameter(name, torch.nn.Parameter(values))
+
+    def freeze(self) -> None:
+        """See base class; the scales of int8 factors are found anew."""
+        for name, values in list(self._parameters.items()):
+            assert values is not None
+            del self._parameters[name]
+            self.register_buffer(name, torch.empty(values.shape, dtype=self._stored_dtypes[name]))
+            self.store(name, values.detach())
+        self.prepare()
 
     @property
     def stored_floats(self) -> int | None:

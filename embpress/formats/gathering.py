@@ -12,7 +12,7 @@ WORDS = {8: torch.float64, 16: torch.complex128}
 def gather(table: Tensor, index: Tensor) -> Tensor:
     """Rows of a contiguous float32 table (m, c), one after another in memory: index (n,) to (n, c)."""
     word = WORDS.get(4 * table.shape[1])
-    if word is None:
+    if word is None or table.requires_grad:  # no gradient passes through a view as another type
         return table.index_select(0, index)
     return table.view(word).flatten().index_select(0, index).view(torch.float32).view(-1, table.shape[1])
 

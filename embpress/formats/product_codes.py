@@ -44,17 +44,23 @@ class ProductCodes(FactoredMatrix):
 
     def prepare(self) -> None:
         """See base class."""
-        self.table = self.factor("codebook").view(self.subspaces << self.width, -1)
+        self.table = self._centroids()
 
     def rows(self, ids: Tensor) -> Tensor:
         """See base class."""
         index = bits.unpack_rows(self.codes.index_select(0, ids), self.width, self.subspaces) + self.offset
-        decoded = gather(self.table, index.flatten()).view(-1, self.shape[1])
+        # A trained codebook moves on from the table made of it.
+        table = self._centroids() if "codebook" in self._parameters else self.table
+        decoded = gather(table, index.flatten()).view(-1, self.shape[1])
         return decoded @ self.factor("rotation") if self.rotated else decoded
 
     def decode_flops(self, n_rows: int) -> int:
         """See base class."""
         return 2 * n_rows * self.shape[1] ** 2 if self.rotated else 0
+
+    def _centroids(self) -> Tensor:
+        """All codebooks as one table, (M 2^width, d/M)."""
+        return self.factor("codebook").view(self.subspaces << self.width, -1)
 
     @property
     def stored_floats(self) -> None:

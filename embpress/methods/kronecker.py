@@ -1,10 +1,10 @@
 """KroneckerBERT (Tahaei et al., NAACL 2022): E ~ sum_r A_r kron B_r, of an embedding A_r (V, d/n) and B_r (1, n) (section
 3.3), of a linear layer's matrix A_r (V/m, d/n) and B_r (m, n).
 
-Initialisation only: the nearest Kronecker product in closed form (Van Loan and Pitsianis 1993), without the distillation
-that the paper trains it with afterwards. With B a row, E rearranged to (V d/n, n) is approximated by rank 1; its best rank-R
-approximation gives the best sum of R products. A real embedding has hardly any such structure, so that without the
-distillation this scores low: it keeps about 1/n of the energy.
+The paper's start: the nearest Kronecker product in closed form (Van Loan and Pitsianis 1993). The distillation that follows
+in the paper is a protocol of the task, `compress_then_distil`, and open to every method. With B a row, E rearranged to
+(V d/n, n) is approximated by rank 1; its best rank-R approximation gives the best sum of R products. A real embedding has
+hardly any such structure, so that without the distillation this scores low: it keeps about 1/n of the energy.
 
 A linear layer's matrix is rearranged to (V d / m n, m n), with `m` rows of B. `m: 0`, which linear layers have where nothing
 is said, takes the m x n nearest a square among those of the least size that fits. The paper's shapes are in
@@ -15,7 +15,7 @@ start for distillation: A and B are drawn at random, their products with the mea
 nearest product is the one in a norm whose rows count w_i.
 
 Differs from the paper:
-- no distillation (see above);
+- no distillation, unless the task asks for it (see above);
 - n = 4 misses 4x by the four floats of B, so that n = 6 stands there: a budget is a budget;
 - `terms` above 1 adds further products, which the paper uses for its 5.5x model; `terms: 0` takes as many as fit, of factors
   A and B of about the same size.

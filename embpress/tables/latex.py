@@ -14,9 +14,12 @@ from pandas import DataFrame
 from ..scores import Labels, TaskLabel, over_seeds
 from .rows import (
     DASH,
+    PROTOCOLS,
     Column,
     Notes,
     Row,
+    average_note,
+    averaged,
     blocks_of,
     bold,
     comparison,
@@ -46,12 +49,6 @@ PREAMBLE = (
     "\\usepackage{array,booktabs,longtable,siunitx}\n\\sisetup{detect-weight=true}\n"
 )
 """What a document needs to hold these tables."""
-PROTOCOLS = {
-    "zero_shot": "zero-shot",
-    "finetune_then_compress": "fine-tuned, then compressed",
-    "compress_then_finetune": "compressed, then fine-tuned",
-    "distilled": "distilled",
-}
 ERRORS = {
     "relative_error": "error",
     "mean_cosine": "cosine",
@@ -158,7 +155,8 @@ def main_table(scores: DataFrame, labels: Labels) -> str:
     wide = len(tasks) <= 4
     leading = [Column(lambda r: r.ratio("ratio_reached")), Column(lambda r: r.ratio("model_ratio", spread=True))]
     columns = [c for t in tasks for c in score_columns(labels, t, notes, wide)]
-    columns.append(Column(lambda r: number(r.retention(tasks)), lambda r: r.retention(tasks)))
+    alike = averaged(scores, tasks)
+    columns.append(Column(lambda r: number(r.retention(alike)), lambda r: r.retention(alike)))
     each = 2 if wide else 1
 
     def over_columns(texts: Iterable[str]) -> str:
@@ -175,6 +173,7 @@ def main_table(scores: DataFrame, labels: Labels) -> str:
         r"{\shortstack{Mean\\ret.}} \\",
     ]
     general = ["Ratio reached: of the embedding, the smallest over tasks.", *general_notes(scores, labels, tasks)]
+    general += average_note(scores, labels, tasks)
     return latex(rows, labels, leading, columns, "\n".join(header), notes) + footnotes(notes, general, rows, labels)
 
 

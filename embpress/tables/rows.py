@@ -8,9 +8,17 @@ from typing import Any
 from pandas import DataFrame
 
 from ..errors import UserError
+from ..protocols import STUDENTS
 from ..scores import Labels, TaskLabel, over_seeds
 
 DASH = "--"
+PROTOCOLS = {
+    "zero_shot": "zero-shot",
+    "finetune_then_compress": "fine-tuned, then compressed",
+    "compress_then_finetune": "compressed, then fine-tuned",
+    "compress_then_distil": "compressed, then distilled",
+    "distilled": "distilled",
+}
 
 
 @dataclass
@@ -169,6 +177,28 @@ def comparison(scores: DataFrame, labels: Labels) -> list[Row]:
     means = over_seeds(scores)
     main = {k: t.metric for k, t in labels.tasks.items()}
     return rows_of(means[means["metric"] == means["task"].map(main)], labels, "task")
+
+
+def averaged(scores: DataFrame, tasks: list[str]) -> list[str]:
+    """The tasks over which retention is averaged: without students', if there are others, as the protocols differ."""
+    protocols = scores.groupby("task")["protocol"].first()
+    return [t for t in tasks if protocols.get(t) not in STUDENTS] or tasks
+
+
+def protocol_notes(scores: DataFrame, tasks: list[str]) -> list[str]:
+    """When the models of which tasks were trained and compressed, where the columns do not say it."""
+    of_task = scores.groupby("task")["protocol"].first()
+    by_protocol: dict[str, list[str]] = {}
+    for task in tasks:
+        by_protocol.setdefault(str(of_task.get(task)), []).append(task)
+    listed = [f"{PROTOCOLS.get(protocol, protocol)} ({', '.join(of)})" for protocol, of in by_protocol.items()]
+    return [f"Protocols: {'; '.join(listed)}."]
+
+
+def average_note(scores: DataFrame, labels: Labels, tasks: list[str]) -> list[str]:
+    """What is not in the mean, if something is not."""
+    left_out = [labels.tasks[t].label for t in tasks if t not in averaged(scores, tasks)]
+    return [f"Not in the mean, as their models are trained after compression: {', '.join(left_out)}."] if left_out else []
 
 
 def score_columns(labels: Labels, task: str, notes: Notes, both: bool) -> list[Column]:

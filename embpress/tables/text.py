@@ -5,7 +5,21 @@ import textwrap
 from pandas import DataFrame
 
 from ..scores import Labels
-from .rows import Column, Notes, Row, blocks_of, bold, comparison, fixed_size, general_notes, number, score_columns
+from .rows import (
+    Column,
+    Notes,
+    Row,
+    average_note,
+    averaged,
+    blocks_of,
+    bold,
+    comparison,
+    fixed_size,
+    general_notes,
+    number,
+    protocol_notes,
+    score_columns,
+)
 
 
 def text_table(scores: DataFrame, labels: Labels, width: int = 120) -> str:
@@ -15,20 +29,21 @@ def text_table(scores: DataFrame, labels: Labels, width: int = 120) -> str:
     """
     notes, tasks, rows = Notes(), list(labels.tasks), comparison(scores, labels)
     for both in (True, False):
-        lines = _text_lines(rows, labels, tasks, notes, both)
+        lines = _text_lines(rows, labels, tasks, averaged(scores, tasks), notes, both)
         if max(map(len, lines)) <= width:
             break
     general = ["Best within a budget: *. Reconstructions, as the paper's full text was not available: +."]
+    general += protocol_notes(scores, tasks) + average_note(scores, labels, tasks)
     general += general_notes(scores, labels, tasks) + [f"^{notes.mark(s)} {s}" for s in notes.sentences]
     return "\n".join(lines + [""] + [w for g in general for w in textwrap.wrap(g, width)]) + "\n"
 
 
-def _text_lines(rows: list[Row], labels: Labels, tasks: list[str], notes: Notes, both: bool) -> list[str]:
-    """Header and rows of the text table, padded. The best of a block carries a star."""
+def _text_lines(rows: list[Row], labels: Labels, tasks: list[str], alike: list[str], notes: Notes, both: bool) -> list[str]:
+    """Header and rows of the text table, padded; the mean is over the tasks `alike`. The best of a block carries a star."""
     columns = [c for t in tasks for c in score_columns(labels, t, notes, both)]
     several = len(tasks) > 1
     if several:
-        columns.append(Column(lambda r: number(r.retention(tasks)), lambda r: r.retention(tasks)))
+        columns.append(Column(lambda r: number(r.retention(alike)), lambda r: r.retention(alike)))
     names = [n for t in tasks for n in ([t, "ret."] if both else [t])]
     table = [["", "reached", *(n[:10] for n in names), *(["mean"] if several else [])]]
     titles = {}

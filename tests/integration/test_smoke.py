@@ -63,6 +63,21 @@ def test_controls_are_far_below_the_uncompressed_model_and_methods_between(score
         assert row["retention_high"] >= floor - 0.1, name
 
 
+def test_students_are_compared_with_their_teacher_under_their_own_protocol(folder, scores):
+    rows = main(scores, "rotten_distilled")
+    assert set(rows.index) == {"identity", "kronecker"} and set(rows["protocol"]) == {"compress_then_distil"}
+    assert rows.loc["identity", "value"] == main(scores, "rotten").loc["identity", "value"]
+    assert rows.loc["kronecker", "ratio_reached"] >= 4
+    # Without training, this start scores as the controls do.
+    assert rows.loc["kronecker", "retention"] > main(scores, "rotten").loc[list(CONTROLS), "retention"].max()
+    student = folder / "results/students/rotten_distilled/seed0/kronecker/4"
+    start = folder / "results/compressed/rotten/seed0/kronecker/4"
+    sizes = [json.loads((one / "result.json").read_text())["stored_bits"] for one in (student, start)]
+    assert sizes[0] == sizes[1]
+    curve = json.loads((student / "training.json").read_text())["rows"]
+    assert curve[-1]["loss"] < curve[0]["loss"] and curve[-1]["epoch"] == 1
+
+
 def test_every_method_has_a_row_and_stays_within_its_budget(scores):
     rows = main(scores, "similarity")
     assert len(rows) == 16
@@ -127,11 +142,13 @@ def test_words_of_japanese_are_mecabs(folder):
 def test_adding_a_method_runs_only_that_method(folder, tmp_path):
     study = (ROOT / "studies/smoke.yaml").read_text()
     more = study.replace("  t24: {}\n", "  t24: {}\n  svd_half: {method: svd, options: {factor_dtype: float16}}\n")
+    more = more.replace("methods: [kronecker]", "methods: [kronecker, svd_half]")
     (tmp_path / "more.yaml").write_text(more)
     status, output = snakemake(folder, "--dry-run", "--quiet", "rules", study=tmp_path / "more.yaml")
     assert status == 0
     counts = dict(line.split()[:2] for line in output.splitlines() if len(line.split()) == 2 and line.split()[1].isdigit())
-    assert (counts["compress"], counts["evaluate"]) == ("1", "1")
+    # On the models as they came, and on the fine-tuned one for its students.
+    assert (counts["compress"], counts["train_student"], counts["evaluate"]) == ("2", "1", "2")
     assert "finetune" not in counts and "model" not in counts
 
 

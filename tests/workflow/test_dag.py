@@ -13,6 +13,17 @@ TUNED = {"protocol": "finetune_then_compress", "model": "minilm", "corpus": "wik
 FINETUNE = {"finetune": {"epochs": 1, "batch_size": 32, "learning_rate": 1e-4}}
 
 
+def planned(study, folder):
+    """Numbers of jobs by rule."""
+    (folder / "study.yaml").write_text(yaml.safe_dump(study))
+    command = [sys.executable, "-m", "snakemake", "--snakefile", ROOT / "Snakefile", "--directory", folder]
+    command += ["--configfile", folder / "study.yaml", "--dry-run", "--quiet", "rules"]
+    run = subprocess.run(command, capture_output=True, text=True)
+    assert run.returncode == 0, run.stdout + run.stderr
+    lines = [line.split() for line in run.stdout.splitlines()]
+    return {line[0]: int(line[1]) for line in lines if len(line) == 2 and line[1].isdigit()}
+
+
 def test_every_split_comes_from_its_own_rule(tmp_path, default_config):
     tasks = {name: {"benchmark": name} | TUNED | FINETUNE for name in HUB + URLS}
     tasks["mnli_mm"] = {"benchmark": "mnli_mismatched", "checkpoint": "mnli"} | TUNED
@@ -24,15 +35,32 @@ def test_every_split_comes_from_its_own_rule(tmp_path, default_config):
     )
     del default_config["claims"]
     study = default_config | {"tasks": tasks, "methods": {"identity": {}, "svd": {}}, "ratios": [4]}
-    (tmp_path / "study.yaml").write_text(yaml.safe_dump(study))
-    command = [sys.executable, "-m", "snakemake", "--snakefile", ROOT / "Snakefile", "--directory", tmp_path]
-    command += ["--configfile", tmp_path / "study.yaml", "--dry-run", "--quiet", "rules"]
-    run = subprocess.run(command, capture_output=True, text=True)
-    assert run.returncode == 0, run.stdout + run.stderr
-    lines = [line.split() for line in run.stdout.splitlines()]
-    jobs = {line[0]: int(line[1]) for line in lines if len(line) == 2 and line[1].isdigit()}
+    jobs = planned(study, tmp_path)
     # Mismatched MNLI has its own test split and mnli's model; jsts without training reads what jsts with it reads.
     assert jobs["hub_split"] == 2 * len(HUB) + 1
     assert jobs["download"] == 2 * len(URLS)
     assert jobs["finetune"] == len(HUB + URLS) + 1
     assert jobs["evaluate"] == 2 * len(tasks)
+
+
+def test_protocols_share_what_they_may_share(tmp_path, default_config):
+    """One fine-tuned model for all protocols of a task; matrices of the fine-tuned model and of the one as it came."""
+    del default_config["claims"]
+    training = {"epochs": 1, "batch_size": 32, "learning_rate": 1e-4}
+    on_text = {"corpus": "wikipedia", "tokens": 4096, "terms": ["hidden"]} | training
+    student = {"label": "x", "checkpoint": "rotten"}
+    distil = student | {"protocol": "compress_then_distil"}
+    tasks = {
+        "rotten": default_config["tasks"]["rotten"],
+        "first": student | {"protocol": "compress_then_finetune"},
+        "distilled": distil | {"distil": {"stage2": training}},
+        "logits": distil | {"distil": {"stage2": training, "terms": ["logits"]}},
+        "on_text": distil | {"distil": {"stage1": on_text, "stage2": training}},
+        "same_text": distil | {"distil": {"stage1": "on_text", "stage2": training, "terms": ["task"]}},
+    }
+    study = default_config | {"tasks": tasks, "methods": {"identity": {}, "svd": {}}, "ratios": [4, 10]}
+    jobs = planned(study, tmp_path)
+    assert (jobs["finetune"], jobs["model"]) == (1, 1)
+    assert jobs["compress"] == 1 + 2 * 2  # the uncompressed model; svd of the fine-tuned one and of the one as it came
+    assert (jobs["distil_on_text"], jobs["train_student"]) == (2, 5 * 2)
+    assert jobs["evaluate"] == 6 * 2

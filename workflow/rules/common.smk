@@ -7,7 +7,7 @@ ROOT = Path(workflow.basedir)
 # The library lies beside this workflow and is not installed.
 sys.path.insert(0, str(ROOT))
 
-from embpress import benchmarks, task_data
+from embpress import benchmarks, protocols, task_data
 from embpress import config as study
 from embpress.errors import UserError
 from embpress.published import read_published
@@ -17,6 +17,7 @@ PINNED = study.read_yaml(ROOT / "workflow/resources/packages.yaml")
 DECLARED = study.read_yaml(ROOT / "workflow/resources/benchmarks.yaml")
 try:
     config["tasks"] = benchmarks.resolve(config.get("tasks"), DECLARED)
+    config["tasks"] = protocols.resolve(config["tasks"])
     study.check(
         config, study.read_yaml(ROOT / "workflow/schemas/config.schema.yaml"), PINNED
     )
@@ -65,6 +66,12 @@ def model_inputs(wildcards):
     return wheels(entry) | {
         f"words_{c}": f"results/frequency/{c}/words.tsv" for c in seen_in
     }
+
+
+def task_entry(wildcards):
+    """What a job on a task must know of it: another label or another method listed does not run it again."""
+    entry = config["tasks"][wildcards.task]
+    return {k: v for k, v in entry.items() if k not in ("label", "methods", "footnote")}
 
 
 def checkpoint_folder(checkpoint, seed):
@@ -116,12 +123,61 @@ def compress_inputs(wildcards):
 
 
 def artefacts(task, variant, seed):
-    """Folders of one variant's compressed matrices, a ratio each, for a task's checkpoint."""
-    folder = study.checkpoint_of(config, task)
+    """Folders of one variant's compressed matrices, a ratio each, for a task: as fitted, or with the students on them."""
+    # The uncompressed model of a task is never a student: it is what students are compared with.
+    if (
+        protocols.is_student(config["tasks"][task])
+        and study.method_of(config, variant) != study.IDENTITY
+    ):
+        folder = f"students/{task}"
+    else:
+        folder = f"compressed/{study.checkpoint_of(config, task)}"
     return [
-        f"results/compressed/{folder}/seed{seed}/{variant}/{ratio:g}"
+        f"results/{folder}/seed{seed}/{variant}/{ratio:g}"
         for ratio in study.ratios_of(config, variant)
     ]
+
+
+def student_inputs(wildcards):
+    """What a student is trained from: a fitted artefact or a student trained on text, checkpoints, and the task's rows."""
+    task, one = (
+        wildcards.task,
+        f"seed{wildcards.seed}/{wildcards.variant}/{wildcards.ratio}",
+    )
+    entry, source = config["tasks"][task], study.source_of(config, task)
+    owner = protocols.text_owner(task, config["tasks"])
+    inputs = (wheels(entry) | task_data.files_of(task, entry, task_data.SPLITS)) | {
+        "start": (
+            f"results/students_on_text/{owner}/{one}"
+            if owner
+            else f"results/compressed/{source}/{one}"
+        ),
+        "source": checkpoint_folder(source, wildcards.seed),
+        "counts": counts_file(source),
+    }
+    if entry["protocol"] == "compress_then_distil":
+        inputs["teacher"] = checkpoint_folder(entry["checkpoint"], wildcards.seed)
+    return inputs
+
+
+def text_stage(wildcards):
+    """What training on text must know of a task."""
+    entry = config["tasks"][wildcards.task]
+    return {
+        "factors": entry["factors"],
+        "distil": {"stage1": entry["distil"]["stage1"]},
+    }
+
+
+def text_student_inputs(wildcards):
+    entry = config["tasks"][wildcards.task]
+    one = f"seed{wildcards.seed}/{wildcards.variant}/{wildcards.ratio}"
+    return {
+        "start": f"results/compressed/{entry['model']}/{one}",
+        "source": f"results/models/{entry['model']}",
+        "counts": counts_file(entry["model"]),
+        "texts": f"results/corpora/{entry['distil']['stage1']['corpus']}/counted.jsonl",
+    }
 
 
 def evaluate_inputs(wildcards):

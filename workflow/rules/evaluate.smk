@@ -15,7 +15,7 @@ rule evaluate:
         mem_mb=4000,
         runtime=120,
     params:
-        entry=lookup(within=config, dpath="tasks/{task}"),
+        entry=task_entry,
     message:
         "evaluating {wildcards.variant} on {wildcards.task}, seed {wildcards.seed}"
     script:

@@ -17,7 +17,7 @@ rule finetune:
         mem_mb=4000,
         runtime=120,
     params:
-        entry=lookup(within=config, dpath="tasks/{task}"),
+        entry=task_entry,
     message:
         "fine-tuning for {wildcards.task}, seed {wildcards.seed}"
     script:

@@ -1,0 +1,231 @@
+"""Students: models that are trained after their matrices were compressed, and their folders.
+
+A student's folder is an artefact's (its trained matrices, and RESULT), with all other weights of the model in REST.
+"""
+
+import json
+from collections.abc import Collection
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors.torch import load_file, save_file
+from torch import Tensor, nn
+from transformers import DataCollatorForLanguageModeling, DataCollatorWithPadding, PreTrainedModel
+
+from . import storage
+from .checkpoints import embedding_matrix
+from .compressed_model import PARTS, Assembly, parts_of, weight_of, write_parts
+from .compression import RESULT, measured
+from .distillation import Distillation
+from .errors import UserError
+from .files import write_json
+from .formats.base import CompressedMatrix
+from .frequency import read_counts
+from .models import AUTO_CLASSES, embedding_of, load_model
+from .sensitivity import blocks_of_text
+from .tasks import LabelledTask
+from .training import collator, task_loss, tokenizer_of, training_rows, with_new_head
+from .training_loop import Collate, Loss, Settings, scratch_of, train, write_history
+
+REST = "rest.safetensors"
+MASKED_SHARE = 0.15
+"""Of the tokens of running text, as in BERT's pre-training."""
+
+
+class Student:
+    """A model on the matrices of an artefact, to be trained and saved.
+
+    Args:
+        model: dense, of the artefact's layers.
+        start: an artefact, or a student's folder.
+        trained: whether the matrices' factors are trained with the other weights; else they are frozen.
+    """
+
+    def __init__(self, model: PreTrainedModel, start: Path, trained: bool) -> None:
+        self.model, self.start = model, start
+        self.matrices: dict[str, CompressedMatrix] = Assembly(model).put(start)
+        if trained:
+            for matrix in self.matrices.values():
+                matrix.unfreeze()
+
+    def train(
+        self, rows: list[dict[str, Any]], collate: Collate, loss: Loss, settings: Settings, seed: int, folder: Path
+    ) -> None:
+        """Train, and write the matrices and the learning curve to `folder`."""
+        history = train(self.model, rows, collate, loss, settings, seed, scratch_of(folder))
+        for part in parts_of(self.start):
+            matrix = self.matrices[part.folder]
+            matrix.freeze()
+            about = storage.read_json(self.start / part.folder / storage.HEADER)["about"]
+            storage.save(matrix, folder / part.folder, about)
+        if (self.start / PARTS).is_file():
+            write_parts(parts_of(self.start), folder)
+        self.model.eval()
+        write_history(history, folder)
+
+    def describe(self, source: Path, counts: Path, folder: Path) -> None:
+        """Write RESULT: sizes, which training leaves as they were, and how far the matrices are now from the dense ones."""
+        result = json.loads((self.start / RESULT).read_text())
+        if not (self.start / PARTS).is_file():
+            result = measured(embedding_matrix(source), self.matrices["."], read_counts(counts))
+        else:
+            dense = load_model(source, "encoder")
+            for about, part in zip(result["modules"], parts_of(self.start)):
+                weights = [weight_of(dense.get_submodule(place), place) for place in part.places]
+                matrix = torch.cat(weights or [embedding_of(dense)[1].weight]).detach()
+                about["squared_error"] = float((matrix - self.matrices[part.folder].dense()).double().square().sum())
+        write_json(folder / RESULT, result)
+
+
+def finetune_student(base: Path, artefact: Path, counts: Path, task: LabelledTask, seed: int, folder: Path) -> None:
+    """Fine-tune a pre-trained model whose matrices are compressed already, with a new head.
+
+    Args:
+        base: the checkpoint that was compressed.
+        artefact: its compressed matrices.
+        counts: token counts, for the matrix's weighted error.
+        task: gives training examples and the config entry.
+        seed: seeds the head, dropout and the order of examples.
+        folder: where the student goes.
+    """
+    if _passed_on(artefact, folder):
+        return
+    tokenizer, model = tokenizer_of(base), with_new_head(base, task, seed)
+    student = Student(model.train(), artefact, _is_trained(task.config))
+    rows = training_rows(task.train, tokenizer, task.config["max_length"])
+    student.train(rows, collator(task, tokenizer), task_loss, Settings(**task.config["finetune"]), seed, folder)
+    student.describe(base, counts, folder)
+    write_rest(model, folder)
+
+
+def distil_on_task(
+    teacher: Path, start: Path, source: Path, counts: Path, task: LabelledTask, seed: int, folder: Path
+) -> None:
+    """KroneckerBERT's second stage: a student of the fine-tuned model, whose head it starts from.
+
+    Args:
+        teacher: the fine-tuned checkpoint.
+        start: its compressed matrices, or a student of `distil_on_text`.
+        source: the checkpoint that was compressed.
+        counts: token counts, for the matrix's weighted error.
+        task: gives training examples and the config entry.
+        seed: seeds dropout and the order of examples.
+        folder: where the student goes.
+    """
+    if _passed_on(start, folder):
+        return
+    tokenizer, model = tokenizer_of(teacher), load_model(teacher, task.head)
+    student = Student(model, start, _is_trained(task.config))
+    if (start / REST).is_file():
+        load_rest(model.base_model, start)
+    distil = task.config["distil"]
+    loss = _distillation(model, load_model(teacher, task.head), distil["terms"])
+    rows = training_rows(task.train, tokenizer, task.config["max_length"])
+    student.train(rows, collator(task, tokenizer), loss, Settings(**distil["stage2"]), seed, folder)
+    student.describe(source, counts, folder)
+    write_rest(model, folder)
+
+
+def distil_on_text(
+    teacher: Path, artefact: Path, counts: Path, texts: list[str], entry: dict[str, Any], seed: int, folder: Path
+) -> None:
+    """KroneckerBERT's first stage: a student of the pre-trained model, on running text.
+
+    With the term `task` the model also predicts masked tokens. The paper's prediction of the next sentence is left out: the
+    corpora hold texts without marked sentences, and RoBERTa's authors found that it does not help.
+
+    Args:
+        teacher: the pre-trained checkpoint.
+        artefact: its compressed matrices.
+        counts: token counts, for the matrix's weighted error.
+        texts: running text.
+        entry: the task's config entry; its `distil.stage1` is used.
+        seed: seeds masks, dropout and the order of blocks.
+        folder: where the student goes, its encoder without the head.
+
+    Raises:
+        UserError: if masked tokens are to be predicted by a model without a head for it, or the texts are too short.
+    """
+    if _passed_on(artefact, folder):
+        return
+    stage = dict(entry["distil"]["stage1"])
+    terms, tokens, block = stage.pop("terms"), stage.pop("tokens"), stage.pop("block")
+    stage.pop("corpus")
+    tokenizer = tokenizer_of(teacher)
+    models = [_with_language_head(teacher) if "task" in terms else load_model(teacher, "encoder") for _ in range(2)]
+    collate = (
+        DataCollatorForLanguageModeling(tokenizer, mlm_probability=MASKED_SHARE)
+        if "task" in terms
+        else DataCollatorWithPadding(tokenizer)
+    )
+    student = Student(models[0], artefact, _is_trained(entry))
+    loss = _distillation(models[0], models[1], terms)
+    rows = [{"input_ids": ids, "attention_mask": [1] * len(ids)} for ids in _blocks(texts, tokenizer, block, tokens)]
+    student.train(rows, collate, loss, Settings(**stage), seed, folder)
+    student.describe(teacher, counts, folder)
+    write_rest(models[0].base_model, folder)
+
+
+def write_rest(root: nn.Module, folder: Path) -> None:
+    """Write all weights of a model but the compressed matrices; what is tied is written once."""
+    rest: dict[str, Tensor] = {}
+    seen: set[int] = set()
+    for name, tensor in root.state_dict(keep_vars=True).items():
+        if ".matrix." not in name and id(tensor) not in seen:
+            seen.add(id(tensor))
+            rest[name] = tensor.detach().contiguous()
+    save_file(rest, folder / REST, metadata={"format": "pt"})
+
+
+def load_rest(root: nn.Module, folder: Path) -> None:
+    """Give a model on a student's matrices the student's other weights.
+
+    Raises:
+        UserError: if they are of another model.
+    """
+    rest = load_file(folder / REST)
+    try:
+        foreign = root.load_state_dict(rest, strict=False).unexpected_keys
+    except RuntimeError as error:  # shapes
+        raise UserError(f"{folder} is a student of a model of another size: train it anew") from error
+    if foreign:
+        raise UserError(f"{folder} is a student of another model, with a weight {foreign[0]}: train it anew")
+
+
+def _passed_on(start: Path, folder: Path) -> bool:
+    """Whether nothing could be compressed; the reason is then passed on."""
+    result = json.loads((start / RESULT).read_text())
+    if "infeasible" not in result:
+        return False
+    write_json(folder / RESULT, result)
+    return True
+
+
+def _is_trained(entry: dict[str, Any]) -> bool:
+    """The switch for the factors of all methods alike."""
+    return entry["factors"] == "trained"
+
+
+def _distillation(student: PreTrainedModel, teacher: PreTrainedModel, terms: Collection[str]) -> Loss:
+    """The loss of some terms; without any of the teacher's, plain training, with dropout."""
+    if set(terms) == {"task"}:
+        student.train()
+        return task_loss
+    return Distillation(student, teacher, terms)
+
+
+def _with_language_head(checkpoint: Path) -> PreTrainedModel:
+    """A checkpoint with its own head for masked tokens."""
+    loaded: Any = AUTO_CLASSES["masked_lm"].from_pretrained(
+        checkpoint, dtype=torch.float32, local_files_only=True, output_loading_info=True
+    )
+    model, info = loaded
+    if info["missing_keys"]:
+        raise UserError(f"{checkpoint} has no head that predicts masked tokens: leave `task` out of `distil.stage1.terms`")
+    return model.eval()
+
+
+def _blocks(texts: list[str], tokenizer: Any, block: int, tokens: int) -> list[list[int]]:
+    """Blocks of about so many tokens of running text."""
+    return blocks_of_text(texts, tokenizer, block, tokens, special=True).tolist()

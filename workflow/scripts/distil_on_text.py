@@ -1,0 +1,13 @@
+"""Rule distil_on_text."""
+
+from pathlib import Path
+
+from job import run
+
+with run(snakemake):
+    from embpress.sources.texts import read_texts
+    from embpress.students import distil_on_text
+
+    files = {name: Path(path) for name, path in snakemake.input.items()}
+    texts, seed, folder = read_texts(files["texts"]), int(snakemake.wildcards.seed), Path(snakemake.output[0])
+    distil_on_text(files["source"], files["start"], files["counts"], texts, snakemake.params.entry, seed, folder)

@@ -1,0 +1,18 @@
+"""Rule train_student."""
+
+from pathlib import Path
+
+from job import run
+
+with run(snakemake):
+    from embpress.students import distil_on_task, finetune_student
+    from embpress.tasks import Inputs, task_class
+
+    entry, seed, folder = snakemake.params.entry, int(snakemake.wildcards.seed), Path(snakemake.output[0])
+    files = {name: Path(path) for name, path in snakemake.input.items()}
+    start, source, counts, teacher = (files.pop(name, None) for name in ("start", "source", "counts", "teacher"))
+    task = task_class(entry["kind"])(entry, Inputs.of(files))
+    if teacher is None:
+        finetune_student(source, start, counts, task, seed, folder)
+    else:
+        distil_on_task(teacher, start, source, counts, task, seed, folder)

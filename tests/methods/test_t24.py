@@ -6,7 +6,7 @@ from sklearn.neighbors import NearestNeighbors
 
 from embpress import bits
 from embpress.errors import InfeasibleRatio, UserError
-from embpress.methods import compress
+from embpress.methods import compress, t24
 from embpress.methods.base import Context
 from embpress.methods.t24 import T24, kept_rows
 
@@ -27,6 +27,18 @@ def test_whole_fit_equals_a_slow_one():
         near = search.kneighbors(rows[i : i + 1], return_distance=False)
         weights = barycenter_weights(rows[i : i + 1], rows[kept], near, reg=1e-4)
         np.testing.assert_allclose(compressed.dense()[i].numpy(), weights[0] @ rows[kept][near[0]], atol=1e-4)
+
+
+def test_blocks_and_threads_change_no_row(monkeypatch):
+    matrix, context, before = matrix_of(300, 64), context_of(300), torch.get_num_threads()
+    whole = compress(matrix, "t24", 3, context).dense()
+    monkeypatch.setattr(t24, "BLOCK", 7)
+    try:
+        torch.set_num_threads(3)
+        found = compress(matrix, "t24", 3, context)
+    finally:
+        torch.set_num_threads(before)
+    torch.testing.assert_close(found.dense(), whole, rtol=1e-4, atol=1e-6)
 
 
 def test_kept_rows_are_exact_and_special_ones_always_among_them():

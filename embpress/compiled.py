@@ -25,12 +25,15 @@ FOLDER = PACKAGE / "__pycache__" / f"numba-{_sources()}"
 it compiled before a constant or a function of another file changed."""
 
 
-def compiled(function: Function) -> Function:
-    """Compile a function of numbers and numpy arrays; it runs without Python's lock, so threads may share its work."""
+def compiled(function: Function, **options: Any) -> Function:
+    """Compile a function of numbers and numpy arrays; it runs without Python's lock, so threads may share its work.
+
+    Options are those of numba.njit.
+    """
     config: Any = numba.config
     before = config.CACHE_DIR
     config.CACHE_DIR = before or str(FOLDER)
     try:
-        return cast(Function, numba.njit(function, cache=True, nogil=True))
+        return cast(Function, numba.njit(function, cache=True, nogil=True, **options))
     finally:
         config.CACHE_DIR = before

@@ -1,4 +1,4 @@
-"""Closed forms on tall matrices: Gram-matrix eigenproblems and blocked nearest neighbours, never V x V in memory.
+"""Closed forms on tall matrices: eigenproblems of Gram matrices, summed over blocks of rows.
 
 Large products run in numpy: its OpenBLAS is 1.6 times as fast as torch's library on AMD processors, and computes only half
 of a product that it sees to be symmetric.
@@ -15,9 +15,6 @@ from .matrices import Rows
 ROW_BLOCK = 8192
 BLOCK_VALUES = 1 << 23
 """Values of a row block of a wide matrix: 64 MiB in float64, twice where rows are weighted."""
-
-SCORES = 1 << 25
-"""Scores of neighbours computed at once: 128 MiB. In many small turns numpy and torch wait for each other's threads."""
 
 
 def gram(matrix: Rows, weights: Tensor | None = None, precision: type[np.floating[Any]] = np.float64) -> Tensor:
@@ -54,23 +51,3 @@ def principal_axes(matrix: Tensor, rank: int, weights: Tensor) -> tuple[Tensor, 
     mean /= total
     _, vectors = torch.linalg.eigh(gram(matrix, weights) - total * mean.outer(mean))
     return mean.float(), vectors.flip(1)[:, :rank].float().contiguous()
-
-
-def nearest(queries: Tensor, keys: Tensor, k: int, similarity: str = "cosine") -> Tensor:
-    """Positions (m, k) of the k keys (n, d) nearest to each query (m, d), nearest first.
-
-    `similarity` is cosine, by which a zero row is as near to all, or euclidean.
-    """
-    if similarity == "cosine":
-        keys = torch.nn.functional.normalize(keys, dim=1, eps=1e-30)
-    offset = keys.square().sum(1) / 2
-    found = torch.empty(len(queries), k, dtype=torch.int64)
-    step = max(1, SCORES // len(keys))
-    scores = torch.empty(min(step, len(queries)), len(keys))
-    for start in range(0, len(queries), step):
-        block = scores[: len(queries) - start]
-        np.matmul(queries[start : start + step].numpy(), keys.numpy().T, out=block.numpy())
-        if similarity == "euclidean":  # |q - k|^2 = |q|^2 - 2 (q k - |k|^2 / 2)
-            block -= offset
-        found[start : start + step] = block.topk(k, dim=1).indices
-    return found

@@ -1,7 +1,6 @@
 import numpy as np
 import pytest
 import torch
-from sklearn.neighbors import NearestNeighbors
 
 from embpress import linalg
 
@@ -28,24 +27,6 @@ def test_singular_vectors_equal_numpys_of_the_weighted_rows(tall):
     wanted = np.linalg.svd(scaled, full_matrices=False)[2][:4].T
     np.testing.assert_allclose(found @ found.T, wanted @ wanted.T, atol=1e-5)
     np.testing.assert_allclose(found.T @ found, np.eye(4), atol=1e-6)
-
-
-def test_neighbours_equal_scikit_learns_and_zero_rows_are_no_nan(tall):
-    keys = tall[:200] * torch.logspace(-3, 3, 200)[:, None]
-    search = NearestNeighbors(n_neighbors=5, metric="cosine", algorithm="brute").fit(keys.double().numpy())
-    wanted = search.kneighbors(tall[200:].double().numpy(), return_distance=False)
-    assert np.array_equal(linalg.nearest(tall[200:], keys, 5).numpy(), wanted)
-    of_zero = linalg.nearest(torch.zeros(1, 20), keys, 5)
-    assert len(set(of_zero[0].tolist())) == 5 and of_zero.min() >= 0 and of_zero.max() < 200
-
-
-def test_euclidean_neighbours_equal_scikit_learns_in_any_blocks(tall, monkeypatch):
-    keys = tall[:200] * torch.logspace(-1, 1, 200)[:, None]
-    search = NearestNeighbors(n_neighbors=5, algorithm="brute").fit(keys.double().numpy())
-    wanted = search.kneighbors(tall[200:].double().numpy(), return_distance=False)
-    for scores in (1, 1000, 1 << 25):
-        monkeypatch.setattr(linalg, "SCORES", scores)
-        assert np.array_equal(linalg.nearest(tall[200:], keys, 5, "euclidean").numpy(), wanted)
 
 
 def test_principal_axes_equal_numpys_of_the_weighted_covariance(tall):

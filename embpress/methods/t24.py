@@ -27,20 +27,24 @@ price of a larger squared error).
 Differs from the forerunner's code: a ridge of 1e-3 tr(C)/k on C, without which duplicated rows make it singular.
 """
 
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Literal
 
+import numpy as np
 import torch
+from threadpoolctl import threadpool_limits
 from torch import Tensor
 
 from .. import bits as packing
 from ..errors import InfeasibleRatio, UserError
 from ..formats.mixture import Mixture
-from ..linalg import nearest
+from ..local_mixing import mixing_weights
+from ..nearest import Nearest
 from .base import Context, Method, Options, Plan, budget_bits, infeasible, largest
 
-IN_CACHE = 256
-"""Rows whose neighbours are mixed at once: more do not fit the processor's cache, and take three times as long."""
+BLOCK = 2048
+"""Rare rows that a thread mixes at once: bounds memory, as fewer slow their product with the kept rows."""
 
 
 @dataclass(frozen=True)
@@ -112,25 +116,29 @@ class T24(Method):
             raise UserError("T24 needs token counts: give them (--counts), or take order: vocabulary, which keeps the first")
         kept = kept_rows(counts, context.special_ids, n_kept)
         mixed = (~kept).nonzero().flatten()
-        anchors, rare = matrix[kept], matrix[mixed]
-        index = nearest(rare, anchors, k, options.similarity)
+        rows, anchors = matrix.numpy(), matrix[kept].numpy()
+        search = Nearest(anchors, k, options.similarity)
+        index, weights = np.empty((len(mixed), k), dtype=np.int64), np.empty((len(mixed), k), dtype=np.float32)
+
+        def mix(start: int, stop: int) -> int:
+            rare = rows[mixed[start:stop]]
+            index[start:stop] = search.find(rare)
+            weights[start:stop] = mixing_weights(rare, anchors, index[start:stop], float(options.ridge), options.sum_to_one)
+            return stop
+
+        # Threads that each multiply blocks of their own do not wait for each other, as those of one product would.
+        threads = torch.get_num_threads()
+        bounds = np.linspace(0, len(mixed), threads * -(-len(mixed) // (threads * BLOCK)) + 1).astype(int)
+        with threadpool_limits(1, "blas"), ThreadPoolExecutor(threads) as pool:
+            for done in pool.map(mix, bounds, bounds[1:]):
+                context.progress(f"{done}/{len(mixed)} rare rows")
         compressed = Mixture(plan.shape, n_kept, k, options.keep_norm, options.factor_dtype)
-        compressed.store("kept", anchors)
+        compressed.store("kept", torch.from_numpy(anchors))
         compressed.is_kept.copy_(packing.pack(kept, 1))
-        compressed.index.copy_(packing.pack(index, compressed.index_width))
-
-        def weights(start: int, stop: int) -> Tensor:
-            context.progress(f"{stop}/{len(mixed)} rare rows")
-            return torch.cat(
-                [
-                    mixing_weights(rows, anchors[places], options.ridge, options.sum_to_one)
-                    for rows, places in zip(rare[start:stop].split(IN_CACHE), index[start:stop].split(IN_CACHE))
-                ]
-            )
-
-        compressed.store_rows("weight", weights)
+        compressed.index.copy_(packing.pack(torch.from_numpy(index), compressed.index_width))
+        compressed.store("weight", torch.from_numpy(weights))
         if options.keep_norm:
-            compressed.store("norms", rare.norm(dim=1))
+            compressed.store("norms", matrix.norm(dim=1)[mixed])
         return compressed
 
 
@@ -145,18 +153,3 @@ def kept_rows(counts: Tensor, special_ids: tuple[int, ...], n_kept: int) -> Tens
     kept = torch.zeros(len(counts), dtype=torch.bool)
     kept[order.argsort(descending=True, stable=True)[:n_kept]] = True
     return kept
-
-
-def mixing_weights(rows: Tensor, neighbours: Tensor, ridge: float, sum_to_one: bool = True) -> Tensor:
-    """Weights that mix each row best from its neighbours: rows (m, d), neighbours (m, k, d) to (m, k)."""
-    difference = rows[:, None] - neighbours if sum_to_one else neighbours
-    gram = difference @ difference.mT
-    k = gram.shape[1]
-    trace = gram.diagonal(dim1=1, dim2=2).sum(1)
-    # A row equal to all its neighbours has C = 0; any weights of sum 1 are then right.
-    load = torch.where(trace > 0, ridge * trace / k, torch.ones_like(trace))
-    gram.diagonal(dim1=1, dim2=2).add_(load[:, None])
-    if not sum_to_one:
-        return torch.linalg.solve(gram, neighbours @ rows[:, :, None])[..., 0]
-    weights = torch.linalg.solve(gram, torch.ones(len(rows), k, 1))[..., 0]
-    return weights / weights.sum(1, keepdim=True)

@@ -6,21 +6,11 @@ from sklearn.neighbors import NearestNeighbors
 
 from embpress import bits
 from embpress.errors import InfeasibleRatio, UserError
-from embpress.methods import compress
+from embpress.methods import compress, t24
 from embpress.methods.base import Context
-from embpress.methods.t24 import T24, kept_rows, mixing_weights
+from embpress.methods.t24 import T24, kept_rows
 
 from .samples import context_of, matrix_of
-
-
-def test_weights_equal_scikit_learns():
-    generator = np.random.default_rng(0)
-    rows, anchors = generator.normal(size=(20, 12)), generator.normal(size=(50, 12))
-    index = generator.integers(0, 50, (20, 5))
-    wanted = barycenter_weights(rows, anchors, index, reg=1e-3)
-    # scikit-learn's ridge is reg x trace, ours a share of trace / k.
-    found = mixing_weights(torch.tensor(rows).float(), torch.tensor(anchors).float()[torch.tensor(index)], 1e-3 * 5)
-    np.testing.assert_allclose(found.numpy(), wanted, rtol=1e-4, atol=1e-6)
 
 
 def test_whole_fit_equals_a_slow_one():
@@ -39,6 +29,18 @@ def test_whole_fit_equals_a_slow_one():
         np.testing.assert_allclose(compressed.dense()[i].numpy(), weights[0] @ rows[kept][near[0]], atol=1e-4)
 
 
+def test_blocks_and_threads_change_no_row(monkeypatch):
+    matrix, context, before = matrix_of(300, 64), context_of(300), torch.get_num_threads()
+    whole = compress(matrix, "t24", 3, context).dense()
+    monkeypatch.setattr(t24, "BLOCK", 7)
+    try:
+        torch.set_num_threads(3)
+        found = compress(matrix, "t24", 3, context)
+    finally:
+        torch.set_num_threads(before)
+    torch.testing.assert_close(found.dense(), whole, rtol=1e-4, atol=1e-6)
+
+
 def test_kept_rows_are_exact_and_special_ones_always_among_them():
     matrix, context = matrix_of(300, 64), context_of(300)
     compressed = compress(matrix, "t24", 4, context)
@@ -52,14 +54,6 @@ def test_kept_rows_are_exact_and_special_ones_always_among_them():
 
 def test_ties_go_to_the_lower_id():
     assert kept_rows(torch.tensor([1, 5, 5, 5, 0]), (4,), 3).tolist() == [False, True, True, False, True]
-
-
-def test_without_sum_to_one_weights_are_the_least_squares_ones():
-    generator = np.random.default_rng(0)
-    rows, near = generator.normal(size=(20, 12)), generator.normal(size=(20, 5, 12))
-    found = mixing_weights(torch.tensor(rows).float(), torch.tensor(near).float(), 0, sum_to_one=False)
-    wanted = [np.linalg.lstsq(n.T, row, rcond=None)[0] for row, n in zip(rows, near)]
-    np.testing.assert_allclose(found.numpy(), wanted, rtol=1e-3, atol=1e-4)
 
 
 def hubs():

@@ -107,6 +107,12 @@ def test_tables_figures_and_provenance_are_there(folder):
     assert "Published, Table 2: GLUE test" in (results / "tables/paper_tahaei2022kroneckerbert.tex").read_text()
     sizes = (results / "tables/sizes.tex").read_text()
     assert "out of reach" in sizes and "int8 rows reaches at most 3.97" in sizes and "position embeddings" in sizes
+    whole = (results / "tables/whole_model.txt").read_text()
+    assert whole.count("SVD, whole model") == 2 and "Rotten Tomatoes, accuracy, MiniLM-L6" in whole
+    modules = pandas.read_csv(results / "modules.csv")
+    assert set(modules["kind"]) >= {"embedding", "query", "output", "not compressed"} and set(modules["method"]) == {
+        "svd_model"
+    }
     provenance = json.loads((results / "provenance.json").read_text())
     rules = {job["rule"] for job in provenance["jobs"]}
     assert {"package", "corpus", "words", "tokens", "model", "finetune", "compress", "evaluate", "scores"} <= rules

@@ -9,13 +9,15 @@ from safetensors.torch import load_file, save_file
 from torch.utils.flop_counter import FlopCounterMode
 
 from embpress import storage
+from embpress.compressed_model import RowRange
 from embpress.errors import InfeasibleRatio, UserError
 from embpress.matrices import safetensors_matrix
 from embpress.methods import compress, method_class
 from embpress.methods.base import Context, budget_bits
+from embpress.models import CompressedLinear
 from embpress.reconstruction import reconstruction
 
-from .samples import CONTROLS, DTYPES, RATIOS, context_of, feasible, fitted, matrix_of
+from .samples import CONTROLS, DTYPES, QUICK, RATIOS, context_of, feasible, fitted, matrix_of
 
 SHAPES = [(600, 48), (500, 31), (1200, 64), (64, 96)]
 
@@ -233,3 +235,30 @@ def test_operations_of_a_product_are_those_that_torch_counts(name, n_vectors):
     with FlopCounterMode(display=False, custom_mapping={torch.ops.aten.mv: lambda a, b, **_: 2 * math.prod(a)}) as counter:
         compressed.product(torch.randn(n_vectors, 48))
     assert counter.get_total_flops() == compressed.product_flops(n_vectors) > 0
+
+
+def test_a_linear_layer_runs_on_any_method(name):
+    method = method_class(name)
+    matrix, options = matrix_of(48, 64), method.linear_defaults | QUICK.get(name, {})
+    for ratio in RATIOS:
+        try:
+            compressed = compress(matrix, name, ratio, Context(torch.ones(48, dtype=torch.int64)), **options)
+            break
+        except InfeasibleRatio:  # LightToken's decoder alone is larger than so small a matrix
+            continue
+    else:
+        pytest.skip(f"{name} reaches no ratio on a matrix of this size")
+    dense = torch.nn.Linear(64, 48)
+    layer, x = CompressedLinear(compressed, dense), torch.randn(3, 5, 64, generator=torch.Generator().manual_seed(1))
+    wanted = torch.nn.functional.linear(x, compressed.dense(), dense.bias)
+    torch.testing.assert_close(layer(x), wanted, rtol=1e-4, atol=1e-5)
+    # Layers that share a matrix run on their own rows of it.
+    torch.testing.assert_close(
+        RowRange(compressed, 16, 32).product(x), x @ compressed.dense()[16:32].T, rtol=1e-4, atol=1e-5
+    )
+    for n_vectors in (1, 300):
+        with FlopCounterMode(
+            display=False, custom_mapping={torch.ops.aten.mv: lambda a, b, **_: 2 * math.prod(a)}
+        ) as counter:
+            RowRange(compressed, 16, 32).product(torch.randn(n_vectors, 64))
+        assert counter.get_total_flops() == RowRange(compressed, 16, 32).product_flops(n_vectors)

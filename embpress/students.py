@@ -25,7 +25,7 @@ from .frequency import read_counts
 from .models import AUTO_CLASSES, embedding_of, load_model
 from .sensitivity import blocks_of_text
 from .tasks import LabelledTask
-from .training import collator, task_loss, tokenizer_of, training_rows, with_new_head
+from .training import collator, rows_of, task_loss, tokenizer_of, with_new_head
 from .training_loop import Collate, Loss, Settings, scratch_of, train, write_history
 
 REST = "rest.safetensors"
@@ -93,7 +93,7 @@ def finetune_student(base: Path, artefact: Path, counts: Path, task: LabelledTas
         return
     tokenizer, model = tokenizer_of(base), with_new_head(base, task, seed)
     student = Student(model.train(), artefact, _is_trained(task.config))
-    rows = training_rows(task.train, tokenizer, task.config["max_length"])
+    rows = rows_of(task, tokenizer)
     student.train(rows, collator(task, tokenizer), task_loss, Settings(**task.config["finetune"]), seed, folder)
     student.describe(base, counts, folder)
     write_rest(model, folder)
@@ -121,7 +121,7 @@ def distil_on_task(
         load_rest(model.base_model, start)
     distil = task.config["distil"]
     loss = _distillation(model, load_model(teacher, task.head), distil["terms"])
-    rows = training_rows(task.train, tokenizer, task.config["max_length"])
+    rows = rows_of(task, tokenizer)
     student.train(rows, collator(task, tokenizer), loss, Settings(**distil["stage2"]), seed, folder)
     student.describe(source, counts, folder)
     write_rest(model, folder)

@@ -1,9 +1,9 @@
 """KroneckerBERT's embedding (Tahaei et al., NAACL 2022, section 3.3): E ~ sum_r A_r kron B_r, A_r (V, d/n), B_r (1, n).
 
 The paper's start: the nearest Kronecker product in closed form (Van Loan and Pitsianis 1993). The distillation that follows
-in the paper is a protocol of the task, `compress_then_distil`, and open to every method. With B a row, E rearranged to (V d/n, n) is approximated by rank 1; its best rank-R
-approximation gives the best sum of R products. A real embedding has hardly any such structure, so that without the
-distillation this scores low: it keeps about 1/n of the energy.
+in the paper is a protocol of the task, `compress_then_distil`, and open to every method. With B a row, E rearranged to
+(V d/n, n) is approximated by rank 1; its best rank-R approximation gives the best sum of R products. A real embedding has
+hardly any such structure, so that without the distillation this scores low: it keeps about 1/n of the energy.
 
 Ablations: `n`, `terms`, and `start: random`, the control for the paper's claim that the nearest product is the better start
 for distillation: A and B are drawn at random, their products with the mean square of E's entries. With `weighting` the

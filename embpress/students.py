@@ -145,7 +145,8 @@ def distil_on_text(
         folder: where the student goes, its encoder without the head.
 
     Raises:
-        UserError: if masked tokens are to be predicted by a model without a head for it, or the texts are too short.
+        UserError: if masked tokens are to be predicted by a model without a head for it, or a block is longer than the
+            model or the texts.
     """
     if _passed_on(artefact, folder):
         return
@@ -159,6 +160,9 @@ def distil_on_text(
         if "task" in terms
         else DataCollatorWithPadding(tokenizer)
     )
+    longest = getattr(models[0].config, "max_position_embeddings", block)
+    if block > longest:
+        raise UserError(f"distil.stage1.block is {block}, but {teacher} reads at most {longest} tokens: lower it")
     student = Student(models[0], artefact, _is_trained(entry))
     loss = _distillation(models[0], models[1], terms)
     rows = [{"input_ids": ids, "attention_mask": [1] * len(ids)} for ids in _blocks(texts, tokenizer, block, tokens)]

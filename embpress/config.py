@@ -80,9 +80,14 @@ def _check_methods(config: Config) -> None:
 
 def _check_schema(config: Config, schema: Config) -> None:
     """Types, ranges and unknown keys."""
-    error = jsonschema.exceptions.best_match(jsonschema.Draft202012Validator(schema).iter_errors(config))
-    if error is None:
+    errors = list(jsonschema.Draft202012Validator(schema).iter_errors(config))
+    if not errors:
         return
+    # What a student took from its teacher's entry is wrong there.
+    tasks = config["tasks"] if isinstance(config.get("tasks"), dict) else {}
+    students = [["tasks", name] for name, entry in tasks.items() if protocols.is_student(entry)]
+    first = [error for error in errors if list(error.absolute_path)[:2] not in students]
+    error = jsonschema.exceptions.best_match(first or errors)
     where = ".".join(str(p) for p in error.absolute_path) or "the config"
     if error.validator == "additionalProperties":
         known = list(error.schema["properties"])

@@ -25,7 +25,7 @@ from .frequency import read_counts
 from .models import AUTO_CLASSES, embedding_of, load_model
 from .sensitivity import blocks_of_text
 from .tasks import LabelledTask
-from .training import collator, task_loss, tokenizer_of, training_rows, with_new_head
+from .training import collator, rows_of, task_loss, tokenizer_of, with_new_head
 from .training_loop import Collate, Loss, Settings, scratch_of, train, write_history
 
 REST = "rest.safetensors"
@@ -93,7 +93,7 @@ def finetune_student(base: Path, artefact: Path, counts: Path, task: LabelledTas
         return
     tokenizer, model = tokenizer_of(base), with_new_head(base, task, seed)
     student = Student(model.train(), artefact, _is_trained(task.config))
-    rows = training_rows(task.train, tokenizer, task.config["max_length"])
+    rows = rows_of(task, tokenizer)
     student.train(rows, collator(task, tokenizer), task_loss, Settings(**task.config["finetune"]), seed, folder)
     student.describe(base, counts, folder)
     write_rest(model, folder)
@@ -121,7 +121,7 @@ def distil_on_task(
         load_rest(model.base_model, start)
     distil = task.config["distil"]
     loss = _distillation(model, load_model(teacher, task.head), distil["terms"])
-    rows = training_rows(task.train, tokenizer, task.config["max_length"])
+    rows = rows_of(task, tokenizer)
     student.train(rows, collator(task, tokenizer), loss, Settings(**distil["stage2"]), seed, folder)
     student.describe(source, counts, folder)
     write_rest(model, folder)
@@ -145,7 +145,8 @@ def distil_on_text(
         folder: where the student goes, its encoder without the head.
 
     Raises:
-        UserError: if masked tokens are to be predicted by a model without a head for it, or the texts are too short.
+        UserError: if masked tokens are to be predicted by a model without a head for it, or a block is longer than the
+            model or the texts.
     """
     if _passed_on(artefact, folder):
         return
@@ -159,6 +160,9 @@ def distil_on_text(
         if "task" in terms
         else DataCollatorWithPadding(tokenizer)
     )
+    longest = getattr(models[0].config, "max_position_embeddings", block)
+    if block > longest:
+        raise UserError(f"distil.stage1.block is {block}, but {teacher} reads at most {longest} tokens: lower it")
     student = Student(models[0], artefact, _is_trained(entry))
     loss = _distillation(models[0], models[1], terms)
     rows = [{"input_ids": ids, "attention_mask": [1] * len(ids)} for ids in _blocks(texts, tokenizer, block, tokens)]

@@ -31,7 +31,7 @@ def finetune(base: Path, task: LabelledTask, seed: int, folder: Path) -> None:
         folder: where the fine-tuned checkpoint goes, with the learning curve.
     """
     model, tokenizer = with_new_head(base, task, seed), tokenizer_of(base)
-    rows = training_rows(task.train, tokenizer, task.config["max_length"])
+    rows = rows_of(task, tokenizer)
     settings = Settings(**task.config["finetune"])
     history = train(model.train(), rows, collator(task, tokenizer), task_loss, settings, seed, scratch_of(folder))
     model.eval().save_pretrained(folder)
@@ -61,6 +61,11 @@ def task_loss(model: nn.Module, batch: Batch) -> dict[str, Tensor]:
 def collator(task: LabelledTask, tokenizer: PreTrainedTokenizerFast) -> Collate:
     """How rows of a task become a batch."""
     return (DataCollatorForMultipleChoice if task.head == "multiple_choice" else DataCollatorWithPadding)(tokenizer)
+
+
+def rows_of(task: LabelledTask, tokenizer: PreTrainedTokenizerFast) -> list[dict[str, Any]]:
+    """The training examples of a task, tokenized."""
+    return training_rows(task.train, tokenizer, task.config["max_length"])
 
 
 def training_rows(examples: Examples, tokenizer: PreTrainedTokenizerFast, max_length: int) -> list[dict[str, Any]]:

@@ -13,6 +13,7 @@ from pandas import DataFrame
 from tokenizers import Tokenizer, models, normalizers, pre_tokenizers, processors
 from transformers import BertConfig, BertModel, PreTrainedTokenizerFast
 
+from embpress import protocols
 from embpress.scores import Labels
 
 from .fake_study import fake_labels, fake_scores
@@ -59,8 +60,9 @@ def bert() -> BertModel:
 
 @pytest.fixture
 def default_config() -> dict:
-    """The default study."""
-    return yaml.safe_load((ROOT / "config.yaml").read_text())
+    """The default study, its students spelled out."""
+    config = yaml.safe_load((ROOT / "config.yaml").read_text())
+    return config | {"tasks": protocols.resolve(config["tasks"])}
 
 
 @pytest.fixture

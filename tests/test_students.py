@@ -163,8 +163,12 @@ def test_masked_tokens_need_a_head_for_them(folder, bert, wordpiece):
         "factors": "trained",
         "distil": {"stage1": {"corpus": "c", "tokens": 64, "block": 8, "terms": ["task"]} | STAGE},
     }
+    arguments = (folder / "headless", start, folder / "counts.safetensors", TEXTS, entry, 0, folder / "out")
     with pytest.raises(UserError, match="headless has no head that predicts masked tokens: leave `task` out"):
-        distil_on_text(folder / "headless", start, folder / "counts.safetensors", TEXTS, entry, 0, folder / "out")
+        distil_on_text(*arguments)
+    entry["distil"]["stage1"] |= {"terms": ["hidden"], "block": 1000}
+    with pytest.raises(UserError, match="distil.stage1.block is 1000, but .*headless reads at most 512 tokens"):
+        distil_on_text(*arguments)
 
 
 def test_a_ratio_out_of_reach_stays_out_of_reach(folder):

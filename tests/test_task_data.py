@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 import yaml
 
-from embpress import benchmarks, task_data
+from embpress import benchmarks, protocols, task_data
 from embpress import config as study
 from embpress.errors import UserError
 from embpress.measures import metrics_of
@@ -166,11 +166,11 @@ def test_what_the_readme_says_is_a_right_config(default_config, schema, packages
         Path(name).parent.mkdir(parents=True, exist_ok=True)
         Path(name).touch()
     section = (ROOT / "README.md").read_text().split("### Tasks with labelled rows")[1]
-    published, own = (yaml.safe_load(block.split("```")[0]) for block in section.split("```yaml")[1:])
+    published, own, students = (yaml.safe_load(block.split("```")[0]) for block in section.split("```yaml")[1:])
     declared = yaml.safe_load((ROOT / "workflow/resources/benchmarks.yaml").read_text())
-    assert len(published["tasks"]) == 4 and len(own) == 1
+    assert (len(published["tasks"]), len(own), len(students)) == (4, 1, 2)
     assert all(f"`{name}`" in section for name in declared)
-    default_config["tasks"] |= benchmarks.resolve(published["tasks"] | own, declared)
+    default_config["tasks"] |= protocols.resolve(benchmarks.resolve(published["tasks"] | own | students, declared))
     study.check(default_config, schema, packages)
 
 

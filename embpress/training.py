@@ -7,10 +7,9 @@ from typing import Any
 
 import torch
 from transformers import (
-    AutoTokenizer,
     DataCollatorForMultipleChoice,
     DataCollatorWithPadding,
-    PreTrainedTokenizerFast,
+    PreTrainedTokenizerBase,
     ProgressCallback,
     Trainer,
     TrainerCallback,
@@ -25,6 +24,7 @@ from .checkpoints import card
 from .models import AUTO_CLASSES, describe
 from .tasks import LabelledTask
 from .tasks.examples import Examples
+from .tokenization import load_tokenizer
 
 log = logging.getLogger(__name__)
 
@@ -54,8 +54,7 @@ def finetune(base: Path, task: LabelledTask, seed: int, folder: Path) -> None:
     """
     set_seed(seed)
     settings = task.config["finetune"]
-    tokenizer = AutoTokenizer.from_pretrained(base, local_files_only=True)
-    assert isinstance(tokenizer, PreTrainedTokenizerFast)
+    tokenizer = load_tokenizer(base)
     model = AUTO_CLASSES[task.head].from_pretrained(base, **task.head_options(), dtype=torch.float32, local_files_only=True)
     rows = training_rows(task.train, tokenizer, task.config["max_length"])
     steps = -(-len(rows) // settings["batch_size"]) * settings["epochs"]
@@ -91,7 +90,7 @@ def finetune(base: Path, task: LabelledTask, seed: int, folder: Path) -> None:
     describe(model, tokenizer.all_special_ids, folder, card(base)["source"] | {"finetuned_on": len(rows), "seed": seed})
 
 
-def training_rows(examples: Examples, tokenizer: PreTrainedTokenizerFast, max_length: int) -> list[dict[str, Any]]:
+def training_rows(examples: Examples, tokenizer: PreTrainedTokenizerBase, max_length: int) -> list[dict[str, Any]]:
     """Tokenized examples with `labels`: ids (T,) of a text or pair each, or a list of them, one a choice."""
     encoded = tokenizer(examples.texts, examples.seconds, truncation=True, max_length=max_length)
     n = examples.choices

@@ -24,5 +24,5 @@ def test_table_round_trips_words_that_look_like_line_ends(tmp_path):
 
 
 def test_unknown_segmenter_is_named():
-    with pytest.raises(UserError, match="unknown segmenter 'juman'; there are whitespace, mecab"):
+    with pytest.raises(UserError, match="unknown segmenter 'juman'; there are whitespace, runs, mecab, mecab_nfkc"):
         count_words(["a"], "juman")

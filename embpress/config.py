@@ -211,6 +211,8 @@ def _check_corpus(config: Config, name: str, entry: Config) -> None:
     if entry["format"] == "task":
         trained = {t for t, e in config["tasks"].items() if e["kind"] in task_data.LABELLED and task_data.is_trained(e)}
         _known(entry["task"], trained, f"{where}: fine-tuned task", "tasks")
+        for task in (t for t, e in config["tasks"].items() if e["data"].get("corpus") == name):
+            raise UserError(f"tasks.{task}.data.corpus: {where} holds no texts out, as it has a task's; name another")
 
 
 def corpora_of(config: Config, *formats: str) -> list[str]:

@@ -23,6 +23,7 @@ SPACE, NO_SPACE = rf"[^\S{SEPARATORS}]", rf"[\S{SEPARATORS}]"
 WHITESPACE = re.compile(f"{SPACE}+")
 RUNS = re.compile(rf"{SPACE}*{NO_SPACE}+|{SPACE}+\Z")
 ESCAPES = {"\\": "\\\\", "\n": "\\n", "\t": "\\t", "\r": "\\r"}
+ESCAPED = re.compile(r"[\\\n\t\r]")
 UNESCAPES = {escaped: plain for plain, escaped in ESCAPES.items()}
 MERGED_AT_ONCE = 64
 """Tables open at the same time."""
@@ -95,7 +96,7 @@ def _most_frequent_first(entry: tuple[Word, int]) -> tuple[int, Word]:
 def _line(entry: tuple[Word, int]) -> str:
     """A row of a table: count, space before (0 or 1), word with tabs and line ends escaped."""
     (word, space), n = entry
-    return f"{n}\t{int(space)}\t{''.join(ESCAPES.get(c, c) for c in word)}\n"
+    return f"{n}\t{int(space)}\t{ESCAPED.sub(lambda found: ESCAPES[found[0]], word)}\n"
 
 
 HEADER = "count\tspace\tword\n"

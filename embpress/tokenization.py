@@ -36,7 +36,9 @@ def load_tokenizer(folder: Path) -> PreTrainedTokenizerBase:
         if settings.get("tokenizer_class") in SAME_AS:
             kind, defaults = SAME_AS[settings["tokenizer_class"]]
             missing = {key: value for key, value in defaults.items() if key not in settings}
-            return kind.from_pretrained(folder, local_files_only=True, **missing)
+            tokenizer = kind.from_pretrained(folder, local_files_only=True, **missing)
+            tokenizer.init_kwargs.pop("auto_map", None)  # where it is saved again, nothing shall name foreign code
+            return tokenizer
         return AutoTokenizer.from_pretrained(folder, local_files_only=True, trust_remote_code=False)
     # A missing file, package or class fails in many ways, each with its own exception.
     except Exception as error:

@@ -73,6 +73,16 @@ def test_byte_level_counts_by_runs_are_exact_with_line_ends_and_starts(digits):
     assert torch.equal(count_tokens(count_words(texts, "runs"), tokenizer, 300), direct_counts(tokenizer, texts, 300))
 
 
+def test_counting_by_words_equals_counting_texts_for_unigrams_with_metaspace():
+    letters = sorted(set("".join(TEXTS)) - {" "})
+    pieces = [("<unk>", 0.0), ("▁", -3.0), ("▁the", -2.0), ("cat", -2.5), ("s▁", -1.0), *((c, -4.0) for c in letters)]
+    backend = Tokenizer(models.Unigram(pieces, unk_id=0))
+    backend.pre_tokenizer = pre_tokenizers.Sequence([pre_tokenizers.WhitespaceSplit(), pre_tokenizers.Metaspace()])
+    tokenizer = PreTrainedTokenizerFast(tokenizer_object=backend, unk_token="<unk>")
+    texts = [*TEXTS, " the  the\ncats?"]
+    assert torch.equal(count_tokens(count_words(texts), tokenizer, 30), direct_counts(tokenizer, texts, 30))
+
+
 def test_a_table_is_counted_piece_by_piece(wordpiece, tmp_path, monkeypatch):
     monkeypatch.setattr(frequency, "WORDS_AT_ONCE", 2)
     write_words(count_words(TEXTS), tmp_path / "words.tsv")

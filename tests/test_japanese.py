@@ -10,7 +10,7 @@ import sentencepiece
 import torch
 import yaml
 from tokenizers import Tokenizer, models, pre_tokenizers, trainers
-from transformers import BertJapaneseTokenizer, DistilBertConfig, DistilBertForMaskedLM
+from transformers import AutoTokenizer, BertJapaneseTokenizer, DistilBertConfig, DistilBertForMaskedLM
 
 from embpress import sensitivity, storage
 from embpress.checkpoints import card, embedding_matrix
@@ -140,7 +140,8 @@ def test_the_suite_runs_on_them_from_checkpoint_to_score(folder, texts, tmp_path
     base = tmp_path / "base"
     prepare({"format": "transformers", "path": str(folder)}, {}, [], base)
     assert not list(base.glob("*.py")) and card(base)["shape"] == [1500, 16] and len(card(base)["special_ids"]) == 5
-    assert isinstance(load_tokenizer(base), BertJapaneseTokenizer)
+    assert isinstance(AutoTokenizer.from_pretrained(base), BertJapaneseTokenizer)
+    assert "auto_map" not in json.loads((base / "tokenizer_config.json").read_text())
     assert load_tokenizer(base)(texts[-1])["input_ids"] == load_tokenizer(folder)(texts[-1])["input_ids"]
     with (tmp_path / "own.csv").open("w", encoding="utf-8", newline="") as file:
         csv.writer(file).writerows([("text", "label"), *((text, i % 2) for i, text in enumerate(texts[-24:]))])

@@ -45,6 +45,7 @@ bench: export OPENBLAS_THREAD_TIMEOUT = 4# as in the workflow's jobs
 bench: $(VENV)/installed
 	$(BIN)/python -m bench.fits
 	$(BIN)/python -m bench.lookups
+	$(BIN)/python -m bench.counting
 	$(BIN)/python -m bench.scale --rows $(SCALE)
 
 clean:

@@ -5,8 +5,9 @@ import re
 import unicodedata
 from collections import Counter
 from collections.abc import Callable, Hashable, Iterable, Iterator
+from contextlib import ExitStack
 from functools import cache
-from itertools import groupby, islice
+from itertools import chain, groupby, islice
 from operator import itemgetter
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -88,15 +89,10 @@ def count_words(texts: Iterable[str], segmenter: str = "whitespace") -> Counter[
     return Counter({word(key): n for key, n in keys.items()})
 
 
-def _most_frequent_first(entry: tuple[Word, int]) -> tuple[int, Word]:
-    """Order of a table."""
-    return -entry[1], entry[0]
-
-
-def _line(entry: tuple[Word, int]) -> str:
-    """A row of a table: count, space before (0 or 1), word with tabs and line ends escaped."""
-    (word, space), n = entry
-    return f"{n}\t{int(space)}\t{ESCAPED.sub(lambda found: ESCAPES[found[0]], word)}\n"
+def _key(word: Word) -> str:
+    """A word as it stands in a table: 1 after a space or else 0, a tab, the word with tabs and line ends escaped."""
+    text, space = word
+    return f"{int(space)}\t{ESCAPED.sub(lambda found: ESCAPES[found[0]], text)}"
 
 
 HEADER = "count\tspace\tword\n"
@@ -104,12 +100,12 @@ HEADER = "count\tspace\tword\n"
 
 def write_words(words: Counter[Word], path: Path) -> None:
     """Write the word-frequency table, most frequent first."""
-    write_text(path, HEADER + "".join(map(_line, sorted(words.items(), key=_most_frequent_first))))
+    write_text(path, HEADER + "".join(_rows(sorted((-n, _key(word)) for word, n in words.items()))))
 
 
-def write_sorted_words(words: Counter[Word], path: Path) -> None:
-    """Write a table in the order of its words, as `merge_words` takes it."""
-    write_text(path, HEADER + "".join(map(_line, sorted(words.items()))))
+def _rows(entries: Iterable[tuple[int, str]]) -> Iterator[str]:
+    """Lines of a table, of negated counts and keys."""
+    return (f"{-n}\t{key}\n" for n, key in entries)
 
 
 def iterate_words(path: Path) -> Iterator[tuple[Word, int]]:
@@ -129,38 +125,53 @@ def read_words(path: Path) -> Counter[Word]:
     return Counter(dict(iterate_words(path)))
 
 
-def merge_words(tables: list[Path], path: Path, scratch: Path) -> None:
-    """Add up tables that `write_sorted_words` wrote: the bytes that `write_words` would write of all their texts.
+def write_sorted_words(words: Counter[Word], path: Path) -> None:
+    """Write counts for `merge_words`: lines of a key, a tab and its count, in the order of characters."""
+    write_text(path, "".join(sorted(f"{_key(word)}\t{n}\n" for word, n in words.items())))
 
-    Memory is bounded by SORTED_AT_ONCE words, however large the tables are.
+
+def merge_words(parts: list[Path], path: Path, scratch: Path) -> None:
+    """Add up what `write_sorted_words` wrote: the bytes that `write_words` would write of all their texts.
+
+    Memory is bounded by SORTED_AT_ONCE words, however large the parts are.
 
     Args:
-        tables: one or more.
-        path: where the sum goes.
+        parts: one or more.
+        path: where the table goes.
         scratch: an empty folder for what comes in between.
     """
     n_files = 0
-    while len(tables) > MERGED_AT_ONCE:
+    while len(parts) > MERGED_AT_ONCE:
         n_files += 1
         merged = scratch / f"merged{n_files}"
-        _write_entries(_summed(tables[:MERGED_AT_ONCE]), merged)
-        tables = [*tables[MERGED_AT_ONCE:], merged]
-    entries = _summed(tables)
+        _write_lines((f"{key}\t{-n}\n" for n, key in _summed(parts[:MERGED_AT_ONCE])), merged)
+        parts = [*parts[MERGED_AT_ONCE:], merged]
+    entries = _summed(parts)
     pieces: list[Path] = []
-    while piece := sorted(islice(entries, SORTED_AT_ONCE), key=_most_frequent_first):
+    while piece := sorted(islice(entries, SORTED_AT_ONCE)):
         pieces.append(scratch / f"sorted{len(pieces)}")
-        _write_entries(piece, pieces[-1])
-    _write_entries(heapq.merge(*map(iterate_words, pieces), key=_most_frequent_first), path)
+        _write_lines(_rows(piece), pieces[-1])
+    _write_lines(chain([HEADER], _rows(heapq.merge(*map(_ordered, pieces)))), path)
 
 
-def _summed(tables: list[Path]) -> Iterator[tuple[Word, int]]:
-    """All words of sorted tables in their order, each once."""
-    for word, entries in groupby(heapq.merge(*map(iterate_words, tables)), key=itemgetter(0)):
-        yield word, sum(n for _, n in entries)
+def _summed(parts: list[Path]) -> Iterator[tuple[int, str]]:
+    """Negated counts and keys of all words of sorted parts, each word once."""
+    with ExitStack() as files:
+        lines = heapq.merge(*(files.enter_context(part.open(encoding="utf-8", newline="\n")) for part in parts))
+        # Between two lines of a key, which differ in their counts alone, no line of another key can stand.
+        for key, found in groupby((line.rpartition("\t") for line in lines), key=itemgetter(0)):
+            yield -sum(int(n) for _, _, n in found), key
 
 
-def _write_entries(entries: Iterable[tuple[Word, int]], path: Path) -> None:
-    """Write a table in the order that it comes in."""
+def _ordered(piece: Path) -> Iterator[tuple[int, str]]:
+    """Negated counts and keys as they stand in a piece."""
+    with piece.open(encoding="utf-8", newline="\n") as lines:
+        for line in lines:
+            n, _, key = line[:-1].partition("\t")
+            yield -int(n), key
+
+
+def _write_lines(lines: Iterable[str], path: Path) -> None:
+    """Write lines as they come."""
     with whole_file(path) as file:
-        file.write(HEADER)
-        file.writelines(map(_line, entries))
+        file.writelines(lines)

@@ -7,7 +7,7 @@ from typing import Any, NamedTuple
 
 from ..errors import UserError
 
-SHARD_BYTES = 128 << 20
+SHARD_BYTES = 32 << 20
 """About as much text a shard: seconds of counting, and words that fit into memory."""
 LINES, ROWS, PARQUET = ".txt", ".jsonl", ".parquet"
 

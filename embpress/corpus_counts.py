@@ -72,22 +72,21 @@ def count_corpus(
     scratch.mkdir(parents=True, exist_ok=True)
     missing = [(shard, part) for shard, part in zip(shards, parts) if not _files(part).words.exists()]
     _run(missing, setting, processes, progress)
-    for files, out in (
-        ((_files(part).counted for part in parts), outputs.counted),
-        (
-            (_files(part).held_out for part in parts),
-            outputs.held_out,
-        ),
-    ):
-        with whole_file(out) as file:
-            for path in files:
-                file.write(path.read_text(encoding="utf-8"))
+    _join([_files(part).counted for part in parts], outputs.counted)
+    _join([_files(part).held_out for part in parts], outputs.held_out)
     if not outputs.counted.stat().st_size:
         raise UserError(f"{shards[0].path.parent} holds no text: there is nothing to count")
     merging = scratch / "merging"
     merging.mkdir()
     merge_words([_files(part).words for part in parts], outputs.words, merging)
     shutil.rmtree(scratch)
+
+
+def _join(files: list[Path], out: Path) -> None:
+    """Write files one after another into one."""
+    with whole_file(out) as file:
+        for path in files:
+            file.write(path.read_text(encoding="utf-8"))
 
 
 def _name(shard: Shard, setting: Setting) -> str:

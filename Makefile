@@ -46,6 +46,7 @@ bench: $(VENV)/installed
 	$(BIN)/python -m bench.fits
 	$(BIN)/python -m bench.lookups
 	$(BIN)/python -m bench.linears
+	$(BIN)/python -m bench.counting
 	$(BIN)/python -m bench.scale --rows $(SCALE)
 
 clean:

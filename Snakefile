@@ -13,6 +13,7 @@ if not workflow.configfiles:
 
 include: "workflow/rules/common.smk"
 include: "workflow/rules/sources.smk"
+include: "workflow/rules/hub.smk"
 include: "workflow/rules/frequency.smk"
 include: "workflow/rules/finetune.smk"
 include: "workflow/rules/compress.smk"

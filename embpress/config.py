@@ -56,12 +56,9 @@ def check(config: Config, schema: Config, packages: dict[str, Any]) -> None:
     _check_sensitivities(config)
     _check_claims(config)
     for name, entry in config["models"].items():
-        for kind, pattern in entry.get("modules", {}).items():
-            if kind not in KINDS[1:]:
-                raise UserError(f"models.{name}.modules: there is no kind {kind!r}; there are {', '.join(KINDS[1:])}")
-            check_pattern(pattern, f"models.{name}.modules.{kind}")
-        if "package" not in entry:
-            check_model_folder(Path(entry["path"]), f"models.{name}")
+        _check_model(name, entry)
+    for name, entry in config["corpora"].items():
+        _check_corpus(config, name, entry)
 
 
 def _check_methods(config: Config) -> None:
@@ -217,6 +214,39 @@ def _check_ratios(config: Config, where: str, better: str, worse: str, ratios: l
         if ratio not in common:
             runs = ", ".join(f"{r:g}" for r in common if r is not None) or "none, as both are controls"
             raise UserError(f"{where}: {better} and {worse} do not both run at ratio {ratio:g}; they do at {runs}")
+
+
+def _check_model(name: str, entry: Config) -> None:
+    """A model comes from one place."""
+    where = f"models.{name}"
+    if ("hub" in entry) == ("path" in entry):
+        raise UserError(f"{where}: name either `path` or `hub`")
+    if "hub" in entry:
+        if entry["format"] != "transformers" or "package" in entry:
+            raise UserError(f"{where}: models of the hub have `format: transformers` and no `package`")
+    elif "package" not in entry:
+        check_model_folder(Path(entry["path"]), where)
+    for kind, pattern in entry.get("modules", {}).items():
+        if kind not in KINDS[1:]:
+            raise UserError(f"{where}.modules: there is no kind {kind!r}; there are {', '.join(KINDS[1:])}")
+        check_pattern(pattern, f"{where}.modules.{kind}")
+
+
+def _check_corpus(config: Config, name: str, entry: Config) -> None:
+    """A task that is counted has training rows; a folder is there."""
+    where = f"corpora.{name}"
+    if entry["format"] == "folder" and not Path(entry["path"]).is_dir():
+        raise UserError(f"{where}.path: there is no folder {entry['path']}")
+    if entry["format"] == "task":
+        trained = {t for t, e in config["tasks"].items() if e["kind"] in task_data.LABELLED and task_data.is_trained(e)}
+        _known(entry["task"], trained, f"{where}: fine-tuned task", "tasks")
+        for task in (t for t, e in config["tasks"].items() if e["data"].get("corpus") == name):
+            raise UserError(f"tasks.{task}.data.corpus: {where} holds no texts out, as it has a task's; name another")
+
+
+def corpora_of(config: Config, *formats: str) -> list[str]:
+    """Names of the corpora that have one of some formats."""
+    return [name for name, entry in config["corpora"].items() if entry["format"] in formats]
 
 
 def check_model_folder(folder: Path, where: str) -> None:

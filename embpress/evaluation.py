@@ -4,12 +4,12 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 from safetensors.numpy import load_file, save_file
-from transformers import AutoTokenizer, PreTrainedTokenizerFast
 
 from .compressed_model import Assembly
 from .models import load_model, untie_head
 from .students import REST, load_rest
 from .tasks import Outcomes, Task
+from .tokenization import load_tokenizer
 
 
 def evaluate(
@@ -27,8 +27,7 @@ def evaluate(
         The artefact's folder, and what the task's examples came to.
     """
     model = load_model(checkpoint, task.head)
-    tokenizer = AutoTokenizer.from_pretrained(checkpoint, local_files_only=True)
-    assert isinstance(tokenizer, PreTrainedTokenizerFast)
+    tokenizer = load_tokenizer(checkpoint)
     if task.config.get("dense_head", False):
         untie_head(model)
     assembly = Assembly(model)

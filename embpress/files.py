@@ -7,17 +7,28 @@ import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, TextIO
 
 from .errors import UserError
 
 
 def write_text(path: Path, text: str) -> None:
     """Write through a temporary name in the same folder, so that a kill never leaves half a file."""
+    with whole_file(path) as file:
+        file.write(text)
+
+
+@contextmanager
+def whole_file(path: Path) -> Iterator[TextIO]:
+    """A text file to write piece by piece, which takes its place once all went well. Line ends are written as they come."""
     path.parent.mkdir(parents=True, exist_ok=True)
     temporary = path.with_name(f".{path.name}.{os.getpid()}")
-    temporary.write_text(text, encoding="utf-8")
-    temporary.replace(path)
+    try:
+        with temporary.open("w", encoding="utf-8", newline="\n") as file:
+            yield file
+        temporary.replace(path)
+    finally:
+        temporary.unlink(missing_ok=True)
 
 
 def write_json(path: Path, value: Any) -> None:
@@ -44,6 +55,15 @@ def whole_folder(folder: Path, marker: str) -> Iterator[Path]:
             folder.resolve().rename(old)
         partial.rename(folder.resolve())
         shutil.rmtree(old, ignore_errors=True)
+
+
+@contextmanager
+def whole_new_folder(folder: Path) -> Iterator[Path]:
+    """Like `whole_folder`, for an output of the workflow's own, which is replaced whatever it holds."""
+    with _beside(folder) as partial:
+        yield partial
+        shutil.rmtree(folder, ignore_errors=True)
+        partial.rename(folder.resolve())
 
 
 @contextmanager

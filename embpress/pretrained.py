@@ -7,11 +7,12 @@ from pathlib import Path
 from typing import Any
 
 import transformers
-from transformers import AutoConfig, AutoTokenizer, PreTrainedConfig, PreTrainedModel, PreTrainedTokenizerBase
+from transformers import AutoConfig, PreTrainedConfig, PreTrainedModel, PreTrainedTokenizerBase
 from transformers.utils import logging as transformers_logging
 
 from .errors import UserError
 from .storage import first_line, read_json
+from .tokenization import load_tokenizer
 
 # Bars and load reports would bury what the user is told; what is missing or left over is checked here.
 transformers_logging.disable_progress_bar()
@@ -88,8 +89,8 @@ def open_dense(folder: Path) -> PreTrainedModel:
 def tokenizer_of(folder: Path) -> PreTrainedTokenizerBase | None:
     """A folder's tokenizer; None where it holds none that loads without foreign code."""
     try:
-        return AutoTokenizer.from_pretrained(folder, local_files_only=True, trust_remote_code=False)
-    except Exception:  # a missing tokenizer fails in many ways, and none is an error: only counts by token need it
+        return load_tokenizer(folder)
+    except UserError:  # no error here: only counts by token need it
         return None
 
 

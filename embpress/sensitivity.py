@@ -21,13 +21,14 @@ from pathlib import Path
 import torch
 from torch import Tensor
 from torch.nn import functional
-from transformers import AutoTokenizer, PreTrainedModel, PreTrainedTokenizerFast
+from transformers import PreTrainedModel, PreTrainedTokenizerBase
 from transformers.pytorch_utils import Conv1D
 
 from .compressed_model import weight_of
 from .errors import UserError
 from .models import embedding_of, load_model
 from .modules import places
+from .tokenization import load_tokenizer
 
 TOKENS_A_BATCH = 512
 """Bounds memory at a few (tokens, V) blocks of floats."""
@@ -86,7 +87,7 @@ def own_prediction(model: PreTrainedModel, ids: Tensor) -> Tensor:
     return functional.log_softmax(model(input_ids=ids).logits, dim=1).amax(1).mean()
 
 
-def _objective(head: str, tokenizer: PreTrainedTokenizerFast, seed: int) -> Objective:
+def _objective(head: str, tokenizer: PreTrainedTokenizerBase, seed: int) -> Objective:
     """What counts for a head."""
     if head == "causal_lm":
         return correct_next_token
@@ -163,7 +164,7 @@ def sensitivities(
     return found | {f"l1_sensitivity{of}": values.float() for of, values in absolutes.items()}
 
 
-def blocks_of_text(texts: list[str], tokenizer: PreTrainedTokenizerFast, block: int, n_tokens: int, special: bool) -> Tensor:
+def blocks_of_text(texts: list[str], tokenizer: PreTrainedTokenizerBase, block: int, n_tokens: int, special: bool) -> Tensor:
     """Blocks of token ids, evenly spread over the texts: (n, block), about n_tokens in all.
 
     Args:
@@ -213,8 +214,7 @@ def measure(
     """
     head = head_of(checkpoint)
     model = load_model(checkpoint, head)
-    tokenizer = AutoTokenizer.from_pretrained(checkpoint, local_files_only=True)
-    assert isinstance(tokenizer, PreTrainedTokenizerFast)
+    tokenizer = load_tokenizer(checkpoint)
     block = min(BLOCK[head], getattr(model.config, "max_position_embeddings", None) or BLOCK[head])
     objective = _objective(head, tokenizer, seed)
     blocks = blocks_of_text(texts, tokenizer, block, n_tokens, special=head != "causal_lm")

@@ -25,7 +25,8 @@ from .frequency import read_counts
 from .models import AUTO_CLASSES, embedding_of, load_model
 from .sensitivity import blocks_of_text
 from .tasks import LabelledTask
-from .training import collator, rows_of, task_loss, tokenizer_of, with_new_head
+from .tokenization import load_tokenizer
+from .training import collator, rows_of, task_loss, with_new_head
 from .training_loop import Collate, Loss, Settings, scratch_of, train, write_history
 
 REST = "rest.safetensors"
@@ -91,7 +92,7 @@ def finetune_student(base: Path, artefact: Path, counts: Path, task: LabelledTas
     """
     if _passed_on(artefact, folder):
         return
-    tokenizer, model = tokenizer_of(base), with_new_head(base, task, seed)
+    tokenizer, model = load_tokenizer(base), with_new_head(base, task, seed)
     student = Student(model.train(), artefact, _is_trained(task.config))
     rows = rows_of(task, tokenizer)
     student.train(rows, collator(task, tokenizer), task_loss, Settings(**task.config["finetune"]), seed, folder)
@@ -115,7 +116,7 @@ def distil_on_task(
     """
     if _passed_on(start, folder):
         return
-    tokenizer, model = tokenizer_of(teacher), load_model(teacher, task.head)
+    tokenizer, model = load_tokenizer(teacher), load_model(teacher, task.head)
     student = Student(model, start, _is_trained(task.config))
     if (start / REST).is_file():
         load_rest(model.base_model, start)
@@ -153,7 +154,7 @@ def distil_on_text(
     stage = dict(entry["distil"]["stage1"])
     terms, tokens, block = stage.pop("terms"), stage.pop("tokens"), stage.pop("block")
     stage.pop("corpus")
-    tokenizer = tokenizer_of(teacher)
+    tokenizer = load_tokenizer(teacher)
     models = [_with_language_head(teacher) if "task" in terms else load_model(teacher, "encoder") for _ in range(2)]
     collate = (
         DataCollatorForLanguageModeling(tokenizer, mlm_probability=MASKED_SHARE)

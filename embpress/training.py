@@ -6,11 +6,10 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 from transformers import (
-    AutoTokenizer,
     DataCollatorForMultipleChoice,
     DataCollatorWithPadding,
     PreTrainedModel,
-    PreTrainedTokenizerFast,
+    PreTrainedTokenizerBase,
     set_seed,
 )
 
@@ -18,6 +17,7 @@ from .checkpoints import card
 from .models import AUTO_CLASSES, describe
 from .tasks import LabelledTask
 from .tasks.examples import Examples
+from .tokenization import load_tokenizer
 from .training_loop import Batch, Collate, Settings, scratch_of, train, write_history
 
 
@@ -30,7 +30,7 @@ def finetune(base: Path, task: LabelledTask, seed: int, folder: Path) -> None:
         seed: seeds the new head, dropout and the order of examples.
         folder: where the fine-tuned checkpoint goes, with the learning curve.
     """
-    model, tokenizer = with_new_head(base, task, seed), tokenizer_of(base)
+    model, tokenizer = with_new_head(base, task, seed), load_tokenizer(base)
     rows = rows_of(task, tokenizer)
     settings = Settings(**task.config["finetune"])
     history = train(model.train(), rows, collator(task, tokenizer), task_loss, settings, seed, scratch_of(folder))
@@ -46,29 +46,22 @@ def with_new_head(base: Path, task: LabelledTask, seed: int) -> PreTrainedModel:
     return AUTO_CLASSES[task.head].from_pretrained(base, **task.head_options(), dtype=torch.float32, local_files_only=True)
 
 
-def tokenizer_of(checkpoint: Path) -> PreTrainedTokenizerFast:
-    """The tokenizer of a described checkpoint."""
-    tokenizer = AutoTokenizer.from_pretrained(checkpoint, local_files_only=True)
-    assert isinstance(tokenizer, PreTrainedTokenizerFast)
-    return tokenizer
-
-
 def task_loss(model: nn.Module, batch: Batch) -> dict[str, Tensor]:
     """The loss of the model's head."""
     return {"task": model(**batch).loss}
 
 
-def collator(task: LabelledTask, tokenizer: PreTrainedTokenizerFast) -> Collate:
+def collator(task: LabelledTask, tokenizer: PreTrainedTokenizerBase) -> Collate:
     """How rows of a task become a batch."""
     return (DataCollatorForMultipleChoice if task.head == "multiple_choice" else DataCollatorWithPadding)(tokenizer)
 
 
-def rows_of(task: LabelledTask, tokenizer: PreTrainedTokenizerFast) -> list[dict[str, Any]]:
+def rows_of(task: LabelledTask, tokenizer: PreTrainedTokenizerBase) -> list[dict[str, Any]]:
     """The training examples of a task, tokenized."""
     return training_rows(task.train, tokenizer, task.config["max_length"])
 
 
-def training_rows(examples: Examples, tokenizer: PreTrainedTokenizerFast, max_length: int) -> list[dict[str, Any]]:
+def training_rows(examples: Examples, tokenizer: PreTrainedTokenizerBase, max_length: int) -> list[dict[str, Any]]:
     """Tokenized examples with `labels`: ids (T,) of a text or pair each, or a list of them, one a choice."""
     encoded = tokenizer(examples.texts, examples.seconds, truncation=True, max_length=max_length)
     n = examples.choices

@@ -7,7 +7,7 @@ from typing import Any
 
 import torch
 from torch import nn
-from transformers import PreTrainedModel, PreTrainedTokenizerFast
+from transformers import PreTrainedModel, PreTrainedTokenizerBase, PreTrainedTokenizerFast
 
 from .errors import UserError
 from .models import embedding_of, tied_head
@@ -30,8 +30,14 @@ def pieces_of_script(vocabulary: dict[str, int], script: str) -> set[int]:
     return {i for piece, i in vocabulary.items() if SCRIPTS[script].search(piece)}
 
 
-def kept_ids(tokenizer: PreTrainedTokenizerFast, scripts: Iterable[str], seen: Iterable[int]) -> list[int]:
-    """Ids that stay, ascending: special and added tokens, single ASCII characters, whole scripts, pieces seen."""
+def kept_ids(tokenizer: PreTrainedTokenizerBase, scripts: Iterable[str], seen: Iterable[int]) -> list[int]:
+    """Ids that stay, ascending: special and added tokens, single ASCII characters, whole scripts, pieces seen.
+
+    Raises:
+        UserError: for a tokenizer in Python, as MeCab's are: it has no description that could be trimmed.
+    """
+    if not isinstance(tokenizer, PreTrainedTokenizerFast):
+        raise UserError(f"cannot trim a {type(tokenizer).__name__}: leave `vocabulary` out of the config")
     vocabulary = tokenizer.get_vocab()
     keep = set(tokenizer.all_special_ids) | set(tokenizer.added_tokens_decoder) | set(seen)
     keep |= {i for piece, i in vocabulary.items() if len(piece.lstrip(WORD_STARTS)) <= 1 and piece.isascii()}
@@ -55,7 +61,7 @@ def _parts_of_merges(description: dict[str, Any], keep: set[int]) -> set[int]:
     return needed
 
 
-def trim_tokenizer(tokenizer: PreTrainedTokenizerFast, keep: list[int]) -> PreTrainedTokenizerFast:
+def trim_tokenizer(tokenizer: PreTrainedTokenizerBase, keep: list[int]) -> PreTrainedTokenizerFast:
     """The tokenizer with only the pieces `keep`, numbered in that order.
 
     Raises:

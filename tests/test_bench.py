@@ -1,8 +1,11 @@
 import argparse
+import json
 
+import numpy as np
 import pytest
 import torch
 
+from bench import counting
 from bench.common import GENERATED, chosen_of, matrix, peak_bytes, times_of, write_matrix
 from bench.scale import fit
 from embpress.matrices import FileMatrix
@@ -40,3 +43,21 @@ def test_a_misspelt_method_ends_the_program(capsys):
 def test_quartiles():
     assert times_of([3.0, 1.0, 2.0]) == (2.0, 1.5, 2.5)
     assert str(times_of([0.002])) == "2 ms [2, 2]"
+
+
+def test_both_ways_to_count_find_the_same_tokens(tmp_path, monkeypatch, capsys):
+    monkeypatch.setattr(counting, "WORD_TYPES", 5000)
+    (tmp_path / "text").mkdir()
+    counting.write_text(tmp_path / "text/a.txt", 0.2)
+    counting.write_wordpiece(tmp_path / "text/a.txt", tmp_path / "model")
+    for way in (counting.ours, counting.tokenizer_alone):
+        way(tmp_path / "text", tmp_path / "model", "whitespace", tmp_path)
+    by_words, alone = map(json.loads, capsys.readouterr().out.splitlines())
+    counts = np.load(tmp_path / "ours.npy")
+    assert counts.sum() > 30_000 and (counts == np.load(tmp_path / "tokenizer_alone.npy")).all()
+    assert by_words["processor"] > 0 and alone["peak"] > 1 << 20
+
+
+def test_made_up_words_differ_and_frequent_ones_are_short():
+    words = [counting.word(n) for n in range(20_000)]
+    assert len(set(words)) == len(words) and len(words[0]) == 2 and len(words[-1]) > 4

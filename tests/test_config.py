@@ -37,6 +37,7 @@ def test_shipped_studies_are_right(path, schema, packages):
     study.check(config | {"tasks": protocols.resolve(config["tasks"])}, schema, packages)
 
 
+HUB = {"label": "X", "format": "transformers", "hub": {"model": "a/b", "revision": 40 * "0"}}
 BAD = [
     (("sedes",), [1], "unknown key 'sedes'; did you mean 'seeds'"),
     (("seeds",), [], r"seeds: \[\] should be non-empty"),
@@ -59,6 +60,38 @@ BAD = [
     (("models", "minilm", "format"), "pickle", "models.minilm.format: 'pickle' is not one of"),
     (("models", "minilm", "trust_remote_code"), True, "unknown key 'trust_remote_code'"),
     (("models", "e5", "vocabulary", "seen_in"), ["wiki"], "corpus 'wiki' is not under `corpora:`; did you mean 'wikipedia'"),
+    (("models", "minilm", "hub"), {"model": "a/b", "revision": 40 * "0"}, "models.minilm: name either `path` or `hub`"),
+    (("models", "minilm", "path"), None, "models.minilm: name either `path` or `hub`"),
+    (("models", "x"), HUB | {"format": "gguf"}, "models.x: models of the hub have `format: transformers` and no `package`"),
+    (("models", "x"), HUB | {"hub": {"model": "a/b", "revision": "main"}}, "models.x.hub.revision: 'main' does not match"),
+    (("corpora", "x"), {"format": "text"}, "corpora.x.format: 'text' is not one of"),
+    (("corpora", "x"), {"format": "folder", "path": "nowhere"}, "corpora.x.path: there is no folder nowhere"),
+    (("corpora", "x"), {"format": "folder", "path": ".", "colum": "a"}, "unknown key 'colum'; did you mean 'column'"),
+    (
+        ("corpora", "x"),
+        {"format": "folder", "path": ".", "segmenter": "juman"},
+        "corpora.x.segmenter: 'juman' is not one of",
+    ),
+    (
+        ("corpora", "x"),
+        {"format": "task", "task": "roten"},
+        "corpora.x: fine-tuned task 'roten' is not under `tasks:`; did you",
+    ),
+    (
+        ("corpora", "x"),
+        {"format": "task", "task": "bitext"},
+        "fine-tuned task 'bitext' is not under `tasks:`; there are rotten",
+    ),
+    (
+        ("corpora", "x"),
+        {"format": "hub", "hub": {"dataset": "a/b", "revision": "main", "files": "*"}},
+        "'main' does not match",
+    ),
+    (
+        ("corpora", "wikipedia"),
+        {"format": "task", "task": "rotten"},
+        "tasks.wikitext.data.corpus: corpora.wikipedia holds no",
+    ),
     (("tasks", "rotten", "model"), "minlm", "tasks.rotten: model 'minlm' is not under `models:`; did you mean 'minilm'"),
     (("tasks", "rotten", "corpus"), "news", "tasks.rotten: corpus 'news' is not under `corpora:`"),
     (("tasks", "rotten", "kind"), "regresion", "tasks.rotten.kind: 'regresion' is not one of"),

@@ -39,9 +39,11 @@ ZOO = {
             sep_token_id=4,
         ),
     ),
+    "deberta_mlm": ("DebertaForMaskedLM", "DebertaConfig", BERT),
     "deberta_v2": ("DebertaV2Model", "DebertaV2Config", BERT),
     "deberta_v2_mlm": ("DebertaV2ForMaskedLM", "DebertaV2Config", BERT),
     "electra": ("ElectraModel", "ElectraConfig", dict(**BERT, embedding_size=8)),
+    "electra_discriminator": ("ElectraForPreTraining", "ElectraConfig", dict(**BERT, embedding_size=8)),
     "electra_mlm": ("ElectraForMaskedLM", "ElectraConfig", dict(**BERT, embedding_size=8)),
     "albert_mlm": ("AlbertForMaskedLM", "AlbertConfig", dict(**BERT, embedding_size=8)),
     "gpt2": (

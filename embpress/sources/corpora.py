@@ -75,7 +75,13 @@ def interface_texts(wheels: list[Path], language: str) -> list[str]:
 
 
 def split(texts: list[str], held_out: float) -> tuple[list[str], list[str]]:
-    """Counted and held-out texts: every n-th text is held out, so that both spread over the whole corpus."""
+    """Counted and held-out texts: every n-th text is held out, so that both spread over the whole corpus.
+
+    Raises:
+        UserError: if there are none.
+    """
+    if not texts:
+        raise UserError("the corpus holds no text: check its entry under `corpora:`")
     if not held_out:
         return texts, []
     step = max(2, round(1 / held_out))

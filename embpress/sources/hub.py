@@ -11,6 +11,9 @@ from typing import Any
 
 from ..errors import UserError
 from ..files import write_text
+from .hub_files import fetch
+
+CODE = ["*.py"]
 
 
 def export_split(hub: dict[str, str], split: str, out: Path) -> int:
@@ -49,28 +52,8 @@ def export_split(hub: dict[str, str], split: str, out: Path) -> int:
 
 def _snapshot(hub: dict[str, str]) -> Path:
     """Folder of a revision in the hub client's cache, holding the card and the configuration's data files."""
-    card = _fetch(hub, ["README.md"])
-    return _fetch(hub, ["README.md", *_patterns(card, hub)])
-
-
-def _fetch(hub: dict[str, str], patterns: list[str]) -> Path:
-    """Folder of a revision with all its files that match, but code; without network, as far as they are in the cache."""
-    import httpx  # the hub client's: what it lets through of network errors
-    from huggingface_hub import snapshot_download
-
-    where: dict[str, Any] = {"repo_type": "dataset", "allow_patterns": patterns, "ignore_patterns": ["*.py"]}
-    where |= {"repo_id": hub["dataset"], "revision": hub["revision"]}
-    failures = (OSError, ValueError, httpx.HTTPError)
-    try:
-        return Path(snapshot_download(**where))
-    except failures as error:
-        try:
-            return Path(snapshot_download(**where, local_files_only=True))
-        except failures:
-            raise UserError(
-                f"{hub['dataset']} at revision {hub['revision']} cannot be downloaded and is not in the hub client's cache "
-                f"({' '.join(str(error).split())[:200]}): check the network, the name and the revision"
-            ) from error
+    card = fetch("dataset", hub["dataset"], hub["revision"], ["README.md"], CODE)
+    return fetch("dataset", hub["dataset"], hub["revision"], ["README.md", *_patterns(card, hub)], CODE)
 
 
 def _patterns(folder: Path, hub: dict[str, str]) -> list[str]:

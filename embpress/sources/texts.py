@@ -6,9 +6,14 @@ from pathlib import Path
 from ..files import write_text
 
 
+def text_line(text: str) -> str:
+    """A text as it stands in a corpus's file."""
+    return json.dumps(text, ensure_ascii=False) + "\n"
+
+
 def write_texts(texts: list[str], path: Path) -> None:
     """Write a corpus."""
-    write_text(path, "".join(json.dumps(t, ensure_ascii=False) + "\n" for t in texts))
+    write_text(path, "".join(map(text_line, texts)))
 
 
 def read_texts(path: Path) -> list[str]:

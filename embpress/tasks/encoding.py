@@ -4,7 +4,7 @@ from collections.abc import Callable, Iterator
 
 import torch
 from torch import Tensor
-from transformers import PreTrainedModel, PreTrainedTokenizerFast
+from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 TOKENS_A_BATCH = 2048
 
@@ -21,7 +21,7 @@ def batches(lengths: list[int]) -> Iterator[list[int]]:
 
 def run_batches(
     texts: list[str],
-    tokenizer: PreTrainedTokenizerFast,
+    tokenizer: PreTrainedTokenizerBase,
     max_length: int,
     forward: Callable[[dict[str, Tensor]], Tensor],
     progress: Callable[[str], None],
@@ -48,7 +48,7 @@ def run_batches(
 
 def sentence_embeddings(
     model: PreTrainedModel,
-    tokenizer: PreTrainedTokenizerFast,
+    tokenizer: PreTrainedTokenizerBase,
     texts: list[str],
     progress: Callable[[str], None],
     max_length: int = 256,

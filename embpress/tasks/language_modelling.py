@@ -5,7 +5,7 @@ from typing import Any
 
 import numpy as np
 import torch
-from transformers import PreTrainedModel, PreTrainedTokenizerFast
+from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 from ..errors import UserError
 from ..sources.texts import read_texts
@@ -30,7 +30,7 @@ class LanguageModelling(Task):
             raise UserError("language modelling needs `corpus` under `data`, with `held_out` above 0 in that corpus")
         self.texts = read_texts(inputs.held_out)
 
-    def blocks(self, tokenizer: PreTrainedTokenizerFast) -> torch.Tensor:
+    def blocks(self, tokenizer: PreTrainedTokenizerBase) -> torch.Tensor:
         """Blocks of token ids, evenly spread over the held-out text: (tokens / block, block)."""
         size, wanted = self.config["block"], self.config["tokens"] // self.config["block"]
         stream = tokenizer("\n".join(self.texts), add_special_tokens=False, return_tensors="pt")["input_ids"][0]
@@ -40,7 +40,7 @@ class LanguageModelling(Task):
         return whole[torch.linspace(0, len(whole) - 1, wanted).round().long()]
 
     def outcomes(
-        self, model: PreTrainedModel, tokenizer: PreTrainedTokenizerFast, progress: Callable[[str], None]
+        self, model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, progress: Callable[[str], None]
     ) -> Outcomes:
         """See base class. `nll` holds the loss of each predicted token in nats, in rows of CHUNK neighbours."""
         losses, blocks = [], self.blocks(tokenizer)

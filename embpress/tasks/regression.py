@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 from torch import Tensor
-from transformers import PreTrainedModel, PreTrainedTokenizerFast
+from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 from .base import Inputs, Metric, Outcomes
 from .encoding import run_batches, sentence_embeddings
@@ -44,7 +44,7 @@ class Regression(LabelledTask):
         return {"num_labels": 1, "problem_type": "regression"}
 
     def outcomes(
-        self, model: PreTrainedModel, tokenizer: PreTrainedTokenizerFast, progress: Callable[[str], None]
+        self, model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, progress: Callable[[str], None]
     ) -> Outcomes:
         """See base class. Predicted and true numbers, (n,) each."""
         found = self._cosines if self.head == "encoder" else self._outputs
@@ -53,7 +53,7 @@ class Regression(LabelledTask):
         return {"predicted": predicted, "label": np.array(self.test.labels, dtype=np.float64)}
 
     def _outputs(
-        self, model: PreTrainedModel, tokenizer: PreTrainedTokenizerFast, progress: Callable[[str], None]
+        self, model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, progress: Callable[[str], None]
     ) -> np.ndarray:
         """Outputs of the fine-tuned head, (n,)."""
 
@@ -64,7 +64,7 @@ class Regression(LabelledTask):
         return run_batches(test.texts, tokenizer, length, forward, progress, test.seconds)[:, 0].numpy()
 
     def _cosines(
-        self, model: PreTrainedModel, tokenizer: PreTrainedTokenizerFast, progress: Callable[[str], None]
+        self, model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, progress: Callable[[str], None]
     ) -> np.ndarray:
         """Cosines of both texts' embeddings, (n,). Each distinct text is encoded once."""
         assert self.test.seconds is not None  # the config is checked before any job

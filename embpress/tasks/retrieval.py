@@ -5,7 +5,7 @@ from collections.abc import Callable
 from typing import Any
 
 import numpy as np
-from transformers import PreTrainedModel, PreTrainedTokenizerFast
+from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 from ..errors import UserError
 from ..sources.corpora import JAPANESE, translations
@@ -40,7 +40,7 @@ class Retrieval(Task):
         self.pairs = [pairs[i] for i in sorted(chosen)]
 
     def outcomes(
-        self, model: PreTrainedModel, tokenizer: PreTrainedTokenizerFast, progress: Callable[[str], None]
+        self, model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, progress: Callable[[str], None]
     ) -> Outcomes:
         """See base class. 1 where the nearest neighbour by cosine is the translation."""
         texts = [self.config["prefix"] + text for side in zip(*self.pairs) for text in side]

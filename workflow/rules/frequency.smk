@@ -9,6 +9,8 @@ rule words:
         "results/frequency/{corpus}/words.tsv",
     log:
         "results/logs/words/{corpus}.log",
+    wildcard_constraints:
+        corpus=names(study.corpora_of(config, "wikipedia", "gettext", "task")),
     conda:
         "../../envs/text.yaml"
     resources:
@@ -36,7 +38,61 @@ rule tokens:
         "../../envs/torch.yaml"
     resources:
         mem_mb=2000,
+    params:
+        segmenter=lookup(
+            within=config, dpath="corpora/{corpus}/segmenter", default="whitespace"
+        ),
     message:
         "counting tokens of {wildcards.model} in {wildcards.corpus}"
     script:
         "../scripts/tokens.py"
+
+
+rule task_corpus:
+    """Take the training texts of a task for a corpus."""
+    input:
+        unpack(task_corpus_inputs),
+    output:
+        counted="results/corpora/{corpus}/counted.jsonl",
+    log:
+        "results/logs/task_corpus/{corpus}.log",
+    wildcard_constraints:
+        corpus=names(study.corpora_of(config, "task")),
+    conda:
+        "../../envs/torch.yaml"
+    resources:
+        mem_mb=2000,
+    params:
+        task=lambda wildcards: config["tasks"][
+            config["corpora"][wildcards.corpus]["task"]
+        ],
+    message:
+        "reading the training texts that {wildcards.corpus} counts"
+    script:
+        "../scripts/task_corpus.py"
+
+
+rule streamed_words:
+    """Count words of a corpus of any size, in several processes and bounded memory; a killed job goes on where it was."""
+    input:
+        streamed_folder,
+    output:
+        words="results/frequency/{corpus}/words.tsv",
+        counted="results/corpora/{corpus}/counted.jsonl",
+        held_out="results/corpora/{corpus}/held_out.jsonl",
+    log:
+        "results/logs/streamed_words/{corpus}.log",
+    wildcard_constraints:
+        corpus=names(study.corpora_of(config, "folder", "hub")),
+    conda:
+        "../../envs/torch.yaml"
+    threads: 8
+    resources:
+        mem_mb=lambda wildcards, threads: 500 + 300 * threads,
+    params:
+        entry=lookup(within=config, dpath="corpora/{corpus}"),
+        shards=lambda wildcards: f"results/frequency/.{wildcards.corpus}.shards",
+    message:
+        "counting words of {wildcards.corpus}"
+    script:
+        "../scripts/streamed_words.py"

@@ -64,6 +64,8 @@ rule corpus:
         held_out="results/corpora/{corpus}/held_out.jsonl",
     log:
         "results/logs/corpus/{corpus}.log",
+    wildcard_constraints:
+        corpus=names(study.corpora_of(config, "wikipedia", "gettext")),
     conda:
         "../../envs/text.yaml"
     resources:

@@ -5,14 +5,13 @@ from pathlib import Path
 from job import run
 
 with run(snakemake) as log:
-    from transformers import AutoTokenizer
-
     from embpress.checkpoints import card
-    from embpress.frequency import count_tokens, write_counts
-    from embpress.words import read_words
+    from embpress.frequency import check_segmenter, count_table, write_counts
+    from embpress.tokenization import load_tokenizer
 
     model = Path(snakemake.input.model)
-    tokenizer = AutoTokenizer.from_pretrained(model, local_files_only=True)
-    counts = count_tokens(read_words(Path(snakemake.input.words)), tokenizer, card(model)["shape"][0])
+    tokenizer = load_tokenizer(model)
+    check_segmenter(tokenizer, snakemake.params.segmenter, snakemake.wildcards.corpus)
+    counts = count_table(Path(snakemake.input.words), tokenizer, card(model)["shape"][0])
     log.info("%d tokens, %d of %d rows seen", int(counts.sum()), int((counts > 0).sum()), len(counts))
     write_counts(counts, Path(snakemake.output[0]))

@@ -111,7 +111,7 @@ def _check_tasks(config: Config) -> None:
         for key, mine, theirs in (
             ("model", task["model"], other["model"]),
             ("kind", task["kind"], other["kind"]),
-            ("labels", task["data"].get("labels"), other["data"].get("labels")),
+            ("labels", list(task["data"].get("labels", [])), list(other["data"].get("labels", []))),
         ):
             if mine != theirs:
                 raise UserError(f"{where}: {task['checkpoint']} has another `{key}`: a head answers to one set of labels")

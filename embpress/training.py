@@ -23,7 +23,7 @@ from transformers.trainer_callback import PrinterCallback
 
 from .checkpoints import card
 from .models import AUTO_CLASSES, describe
-from .tasks import LabelledTask
+from .tasks import LabelledTask, Span
 from .tasks.examples import Examples
 
 log = logging.getLogger(__name__)
@@ -57,7 +57,10 @@ def finetune(base: Path, task: LabelledTask, seed: int, folder: Path) -> None:
     tokenizer = AutoTokenizer.from_pretrained(base, local_files_only=True)
     assert isinstance(tokenizer, PreTrainedTokenizerFast)
     model = AUTO_CLASSES[task.head].from_pretrained(base, **task.head_options(), dtype=torch.float32, local_files_only=True)
-    rows = training_rows(task.train, tokenizer, task.config["max_length"])
+    if isinstance(task, Span):
+        rows = task.training_rows(tokenizer)
+    else:
+        rows = training_rows(task.train, tokenizer, task.config["max_length"])
     steps = -(-len(rows) // settings["batch_size"]) * settings["epochs"]
     collator = DataCollatorForMultipleChoice if task.head == "multiple_choice" else DataCollatorWithPadding
     with tempfile.TemporaryDirectory() as scratch:

@@ -179,11 +179,12 @@ def test_what_the_readme_says_is_a_right_config(default_config, schema, packages
         Path(name).parent.mkdir(parents=True, exist_ok=True)
         Path(name).touch()
     section = (ROOT / "README.md").read_text().split("### Tasks with labelled rows")[1]
-    published, own = (yaml.safe_load(block.split("```")[0]) for block in section.split("```yaml")[1:])
+    published, own, averages = (yaml.safe_load(block.split("```")[0]) for block in section.split("```yaml")[1:])
     declared = yaml.safe_load((ROOT / "workflow/resources/benchmarks.yaml").read_text())
     assert len(published["tasks"]) == 4 and len(own) == 1
     assert all(f"`{name}`" in section for name in declared)
     default_config["tasks"] |= benchmarks.resolve(published["tasks"] | own, declared)
+    default_config |= averages
     study.check(default_config, schema, packages)
 
 

@@ -9,6 +9,7 @@ rule paper:
         tables=[
             *(file for file in rules.tables.output if file.endswith(".tex")),
             *(["results/tables/claims.tex"] if "claims" in config else []),
+            *(rules.averages.output.latex if "averages" in config else []),
         ],
         figures=[file for file in rules.figures.output if file.endswith(".pdf")],
         bibliography=BIBLIOGRAPHY,

@@ -8,7 +8,7 @@ import yaml
 
 ROOT = Path(__file__).parents[2]
 HUB = ["cola", "sst2", "mrpc", "stsb", "qqp", "mnli", "qnli", "rte", "wnli"]
-URLS = ["jcola", "jsts", "jnli", "jcommonsenseqa"]
+URLS = ["jcola", "jsts", "jnli", "jcommonsenseqa", "squad"]
 TUNED = {"protocol": "finetune_then_compress", "model": "minilm", "corpus": "wikipedia"}
 FINETUNE = {"finetune": {"epochs": 1, "batch_size": 32, "learning_rate": 1e-4}}
 
@@ -17,6 +17,7 @@ def test_every_split_comes_from_its_own_rule(tmp_path, default_config):
     tasks = {name: {"benchmark": name} | TUNED | FINETUNE for name in HUB + URLS}
     tasks["mnli_mm"] = {"benchmark": "mnli_mismatched", "checkpoint": "mnli"} | TUNED
     tasks["cosine"] = {"benchmark": "jsts", "protocol": "zero_shot", "model": "minilm", "corpus": "wikipedia"}
+    tasks["other"] = {"benchmark": "paws", "checkpoint": "mrpc"} | TUNED
     (tmp_path / "own.csv").write_text("text,label\n")
     data = {"format": "csv", "train": "own.csv", "test": "own.csv", "text": "text", "label": "label"}
     tasks["own"] = (
@@ -31,8 +32,8 @@ def test_every_split_comes_from_its_own_rule(tmp_path, default_config):
     assert run.returncode == 0, run.stdout + run.stderr
     lines = [line.split() for line in run.stdout.splitlines()]
     jobs = {line[0]: int(line[1]) for line in lines if len(line) == 2 and line[1].isdigit()}
-    # Mismatched MNLI has its own test split and mnli's model; jsts without training reads what jsts with it reads.
-    assert jobs["hub_split"] == 2 * len(HUB) + 1
+    # Mismatched MNLI and PAWS have their own test splits and mnli's and mrpc's models; jsts without training reads what jsts with it reads.
+    assert jobs["hub_split"] == 2 * len(HUB) + 2
     assert jobs["download"] == 2 * len(URLS)
     assert jobs["finetune"] == len(HUB + URLS) + 1
     assert jobs["evaluate"] == 2 * len(tasks)

@@ -7,6 +7,7 @@ import numpy as np
 from transformers import PreTrainedTokenizerFast
 
 from ..errors import UserError
+from .alignment import offsets_of
 from .examples import Examples
 
 EXAMPLES_AT_ONCE = 1000
@@ -30,41 +31,71 @@ def windows_of(examples: Examples, tokenizer: Any, max_length: int, stride: int)
 
     Args:
         examples: contexts as texts, questions as seconds.
-        tokenizer: a fast one, which tells the characters of its tokens.
+        tokenizer: one in Rust, which tells the characters of its tokens, or in Python: they are aligned with the text.
         max_length: tokens of a window: question, its part of the context, and special tokens.
         stride: tokens that windows overlap by.
 
     Raises:
-        UserError: if the tokenizer tells no characters, or a question is so long that windows would not move on.
+        UserError: if a question is so long that windows would not move on.
     """
-    if not isinstance(tokenizer, PreTrainedTokenizerFast):
-        name = type(tokenizer).__name__
-        raise UserError(f"{name} does not tell which characters its tokens cover: spans need a model with a fast tokenizer")
     assert examples.seconds is not None
     found = Windows()
     for first in range(0, len(examples.texts), EXAMPLES_AT_ONCE):
         here = slice(first, first + EXAMPLES_AT_ONCE)
         questions = examples.seconds[here]
         _check_room(questions, tokenizer, max_length, stride)
-        encoded = tokenizer(
-            questions,
-            examples.texts[here],
-            truncation="only_second",
-            max_length=max_length,
-            stride=stride,
-            return_overflowing_tokens=True,
-            return_offsets_mapping=True,
-        )
-        found.example += [first + i for i in encoded.pop("overflow_to_sample_mapping")]
-        for i, pairs in enumerate(encoded.pop("offset_mapping")):
-            of_context = np.array([part == 1 for part in encoded.sequence_ids(i)])
-            found.offsets.append(np.where(of_context[:, None], np.array(pairs, dtype=np.int32), -1))
-        for name, values in encoded.items():
+        cut = _cut_by_rust if isinstance(tokenizer, PreTrainedTokenizerFast) else _cut_in_python
+        part = cut(questions, examples.texts[here], tokenizer, max_length, stride)
+        found.example += [first + i for i in part.example]
+        found.offsets += part.offsets
+        for name, values in part.encoded.items():
             found.encoded.setdefault(name, []).extend(values)
     return found
 
 
-def _check_room(questions: list[str], tokenizer: PreTrainedTokenizerFast, max_length: int, stride: int) -> None:
+def _cut_by_rust(
+    questions: list[str], contexts: list[str], tokenizer: PreTrainedTokenizerFast, max_length: int, stride: int
+) -> Windows:
+    """Windows as the tokenizer itself cuts them."""
+    encoded = tokenizer(
+        questions,
+        contexts,
+        truncation="only_second",
+        max_length=max_length,
+        stride=stride,
+        return_overflowing_tokens=True,
+        return_offsets_mapping=True,
+    )
+    found = Windows(example=encoded.pop("overflow_to_sample_mapping"))
+    for i, pairs in enumerate(encoded.pop("offset_mapping")):
+        of_context = np.array([part == 1 for part in encoded.sequence_ids(i)])
+        found.offsets.append(np.where(of_context[:, None], np.array(pairs, dtype=np.int32), -1))
+    found.encoded = dict(encoded)
+    return found
+
+
+def _cut_in_python(questions: list[str], contexts: list[str], tokenizer: Any, max_length: int, stride: int) -> Windows:
+    """The same windows of a tokenizer that neither cuts them nor tells characters."""
+    found, special = Windows(), tokenizer.num_special_tokens_to_add(pair=True)
+    for i, (question, context) in enumerate(zip(questions, contexts)):
+        asked = tokenizer.convert_tokens_to_ids(tokenizer.tokenize(question))
+        tokens = tokenizer.tokenize(context)
+        ids, offsets = tokenizer.convert_tokens_to_ids(tokens), offsets_of(tokens, context, tokenizer.unk_token)
+        room = max_length - special - len(asked)
+        for start in range(0, max(len(ids) - stride, 1), room - stride):
+            part = slice(start, start + room)
+            inputs = tokenizer.prepare_for_model(asked, ids[part])
+            of_window = np.full((len(inputs["input_ids"]), 2), -1, dtype=np.int32)
+            place = tokenizer.build_inputs_with_special_tokens(asked, [-1]).index(-1)
+            of_window[place : place + len(ids[part])] = offsets[part]
+            found.example.append(i)
+            found.offsets.append(of_window)
+            for name, values in inputs.items():
+                found.encoded.setdefault(name, []).append(values)
+    return found
+
+
+def _check_room(questions: list[str], tokenizer: Any, max_length: int, stride: int) -> None:
     """Beside each question there is room for more tokens of the context than windows share."""
     special = tokenizer.num_special_tokens_to_add(pair=True)
     for question, ids in zip(questions, tokenizer(questions, add_special_tokens=False)["input_ids"]):

@@ -32,7 +32,7 @@ def test_every_split_comes_from_its_own_rule(tmp_path, default_config):
     assert run.returncode == 0, run.stdout + run.stderr
     lines = [line.split() for line in run.stdout.splitlines()]
     jobs = {line[0]: int(line[1]) for line in lines if len(line) == 2 and line[1].isdigit()}
-    # Mismatched MNLI and PAWS have their own test splits and mnli's and mrpc's models; jsts without training reads what jsts with it reads.
+    # Mismatched MNLI and PAWS have test splits of their own, and models of others; jsts is read once, trained for or not.
     assert jobs["hub_split"] == 2 * len(HUB) + 2
     assert jobs["download"] == 2 * len(URLS)
     assert jobs["finetune"] == len(HUB + URLS) + 1

@@ -9,12 +9,12 @@ import torch
 from transformers import PreTrainedModel, PreTrainedTokenizerFast
 
 from ..errors import UserError
-from .base import Metric, Outcomes
+from .base import Inputs, Metric, Outcomes
 from .encoding import padded_batches
 from .examples import Answers, Examples, Label, LabelledRows, as_list, read_labels, read_split
 from .labelled import LabelledTask
 from .span_metrics import answer_scores
-from .windows import token_span, windows_of, with_most_context
+from .windows import Windows, token_span, windows_of, with_most_context
 
 BEST = 20
 """Likeliest first and last tokens that are paired, in each window; as run_squad.py."""
@@ -30,6 +30,10 @@ class Span(LabelledTask):
 
     metrics = (Metric("f1", "F1"), Metric("exact_match", "exact match"))
     head = "span"
+
+    def __init__(self, config: dict[str, Any], inputs: Inputs) -> None:
+        super().__init__(config, inputs)
+        self._cut: tuple[Any, Windows] | None = None
 
     def read_label(self, value: str) -> Label:
         """See base class."""
@@ -108,10 +112,17 @@ class Span(LabelledTask):
         """See base class: means over questions."""
         return {metric.name: outcomes[metric.name][draws["example"]].mean(1) for metric in cls.metrics}
 
+    def _test_windows(self, tokenizer: Any) -> Windows:
+        """Windows of the test, cut once for all matrices that a model is evaluated with."""
+        if self._cut is None or self._cut[0] is not tokenizer:
+            windows = windows_of(self.test, tokenizer, self.config["max_length"], self.config["stride"])
+            self._cut = tokenizer, windows
+        return self._cut[1]
+
     def _answers(self, model: PreTrainedModel, tokenizer: Any, progress: Callable[[str], None]) -> list[str]:
         """The likeliest answer to each test question: its text in the context."""
         test: Examples = self.test
-        windows = windows_of(test, tokenizer, self.config["max_length"], self.config["stride"])
+        windows = self._test_windows(tokenizer)
         logits: dict[int, np.ndarray] = {}
         with torch.inference_mode():
             for group, batch in padded_batches(windows.encoded, tokenizer, progress):

@@ -283,6 +283,22 @@ def test_tables_show_the_official_metrics_first(default_config):
     assert shown["mm"]["checkpoint"] == shown["mnli"]["checkpoint"] == "MiniLM-L6 (MNLI-m)"
 
 
+@pytest.mark.parametrize(
+    ("other", "trained"), [("paws", "mrpc"), ("imdb", "sst2"), ("hans", "rte"), ("cola_out_of_domain", "cola")]
+)
+def test_a_model_is_tested_on_other_data_of_the_same_labels(other, trained, default_config, schema, packages, published):
+    entry = published(other, checkpoint=trained).config
+    del entry["finetune"]
+    default_config["tasks"] |= benchmarks.resolve({trained: ENTRY | {"benchmark": trained}, other: entry}, DECLARED)
+    study.check(default_config, schema, packages)
+    assert study.checkpoint_of(default_config, other) == trained
+    wrong = "rte" if trained != "rte" else "mrpc"
+    default_config["tasks"] |= benchmarks.resolve({wrong: ENTRY | {"benchmark": wrong}}, DECLARED)
+    default_config["tasks"][other]["checkpoint"] = wrong
+    with pytest.raises(UserError, match=f"tasks.{other}.checkpoint: {wrong} has another `labels`"):
+        study.check(default_config, schema, packages)
+
+
 def test_own_keys_replace_declared_ones():
     own = ENTRY | {"benchmark": "mrpc", "max_length": 32, "data": {"folder": "d", "test": "test.tsv"}}
     entry = benchmarks.resolve({"x": own}, DECLARED)["x"]

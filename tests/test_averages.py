@@ -1,5 +1,9 @@
 """Averages over tasks of made-up outcomes whose scores are known."""
 
+import shutil
+import subprocess
+from dataclasses import replace
+
 import numpy as np
 import pandas
 import pytest
@@ -13,7 +17,10 @@ from embpress.evaluation import write_outcomes
 from embpress.measures import metrics_of
 from embpress.scores import COLUMNS, Labels
 from embpress.statistics import compare
+from embpress.tables.averages import average_table
 from embpress.tasks import task_class
+
+from .fake_study import fake_scores
 
 N = 300
 WRONG = {"identity": 0.1, "svd": 0.3, "int4": 0.2}
@@ -118,8 +125,8 @@ def test_tables_show_the_average_and_its_tasks(found):
     methods = {name: {"label": name, "kind": "control" if name == "identity" else "baseline"} for name in WRONG}
     labels = Labels.from_json({"methods": methods, "tasks": dict.fromkeys(TASKS, task), "ratios": [4, 10]})
     own, rows = average_labels(CONFIG, labels), average_scores(CONFIG, *found)
-    table = tables.task_table(rows, own, "glue")
-    assert table.count(r"$n{=}300$") == 3 and r"$n{=}900$" in table and r"MRPC \&" in table
+    table = average_table(rows, own, "glue")
+    assert table.count(r"MRPC \&") == 3
     mean = rows[(rows["method"] == "int4") & (rows["metric"] == "average")]["value"].mean()
     assert f"{100 * mean:.1f}(" in table and "too much asked" in table
     text = tables.text_table(rows, own)
@@ -147,3 +154,19 @@ def test_an_average_has_no_tasks_name(default_config, schema, packages):
     default_config["averages"] = {"rotten": {"label": "X", "tasks": ["bitext", "similarity"]}}
     with pytest.raises(UserError, match="averages.rotten: a task has this name too"):
         study.check(default_config, schema, packages)
+
+
+@pytest.mark.skipif(shutil.which("pdflatex") is None, reason="needs pdflatex")
+def test_glues_nine_tasks_fit_a_page(labels, tmp_path):
+    """Of three seeds, with the intervals and standard deviations that these have."""
+    names = ["CoLA", "SST-2", "MRPC", "STS-B", "QQP", "MNLI-m", "MNLI-mm", "QNLI", "RTE"]
+    about = labels.tasks["rotten"]
+    one = replace(labels, tasks={name: replace(about, label=name) for name in names})
+    own = average_labels({"averages": {"glue": {"label": "GLUE", "tasks": names}}}, one)
+    found = fake_scores(seeds=3)
+    found = found[found["task"] == "rotten"].assign(task="glue")
+    rows = pandas.concat([found.assign(metric=metric) for metric in ("average", *names)])
+    (tmp_path / "table.tex").write_text(tables.latex_document([average_table(rows, own, "glue")]))
+    command = ["pdflatex", "-interaction=nonstopmode", "-halt-on-error", "table.tex"]
+    run = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True)
+    assert run.returncode == 0 and "Overfull" not in run.stdout, run.stdout

@@ -10,6 +10,7 @@ with run(snakemake):
     from embpress.averages import average_labels, average_scores
     from embpress.files import write_text
     from embpress.scores import Labels, read, write
+    from embpress.tables.averages import average_table
 
     study = snakemake.params.study
     evaluations = [Evaluation.from_json(e) for e in snakemake.params.evaluations]
@@ -17,5 +18,5 @@ with run(snakemake):
     labels = average_labels(study, Labels.from_json(read_json(snakemake.input.labels)))
     write(rows, Path(snakemake.output.rows))
     for name, path in zip(labels.tasks, snakemake.output.latex):
-        write_text(Path(path), tables.task_table(rows, labels, name))
+        write_text(Path(path), average_table(rows, labels, name))
     write_text(Path(snakemake.output.text), tables.text_table(rows, labels))

@@ -21,10 +21,10 @@ def questions(text: str, name: str) -> Iterator[dict[str, str]]:
         UserError: if the file is not of this format; with the article and paragraph, or the question, at fault.
     """
     try:
-        articles = json.loads(text)["data"]
-    except (ValueError, KeyError, TypeError) as error:
-        raise UserError(f"{name}: not SQuAD's JSON, an object with `data` ({error}): is `data.format` right?") from error
-    for i, article in enumerate(articles):
+        file = json.loads(text)
+    except ValueError as error:
+        raise UserError(f"{name}: not JSON ({error}): is `data.format` right?") from error
+    for i, article in enumerate(_member(file, "data", list, name)):
         where = f"{name}, article {i + 1}"
         for j, paragraph in enumerate(_member(article, "paragraphs", list, where)):
             place = f"{where} ({article.get('title', 'without title')}), paragraph {j + 1}"
@@ -39,7 +39,7 @@ def questions(text: str, name: str) -> Iterator[dict[str, str]]:
                 }
                 yield {
                     "id": key,
-                    "title": str(article.get("title", i)),  # the article
+                    "title": str(article.get("title", i)),
                     "context": context,
                     "question": _member(question, "question", str, place_of_answers),
                     "answers": json.dumps(columns, ensure_ascii=False),

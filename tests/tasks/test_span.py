@@ -256,8 +256,10 @@ GOOD = squad(("the cat", [("cat", None)]))
 @pytest.mark.parametrize(
     ("content", "message"),
     [
-        ("[1", "dev.json: not SQuAD's JSON"),
-        ({"rows": []}, "dev.json: not SQuAD's JSON, an object with `data`"),
+        ("[1", "dev.json: not JSON"),
+        ({"rows": []}, "dev.json: no 'data' of SQuAD's format: is `data.format` right"),
+        ([1], "dev.json: no 'data' of SQuAD's format"),
+        ({"data": [1]}, "dev.json, article 1: no 'paragraphs'"),
         ({"data": []}, "dev.json has no rows: the test split is empty"),
         (changed(GOOD, lambda p: p.pop("context")), r"dev.json, article 1 \(Pets\), paragraph 1: no 'context'"),
         (changed(GOOD, lambda p: p.pop("qas")), r"dev.json, article 1 \(Pets\), paragraph 1: no 'qas'"),

@@ -57,10 +57,7 @@ def finetune(base: Path, task: LabelledTask, seed: int, folder: Path) -> None:
     tokenizer = AutoTokenizer.from_pretrained(base, local_files_only=True)
     assert isinstance(tokenizer, PreTrainedTokenizerFast)
     model = AUTO_CLASSES[task.head].from_pretrained(base, **task.head_options(), dtype=torch.float32, local_files_only=True)
-    if isinstance(task, Span):
-        rows = task.training_rows(tokenizer)
-    else:
-        rows = training_rows(task.train, tokenizer, task.config["max_length"])
+    rows = rows_of(task, tokenizer)
     steps = -(-len(rows) // settings["batch_size"]) * settings["epochs"]
     collator = DataCollatorForMultipleChoice if task.head == "multiple_choice" else DataCollatorWithPadding
     with tempfile.TemporaryDirectory() as scratch:
@@ -92,6 +89,13 @@ def finetune(base: Path, task: LabelledTask, seed: int, folder: Path) -> None:
     model.eval().save_pretrained(folder)
     tokenizer.save_pretrained(folder)
     describe(model, tokenizer.all_special_ids, folder, card(base)["source"] | {"finetuned_on": len(rows), "seed": seed})
+
+
+def rows_of(task: LabelledTask, tokenizer: PreTrainedTokenizerFast) -> list[dict[str, Any]]:
+    """The training examples of a task, tokenized."""
+    if isinstance(task, Span):
+        return task.training_rows(tokenizer)
+    return training_rows(task.train, tokenizer, task.config["max_length"])
 
 
 def training_rows(examples: Examples, tokenizer: PreTrainedTokenizerFast, max_length: int) -> list[dict[str, Any]]:

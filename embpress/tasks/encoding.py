@@ -21,7 +21,7 @@ def batches(lengths: list[int]) -> Iterator[list[int]]:
 
 
 def padded_batches(
-    encoded: dict[str, list[Any]], tokenizer: PreTrainedTokenizerFast, progress: Callable[[str], None]
+    encoded: dict[str, list[Any]], tokenizer: Any, progress: Callable[[str], None]
 ) -> Iterator[tuple[list[int], dict[str, Tensor]]]:
     """Tokenized texts in batches of similar length, longest first: their positions, and the model's inputs, (B, T) each."""
     done, n = 0, len(encoded["input_ids"])

@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 import torch
-from transformers import PreTrainedModel, PreTrainedTokenizerFast
+from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 from ..errors import UserError
 from .base import Inputs, Metric, Outcomes
@@ -94,7 +94,7 @@ class Span(LabelledTask):
         return rows
 
     def outcomes(
-        self, model: PreTrainedModel, tokenizer: PreTrainedTokenizerFast, progress: Callable[[str], None]
+        self, model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, progress: Callable[[str], None]
     ) -> Outcomes:
         """See base class. Exact match and F1 of each question, (n,) each."""
         answers = self._answers(model, tokenizer, progress)

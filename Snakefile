@@ -30,6 +30,9 @@ rule all:
         "results/tables/main.tex",
         "results/figures/retention.pdf",
         "results/provenance.json",
+        ["results/averages.csv", "results/tables/averages.txt"]
+        if "averages" in config
+        else [],
         ["results/claims.csv", "results/tables/claims.tex"]
         if "claims" in config
         else [],

@@ -50,7 +50,7 @@ def _spelled_out(name: str, entry: dict[str, Any], declared: dict[str, Any]) -> 
     elif "urls" in parts:
         data |= parts["urls"]
     else:
-        raise UserError(f"tasks.{name}: {benchmark} is not published any more: name a folder that holds it, `data.folder`")
+        raise UserError(f"tasks.{name}: {benchmark} has no pinned source: name a folder that holds it, `data.folder`")
     return declaration | own | {"data": data | own_data}
 
 

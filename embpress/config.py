@@ -54,6 +54,7 @@ def check(config: Config, schema: Config, packages: dict[str, Any]) -> None:
     if IDENTITY not in config["methods"]:
         raise UserError("methods: identity is missing; every score is compared with the uncompressed model's")
     _check_sensitivities(config)
+    _check_averages(config)
     _check_claims(config)
     for name, entry in config["models"].items():
         _check_model(name, entry)
@@ -134,7 +135,7 @@ def _check_tasks(config: Config) -> None:
         for key, mine, theirs in (
             ("model", task["model"], other["model"]),
             ("kind", task["kind"], other["kind"]),
-            ("labels", task["data"].get("labels"), other["data"].get("labels")),
+            ("labels", list(task["data"].get("labels", [])), list(other["data"].get("labels", []))),
         ):
             if mine != theirs:
                 raise UserError(f"{where}: {task['checkpoint']} has another `{key}`: a head answers to one set of labels")
@@ -178,6 +179,28 @@ def _check_sensitivities(config: Config) -> None:
                     f"tasks.{task}: {variant} weights rows by {weighting}, but the task's model has no head that predicts "
                     "tokens or labels: list the task's `methods` without it"
                 )
+
+
+def _check_averages(config: Config) -> None:
+    """Tasks of an average exist, and one model does them all by one protocol."""
+    for name, entry in config.get("averages", {}).items():
+        if name in config["tasks"]:
+            raise UserError(f"averages.{name}: a task has this name too; rename one")
+        tasks = tasks_of_average(entry)
+        for task in tasks:
+            _known(task, config["tasks"], f"averages.{name}: task", "tasks")
+            if "perplexity" in metrics_of(config["tasks"][task]):
+                raise UserError(
+                    f"averages.{name}: {task} is measured by perplexity, which is not averaged with other scores"
+                )
+            for key in ("model", "protocol"):
+                if config["tasks"][task][key] != config["tasks"][tasks[0]][key]:
+                    raise UserError(f"averages.{name}: {tasks[0]} and {task} have different `{key}`s: average them apart")
+
+
+def tasks_of_average(entry: Config) -> list[str]:
+    """All tasks of an entry under `averages:`, those too that count as one."""
+    return [task for group in entry["tasks"] for task in as_list(group)]
 
 
 def _check_claims(config: Config) -> None:

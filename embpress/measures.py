@@ -9,6 +9,7 @@ METRICS = {
     "regression": ("pearson", "spearman"),
     "retrieval": ("accuracy", "accuracy_ja_en", "accuracy_en_ja"),
     "similarity": ("spearman", "spearman_lee50", "spearman_simlex999", "spearman_wordsim353"),
+    "span": ("f1", "exact_match"),
 }
 """Metrics of each kind of task, as the tasks themselves define them beside code that imports torch."""
 

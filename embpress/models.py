@@ -10,6 +10,7 @@ from transformers import (
     AutoModelForCausalLM,
     AutoModelForMaskedLM,
     AutoModelForMultipleChoice,
+    AutoModelForQuestionAnswering,
     AutoModelForSequenceClassification,
     PreTrainedModel,
 )
@@ -27,6 +28,7 @@ AUTO_CLASSES = {
     "causal_lm": AutoModelForCausalLM,
     "masked_lm": AutoModelForMaskedLM,
     "multiple_choice": AutoModelForMultipleChoice,
+    "span": AutoModelForQuestionAnswering,
 }
 
 # Bars and load reports of every job would bury the workflow's own lines.

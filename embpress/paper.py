@@ -30,8 +30,8 @@ SET_UP = "\n".join(
         "",
     ]
 )
-PAPER, TASK_FIGURE = "paper_", "retention-"
-"""How the names of files for one paper, and of figures for one task, begin."""
+PAPER, AVERAGE, TASK_FIGURE = "paper_", "average_", "retention-"
+"""How the names of files for one paper or average, and of figures for one task, begin."""
 
 
 def document(study: str, labels: Labels, tables: Iterable[Path], figures: Iterable[Path], folder: Path) -> str:
@@ -90,6 +90,8 @@ def _table_caption(stem: str, labels: Labels) -> tuple[str, str]:
         key = stem.removeprefix(PAPER)
         own = _methods_of(key, labels)
         return f"Published beside ours: {own}", rf"What \cite{{{key}}} published, and ours ({own})."
+    if stem.startswith(AVERAGE):
+        return _both(f"Average over tasks, and each task: {escape(stem.removeprefix(AVERAGE))}.")
     if stem in labels.tasks:
         return _both(f"All metrics: {escape(labels.tasks[stem].label)}.")
     return _both(TABLES.get(stem, escape(stem)))

@@ -72,6 +72,13 @@ def compare(task: type[Task], outcomes: Outcomes, uncompressed: Outcomes, name: 
     return scores
 
 
+def mean_scores(task: type[Task], outcomes: Outcomes, name: str, metrics: tuple[str, ...]) -> np.ndarray:
+    """Mean over some of a task's metrics, (1 + RESAMPLES,): of all examples, then of the draws that `compare` makes."""
+    sizes = task.sizes(outcomes)
+    found = [task.scores(outcomes, draws) for draws in (_whole(sizes), _draws(sizes, name))]
+    return np.concatenate([np.mean([part[metric] for metric in metrics], axis=0) for part in found])
+
+
 @dataclass(frozen=True)
 class Difference:
     """One metric of two compressed models, means over seeds."""

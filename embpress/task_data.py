@@ -11,7 +11,7 @@ from typing import Any
 from .errors import UserError
 from .protocols import is_student
 
-LABELLED = ("classification", "multiple_choice", "regression")
+LABELLED = ("classification", "multiple_choice", "regression", "span")
 """Kinds of tasks that read rows with a label."""
 SPLITS = ("train", "test")
 
@@ -37,7 +37,7 @@ def check(name: str, entry: dict[str, Any]) -> None:
         _check_path(where, entry)
     else:
         _check_splits(where, entry)
-    if "f1" in entry.get("metrics", []) and len(data["labels"]) != 2:
+    if entry["kind"] == "classification" and "f1" in entry.get("metrics", []) and len(data["labels"]) != 2:
         raise UserError(f"{where}.metrics: f1 is that of the second of two labels; there are {len(data['labels'])}")
     if entry["protocol"] == "zero_shot" and not (isinstance(data["text"], list) and len(data["text"]) == 2):
         raise UserError(f"{where}.data.text: without fine-tuning, two columns are compared; name both")

@@ -15,7 +15,7 @@ from transformers import (
 
 from .checkpoints import card
 from .models import AUTO_CLASSES, describe
-from .tasks import LabelledTask
+from .tasks import LabelledTask, Span
 from .tasks.examples import Examples
 from .tokenization import load_tokenizer
 from .training_loop import Batch, Collate, Settings, scratch_of, train, write_history
@@ -58,6 +58,8 @@ def collator(task: LabelledTask, tokenizer: PreTrainedTokenizerBase) -> Collate:
 
 def rows_of(task: LabelledTask, tokenizer: PreTrainedTokenizerBase) -> list[dict[str, Any]]:
     """The training examples of a task, tokenized."""
+    if isinstance(task, Span):
+        return task.training_rows(tokenizer)
     return training_rows(task.train, tokenizer, task.config["max_length"])
 
 

@@ -38,13 +38,20 @@ def entries(folder):
         | {"kind": "regression", "data": {"train": PIN, "test": PIN | {"sha256": "1" * 64}, "format": "jsonl"} | pair},
         "choice": TUNED
         | {"kind": "multiple_choice", "data": here | {"format": "csv", "text": "q", "choices": ["a", "b"], "label": "y"}},
+        "span": TUNED
+        | {
+            "kind": "span",
+            "unit": "words",
+            "stride": 8,
+            "data": here | {"format": "squad", "text": ["context", "question"], "label": "answers"},
+        },
         "cosine": untuned
         | {"kind": "regression", "protocol": "zero_shot", "data": {"test": here["test"], "format": "tsv"} | pair},
         "again": untuned
         | {
             "kind": "classification",
             "checkpoint": "pairs",
-            "data": {"test": here["test"], "format": "tsv", "labels": ["no", "yes"]} | pair,
+            "data": {"test": here["test"], "format": "tsv", "labels": {"no": "never", "yes": "ever"}} | pair,
         },
     }
 
@@ -104,6 +111,11 @@ def test_right_entries_of_every_kind_pass(default_config, schema, packages, tmp_
         ("score", {"data": {"labels": ["a", "b"]}}, "tasks.score.data: unknown key 'labels'"),
         ("choice", {"data": {"choices": ["a"]}}, "tasks.choice.data.choices: .* is too short"),
         ("choice", {"metrics": ["f1"]}, "tasks.choice.metrics: .*'accuracy'.* was expected"),
+        ("span", {"stride": DROP}, "tasks.span: 'stride' is a required property"),
+        ("span", {"unit": "tokens"}, "tasks.span.unit: 'tokens' is not one of"),
+        ("span", {"metrics": ["accuracy"]}, "tasks.span.metrics.0: 'accuracy' is not one of"),
+        ("span", {"data": {"text": "context"}}, "tasks.span.data.text: 'context' is not of type 'array'"),
+        ("pairs", {"data": {"format": "squad"}}, "tasks.pairs.data.format: 'squad' is not one of"),
         (
             "cosine",
             {"data": {"text": "a"}},
@@ -144,8 +156,9 @@ def test_rows_that_a_checkpoint_was_trained_on_do_not_test_it(default_config, sc
 
 
 def test_weights_by_sensitivity_need_a_classifier(default_config, schema, packages, tmp_path):
-    default_config["tasks"] |= {name: entries(tmp_path)[name] for name in ("pairs", "score", "choice")}
-    assert [study.has_head(default_config, task) for task in ("pairs", "score", "choice")] == [True, False, False]
+    default_config["tasks"] |= {name: entries(tmp_path)[name] for name in ("pairs", "score", "choice", "span")}
+    heads = [study.has_head(default_config, task) for task in ("pairs", "score", "choice", "span")]
+    assert heads == [True, False, False, False]
 
 
 def test_files_are_where_the_rules_put_them(tmp_path):
@@ -165,12 +178,16 @@ def test_what_the_readme_says_is_a_right_config(default_config, schema, packages
     for name in ("data/jsts/valid.jsonl", "tickets/train.csv", "tickets/test.csv"):
         Path(name).parent.mkdir(parents=True, exist_ok=True)
         Path(name).touch()
-    section = (ROOT / "README.md").read_text().split("### Tasks with labelled rows")[1]
-    published, own, students = (yaml.safe_load(block.split("```")[0]) for block in section.split("```yaml")[1:])
+    readme = (ROOT / "README.md").read_text()
+    titles = ("Tasks with labelled rows", "Protocols")
+    section, of_protocols = (readme.split(f"### {title}")[1].split("\n### ")[0].split("\n## ")[0] for title in titles)
+    published, own, averages = (yaml.safe_load(block.split("```")[0]) for block in section.split("```yaml")[1:])
+    students = yaml.safe_load(of_protocols.split("```yaml")[1].split("```")[0])
     declared = yaml.safe_load((ROOT / "workflow/resources/benchmarks.yaml").read_text())
     assert (len(published["tasks"]), len(own), len(students)) == (4, 1, 2)
     assert all(f"`{name}`" in section for name in declared)
     default_config["tasks"] |= protocols.resolve(benchmarks.resolve(published["tasks"] | own | students, declared))
+    default_config |= averages
     study.check(default_config, schema, packages)
 
 

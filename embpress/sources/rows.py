@@ -1,4 +1,4 @@
-"""Rows out of tables: CSV, TSV and JSON lines, plain or bz2, each with the line on which it stands.
+"""Rows out of tables: CSV, TSV and JSON lines, plain or bz2, each with the line on which it stands; and out of SQuAD's JSON.
 
 TSV is read as the benchmarks write it: quotes are text, a tab or line end never stands within a value. CSV is quoted.
 """
@@ -14,29 +14,34 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from ..errors import UserError
-from . import packages
+from . import packages, squad
 
 
 class Row(NamedTuple):
-    """One row: its line in the file, counted from 1, and its values by column; None where it has none."""
+    """One row: its line in the file, counted from 1, or its id, and its values by column; None where it has none."""
 
-    line: int
+    line: int | str
     values: dict[str, str | None]
 
 
 class Table(NamedTuple):
-    """A file's name as errors tell it, and its rows."""
+    """A file's name as errors tell it, its rows, and what their `line` is."""
 
     name: str
     rows: list[Row]
+    unit: str = "line"
+
+    def place(self, row: Row) -> str:
+        """Where a row stands, as errors tell it."""
+        return f"{self.name}, {self.unit} {row.line}"
 
 
 def read_table(data: dict[str, Any], name: str, content: bytes, wanted: list[str]) -> Table:
     """Rows of a file, of each only the wanted columns.
 
     Args:
-        data: a task's `data` entry: `format` (csv, tsv or jsonl), `columns` where csv or tsv have no header, `quoted` for
-            a TSV that a spreadsheet wrote, `short_rows: skip` to leave out rows that end too early.
+        data: a task's `data` entry: `format` (csv, tsv, jsonl or squad), `columns` where csv or tsv have no header, `quoted`
+            for a TSV that a spreadsheet wrote, `short_rows: skip` to leave out rows that end too early.
         name: the file's name, for errors; one that ends on .bz2 is decompressed.
         content: the file's bytes: UTF-8, with or without a byte order mark.
         wanted: columns to read.
@@ -45,6 +50,10 @@ def read_table(data: dict[str, Any], name: str, content: bytes, wanted: list[str
         UserError: if the file is not of its format, lacks a wanted column, or a row ends before it; with the line.
     """
     text = _decode(content, name)
+    if data["format"] == "squad":
+        _check_columns(list(squad.COLUMNS), wanted, f"{name}, as SQuAD's JSON", data)
+        found = [Row(row["id"], {c: row[c] for c in wanted}) for row in squad.questions(text, name)]
+        return Table(name, found, "question")
     if data["format"] == "jsonl":
         rows = list(_json_rows(text, name, wanted, data))
     else:

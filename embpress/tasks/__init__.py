@@ -9,6 +9,7 @@ from .multiple_choice import MultipleChoice
 from .regression import Regression
 from .retrieval import Retrieval
 from .similarity import Similarity
+from .span import Span
 
 KINDS: dict[str, type[Task]] = {
     "classification": Classification,
@@ -17,6 +18,7 @@ KINDS: dict[str, type[Task]] = {
     "regression": Regression,
     "retrieval": Retrieval,
     "similarity": Similarity,
+    "span": Span,
 }
 
 
@@ -31,4 +33,4 @@ def task_class(kind: str) -> type[Task]:
     return KINDS[kind]
 
 
-__all__ = ["KINDS", "Inputs", "LabelledTask", "Metric", "Outcomes", "Task", "task_class"]
+__all__ = ["KINDS", "Inputs", "LabelledTask", "Metric", "Outcomes", "Span", "Task", "task_class"]

@@ -1,6 +1,7 @@
 """Run an encoder over texts of very different lengths without wasting time on padding."""
 
 from collections.abc import Callable, Iterator
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -19,6 +20,17 @@ def batches(lengths: list[int]) -> Iterator[list[int]]:
         start += size
 
 
+def padded_batches(
+    encoded: dict[str, list[Any]], tokenizer: Any, progress: Callable[[str], None]
+) -> Iterator[tuple[list[int], dict[str, Tensor]]]:
+    """Tokenized texts in batches of similar length, longest first: their positions, and the model's inputs, (B, T) each."""
+    done, n = 0, len(encoded["input_ids"])
+    for group in batches([len(ids) for ids in encoded["input_ids"]]):
+        yield group, dict(tokenizer.pad({k: [v[i] for i in group] for k, v in encoded.items()}, return_tensors="pt"))
+        done += len(group)
+        progress(f"{done}/{n} texts")
+
+
 def run_batches(
     texts: list[str],
     tokenizer: PreTrainedTokenizerBase,
@@ -32,14 +44,8 @@ def run_batches(
     With `seconds`, texts are pairs, of which the longer is cut where both are longer than `max_length` tokens.
     """
     encoded = tokenizer(texts, seconds, truncation=True, max_length=max_length)
-    parts: list[tuple[list[int], Tensor]] = []
-    done = 0
     with torch.inference_mode():
-        for group in batches([len(ids) for ids in encoded["input_ids"]]):
-            batch = tokenizer.pad({k: [v[i] for i in group] for k, v in encoded.items()}, return_tensors="pt")
-            parts.append((group, forward(dict(batch))))
-            done += len(group)
-            progress(f"{done}/{len(texts)} texts")
+        parts = [(group, forward(batch)) for group, batch in padded_batches(dict(encoded), tokenizer, progress)]
     result = torch.empty(len(texts), parts[0][1].shape[1])
     for group, rows in parts:
         result[group] = rows

@@ -3,9 +3,11 @@
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
+from scipy.sparse import coo_matrix
+from scipy.sparse.csgraph import connected_components
 
 from ..errors import UserError
 from ..sources.rows import Row, Table, read_content, read_rows, read_table
@@ -15,7 +17,15 @@ from .labels import spellings_of
 SPLIT_SEED = 0
 """Fixed, and not the study's seed: every run of a task has the same test examples."""
 
-Label = int | float
+
+class Answers(NamedTuple):
+    """Right answers to a question: their texts, and where each begins in its context, in characters."""
+
+    texts: tuple[str, ...]
+    starts: tuple[int, ...]
+
+
+Label = int | float | Answers
 ReadLabel = Callable[[str], Label]
 """A label as it stands in a file to its position or number; ValueError with what would be right where it is none."""
 
@@ -26,8 +36,8 @@ class Examples:
 
     texts: list[str]
     """(n x choices) first or only texts."""
-    labels: list[int] | list[float]
-    """(n) positions of labels, or numbers."""
+    labels: list[Any]
+    """(n) positions of labels, numbers, or answers."""
     seconds: list[str] | None = None
     """(n x choices) second texts of pairs."""
     choices: int = 1
@@ -56,7 +66,7 @@ def as_list(value: Any) -> list[Any]:
 def columns_of(data: dict[str, Any]) -> list[str]:
     """Every column that a task's `data` entry reads."""
     found = [*as_list(data["text"]), *data.get("choices", []), data["label"]]
-    return list(dict.fromkeys([*found, *([data["group"]] if "group" in data else [])]))
+    return list(dict.fromkeys([*found, *(data[key] for key in ("group", "answer_start") if key in data)]))
 
 
 def read_split(data: dict[str, Any], split: str, inputs: Inputs) -> Table:
@@ -78,7 +88,7 @@ def read_split(data: dict[str, Any], split: str, inputs: Inputs) -> Table:
     for row in table.rows:
         for column in (*as_list(data["text"])[:1], *data.get("choices", [])):
             if not row.values[column]:
-                raise UserError(f"{path}, line {row.line}: no text in column {column!r}")
+                raise UserError(f"{table.place(row)}: no text in column {column!r}")
     return table
 
 
@@ -96,7 +106,7 @@ def read_labels(table: Table, data: dict[str, Any], read: ReadLabel) -> list[Lab
                 raise ValueError
             labels.append(read(value))
         except ValueError as error:
-            where = f"{table.name}, line {row.line}, column {data['label']!r}"
+            where = f"{table.place(row)}, column {data['label']!r}"
             # The benchmarks publish test texts without labels, and the hub marks them so.
             if value in (None, "", "-1"):
                 raise UserError(f"{where}: no label: the split is unlabelled, name a labelled one") from error
@@ -129,23 +139,36 @@ def sample(n: int, wanted: int | None, what: str, name: str) -> list[int]:
 
 
 def split_file(rows: LabelledRows, data: dict[str, Any], test_examples: int) -> tuple[LabelledRows, LabelledRows]:
-    """Training and test rows of one file, such that no group, or else no first text, stands in both.
+    """Training and test rows of one file, such that no group, or else no text (first or second), stands in both.
 
     Raises:
         UserError: if there are too few.
     """
-    column = data.get("group", as_list(data["text"])[0])
-    groups: dict[str | None, list[int]] = {}
-    for i, row in enumerate(rows.rows):
-        groups.setdefault(row.values[column], []).append(i)
+    columns = as_list(data.get("group", data["text"]))
+    groups: dict[int, list[int]] = {}
+    for i, group in enumerate(connected(rows.rows, columns)):
+        groups.setdefault(group, []).append(i)
     parts: tuple[list[int], list[int]] = ([], [])
     keys = list(groups)
     for i in np.random.default_rng(SPLIT_SEED).permutation(len(keys)):
         parts[len(parts[1]) < test_examples].extend(groups[keys[i]])
     train, test = parts[0], parts[1][:test_examples]
     if not train or len(test) < test_examples:
-        raise UserError(f"{rows.name} has {len(rows.rows)} rows, too few to train on and {test_examples} test_examples")
+        raise UserError(
+            f"{rows.name} has {len(rows.rows)} rows, too few to train on and {test_examples} test_examples that share no "
+            f"{' or '.join(columns)}: lower test_examples, or name another `data.group`"
+        )
     return rows.at(sorted(train)), rows.at(sorted(test))
+
+
+def connected(rows: list[Row], columns: list[str]) -> list[int]:
+    """The group of each row, (n): rows are of one group that share a value of any of the columns, or do so by other rows."""
+    values: dict[str, int] = {}
+    edges = [(i, values.setdefault(v, len(values))) for i, row in enumerate(rows) for c in columns if (v := row.values[c])]
+    ends = np.array(edges).reshape(-1, 2).T + [[0], [len(rows)]]
+    nodes = len(rows) + len(values)
+    graph = coo_matrix((np.ones(len(edges)), ends), shape=(nodes, nodes))
+    return connected_components(graph, directed=False)[1][: len(rows)].tolist()
 
 
 def split_by_group(rows: list[dict[str, str]], config: dict[str, Any]) -> tuple[Examples, Examples]:

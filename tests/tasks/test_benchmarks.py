@@ -60,6 +60,16 @@ def nli(first, second, *labels):
     )
 
 
+def squad(version, title, context, answers, **more):
+    """A file with one question."""
+    found = [{"answer_start": context.index(text), "text": text} for text in answers]
+    paragraph = {"context": context, "qas": [{"answers": found, "question": "Q0", "id": "a1p0q0"} | more]}
+    return json.dumps({"data": [{"title": title, "paragraphs": [paragraph]}]} | ({"version": version} if version else {}))
+
+
+HANS_HEADER = ["gold_label", "sentence1_binary_parse", "sentence2_binary_parse", "sentence1_parse", "sentence2_parse"]
+HANS_HEADER += ["sentence1", "sentence2", "pairID", "heuristic", "subcase", "template"]
+HANS_ROW = ["non-entailment", *"1234", "c", "d", "ex1", "subsequence", "s", "t"]
 # train and test as published, then what is to be read: first text, second text, label of the first row; labels of the test
 FILES = {
     "cola": (
@@ -151,6 +161,46 @@ FILES = {
         [1],
     ),
     "jcommonsenseqa": (jsonl(question(2), question(0)), jsonl(question(4)), ("何？", "00", 2), [4]),
+    "squad": (
+        squad("1.1", "Super_Bowl_50", "The Denver Broncos won.", ["Denver Broncos"]),
+        squad("1.1", "Warsaw", "Warsaw is the capital.", ["Warsaw", "the capital"]),
+        ("The Denver Broncos won.", "Q0", (("Denver Broncos",), (4,))),
+        [(("Warsaw", "the capital"), (0, 10))],
+    ),
+    "jsquad": (
+        squad(None, "梅雨", "梅雨 [SEP] 梅雨（つゆ）は雨季の一種である。", ["雨季"], is_impossible=False),
+        squad(None, "梅雨", "梅雨 [SEP] 梅雨（つゆ）は雨季の一種である。", ["つゆ"], is_impossible=False),
+        ("梅雨 [SEP] 梅雨（つゆ）は雨季の一種である。", "Q0", (("雨季",), (16,))),
+        [(("つゆ",), (12,))],
+    ),
+    "cola_out_of_domain": (
+        tsv(("gj04", "1", "", "Fine."), ("gj04", "0", "*", "Him said")),
+        tsv(("clc95", "0", "*", "Bad are")),
+        ("Fine.", None, 1),
+        [0],
+    ),
+    "paws": (
+        tsv(
+            ("id", "sentence1", "sentence2", "label"),
+            ("1", "In Paris , in October 1560 .", 'He met "them"', "0"),
+            ("2", "a", "b", "1"),
+        ),
+        tsv(("id", "sentence1", "sentence2", "label"), ("1", "a b", "b a", "1")),
+        ("In Paris , in October 1560 .", 'He met "them"', 0),
+        [1],
+    ),
+    "imdb": (
+        'text,label\n"Good, ""very"" good.<br />",pos\nbad,neg\n',
+        "text,label\nbad,neg\n",
+        ('Good, "very" good.<br />', None, 1),
+        [0],
+    ),
+    "hans": (
+        tsv(HANS_HEADER, ("entailment", *"1234", "The a saw b .", "b saw .", "ex0", "lexical_overlap", "l", "t"), HANS_ROW),
+        tsv(HANS_HEADER, HANS_ROW),
+        ("The a saw b .", "b saw .", 0),
+        [1],
+    ),
 }
 
 
@@ -205,10 +255,10 @@ def test_labels_are_read_by_the_hubs_names_too(name, tmp_path):
 
 @pytest.mark.parametrize("name", FILES)
 def test_a_declaration_makes_a_whole_entry(name, default_config, schema, packages, published):
-    """From the hub or by URL, and from a folder; MARC-ja from a folder alone."""
+    """From the hub or by URL, and from a folder; some from a folder alone."""
     folder = published(name).config
     entries = [folder]
-    if name != "marc_ja":
+    if {"hub", "urls"} & DECLARED[name].keys():
         entries += benchmarks.resolve({name: ENTRY | {"benchmark": name}}, DECLARED).values()
     for entry in entries:
         config = copy.deepcopy(default_config)
@@ -233,6 +283,22 @@ def test_tables_show_the_official_metrics_first(default_config):
     assert shown["mm"]["checkpoint"] == shown["mnli"]["checkpoint"] == "MiniLM-L6 (MNLI-m)"
 
 
+@pytest.mark.parametrize(
+    ("other", "trained"), [("paws", "mrpc"), ("imdb", "sst2"), ("hans", "rte"), ("cola_out_of_domain", "cola")]
+)
+def test_a_model_is_tested_on_other_data_of_the_same_labels(other, trained, default_config, schema, packages, published):
+    entry = published(other, checkpoint=trained).config
+    del entry["finetune"]
+    default_config["tasks"] |= benchmarks.resolve({trained: ENTRY | {"benchmark": trained}, other: entry}, DECLARED)
+    study.check(default_config, schema, packages)
+    assert study.checkpoint_of(default_config, other) == trained
+    wrong = "rte" if trained != "rte" else "mrpc"
+    default_config["tasks"] |= benchmarks.resolve({wrong: ENTRY | {"benchmark": wrong}}, DECLARED)
+    default_config["tasks"][other]["checkpoint"] = wrong
+    with pytest.raises(UserError, match=f"tasks.{other}.checkpoint: {wrong} has another `labels`"):
+        study.check(default_config, schema, packages)
+
+
 def test_own_keys_replace_declared_ones():
     own = ENTRY | {"benchmark": "mrpc", "max_length": 32, "data": {"folder": "d", "test": "test.tsv"}}
     entry = benchmarks.resolve({"x": own}, DECLARED)["x"]
@@ -243,7 +309,7 @@ def test_own_keys_replace_declared_ones():
 def test_an_unknown_benchmark_and_one_from_nowhere_are_named():
     with pytest.raises(UserError, match="tasks.x: there is no benchmark 'sst-2'; did you mean 'sst2'"):
         benchmarks.resolve({"x": {"benchmark": "sst-2"}}, DECLARED)
-    with pytest.raises(UserError, match="tasks.x: marc_ja is not published any more: name a folder"):
+    with pytest.raises(UserError, match="tasks.x: marc_ja has no pinned source: name a folder"):
         benchmarks.resolve({"x": {"benchmark": "marc_ja"}}, DECLARED)
 
 

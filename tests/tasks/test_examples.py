@@ -4,8 +4,9 @@ from pathlib import Path
 import pytest
 
 from embpress.errors import UserError
+from embpress.sources.rows import Row
 from embpress.tasks import Inputs, task_class
-from embpress.tasks.examples import split_by_group
+from embpress.tasks.examples import connected, split_by_group
 from embpress.tasks.labels import spellings_of
 
 DATA = {"format": "jsonl", "text": ["a", "b"], "label": "label", "labels": ["x", "y"]}
@@ -59,8 +60,24 @@ def test_one_file_is_split_without_a_shared_group(task, group):
     assert len(found.train.labels) >= 60 - 15 - 5
 
 
+def test_no_text_of_a_pair_stands_in_both_parts_of_one_file_whichever_way_round(task):
+    """As in JNLI, whose pairs come both ways round."""
+    content = [{"a": f"s{i}", "b": f"s{i ^ 1}", "label": "xy"[i // 2 % 2]} for i in range(60)]
+    found = task(content, test_examples=20)
+    train, test = ({*part.texts, *part.seconds} for part in (found.train, found.test))
+    assert not train & test and len(train | test) == 60
+
+
+def test_rows_are_connected_by_either_text_and_by_other_rows():
+    texts = [("a", "b"), ("c", "d"), ("e", "c"), ("b", "f"), ("g", ""), ("h", None)]
+    groups = connected([Row(i, {"x": x, "y": y}) for i, (x, y) in enumerate(texts)], ["x", "y"])
+    assert groups[0] == groups[3] and groups[1] == groups[2] and len(set(groups)) == 4
+
+
 def test_too_small_a_file_to_split_is_named(task):
-    with pytest.raises(UserError, match="one.jsonl has 6 rows, too few to train on and 6 test_examples"):
+    with pytest.raises(
+        UserError, match="one.jsonl has 6 rows, too few to train on and 6 test_examples that share no a or b"
+    ):
         task(rows(6), test_examples=6).test  # noqa: B018
 
 

@@ -8,7 +8,7 @@ import yaml
 
 ROOT = Path(__file__).parents[2]
 HUB = ["cola", "sst2", "mrpc", "stsb", "qqp", "mnli", "qnli", "rte", "wnli"]
-URLS = ["jcola", "jsts", "jnli", "jcommonsenseqa"]
+URLS = ["jcola", "jsts", "jnli", "jcommonsenseqa", "squad"]
 TUNED = {"protocol": "finetune_then_compress", "model": "minilm", "corpus": "wikipedia"}
 FINETUNE = {"finetune": {"epochs": 1, "batch_size": 32, "learning_rate": 1e-4}}
 

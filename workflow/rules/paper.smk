@@ -14,6 +14,7 @@ rule paper:
                 if study.has_whole_models(config)
                 else []
             ),
+            *(rules.averages.output.latex if "averages" in config else []),
         ],
         figures=[file for file in rules.figures.output if file.endswith(".pdf")],
         bibliography=BIBLIOGRAPHY,

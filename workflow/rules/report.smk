@@ -30,6 +30,33 @@ rule tables:
         "../scripts/tables.py"
 
 
+if "averages" in config:
+
+    rule averages:
+        """Average scores over the tasks of a benchmark, with intervals."""
+        input:
+            scores="results/scores.csv",
+            labels="results/labels.json",
+            outcomes=[e["outcomes"] for e in evaluations()],
+        output:
+            rows="results/averages.csv",
+            latex=expand("results/tables/average_{name}.tex", name=config["averages"]),
+            text="results/tables/averages.txt",
+        log:
+            "results/logs/averages.log",
+        conda:
+            "../../envs/torch.yaml"
+        resources:
+            mem_mb=2000,
+        params:
+            study=config,
+            evaluations=evaluations(),
+        message:
+            "averaging scores"
+        script:
+            "../scripts/averages.py"
+
+
 if "claims" in config:
 
     rule claims:

@@ -10,7 +10,7 @@ from torch import Tensor
 from . import storage
 from .checkpoints import card, embedding_matrix
 from .errors import InfeasibleRatio, UserError
-from .files import write_json
+from .files import scratch_beside, write_json
 from .frequency import read_counts, smoothed
 from .methods import compress
 from .methods.base import Context
@@ -48,26 +48,25 @@ def compress_checkpoint(
     context = Context(counts, special_ids=tuple(about["special_ids"]), seed=seed, progress=progress)
     if sensitivity_file is not None:
         context.sensitivity = read_sensitivity(sensitivity_file, len(matrix))
-    partial = folder.with_name(folder.name + ".partial")
-    shutil.rmtree(partial, ignore_errors=True)
-    partial.mkdir(parents=True)
-    try:
-        compressed = compress(matrix, method, ratio, context, **options)
-    except InfeasibleRatio as reason:
-        result: dict[str, Any] = {"infeasible": str(reason)}
-    else:
-        storage.save(compressed, partial, {"method": method, "options": options, "ratio": ratio, "seed": seed})
-        near = reconstruction(matrix.float(), compressed, counts)
-        result = {
-            "stored_bits": compressed.stored_bits,
-            "stored_floats": compressed.stored_floats,
-            "ratio": compressed.ratio,
-            "reconstruction": near.to_json(),
-            "bound": bounded(matrix, counts, compressed.ratio, near),
-        }
-    write_json(partial / RESULT, result)
-    shutil.rmtree(folder, ignore_errors=True)
-    partial.rename(folder)
+    with scratch_beside(folder) as scratch:
+        whole = scratch / folder.name
+        try:
+            compressed = compress(matrix, method, ratio, context, **options)
+        except InfeasibleRatio as reason:
+            result: dict[str, Any] = {"infeasible": str(reason)}
+        else:
+            storage.save(compressed, whole, {"method": method, "options": options, "ratio": ratio, "seed": seed})
+            near = reconstruction(matrix.float(), compressed, counts)
+            result = {
+                "stored_bits": compressed.stored_bits,
+                "stored_floats": compressed.stored_floats,
+                "ratio": compressed.ratio,
+                "reconstruction": near.to_json(),
+                "bound": bounded(matrix, counts, compressed.ratio, near),
+            }
+        write_json(whole / RESULT, result)
+        shutil.rmtree(folder, ignore_errors=True)
+        whole.rename(folder)
     return result
 
 

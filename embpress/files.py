@@ -6,6 +6,7 @@ import os
 import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
+from glob import escape
 from pathlib import Path
 from typing import Any
 
@@ -16,8 +17,11 @@ def write_text(path: Path, text: str) -> None:
     """Write through a temporary name in the same folder, so that a kill never leaves half a file."""
     path.parent.mkdir(parents=True, exist_ok=True)
     temporary = path.with_name(f".{path.name}.{os.getpid()}")
-    temporary.write_text(text, encoding="utf-8")
-    temporary.replace(path)
+    try:
+        temporary.write_text(text, encoding="utf-8")
+        temporary.replace(path)
+    finally:  # a full disk leaves half a file
+        temporary.unlink(missing_ok=True)
 
 
 def write_json(path: Path, value: Any) -> None:
@@ -56,6 +60,16 @@ def merged_folder(folder: Path, marker: str) -> Iterator[Path]:
         folder.mkdir(parents=True, exist_ok=True)
         for file in sorted(partial.iterdir(), key=lambda path: path.name == marker):
             file.replace(folder / file.name)
+
+
+@contextmanager
+def scratch_beside(out: Path) -> Iterator[Path]:
+    """An empty hidden folder beside an output, gone afterwards; first goes what a killed job left there for that output."""
+    out.parent.mkdir(parents=True, exist_ok=True)
+    for left in out.parent.glob(f".{escape(out.name)}.*.partial"):
+        shutil.rmtree(left, ignore_errors=True)
+    with _beside(out) as partial:
+        yield partial
 
 
 @contextmanager

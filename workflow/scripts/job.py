@@ -1,10 +1,12 @@
 """What every script does around its one call: find the library, log, end on one clear sentence, record time and memory."""
 
+import ctypes
 import errno
 import json
 import logging
 import os
 import resource
+import signal
 import sys
 import time
 import traceback
@@ -20,6 +22,7 @@ from embpress.errors import UserError
 from embpress.files import write_json
 
 SECONDS_BETWEEN_LINES = 5
+PR_SET_PDEATHSIG = 1
 
 
 @contextmanager
@@ -30,6 +33,8 @@ def run(snakemake: Any, offline: bool = True) -> Iterator[logging.Logger]:
 
     An error of the user's ends the job on its message alone; any other leaves its traceback in the log file.
     """
+    if sys.platform == "linux":  # a job must not outlive a workflow that is killed, and write what the next one writes too
+        ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
     os.environ["OMP_NUM_THREADS"] = str(snakemake.threads)  # before torch is imported
     os.environ["OPENBLAS_THREAD_TIMEOUT"] = "4"  # numpy's threads wait for torch's no longer than that (2^4 cycles)
     if offline:
@@ -44,6 +49,7 @@ def run(snakemake: Any, offline: bool = True) -> Iterator[logging.Logger]:
         handlers=[logging.StreamHandler(), logging.FileHandler(log_file, mode="w", encoding="utf-8")],
         force=True,
     )
+    logging.getLogger("fontTools").setLevel(logging.WARNING)  # tells every glyph of a figure
     log = logging.getLogger("embpress")
     started = time.perf_counter()
     try:

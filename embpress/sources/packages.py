@@ -4,6 +4,9 @@ import shutil
 import subprocess
 import sys
 import zipfile
+import zlib
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path, PurePosixPath
 
 from ..errors import UserError
@@ -46,17 +49,29 @@ def verify(path: Path, sha256: str, what: str) -> None:
         )
 
 
+@contextmanager
+def _opened(wheel: Path) -> Iterator[zipfile.ZipFile]:
+    """A wheel to read from.
+
+    Raises:
+        UserError: if it is no whole zip file, also where that shows only in the content, or one that Python cannot read.
+    """
+    try:
+        with zipfile.ZipFile(wheel) as archive:
+            yield archive
+    # An encrypted member is a RuntimeError, an unknown compression a NotImplementedError, which is one too.
+    except (zipfile.BadZipFile, zlib.error, EOFError, RuntimeError) as error:
+        raise UserError(f"{wheel} is not a whole wheel ({error}): delete it and run again") from error
+
+
 def members(wheel: Path) -> list[str]:
     """Names of all files in a wheel, checked to be plain relative paths.
 
     Raises:
         UserError: if it is no zip file, or a name would leave the folder it is unpacked to.
     """
-    try:
-        with zipfile.ZipFile(wheel) as archive:
-            names = [i.filename for i in archive.infolist() if not i.is_dir()]
-    except zipfile.BadZipFile as error:
-        raise UserError(f"{wheel} is not a whole wheel ({error}): delete it and run again") from error
+    with _opened(wheel) as archive:
+        names = [i.filename for i in archive.infolist() if not i.is_dir()]
     for name in names:
         path = PurePosixPath(name)
         if path.is_absolute() or ".." in path.parts or "\\" in name:
@@ -72,7 +87,7 @@ def read(wheel: Path, member: str) -> bytes:
     """
     if member not in members(wheel):
         raise UserError(f"{wheel.name} holds no file {member!r}: check `path` in the config")
-    with zipfile.ZipFile(wheel) as archive:
+    with _opened(wheel) as archive:
         return archive.read(member)
 
 
@@ -85,7 +100,7 @@ def unpack(wheel: Path, prefix: str, folder: Path) -> None:
     names = [n for n in members(wheel) if n == prefix or n.startswith(prefix.rstrip("/") + "/")]
     if not names:
         raise UserError(f"{wheel.name} holds nothing under {prefix!r}: check `path` in the config")
-    with zipfile.ZipFile(wheel) as archive:
+    with _opened(wheel) as archive:
         for name in names:
             relative = PurePosixPath(name).relative_to(prefix) if name != prefix else PurePosixPath(name).name
             target = folder / relative

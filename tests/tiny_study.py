@@ -74,7 +74,7 @@ def write_study(folder: Path) -> None:
 def start(folder: Path, *arguments: str, cores: int = 2) -> subprocess.Popen[str]:
     """Start the workflow in a folder that `write_study` filled, wheels taken from there."""
     command = [sys.executable, "-m", "snakemake", "--cores", str(cores), "--snakefile", str(ROOT / "Snakefile")]
-    command += ["--configfile", "study.yaml", *arguments]
+    command += [*arguments, "--configfile", "study.yaml"]
     only_here = {"PIP_NO_INDEX": "1", "PIP_FIND_LINKS": "wheels", "PIP_CACHE_DIR": "cache"}
     pipes = dict(stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
     return subprocess.Popen(command, cwd=folder, env=os.environ | only_here, **pipes)
@@ -82,5 +82,5 @@ def start(folder: Path, *arguments: str, cores: int = 2) -> subprocess.Popen[str
 
 def finish(run: subprocess.Popen[str]) -> tuple[int, str]:
     """Exit status of a run and all that it printed."""
-    output, _ = run.communicate(timeout=300)
+    output, _ = run.communicate(timeout=900)  # machines may be busy
     return run.returncode, output

@@ -49,6 +49,7 @@ def run(snakemake: Any, offline: bool = True) -> Iterator[logging.Logger]:
         handlers=[logging.StreamHandler(), logging.FileHandler(log_file, mode="w", encoding="utf-8")],
         force=True,
     )
+    logging.raiseExceptions = False  # a log that cannot be written is not what to tell of a full disk
     logging.getLogger("fontTools").setLevel(logging.WARNING)  # tells every glyph of a figure
     log = logging.getLogger("embpress")
     started = time.perf_counter()
@@ -58,11 +59,12 @@ def run(snakemake: Any, offline: bool = True) -> Iterator[logging.Logger]:
         log.error("%s", error)
         sys.exit(1)
     except Exception as error:
+        if reason := disk_trouble(error):
+            path = getattr(error, "filename", None) or snakemake.output[0]
+            log.error("cannot write %s: %s; make room or give leave, then run again", path, reason)
+            sys.exit(1)
         with log_file.open("a", encoding="utf-8") as file:
             file.write(traceback.format_exc())
-        if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EACCES, errno.EROFS):
-            log.error("cannot write %s: %s; make room or give leave, then run again", error.filename, error.strerror)
-            sys.exit(1)
         raise
     record = {
         "rule": snakemake.rule,
@@ -72,6 +74,12 @@ def run(snakemake: Any, offline: bool = True) -> Iterator[logging.Logger]:
         "peak_mb": round(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024),
     }
     write_json(log_file.with_suffix(".json"), record)
+
+
+def disk_trouble(error: Exception) -> str | None:
+    """What the system says of a disk that cannot be written; None for other errors. Libraries pass it on as text only."""
+    reasons = [os.strerror(code) for code in (errno.ENOSPC, errno.EDQUOT, errno.EACCES, errno.EROFS)]
+    return next((reason for reason in reasons if reason in str(error)), None)
 
 
 def throttled(log: logging.Logger) -> Callable[[str], None]:

@@ -357,15 +357,15 @@ def has_head(config: Config, checkpoint: str) -> bool:
 class _StrictLoader(yaml.SafeLoader):
     """The safe loader, which would let the last of two equal keys win without a word."""
 
-    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
-        """See base class; a key that stands twice is an error."""
+    def compose_mapping_node(self, anchor: str | None) -> yaml.MappingNode:
+        """See base class; a key that stands twice is an error. What `<<` merges in is no second one."""
+        node = super().compose_mapping_node(anchor)
         seen = set()
         for key, _ in node.value:
-            place = (key.tag, key.value) if isinstance(key, yaml.ScalarNode) else id(key)
-            if place in seen:
+            if (key.tag, str(key.value)) in seen:
                 raise yaml.MarkedYAMLError(None, None, f"the key {key.value!r} stands twice", key.start_mark)
-            seen.add(place)
-        return super().construct_mapping(node, deep)
+            seen.add((key.tag, str(key.value)))
+        return node
 
 
 def read_yaml(path: Path) -> Config:

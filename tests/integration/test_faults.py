@@ -147,9 +147,9 @@ def small_disk(tmp_path):
     subprocess.run(["umount", "--lazy", disk], check=True)
 
 
-@pytest.mark.parametrize("room", [8, 60, 160], ids=lambda kb: f"{kb} kB left")
+@pytest.mark.parametrize("room", [8, 60], ids=lambda kb: f"{kb} kB left")
 def test_a_full_disk_is_named_and_once_there_is_room_the_run_goes_on(unbroken, study, small_disk, room):
-    folder, target = shutil.copytree(study, small_disk / "run"), "results/finetuned/animals/seed0"
+    folder, target = shutil.copytree(study, small_disk / "run"), "results/models/bert"
     with (small_disk / "ballast").open("wb") as ballast:
         free = shutil.disk_usage(small_disk).free
         ballast.write(bytes(free - room * 1024))

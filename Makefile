@@ -6,6 +6,10 @@ SCALE ?= small
 VENV := .venv
 BIN := $(VENV)/bin
 
+# Where the sha256 of all files are known, pip takes no others; `make HASHED=` does without, for a torch of one's own.
+HASHED := $(shell $(PYTHON) -c 'import platform as p, sys; print("yes" * (p.machine() == "x86_64" and p.libc_ver()[0] == "glibc" and sys.version_info[:2] == (3, 11)))')
+PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check
+
 .PHONY: results paper test lint bench clean
 
 results: $(VENV)/installed
@@ -30,15 +34,17 @@ lint: $(VENV)/installed-dev
 	$(BIN)/snakefmt --check Snakefile workflow/rules
 	$(BIN)/snakemake --lint > /dev/null
 
-$(VENV)/installed: requirements.txt constraints.txt pyproject.toml
+$(VENV)/installed: requirements.txt constraints.txt hashes.txt pyproject.toml
 	$(PYTHON) -c 'import sys; sys.exit(sys.version_info[:2] < (3, 11) and "embpress needs Python 3.11 or newer: make PYTHON=/path/to/python3.11")'
 	$(PYTHON) -m venv $(VENV)
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check -r requirements.txt -c constraints.txt
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --editable .
+	$(if $(HASHED),$(PIP) --no-deps --require-hashes -r hashes.txt)
+	$(PIP) -r requirements.txt -c constraints.txt
+	$(PIP) --no-deps --editable .
 	@touch $@
 
-$(VENV)/installed-dev: requirements-dev.txt $(VENV)/installed
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check -r requirements-dev.txt -c constraints.txt
+$(VENV)/installed-dev: requirements-dev.txt hashes-dev.txt $(VENV)/installed
+	$(if $(HASHED),$(PIP) --no-deps --require-hashes -r hashes-dev.txt)
+	$(PIP) -r requirements-dev.txt -c constraints.txt
 	@touch $@
 
 bench: export OPENBLAS_THREAD_TIMEOUT = 4# as in the workflow's jobs

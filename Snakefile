@@ -12,6 +12,7 @@ if not workflow.configfiles:
 
 
 include: "workflow/rules/common.smk"
+include: "workflow/rules/lock.smk"
 include: "workflow/rules/sources.smk"
 include: "workflow/rules/hub.smk"
 include: "workflow/rules/frequency.smk"

@@ -1,6 +1,5 @@
 """Compress the embedding of a described checkpoint, and say how near and how small it came out."""
 
-import shutil
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -10,7 +9,7 @@ from torch import Tensor
 from . import storage
 from .checkpoints import card, embedding_matrix
 from .errors import InfeasibleRatio, UserError
-from .files import write_json
+from .files import whole_new_folder, write_json
 from .formats.base import CompressedMatrix
 from .frequency import read_counts, smoothed
 from .methods import compress
@@ -49,19 +48,15 @@ def compress_checkpoint(
     context = Context(counts, special_ids=tuple(about["special_ids"]), seed=seed, progress=progress)
     if sensitivity_file is not None:
         context.sensitivity = read_sensitivity(sensitivity_file, len(matrix))
-    partial = folder.with_name(folder.name + ".partial")
-    shutil.rmtree(partial, ignore_errors=True)
-    partial.mkdir(parents=True)
-    try:
-        compressed = compress(matrix, method, ratio, context, **options)
-    except InfeasibleRatio as reason:
-        result: dict[str, Any] = {"infeasible": str(reason)}
-    else:
-        storage.save(compressed, partial, {"method": method, "options": options, "ratio": ratio, "seed": seed})
-        result = measured(matrix, compressed, counts)
-    write_json(partial / RESULT, result)
-    shutil.rmtree(folder, ignore_errors=True)
-    partial.rename(folder)
+    with whole_new_folder(folder) as whole:
+        try:
+            compressed = compress(matrix, method, ratio, context, **options)
+        except InfeasibleRatio as reason:
+            result: dict[str, Any] = {"infeasible": str(reason)}
+        else:
+            storage.save(compressed, whole, {"method": method, "options": options, "ratio": ratio, "seed": seed})
+            result = measured(matrix, compressed, counts)
+        write_json(whole / RESULT, result)
     return result
 
 

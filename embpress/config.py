@@ -6,6 +6,7 @@ Imports no torch: the Snakefile reads this in an environment that may hold nothi
 import difflib
 import importlib.util
 import json
+import math
 import struct
 from collections.abc import Iterable
 from pathlib import Path
@@ -27,6 +28,7 @@ IDENTITY = "identity"
 SENSITIVITIES = ("fisher", "l1_sensitivity")
 """Weightings of rows that are measured on the model."""
 SENSITIVITY_TOKENS = 32_768
+LONGEST_MESSAGE = 300
 
 Config = dict[str, Any]
 
@@ -48,6 +50,7 @@ def check(config: Config, schema: Config, packages: dict[str, Any]) -> None:
         UserError: with the first thing found wrong, where it stands, and what would be right.
     """
     _check_schema(config, schema)
+    _check_numbers(config)
     _check_references(config, packages)
     _check_tasks(config)
     _check_methods(config)
@@ -93,7 +96,24 @@ def _check_schema(config: Config, schema: Config) -> None:
         raise UserError(f"{where}: unknown key {unknown!r}{_nearest(str(unknown), known)}")
     if error.validator == "minimum" and "ratios" in where:
         raise UserError(f"{where}: ratio {error.instance} is below 1; a ratio is dense bits / stored bits")
-    raise UserError(f"{where}: {error.message}")
+    raise UserError(f"{where}: {_cut(error.message)}")
+
+
+def _cut(message: str) -> str:
+    """A message that quotes what it found, without the middle of a long quotation."""
+    half = LONGEST_MESSAGE // 2
+    return message if len(message) <= LONGEST_MESSAGE else f"{message[:half]} ... {message[-half:]}"
+
+
+def _check_numbers(value: Any, where: str = "") -> None:
+    """Every number is one (the schema lets NaN through every limit), and a ratio has a folder's name of its own."""
+    if isinstance(value, (dict, list)):
+        for key, part in value.items() if isinstance(value, dict) else enumerate(value):
+            _check_numbers(part, f"{where}.{key}" if where else str(key))
+    elif isinstance(value, float) and not math.isfinite(value):
+        raise UserError(f"{where}: {value} is no finite number")
+    elif isinstance(value, float) and "ratios" in where and float(f"{value:g}") != value:
+        raise UserError(f"{where}: ratio {value} has more than 6 digits: round it")
 
 
 def _check_references(config: Config, packages: dict[str, Any]) -> None:
@@ -247,8 +267,10 @@ def _check_model(name: str, entry: Config) -> None:
     if "hub" in entry:
         if entry["format"] != "transformers" or "package" in entry:
             raise UserError(f"{where}: models of the hub have `format: transformers` and no `package`")
-    elif "package" not in entry:
+    elif "package" not in entry and entry["format"] == "transformers":
         check_model_folder(Path(entry["path"]), where)
+    elif "package" not in entry and not Path(entry["path"]).is_file():
+        raise UserError(f"{where}: there is no file {entry['path']}")
     for kind, pattern in entry.get("modules", {}).items():
         if kind not in KINDS[1:]:
             raise UserError(f"{where}.modules: there is no kind {kind!r}; there are {', '.join(KINDS[1:])}")
@@ -279,13 +301,13 @@ def check_model_folder(folder: Path, where: str) -> None:
         UserError: if it has not.
     """
     try:
-        sizes = json.loads((folder / "config.json").read_text())
-    except (OSError, ValueError) as error:
+        vocabulary = json.loads((folder / "config.json").read_text(encoding="utf-8")).get("vocab_size")
+    except (OSError, ValueError, AttributeError, RecursionError) as error:
         raise UserError(f"{where}: {folder} holds no readable config.json ({error})") from error
     files = sorted(folder.glob("*.safetensors"))
     if not files:
         raise UserError(f"{where}: {folder} holds no .safetensors file; pickled weights are not read")
-    vocabulary, shapes = sizes.get("vocab_size"), [s for f in files for s in safetensors_shapes(f)]
+    shapes = [shape for file in files for shape in safetensors_shapes(file)]
     if not any(len(s) == 2 and s[0] == vocabulary for s in shapes):
         raise UserError(f"{where}: no matrix in {folder} has vocab_size ({vocabulary}) rows: the model has no embedding")
 
@@ -300,8 +322,8 @@ def safetensors_shapes(path: Path) -> list[list[int]]:
         with path.open("rb") as file:
             (length,) = struct.unpack("<Q", file.read(8))
             header = json.loads(file.read(min(length, 100_000_000)))
-        return [entry["shape"] for name, entry in header.items() if name != "__metadata__"]
-    except (struct.error, ValueError, KeyError, TypeError, AttributeError) as error:
+        return [list(entry["shape"]) for name, entry in header.items() if name != "__metadata__"]
+    except (OSError, struct.error, ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
         raise UserError(f"{path} is not a whole safetensors file: copy or download it again") from error
 
 
@@ -448,13 +470,31 @@ def has_head(config: Config, checkpoint: str) -> bool:
     return model["format"] == "gguf" or model.get("causal", False)
 
 
+class _StrictLoader(yaml.SafeLoader):
+    """The safe loader, which would let the last of two equal keys win without a word."""
+
+    def compose_mapping_node(self, anchor: str | None) -> yaml.MappingNode:
+        """See base class; a key that stands twice is an error. What `<<` merges in is no second one."""
+        node = super().compose_mapping_node(anchor)
+        seen = set()
+        for key, _ in node.value:
+            if (key.tag, str(key.value)) in seen:
+                raise yaml.MarkedYAMLError(None, None, f"the key {key.value!r} stands twice", key.start_mark)
+            seen.add((key.tag, str(key.value)))
+        return node
+
+
 def read_yaml(path: Path) -> Config:
-    """A YAML file, by the safe loader.
+    """A YAML file with keys at its top level, by the safe loader.
 
     Raises:
-        UserError: if it is missing or not YAML.
+        UserError: if it is missing, no such YAML, or a key stands twice.
     """
     try:
-        return yaml.safe_load(path.read_text(encoding="utf-8"))
-    except (OSError, yaml.YAMLError) as error:
-        raise UserError(f"{path} cannot be read as YAML ({' '.join(str(error).split())})") from error
+        value = _StrictLoader(path.read_text(encoding="utf-8")).get_single_data()
+    except (OSError, ValueError, RecursionError, yaml.YAMLError) as error:
+        reason = " ".join(str(error).replace("<unicode string>", path.name).split())
+        raise UserError(f"{path} cannot be read as YAML ({reason}): mend it") from error
+    if not isinstance(value, dict):
+        raise UserError(f"{path} has no keys at its top level: write `study:`, `seeds:` and so on")
+    return value

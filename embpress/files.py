@@ -6,6 +6,7 @@ import os
 import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
+from glob import escape
 from pathlib import Path
 from typing import Any, TextIO
 
@@ -27,7 +28,7 @@ def whole_file(path: Path) -> Iterator[TextIO]:
         with temporary.open("w", encoding="utf-8", newline="\n") as file:
             yield file
         temporary.replace(path)
-    finally:
+    finally:  # a full disk leaves half a file
         temporary.unlink(missing_ok=True)
 
 
@@ -60,10 +61,12 @@ def whole_folder(folder: Path, marker: str) -> Iterator[Path]:
 @contextmanager
 def whole_new_folder(folder: Path) -> Iterator[Path]:
     """Like `whole_folder`, for an output of the workflow's own, which is replaced whatever it holds."""
-    with _beside(folder) as partial:
-        yield partial
+    with scratch_beside(folder) as scratch:
+        whole = scratch / folder.name
+        whole.mkdir()
+        yield whole
         shutil.rmtree(folder, ignore_errors=True)
-        partial.rename(folder.resolve())
+        whole.rename(folder)
 
 
 @contextmanager
@@ -76,6 +79,16 @@ def merged_folder(folder: Path, marker: str) -> Iterator[Path]:
         folder.mkdir(parents=True, exist_ok=True)
         for file in sorted(partial.iterdir(), key=lambda path: path.name == marker):
             file.replace(folder / file.name)
+
+
+@contextmanager
+def scratch_beside(out: Path) -> Iterator[Path]:
+    """An empty hidden folder beside an output, gone afterwards; first goes what a killed job left there for that output."""
+    out.parent.mkdir(parents=True, exist_ok=True)
+    for left in out.parent.glob(f".{escape(out.name)}.*.partial"):
+        shutil.rmtree(left, ignore_errors=True)
+    with _beside(out) as partial:
+        yield partial
 
 
 @contextmanager

@@ -38,7 +38,7 @@ class FileMatrix:
         self._file = Path(path).open("rb", buffering=0)  # noqa: SIM115 (open as long as the matrix is)
         size = os.fstat(self._file.fileno()).st_size
         if size < offset + self.shape[0] * self.row_bytes:
-            raise UserError(f"{path} has {size} bytes, too few for a matrix of {self.shape[0]} x {self.shape[1]}")
+            raise UserError(f"{path} has {size} bytes, too few for {self.shape[0]} x {self.shape[1]} values: copy it again")
 
     def __len__(self) -> int:
         return self.shape[0]
@@ -92,7 +92,9 @@ def safetensors_matrix(path: Path, name: str) -> FileMatrix:
                 raise ValueError
             header = json.loads(file.read(n_bytes))
             (n_rows, d), dtype = header[name]["shape"], DTYPES[header[name]["dtype"]]
-            start = int(header[name]["data_offsets"][0])
-        except (ValueError, TypeError, KeyError) as error:
-            raise UserError(f"{path} has no matrix {name!r} of type {', '.join(DTYPES)}") from error
+            start = header[name]["data_offsets"][0]
+            if not all(type(n) is int and n >= 0 for n in (n_rows, d, start)):
+                raise ValueError
+        except (ValueError, TypeError, LookupError, RecursionError) as error:
+            raise UserError(f"{path} has no matrix {name!r} of type {', '.join(DTYPES)}: name another") from error
     return FileMatrix(path, (n_rows, d), dtype, 8 + n_bytes + start)

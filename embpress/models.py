@@ -21,6 +21,7 @@ from .checkpoints import CARD
 from .errors import UserError
 from .files import write_json
 from .formats.base import CompressedMatrix
+from .storage import first_line
 
 AUTO_CLASSES = {
     "encoder": AutoModel,
@@ -44,8 +45,8 @@ def load_model(folder: Path, head: str) -> PreTrainedModel:
     """
     try:
         model = AUTO_CLASSES[head].from_pretrained(folder, dtype=torch.float32, local_files_only=True)
-    except (OSError, ValueError, RuntimeError) as error:
-        raise UserError(f"{folder} holds no model that loads as {head} ({str(error).splitlines()[0]})") from error
+    except Exception as error:  # transformers, safetensors and torch each fail in their own ways
+        raise UserError(f"{folder} holds no model that loads as {head} ({first_line(error)}): save it again") from error
     return model.eval()
 
 

@@ -1,6 +1,5 @@
 """Compress chosen weight matrices of a described checkpoint, and say how near and how small each came out."""
 
-import shutil
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -13,7 +12,7 @@ from .checkpoints import card
 from .compressed_model import Part, RowRange, weight_of, write_parts
 from .compression import RESULT
 from .errors import InfeasibleRatio
-from .files import write_json
+from .files import whole_new_folder, write_json
 from .formats.base import ROW_BLOCK, CompressedMatrix
 from .frequency import read_counts
 from .methods import compress, method_class
@@ -76,29 +75,25 @@ def compress_modules(
     """
     entry = with_preset(name, entry)
     targets = _targets(checkpoint, choices_of(name, entry), entry.get("share", "separate") == "layers", patterns)
-    partial = folder.with_name(folder.name + ".partial")
-    shutil.rmtree(partial, ignore_errors=True)
-    partial.mkdir(parents=True)
-    try:
-        ratios = _ratios(targets, ratio, card(checkpoint)["parameters"], entry.get("budget", "modules"))
-    except InfeasibleRatio as reason:
-        result: dict[str, Any] = {"infeasible": str(reason)}
-    else:
-        context = Context(read_counts(counts_file), tuple(card(checkpoint)["special_ids"]), seed)
-        found = []
-        for number, (target, own) in enumerate(zip(targets, ratios)):
-            progress(f"matrix {number + 1}/{len(targets)}: {target.part.folder}")
-            about = _context(target, context, number, sensitivity_file)
-            matrix = torch.cat(target.weights)
-            compressed = compress(matrix, target.choice.method, own, about, **_options(target.choice))
-            made = {"method": target.choice.method, "options": target.choice.options, "ratio": own, "seed": about.seed}
-            storage.save(compressed, partial / target.part.folder, made)
-            found.append(_described(target, matrix, compressed))
-        write_parts([target.part for target in targets], partial)
-        result = _summed(found)
-    write_json(partial / RESULT, result)
-    shutil.rmtree(folder, ignore_errors=True)
-    partial.rename(folder)
+    with whole_new_folder(folder) as whole:
+        try:
+            ratios = _ratios(targets, ratio, card(checkpoint)["parameters"], entry.get("budget", "modules"))
+        except InfeasibleRatio as reason:
+            result: dict[str, Any] = {"infeasible": str(reason)}
+        else:
+            context = Context(read_counts(counts_file), tuple(card(checkpoint)["special_ids"]), seed)
+            found = []
+            for number, (target, own) in enumerate(zip(targets, ratios)):
+                progress(f"matrix {number + 1}/{len(targets)}: {target.part.folder}")
+                about = _context(target, context, number, sensitivity_file)
+                matrix = torch.cat(target.weights)
+                compressed = compress(matrix, target.choice.method, own, about, **_options(target.choice))
+                made = {"method": target.choice.method, "options": target.choice.options, "ratio": own, "seed": about.seed}
+                storage.save(compressed, whole / target.part.folder, made)
+                found.append(_described(target, matrix, compressed))
+            write_parts([target.part for target in targets], whole)
+            result = _summed(found)
+        write_json(whole / RESULT, result)
     return result
 
 

@@ -70,13 +70,22 @@ def open_dense(folder: Path) -> PreTrainedModel:
     kind = class_of(config, folder)
     try:
         loaded: Any = kind.from_pretrained(
-            folder, dtype="auto", local_files_only=True, use_safetensors=True, output_loading_info=True
+            folder,
+            dtype="auto",
+            local_files_only=True,
+            use_safetensors=True,
+            output_loading_info=True,
+            ignore_mismatched_sizes=True,  # told below
         )
     except Exception as error:  # transformers, safetensors and torch each fail in their own ways
         raise UserError(
             f"{folder} holds no whole {kind.__name__} in safetensors ({first_line(error)}): save it with save_pretrained"
         ) from error
     model, info = loaded
+    for name, found, wanted in sorted(info["mismatched_keys"]):
+        raise UserError(
+            f"{folder}: {name} is {list(found)}, but config.json wants {list(wanted)}: save model and config together"
+        )
     if info["missing_keys"]:
         name = min(info["missing_keys"])
         raise UserError(

@@ -15,14 +15,14 @@ from transformers import DataCollatorForLanguageModeling, DataCollatorWithPaddin
 
 from . import storage
 from .checkpoints import embedding_matrix
-from .compressed_model import PARTS, Assembly, parts_of, weight_of, write_parts
+from .compressed_model import PARTS, Assembly, parts_of, write_parts
 from .compression import RESULT, measured
 from .distillation import Distillation
 from .errors import UserError
-from .files import write_json
+from .files import whole_new_folder, write_json
 from .formats.base import CompressedMatrix
 from .frequency import read_counts
-from .models import AUTO_CLASSES, embedding_of, load_model
+from .models import AUTO_CLASSES, load_model
 from .sensitivity import blocks_of_text
 from .tasks import LabelledTask
 from .tokenization import load_tokenizer
@@ -51,32 +51,38 @@ class Student:
                 matrix.unfreeze()
 
     def train(
-        self, rows: list[dict[str, Any]], collate: Collate, loss: Loss, settings: Settings, seed: int, folder: Path
+        self, rows: list[dict[str, Any]], collate: Collate, loss: Loss, settings: Settings, seed: int, scratch: Path
     ) -> None:
-        """Train, and write the matrices and the learning curve to `folder`."""
-        history = train(self.model, rows, collate, loss, settings, seed, scratch_of(folder))
-        for part in parts_of(self.start):
-            matrix = self.matrices[part.folder]
-            matrix.freeze()
-            about = storage.read_json(self.start / part.folder / storage.HEADER)["about"]
-            storage.save(matrix, folder / part.folder, about)
-        if (self.start / PARTS).is_file():
-            write_parts(parts_of(self.start), folder)
+        """Train; a killed training goes on from what it left in `scratch`."""
+        self.history = train(self.model, rows, collate, loss, settings, seed, scratch)
         self.model.eval()
-        write_history(history, folder)
 
-    def describe(self, source: Path, counts: Path, folder: Path) -> None:
-        """Write RESULT: sizes, which training leaves as they were, and how far the matrices are now from the dense ones."""
-        result = json.loads((self.start / RESULT).read_text())
-        if not (self.start / PARTS).is_file():
-            result = measured(embedding_matrix(source), self.matrices["."], read_counts(counts))
-        else:
-            dense = load_model(source, "encoder")
-            for about, part in zip(result["modules"], parts_of(self.start)):
-                weights = [weight_of(dense.get_submodule(place), place) for place in part.places]
-                matrix = torch.cat(weights or [embedding_of(dense)[1].weight]).detach()
-                about["squared_error"] = float((matrix - self.matrices[part.folder].dense()).double().square().sum())
-        write_json(folder / RESULT, result)
+    def write(self, root: nn.Module, source: Path, counts: Path, folder: Path) -> None:
+        """Write a student's folder, whole or not at all.
+
+        Args:
+            root: the part of the model whose weights are kept beside the matrices.
+            source: the checkpoint that was compressed.
+            counts: token counts, for the embedding's weighted error.
+            folder: where to.
+        """
+        with whole_new_folder(folder) as whole:
+            for part in parts_of(self.start):
+                matrix = self.matrices[part.folder]
+                matrix.freeze()
+                about = storage.read_json(self.start / part.folder / storage.HEADER)["about"]
+                storage.save(matrix, whole / part.folder, about)
+            if (self.start / PARTS).is_file():
+                write_parts(parts_of(self.start), whole)
+            write_history(self.history, whole)
+            write_json(whole / RESULT, self._result(source, counts))
+            write_rest(root, whole)
+
+    def _result(self, source: Path, counts: Path) -> dict[str, Any]:
+        """Sizes, which training leaves as they were, and how far an embedding alone is now from the dense one."""
+        if (self.start / PARTS).is_file():
+            return json.loads((self.start / RESULT).read_text())
+        return measured(embedding_matrix(source), self.matrices["."], read_counts(counts))
 
 
 def finetune_student(base: Path, artefact: Path, counts: Path, task: LabelledTask, seed: int, folder: Path) -> None:
@@ -95,9 +101,8 @@ def finetune_student(base: Path, artefact: Path, counts: Path, task: LabelledTas
     tokenizer, model = load_tokenizer(base), with_new_head(base, task, seed)
     student = Student(model.train(), artefact, _is_trained(task.config))
     rows = rows_of(task, tokenizer)
-    student.train(rows, collator(task, tokenizer), task_loss, Settings(**task.config["finetune"]), seed, folder)
-    student.describe(base, counts, folder)
-    write_rest(model, folder)
+    student.train(rows, collator(task, tokenizer), task_loss, Settings(**task.config["finetune"]), seed, scratch_of(folder))
+    student.write(model, base, counts, folder)
 
 
 def distil_on_task(
@@ -123,9 +128,8 @@ def distil_on_task(
     distil = task.config["distil"]
     loss = _distillation(model, load_model(teacher, task.head), distil["terms"])
     rows = rows_of(task, tokenizer)
-    student.train(rows, collator(task, tokenizer), loss, Settings(**distil["stage2"]), seed, folder)
-    student.describe(source, counts, folder)
-    write_rest(model, folder)
+    student.train(rows, collator(task, tokenizer), loss, Settings(**distil["stage2"]), seed, scratch_of(folder))
+    student.write(model, source, counts, folder)
 
 
 def distil_on_text(
@@ -167,9 +171,8 @@ def distil_on_text(
     student = Student(models[0], artefact, _is_trained(entry))
     loss = _distillation(models[0], models[1], terms)
     rows = [{"input_ids": ids, "attention_mask": [1] * len(ids)} for ids in _blocks(texts, tokenizer, block, tokens)]
-    student.train(rows, collate, loss, Settings(**stage), seed, folder)
-    student.describe(teacher, counts, folder)
-    write_rest(models[0].base_model, folder)
+    student.train(rows, collate, loss, Settings(**stage), seed, scratch_of(folder))
+    student.write(models[0].base_model, teacher, counts, folder)
 
 
 def write_rest(root: nn.Module, folder: Path) -> None:

@@ -14,6 +14,7 @@ from transformers import (
 )
 
 from .checkpoints import card
+from .files import whole_new_folder
 from .models import AUTO_CLASSES, describe
 from .tasks import LabelledTask, Span
 from .tasks.examples import Examples
@@ -28,16 +29,18 @@ def finetune(base: Path, task: LabelledTask, seed: int, folder: Path) -> None:
         base: a described checkpoint.
         task: gives training examples, the head, and the config entry's `max_length` and `finetune`.
         seed: seeds the new head, dropout and the order of examples.
-        folder: where the fine-tuned checkpoint goes, with the learning curve.
+        folder: where the fine-tuned checkpoint goes, with the learning curve; written whole or not at all.
     """
     model, tokenizer = with_new_head(base, task, seed), load_tokenizer(base)
     rows = rows_of(task, tokenizer)
     settings = Settings(**task.config["finetune"])
     history = train(model.train(), rows, collator(task, tokenizer), task_loss, settings, seed, scratch_of(folder))
-    model.eval().save_pretrained(folder)
-    tokenizer.save_pretrained(folder)
-    describe(model, tokenizer.all_special_ids, folder, card(base)["source"] | {"finetuned_on": len(rows), "seed": seed})
-    write_history(history, folder)
+    source = card(base)["source"] | {"finetuned_on": len(rows), "seed": seed}
+    with whole_new_folder(folder) as whole:
+        model.eval().save_pretrained(whole)
+        tokenizer.save_pretrained(whole)
+        describe(model, tokenizer.all_special_ids, whole, source)
+        write_history(history, whole)
 
 
 def with_new_head(base: Path, task: LabelledTask, seed: int) -> PreTrainedModel:

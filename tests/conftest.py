@@ -37,8 +37,7 @@ def scores() -> DataFrame:
     return fake_scores()
 
 
-@pytest.fixture
-def wordpiece() -> PreTrainedTokenizerFast:
+def wordpiece_tokenizer() -> PreTrainedTokenizerFast:
     """A WordPiece tokenizer like BERT's, over PIECES."""
     backend = Tokenizer(models.WordPiece({p: i for i, p in enumerate(PIECES)}, unk_token="[UNK]"))
     backend.normalizer = normalizers.BertNormalizer(lowercase=True)
@@ -48,6 +47,12 @@ def wordpiece() -> PreTrainedTokenizerFast:
     )
     names = ("pad_token", "unk_token", "cls_token", "sep_token", "mask_token")
     return PreTrainedTokenizerFast(tokenizer_object=backend, **dict(zip(names, SPECIALS)))
+
+
+@pytest.fixture
+def wordpiece() -> PreTrainedTokenizerFast:
+    """A tokenizer of a test's own."""
+    return wordpiece_tokenizer()
 
 
 @pytest.fixture

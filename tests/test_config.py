@@ -230,3 +230,9 @@ def test_method_files_are_found_without_importing_them():
     assert study.method_names() == methods.names()
     controls = [n for n in methods.names() if methods.method_class(n).kind == "control"]
     assert sorted(study.CONTROLS) == controls
+
+
+def test_what_is_merged_into_a_mapping_may_be_overridden(tmp_path):
+    path = tmp_path / "study.yaml"
+    path.write_text("a: &a {x: 1}\np: {q: &b {<<: *a, x: 2}}\nc: {<<: *b, y: 3}\n")
+    assert study.read_yaml(path)["c"] == {"x": 2, "y": 3}

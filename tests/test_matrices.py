@@ -30,7 +30,7 @@ def test_what_cannot_be_read_is_said(tmp_path):
     (tmp_path / "junk").write_bytes(b"\xff" * 40)
     with pytest.raises(UserError, match="no matrix"):
         safetensors_matrix(tmp_path / "junk", "e")
-    with pytest.raises(UserError, match="40 bytes, too few for a matrix of 6 x 2"):
+    with pytest.raises(UserError, match="40 bytes, too few for 6 x 2 values: copy it again"):
         FileMatrix(tmp_path / "junk", (6, 2))
     with pytest.raises(UserError, match="can be read"):
         FileMatrix(tmp_path / "junk", (2, 2), torch.int32)

@@ -172,6 +172,8 @@ class Method(ABC):
         return bits_of(factors, self.options.factor_dtype)
 
 
+LARGEST_VALUE = 1e15
+"""Beyond it, sums of squares leave the range of float32."""
 UNSEEN = 1e-2
 """Weight of a row without any gradient, as a share of the mean row's."""
 
@@ -211,7 +213,8 @@ def checked_matrix(matrix: Rows, streams: bool = False) -> Rows:
     One on disk is loaded, unless the method `streams`; it is then checked block by block and given back as it is.
 
     Raises:
-        UserError: if it is not 2-D, is empty, has a single row, or holds NaN or Inf (the first bad row is named).
+        UserError: if it is not 2-D, is empty, sparse or complex, has a single row, or holds NaN, Inf (the first bad row is
+            named) or values whose squares overflow.
     """
     if matrix.ndim != 2 or min(matrix.shape) < 1:
         raise UserError(f"expected a non-empty 2-D matrix, got shape {tuple(matrix.shape)}")
@@ -220,14 +223,18 @@ def checked_matrix(matrix: Rows, streams: bool = False) -> Rows:
     if isinstance(matrix, FileMatrix):
         found: Rows = matrix if streams else matrix[:]
     else:
+        if matrix.layout != torch.strided or matrix.is_complex():
+            raise UserError(f"expected a dense matrix of real numbers, got {matrix.layout}, {matrix.dtype}: convert it")
         found = matrix.detach().to("cpu", torch.float32).contiguous()
     step = row_block(found.shape[1])
     for start in range(0, len(found), step):
         block = found[start : start + step]
-        if math.isfinite(float(block.sum())):  # as one of all finite values is, but for overflow: then each is looked at
+        if float(torch.linalg.vector_norm(block)) <= LARGEST_VALUE:  # one pass; NaN and Inf make it one of them
             continue
         bad = (~torch.isfinite(block).all(1)).nonzero()
         if len(bad):
             row = start + int(bad[0])
             raise UserError(f"the matrix holds NaN or Inf, first in row {row}: repair the checkpoint before compressing")
+        if float(block.abs().max()) > LARGEST_VALUE:
+            raise UserError(f"the matrix holds values beyond {LARGEST_VALUE:g}, whose squares overflow: scale it down")
     return found

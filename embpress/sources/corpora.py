@@ -5,6 +5,7 @@ import gettext
 import html
 import io
 import re
+import struct
 from collections.abc import Iterator
 from pathlib import Path
 from xml.etree import ElementTree
@@ -17,14 +18,21 @@ JAPANESE = re.compile(r"[\u3040-\u30ff\u3400-\u4dbf\u4e00-\u9fff]")
 
 
 def wikipedia(dump: bytes) -> Iterator[str]:
-    """Articles of a bz2-compressed MediaWiki XML dump as plain paragraphs, markup removed; redirects are left out."""
-    for _, element in ElementTree.iterparse(io.BytesIO(bz2.decompress(dump))):
-        if element.tag.endswith("}text") or element.tag == "text":
-            source = element.text or ""
-            if source and not source.lower().startswith("#redirect"):
-                yield plain_text(source)
-        # Parsed elements would otherwise pile up: a real dump is larger than memory.
-        element.clear()
+    """Articles of a bz2-compressed MediaWiki XML dump as plain paragraphs, markup removed; redirects are left out.
+
+    Raises:
+        UserError: if it is no whole dump.
+    """
+    try:
+        for _, element in ElementTree.iterparse(io.BytesIO(bz2.decompress(dump))):
+            if element.tag.endswith("}text") or element.tag == "text":
+                source = element.text or ""
+                if source and not source.lower().startswith("#redirect"):
+                    yield plain_text(source)
+            # Parsed elements would otherwise pile up: a real dump is larger than memory.
+            element.clear()
+    except (OSError, ValueError, ElementTree.ParseError) as error:  # the first two are bz2's
+        raise UserError(f"the dump is no whole bz2 file of MediaWiki XML ({error}): check the corpus's `path`") from error
 
 
 def plain_text(source: str) -> str:
@@ -50,13 +58,16 @@ def translations(wheels: list[Path], language: str) -> dict[str, str]:
     """Source and translated messages of all compiled gettext catalogues for a language, first translation kept.
 
     Raises:
-        UserError: if the wheels hold no catalogue for the language.
+        UserError: if the wheels hold no catalogue for the language, or one that cannot be read.
     """
     pattern = re.compile(rf"(^|/){language}(_[A-Z]{{2}})?/LC_MESSAGES/[^/]+\.mo$")
     found: dict[str, str] = {}
     for wheel in wheels:
         for member in sorted(filter(pattern.search, packages.members(wheel))):
-            catalogue = gettext.GNUTranslations(io.BytesIO(packages.read(wheel, member)))
+            try:
+                catalogue = gettext.GNUTranslations(io.BytesIO(packages.read(wheel, member)))
+            except (OSError, ValueError, struct.error) as error:
+                raise UserError(f"{wheel.name}: {member} is no gettext catalogue ({error}): check the package") from error
             for key, translation in catalogue._catalog.items():  # type: ignore[attr-defined]
                 message = key[0] if isinstance(key, tuple) else key  # plural forms have (message, number) as key
                 # A message may carry its context before an EOT character.

@@ -1,12 +1,12 @@
 """Single files by pinned URL and sha256."""
 
 import shutil
-import tempfile
 import urllib.error
 import urllib.request
 from pathlib import Path
 
 from ..errors import UserError
+from ..files import scratch_beside
 from .packages import verify
 
 SECONDS_WITHOUT_AN_ANSWER = 60
@@ -25,9 +25,8 @@ def fetch(url: str, sha256: str, out: Path) -> None:
     """
     if not url.startswith(("https://", "file://")):
         raise UserError(f"{url} is not downloaded: only https:// and file:// are")
-    out.parent.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(dir=out.parent) as folder:
-        partial = Path(folder) / "partial"
+    with scratch_beside(out) as folder:
+        partial = folder / "partial"
         try:
             with urllib.request.urlopen(url, timeout=SECONDS_WITHOUT_AN_ANSWER) as source, partial.open("wb") as copy:
                 shutil.copyfileobj(source, copy, 1 << 20)

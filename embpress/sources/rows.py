@@ -9,12 +9,16 @@ import difflib
 import io
 import itertools
 import json
+import re
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, NamedTuple
 
 from ..errors import UserError
 from . import packages, squad
+
+HALF_CHARACTER = re.compile("[\ud800-\udfff]")
+"""What JSON can write, but no tokenizer read."""
 
 
 class Row(NamedTuple):
@@ -107,7 +111,7 @@ def _json_rows(text: str, name: str, wanted: list[str], data: dict[str, Any]) ->
             continue
         try:
             row = json.loads(line)
-        except ValueError as error:
+        except (ValueError, RecursionError) as error:
             raise UserError(f"{name}, line {i}: not JSON ({error}): is `data.format` right?") from error
         if not isinstance(row, dict):
             raise UserError(f"{name}, line {i}: not an object with a key a column, as JSON lines want it")
@@ -115,6 +119,9 @@ def _json_rows(text: str, name: str, wanted: list[str], data: dict[str, Any]) ->
         if not known.keys() >= set(wanted):  # a row may lack what others have: an unlabelled one its label
             _check_columns(list(known), wanted, f"{name}, line {i}", data)
         values = {column: row.get(column) for column in wanted}
+        for column, value in values.items():
+            if isinstance(value, str) and HALF_CHARACTER.search(value):
+                raise UserError(f"{name}, line {i}: column {column!r} holds half a surrogate pair: write whole characters")
         yield Row(i, {c: v if v is None or isinstance(v, str) else json.dumps(v) for c, v in values.items()})
 
 
@@ -162,6 +169,8 @@ def _fields(text: str, name: str, data: dict[str, Any]) -> Iterator[tuple[int, l
 def _check_columns(found: list[str], wanted: list[str], where: str, data: dict[str, Any]) -> None:
     """Every wanted column is there."""
     for column in wanted:
+        if found.count(column) > 1:
+            raise UserError(f"{where}: the column {column!r} stands twice: rename one")
         if column not in found:
             close = difflib.get_close_matches(column, found, n=1)
             hint = f"; did you mean {close[0]!r}?" if close else ""

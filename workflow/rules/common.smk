@@ -16,6 +16,10 @@ from snakemake.exceptions import WorkflowError
 PINNED = study.read_yaml(ROOT / "workflow/resources/packages.yaml")
 DECLARED = study.read_yaml(ROOT / "workflow/resources/benchmarks.yaml")
 try:
+    for file in workflow.configfiles:
+        study.read_yaml(
+            Path(file)
+        )  # stricter than Snakemake, which has read it already
     config["tasks"] = benchmarks.resolve(config.get("tasks"), DECLARED)
     config["tasks"] = protocols.resolve(config["tasks"])
     study.check(

@@ -1,10 +1,12 @@
 """What every script does around its one call: find the library, log, end on one clear sentence, record time and memory."""
 
+import ctypes
 import errno
 import json
 import logging
 import os
 import resource
+import signal
 import sys
 import time
 import traceback
@@ -20,6 +22,7 @@ from embpress.errors import UserError
 from embpress.files import write_json
 
 SECONDS_BETWEEN_LINES = 5
+PR_SET_PDEATHSIG = 1
 
 
 @contextmanager
@@ -30,6 +33,8 @@ def run(snakemake: Any, offline: bool = True) -> Iterator[logging.Logger]:
 
     An error of the user's ends the job on its message alone; any other leaves its traceback in the log file.
     """
+    if sys.platform == "linux":  # a job must not outlive a workflow that is killed, and write what the next one writes too
+        ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
     os.environ["OMP_NUM_THREADS"] = str(snakemake.threads)  # before torch is imported
     os.environ["OPENBLAS_THREAD_TIMEOUT"] = "4"  # numpy's threads wait for torch's no longer than that (2^4 cycles)
     if offline:
@@ -44,6 +49,8 @@ def run(snakemake: Any, offline: bool = True) -> Iterator[logging.Logger]:
         handlers=[logging.StreamHandler(), logging.FileHandler(log_file, mode="w", encoding="utf-8")],
         force=True,
     )
+    logging.raiseExceptions = False  # a log that cannot be written is not what to tell of a full disk
+    logging.getLogger("fontTools").setLevel(logging.WARNING)  # tells every glyph of a figure
     log = logging.getLogger("embpress")
     started = time.perf_counter()
     try:
@@ -52,11 +59,12 @@ def run(snakemake: Any, offline: bool = True) -> Iterator[logging.Logger]:
         log.error("%s", error)
         sys.exit(1)
     except Exception as error:
+        if reason := disk_trouble(error):
+            path = getattr(error, "filename", None) or snakemake.output[0]
+            log.error("cannot write %s: %s; make room or give leave, then run again", path, reason)
+            sys.exit(1)
         with log_file.open("a", encoding="utf-8") as file:
             file.write(traceback.format_exc())
-        if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EACCES, errno.EROFS):
-            log.error("cannot write %s: %s; make room or give leave, then run again", error.filename, error.strerror)
-            sys.exit(1)
         raise
     record = {
         "rule": snakemake.rule,
@@ -66,6 +74,12 @@ def run(snakemake: Any, offline: bool = True) -> Iterator[logging.Logger]:
         "peak_mb": round(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024),
     }
     write_json(log_file.with_suffix(".json"), record)
+
+
+def disk_trouble(error: Exception) -> str | None:
+    """What the system says of a disk that cannot be written; None for other errors. Libraries pass it on as text only."""
+    reasons = [os.strerror(code) for code in (errno.ENOSPC, errno.EDQUOT, errno.EACCES, errno.EROFS)]
+    return next((reason for reason in reasons if reason in str(error)), None)
 
 
 def throttled(log: logging.Logger) -> Callable[[str], None]:

@@ -162,6 +162,7 @@ def labels(config: dict[str, Any]) -> dict[str, Any]:
             "kind": method.kind,
             "reconstruction": method.reconstruction,
             "citation": method.citation,
+            "base": study_config.method_of(config, variant),
         }
     for name, task in config["tasks"].items():
         known = {metric.name: metric for metric in task_class(task["kind"]).metrics}

@@ -85,6 +85,8 @@ class MethodLabel:
     reconstruction: bool = False
     citation: str = ""
     """Key of its paper, "" for what has none."""
+    base: str = ""
+    """The method file behind it, which its variants share."""
 
 
 @dataclass(frozen=True)

@@ -4,6 +4,7 @@ Times differ from run to run, which is why they have a table of their own and ar
 """
 
 import json
+import statistics
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -15,7 +16,7 @@ from torch.nn import functional
 
 from . import config as study_config
 from . import storage
-from .aggregation import Evaluation, checkpoint_label
+from .aggregation import Evaluation
 from .checkpoints import embedding_matrix
 from .compression import RESULT
 from .formats.base import CompressedMatrix
@@ -28,28 +29,37 @@ COLUMNS = ["model", "method", "ratio_asked", "bytes", "rows", "microseconds", "l
 
 
 def speed(config: dict[str, Any], evaluations: list[Evaluation], progress: Callable[[str], None]) -> pandas.DataFrame:
-    """One row an artefact of the first seed and number of rows: median microseconds of a lookup, quartiles, and the dense's.
+    """One row a model, method, ratio and number of rows: median microseconds of a lookup, quartiles, and the dense's.
 
-    `bytes` are those of the stored tensors. A dense matrix has a row too: method "identity", no ratio asked.
+    Of several checkpoints or seeds of one model the first is measured, as their matrices are of one shape. `bytes` are those
+    of the stored tensors. A dense matrix has a row too: method "identity", no ratio asked.
     """
     rows: list[dict[str, Any]] = []
-    seen: set[Path] = set()
+    chosen = _first_artefacts(config, evaluations)
     with torch.inference_mode():
-        for evaluation in evaluations:
-            if evaluation.seed != config["seeds"][0] or study_config.is_control(config, evaluation.variant):
-                continue
-            for folder in evaluation.artefacts:
-                if folder in seen or "infeasible" in json.loads((folder / RESULT).read_text()):
-                    continue
-                seen.add(folder)
+        for model, artefacts in chosen.items():
+            found: list[dict[str, Any]] = []
+            for (method, ratio), (folder, checkpoint) in artefacts.items():
                 progress(f"lookups of {folder}")
-                dense = embedding_matrix(evaluation.checkpoint).float()
-                about = {"method": evaluation.variant, "ratio_asked": float(folder.name)}
-                rows += [
-                    {"model": checkpoint_label(config, evaluation.task)} | about | found
-                    for found in lookups(storage.load(folder), dense)
-                ]
-    return pandas.DataFrame(rows + _dense(rows, evaluations, config), columns=COLUMNS)
+                compressed, dense = storage.load(folder), embedding_matrix(checkpoint).float()
+                found += [{"model": model, "method": method, "ratio_asked": ratio} | t for t in lookups(compressed, dense)]
+            rows += [*found, *_dense(found, 4 * dense.numel())] if found else []
+    return pandas.DataFrame(rows, columns=COLUMNS)
+
+
+def _first_artefacts(
+    config: dict[str, Any], evaluations: list[Evaluation]
+) -> dict[str, dict[tuple[str, float], tuple[Path, Path]]]:
+    """By model, the first artefact of each method and ratio, with its checkpoint."""
+    chosen: dict[str, dict[tuple[str, float], tuple[Path, Path]]] = {}
+    for evaluation in evaluations:
+        if study_config.is_control(config, evaluation.variant):
+            continue
+        found = chosen.setdefault(config["models"][config["tasks"][evaluation.task]["model"]]["label"], {})
+        for folder in evaluation.artefacts:
+            if "infeasible" not in json.loads((folder / RESULT).read_text()):
+                found.setdefault((evaluation.variant, float(folder.name)), (folder, evaluation.checkpoint))
+    return chosen
 
 
 def lookups(compressed: CompressedMatrix, dense: Tensor) -> list[dict[str, Any]]:
@@ -74,15 +84,11 @@ def lookups(compressed: CompressedMatrix, dense: Tensor) -> list[dict[str, Any]]
     return found
 
 
-def _dense(rows: list[dict[str, Any]], evaluations: list[Evaluation], config: dict[str, Any]) -> list[dict[str, Any]]:
-    """The dense matrix of each checkpoint: the median of its medians beside all artefacts."""
-    if not rows:
-        return []
-    checkpoints = {checkpoint_label(config, e.task): e.checkpoint for e in evaluations}
-    dense = []
-    for (model, n), group in pandas.DataFrame(rows).groupby(["model", "rows"], sort=False):
-        time = float(group["dense"].median())
-        size = 4 * embedding_matrix(checkpoints[model]).numel()
-        about = {"model": model, "method": study_config.IDENTITY, "ratio_asked": None, "bytes": size, "rows": n}
-        dense.append(about | dict.fromkeys(("microseconds", "low", "high", "dense"), time))
-    return dense
+def _dense(found: list[dict[str, Any]], size: int) -> list[dict[str, Any]]:
+    """The dense matrix of one model, of `size` bytes: the median of its medians beside all artefacts."""
+    about = {"model": found[0]["model"], "method": study_config.IDENTITY, "ratio_asked": None, "bytes": size}
+    rows = []
+    for n in ROWS:
+        time = statistics.median(row["dense"] for row in found if row["rows"] == n)
+        rows.append(about | {"rows": n} | dict.fromkeys(("microseconds", "low", "high", "dense"), time))
+    return rows

@@ -10,14 +10,17 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.patches import Patch
+from matplotlib.patheffects import withStroke
 from matplotlib.text import Annotation
 from pandas import DataFrame
 
 from ..plot_style import CONTROLS, PAGE, Style, new_figure, styled, styles
 from ..scores import Labels, over_seeds
 
-SMALL: Any = {"fontsize": 6, "va": "center", "textcoords": "offset points"}
-"""Labels inside panels."""
+HALO = [withStroke(linewidth=1.5, foreground="white")]
+SMALL: Any = {"fontsize": 6, "va": "center", "textcoords": "offset points", "path_effects": HALO}
+"""Labels inside panels: readable over lines, which they do not hide."""
+ON_WHITE = {"facecolor": "white", "edgecolor": "none", "alpha": 0.8, "pad": 0.3}
 DASHED: Any = {"color": "black", "linewidth": 0.6, "linestyle": (0, (4, 2))}
 """The line of the uncompressed model."""
 
@@ -100,7 +103,7 @@ def point(panel: Axes, x: float, y: float, floor: float, style: Style, size: flo
         ha="center",
         color=style.colour,
         fontsize=6.5,
-        bbox={"facecolor": "white", "edgecolor": "none", "alpha": 0.85, "pad": 0.4},
+        bbox=ON_WHITE,
         zorder=5,
     )
 

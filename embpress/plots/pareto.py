@@ -15,6 +15,8 @@ from ..scores import Labels, TaskLabel
 from .panels import DASHED, SMALL, compressed, drawn, grid, legend, main_scores, method_handles, title_of
 
 BITS_PER_MB = 8e6
+SAME_SIZE = 1.05
+"""Ratios that differ by less count as equal: methods overshoot what they are asked for by their own roundings."""
 
 
 class Point(NamedTuple):
@@ -31,8 +33,8 @@ class Point(NamedTuple):
 def pareto(scores: DataFrame, sizes: DataFrame, labels: Labels) -> Figure:
     """A panel a task: retention, or a perplexity on a log axis, by ratio (below) and megabytes on disk (above).
 
-    The line joins what no other method beats at the same size or a smaller one; all else is faded, and what lies far below
-    the line is left out. Bars: 95 % intervals.
+    The line joins what nothing beats at the same size or a smaller one; all else is faded, and left out far below the line.
+    Bars: 95 % intervals.
 
     Args:
         scores: the table of scores.
@@ -60,12 +62,14 @@ def pareto(scores: DataFrame, sizes: DataFrame, labels: Labels) -> Figure:
 
 
 def front(points: list[Point], higher: bool) -> list[Point]:
-    """The points that no other beats at their ratio or above, largest ratio first."""
-    best: list[Point] = []
-    for point in sorted(points, key=lambda p: (-p.ratio, -p.value if higher else p.value)):
-        if not best or (point.value > best[-1].value if higher else point.value < best[-1].value):
-            best.append(point)
-    return best
+    """The points that no other beats at their size or a smaller one, largest ratio first."""
+
+    def beats(other: Point, point: Point) -> bool:
+        better = other.value > point.value if higher else other.value < point.value
+        return better and other.ratio * SAME_SIZE >= point.ratio
+
+    best = [point for point in points if not any(beats(other, point) for other in points)]
+    return sorted(best, key=lambda point: -point.ratio)
 
 
 def _points(rows: Iterable[Any], about: TaskLabel) -> list[Point]:
@@ -98,17 +102,27 @@ def _panel(panel: Axes, means: DataFrame, about: TaskLabel, labels: Labels) -> N
         )
     panel.plot([p.ratio for p in best], [p.value for p in best], color="black", linewidth=0.8, zorder=1.5)
     panel.axhline(100 if about.higher_is_better else float(means["uncompressed_value"].max()), **DASHED)
-    for point, before in zip(best, [None, *best]):
-        if before is None or point.method != before.method:
-            name, colour, side = (
-                labels.methods[point.method].label,
-                look[point.method].colour,
-                "center" if before else "right",
-            )
-            panel.annotate(name, (point.ratio, point.value), (0, 7), ha=side, color=colour, **SMALL)
+    _names(panel, best, labels)
     _limits(panel, best, about, float(means["uncompressed_value"].max()))
     _ratios(panel, [p.ratio for p in points], labels)
     panel.set_ylabel("retention (%)" if about.higher_is_better else f"{about.metric_label} (log)")
+
+
+def _names(panel: Axes, best: list[Point], labels: Labels) -> None:
+    """Each method's name once, at its largest ratio on the front; above and below the line in turn, inside the panel."""
+    look, named = styles(labels.methods), dict.fromkeys(point.method for point in best)
+    for i, method in enumerate(named):
+        point = next(p for p in best if p.method == method)
+        label, colour = labels.methods[method].label, look[method].colour
+        panel.annotate(
+            label,
+            (point.ratio, point.value),
+            (-5, -9 if i % 2 else 9),
+            ha="right",
+            color=colour,
+            zorder=4,
+            **SMALL,
+        )
 
 
 def _limits(panel: Axes, best: list[Point], about: TaskLabel, whole: float) -> None:
@@ -121,7 +135,7 @@ def _limits(panel: Axes, best: list[Point], about: TaskLabel, whole: float) -> N
     high = max([2 * whole, *(p.high for p in best)])
     # Perplexities fall from the top: a worse one stands higher.
     panel.set_ylim(high * (high / whole) ** 0.35, whole / (high / whole) ** 0.15)
-    panel.yaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
+    panel.yaxis.set_major_locator(LogLocator(subs=(1, 2, 5) if high < 50 * whole else (1,)))
     panel.yaxis.set_major_formatter(FuncFormatter(lambda y, _: f"{y:g}"))
     panel.yaxis.set_minor_locator(NullLocator())
 

@@ -13,14 +13,13 @@ from ..predictors import METRICS, Predictors
 from ..scores import Labels
 from .panels import compressed, drawn, legend, main_scores
 
-COLUMNS = 4
 LOGARITHMIC = ("relative_error", "weighted_relative_error")
 """Errors span decades."""
 
 
 @drawn
 def score_vs_predictors(scores: DataFrame, found: Predictors, labels: Labels) -> Figure:
-    """A panel a cheap metric: retention of every method and ratio, a colour a task; in the title the pooled correlation.
+    """A panel a cheap metric, below it the weighted one: retention of all methods and ratios, and the correlation.
 
     Args:
         scores: the table of scores.
@@ -28,12 +27,12 @@ def score_vs_predictors(scores: DataFrame, found: Predictors, labels: Labels) ->
         labels: of the same study.
     """
     rows = compressed(main_scores(scores, labels), labels).dropna(subset=["retention"])
-    metrics = [metric for metric in METRICS if metric != "ratio_reached"]
-    lines = -(-len(metrics) // COLUMNS)
-    figure = new_figure(PAGE, 1.45 * lines + 0.5)
-    axes = list(figure.subplots(lines, COLUMNS, sharey=True, squeeze=False).flat)
+    plain = [metric for metric in METRICS if metric != "ratio_reached" and not metric.startswith("weighted_")]
+    figure = new_figure(PAGE, 3.2)
+    axes = figure.subplots(2, len(plain), sharey=True)
+    metrics = [*plain, *(f"weighted_{metric}" for metric in plain)]
     look = dict(zip(labels.tasks, cycle(SPARE)))
-    for panel, metric in zip(axes, metrics):
+    for panel, metric in zip(axes.flat, metrics):
         for task, style in look.items():
             own = rows[rows["task"] == task]
             panel.plot(
@@ -47,12 +46,10 @@ def score_vs_predictors(scores: DataFrame, found: Predictors, labels: Labels) ->
                 alpha=0.8,
             )
         _axes(panel, metric, rows[metric].to_numpy(dtype=float))
-        name = METRICS[metric][0].replace(", weighted", ",\nweighted").replace("from the bound", "from the\nbound")
-        panel.set_title(f"{name} (ρ = {found.pooled[metric].value:.2f})", fontsize=6.5)
-    for panel in axes[::COLUMNS]:
+        name = METRICS[metric][0].replace(", weighted", ",\nweighted").replace(" from the ", " from\nthe ")
+        panel.set_title(f"{name}\nρ = {found.pooled[metric].value:.2f}", fontsize=6.5)
+    for panel in axes[:, 0]:
         panel.set_ylabel("retention (%)")
-    for unused in axes[len(metrics) :]:
-        unused.remove()
     handles = [
         Line2D([], [], linestyle="", marker=s.marker, color=s.colour, markersize=4, label=labels.tasks[t].label)
         for t, s in look.items()

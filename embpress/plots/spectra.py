@@ -8,8 +8,6 @@ from pandas import DataFrame
 from ..scores import Labels
 from .panels import SMALL, axis_labels, drawn, grid
 
-ON_WHITE = {"facecolor": "white", "edgecolor": "none", "alpha": 0.8, "pad": 0.3}
-
 
 def rank_bought(rows: int, dims: int, ratio: float) -> int:
     """The largest rank whose two fp32 factors, k (V + d) floats, keep a ratio."""
@@ -49,6 +47,4 @@ def _panel(panel: Axes, own: DataFrame, labels: Labels) -> None:
         kept = 100 * energy[:rank].sum() / energy.sum()
         # From the top down, as ranks of high ratios stand close together.
         height = high * (low / high) ** (0.04 + 0.11 * i)
-        panel.annotate(
-            f"{ratio:g}×: rank {rank}, {kept:.0f} %", (rank, height), (2, 0), color="#A34700", bbox=ON_WHITE, **SMALL
-        )
+        panel.annotate(f"{ratio:g}×: rank {rank}, {kept:.0f} %", (rank, height), (2, 0), color="#A34700", **SMALL)

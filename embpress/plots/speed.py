@@ -14,7 +14,7 @@ from .panels import DASHED, axis_labels, drawn, legend, method_handles
 
 @drawn
 def latency_vs_size(speed: DataFrame, labels: Labels) -> Figure:
-    """A row a checkpoint, a column a number of rows: microseconds of a lookup by megabytes stored, with quartiles.
+    """A row a model, a column a number of rows: microseconds of a lookup by megabytes stored, with quartiles.
 
     Args:
         speed: results/speed.csv, from `embpress.speed`.
@@ -26,15 +26,17 @@ def latency_vs_size(speed: DataFrame, labels: Labels) -> Figure:
     for line, model in zip(axes, models):
         for panel, size in zip(line, sizes):
             _panel(panel, speed[(speed["model"] == model) & (speed["rows"] == size)], labels)
-            panel.set_title(f"{model}, {size:,} row{'s' * (size > 1)}")
-    axis_labels(list(axes.flat), axes.shape[1], "MB of the embedding", "µs a lookup")
+            panel.set_title(f"{size:,} row{'s' * (size > 1)}")
+    axis_labels(list(axes.flat), axes.shape[1], "MB of the embedding", "")
+    for panel, model in zip(axes[:, 0], models):
+        panel.set_ylabel(f"{model}\nµs a lookup")
     dense = [Line2D([], [], label="dense", **DASHED)]
     legend(figure, method_handles(speed, labels), dense, columns=4)
     return figure
 
 
 def _panel(panel: Axes, found: DataFrame, labels: Labels) -> None:
-    """One checkpoint and number of rows: a line a method over its ratios, the dense lookup across."""
+    """One model and number of rows: a line a method over its ratios, the dense lookup across."""
     look = styles(labels.methods)
     for method in labels.methods:
         own = found[(found["method"] == method) & found["ratio_asked"].notna()].sort_values("bytes")

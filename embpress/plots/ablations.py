@@ -8,6 +8,7 @@ from pandas import DataFrame
 
 from ..plot_style import PAGE, new_figure, styles
 from ..scores import Labels
+from ..tables.rows import number
 from .panels import DASHED, SMALL, drawn, legend
 
 BAR = 0.115
@@ -40,9 +41,9 @@ def _panel(panel: Axes, own: DataFrame, labels: Labels) -> None:
     look = styles(labels.methods)
     place, ticks, names = 0.0, [], []
     for (task, ratio), group in own.groupby(["task", "ratio_asked"], sort=False):
-        middle = place + (len(group) - 1) / 2
+        about, middle = labels.tasks[str(task)], place + (len(group) - 1) / 2
         ticks.append(middle)
-        names.append(f"{labels.tasks[str(task)].label}\n{labels.tasks[str(task)].metric_label}, {ratio:g}×")
+        names.append(f"{about.label}\n{about.metric_label}, {ratio:g}×")
         for row in group.itertuples():
             left = float(row.retention)  # type: ignore[arg-type]
             bars = np.abs([[left - float(row.retention_low)], [float(row.retention_high) - left]])  # type: ignore[arg-type]
@@ -50,6 +51,8 @@ def _panel(panel: Axes, own: DataFrame, labels: Labels) -> None:
                 panel.barh(place, left, height=0.8, color=look[str(row.method)].colour, alpha=0.75)
                 panel.errorbar(left, place, xerr=bars, fmt="none", ecolor="black", elinewidth=0.6, capsize=1.2)
             shown = "out of reach" if np.isnan(left) else f"{left:.1f}"
+            if not about.higher_is_better and not np.isnan(left):  # what is left of it is often next to nothing
+                shown += f" ({about.metric_label} {number(float(row.value))})"  # type: ignore[arg-type]
             end = 0.0 if np.isnan(left) else max(0.0, float(row.retention_high))  # type: ignore[arg-type]
             panel.annotate(f"{labels.methods[str(row.method)].label}: {shown}", (end, place), (3, 0), **SMALL)
             place += 1

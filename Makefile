@@ -6,7 +6,7 @@ SCALE ?= small
 VENV := .venv
 BIN := $(VENV)/bin
 
-.PHONY: results paper test lint bench clean
+.PHONY: results paper report test lint bench clean
 
 results: $(VENV)/installed
 	$(BIN)/snakemake --cores $(CORES)
@@ -19,6 +19,10 @@ results: $(VENV)/installed
 paper: $(VENV)/installed
 	$(BIN)/snakemake --cores $(CORES) results/paper/paper.pdf
 	@echo "Paper:   results/paper/paper.pdf"
+
+report: $(VENV)/installed
+	$(BIN)/snakemake --cores $(CORES) results/report.html
+	@echo "Report:  results/report.html (one file, opens anywhere)"
 
 test: $(VENV)/installed-dev lint
 	$(BIN)/python -m pytest -n auto

@@ -4,7 +4,7 @@ from dataclasses import dataclass
 
 from pandas import DataFrame
 
-from ..scores import Labels
+from ..scores import Labels, TaskLabel
 from ..tables.rows import Row, blocks_of, comparison, number, score
 
 
@@ -25,7 +25,7 @@ class Choice:
     runner_up: str
     runner_up_retention: float
     by_task: dict[str, str]
-    """For each task the best method, with its score and what is left of it."""
+    """For each task the best method, with its score and what is left of the uncompressed one's."""
 
 
 def choices(scores: DataFrame, labels: Labels) -> list[Choice]:
@@ -40,7 +40,7 @@ def choices(scores: DataFrame, labels: Labels) -> list[Choice]:
 def _choice(rows: list[Row], ratio: float, labels: Labels) -> Choice:
     """The choice among the rows of one block."""
     tasks = list(labels.tasks)
-    by_task = {labels.tasks[task].label: _best_of(rows, task, labels) for task in tasks}
+    by_task = {_named(labels.tasks[task]): _best_of(rows, task, labels) for task in tasks}
     ranked = sorted((r for r in rows if r.retention(tasks) == r.retention(tasks)), key=lambda r: -r.retention(tasks))
     if not ranked:
         return Choice(ratio, "", float("nan"), "", float("nan"), [], "", float("nan"), by_task)
@@ -64,6 +64,11 @@ def _choice(rows: list[Row], ratio: float, labels: Labels) -> Choice:
     )
 
 
+def _named(task: TaskLabel) -> str:
+    """A task with its metric."""
+    return f"{task.label}, {task.metric_label}"
+
+
 def _best_of(rows: list[Row], task: str, labels: Labels) -> str:
     """The method that keeps most of one task's score, in words."""
     measured = [r for r in rows if task in r.found and r.found[task].retention == r.found[task].retention]
@@ -71,5 +76,4 @@ def _best_of(rows: list[Row], task: str, labels: Labels) -> str:
         return "nothing measured"
     best = max(measured, key=lambda row: row.found[task].retention)
     about, result = labels.tasks[task], best.found[task]
-    shown = f"{about.metric_label} {score(result, about)}, {number(result.retention)} % kept"
-    return f"{labels.methods[best.method].label} ({shown})"
+    return f"{labels.methods[best.method].label}: {score(result, about)} ({number(result.retention)}\u00a0%)"

@@ -5,12 +5,13 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
+import pandas
 from pandas import DataFrame
 
 from ..predictors import METRICS, Predictors
 from ..published import Published
 from ..scores import Labels, over_seeds
-from ..tables.rows import DASH, comparison, number
+from ..tables.rows import comparison, number
 
 NOTHING = "–"
 
@@ -40,11 +41,11 @@ class Table:
         return [any(r[i].sort is not None for r in self.rows) for i in range(len(self.heads))]
 
 
-def value(x: float, decimals: int = 1, unit: str = "") -> Cell:
+def value(x: float, decimals: int = 1) -> Cell:
     """A number as tables print it; a dash, sorted last, where there is none."""
     if x is None or math.isnan(x):
         return Cell(NOTHING)
-    return Cell(number(float(x), decimals).replace(DASH, NOTHING) + unit, float(x))
+    return Cell(number(round(float(x), decimals) + 0.0, decimals), float(x))
 
 
 def text(words: Any) -> Cell:
@@ -94,7 +95,7 @@ def scores_table(scores: DataFrame, labels: Labels) -> Table:
                 *(value(found.ratio_asked), value(found.ratio_reached, 2), value(found.value * scale, 2)),
                 *(value(found.value_sd * scale, 2), value(found.retention, 2)),
                 *(value(found.retention_low, 2), value(found.retention_high, 2)),
-                *(Cell(str(found.n), float(found.n)) if found.n == found.n and found.n else Cell(NOTHING), text(found.note)),
+                *(Cell(NOTHING) if pandas.isna(found.n) else value(found.n, 0), text(found.note)),
             ]
         )
     heads = [

@@ -10,7 +10,7 @@ rule paper:
             *(file for file in rules.tables.output if file.endswith(".tex")),
             *(["results/tables/claims.tex"] if "claims" in config else []),
         ],
-        figures=[file for file in rules.figures.output if file.endswith(".pdf")],
+        figures=rules.figures.output.pdf,
         bibliography=BIBLIOGRAPHY,
     output:
         "results/paper/paper.pdf",

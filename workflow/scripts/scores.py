@@ -9,6 +9,7 @@ with run(snakemake) as log:
     from embpress.files import write_json
     from embpress.scores import write
     from embpress.sizes import sizes
+    from embpress.spectra import spectra
 
     evaluations = [Evaluation.from_json(e) for e in snakemake.params.evaluations]
     scores, deciles = aggregate(snakemake.params.study, evaluations)
@@ -18,4 +19,5 @@ with run(snakemake) as log:
     deciles.to_csv(snakemake.output.deciles, **plain)
     sizes(snakemake.params.study, evaluations).to_csv(snakemake.output.sizes, **plain)
     bounds(snakemake.params.study, evaluations).to_csv(snakemake.output.bounds, **plain)
+    spectra(snakemake.params.study, evaluations).to_csv(snakemake.output.spectra, **plain)
     write_json(Path(snakemake.output.labels), labels(snakemake.params.study))

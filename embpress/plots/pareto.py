@@ -1,5 +1,6 @@
 """Pareto fronts: what is left of a score for so many bytes, and which method none other beats there."""
 
+import math
 from collections.abc import Iterable
 from typing import Any, NamedTuple
 
@@ -102,27 +103,22 @@ def _panel(panel: Axes, means: DataFrame, about: TaskLabel, labels: Labels) -> N
         )
     panel.plot([p.ratio for p in best], [p.value for p in best], color="black", linewidth=0.8, zorder=1.5)
     panel.axhline(100 if about.higher_is_better else float(means["uncompressed_value"].max()), **DASHED)
-    _names(panel, best, labels)
     _limits(panel, best, about, float(means["uncompressed_value"].max()))
     _ratios(panel, [p.ratio for p in points], labels)
+    _names(panel, best, labels)
     panel.set_ylabel("retention (%)" if about.higher_is_better else f"{about.metric_label} (log)")
 
 
 def _names(panel: Axes, best: list[Point], labels: Labels) -> None:
     """Each method's name once, at its largest ratio on the front; above and below the line in turn, inside the panel."""
     look, named = styles(labels.methods), dict.fromkeys(point.method for point in best)
+    middle = math.prod(panel.get_xlim()) ** 0.5
     for i, method in enumerate(named):
         point = next(p for p in best if p.method == method)
-        label, colour = labels.methods[method].label, look[method].colour
-        panel.annotate(
-            label,
-            (point.ratio, point.value),
-            (-5, -9 if i % 2 else 9),
-            ha="right",
-            color=colour,
-            zorder=4,
-            **SMALL,
-        )
+        left = point.ratio < middle
+        place: Any = {"xytext": (5 if left else -5, -9 if i % 2 else 9), "ha": "left" if left else "right"}
+        label = labels.methods[method].label
+        panel.annotate(label, (point.ratio, point.value), color=look[method].colour, zorder=4, **place, **SMALL)
 
 
 def _limits(panel: Axes, best: list[Point], about: TaskLabel, whole: float) -> None:

@@ -1,6 +1,7 @@
 """A headless Chromium, driven over a pipe by its DevTools protocol."""
 
 import base64
+import fcntl
 import itertools
 import json
 import os
@@ -22,12 +23,13 @@ class Page:
         command += ["--disable-dev-shm-usage", f"--user-data-dir={folder}", "about:blank"]
         theirs, self._out = os.pipe()
         self._in, answers = os.pipe()
-        # Chromium reads its file 3 and writes its file 4.
-        shell = ["sh", "-c", f'exec "$@" 3<&{theirs} 4>&{answers}', "sh", *command]
+        # Chromium reads its file 3 and writes its file 4: bash moves these there, from where neither is in the other's way.
+        moved = [fcntl.fcntl(end, fcntl.F_DUPFD, 10) for end in (theirs, answers)]
+        shell = ["bash", "-c", f'exec "$@" 3<&{moved[0]} 4>&{moved[1]}', "bash", *command]
         quiet = {"stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL}
-        self._process = subprocess.Popen(shell, pass_fds=(theirs, answers), **quiet)
-        os.close(theirs)
-        os.close(answers)
+        self._process = subprocess.Popen(shell, pass_fds=moved, **quiet)
+        for end in (theirs, answers, *moved):
+            os.close(end)
         self._session = None
         target = self._ask("Target.createTarget", url="about:blank")["targetId"]
         self._session = self._ask("Target.attachToTarget", targetId=target, flatten=True)["sessionId"]

@@ -10,10 +10,10 @@ BIN := $(VENV)/bin
 
 results: $(VENV)/installed
 	$(BIN)/snakemake --cores $(CORES)
-	@cat results/tables/main.txt
+	@$(BIN)/embpress table results/scores.csv # as wide as the terminal
 	@echo
 	@echo "Tables:  results/tables/   (LaTeX; main.tex, one a task, one a paper; as one PDF: make paper)"
-	@echo "Figures: results/figures/  (PDF and PNG)"
+	@echo "Figures: results/figures/  (PDF and PNG; with all tables as one page: make report)"
 	@echo "Scores:  results/scores.csv; where they come from: results/provenance.json"
 
 paper: $(VENV)/installed

@@ -11,24 +11,28 @@ from .rows import Column, Notes, Row, blocks_of, bold, comparison, fixed_size, g
 def text_table(scores: DataFrame, labels: Labels, width: int = 120) -> str:
     """The main table as plain text, retention with its score where `width` allows, else retention alone.
 
-    The mean over tasks is left out where there is one task.
+    Where even that is too wide, tables of fewer tasks stand below each other. The mean over tasks is left out where there is
+    one task.
     """
     notes, tasks, rows = Notes(), list(labels.tasks), comparison(scores, labels)
-    for both in (True, False):
-        lines = _text_lines(rows, labels, tasks, notes, both)
+    layouts = [(True, 1), *((False, parts) for parts in range(1, len(tasks) + 1))]
+    for both, parts in layouts:
+        step = -(-len(tasks) // parts)
+        chosen = [tasks[i : i + step] for i in range(0, len(tasks), step)]
+        lines = [line for part in chosen for line in [*_text_lines(rows, labels, part, notes, both, part is chosen[-1]), ""]]
         if max(map(len, lines)) <= width:
             break
     general = ["Best within a budget: *. Reconstructions, as the paper's full text was not available: +."]
     general += general_notes(scores, labels, tasks) + [f"^{notes.mark(s)} {s}" for s in notes.sentences]
-    return "\n".join(lines + [""] + [w for g in general for w in textwrap.wrap(g, width)]) + "\n"
+    return "\n".join(lines + [w for g in general for w in textwrap.wrap(g, width)]) + "\n"
 
 
-def _text_lines(rows: list[Row], labels: Labels, tasks: list[str], notes: Notes, both: bool) -> list[str]:
-    """Header and rows of the text table, padded. The best of a block carries a star."""
+def _text_lines(rows: list[Row], labels: Labels, tasks: list[str], notes: Notes, both: bool, mean: bool) -> list[str]:
+    """Header and rows of the text table of some tasks, padded, maybe with the mean over all. The best carry a star."""
     columns = [c for t in tasks for c in score_columns(labels, t, notes, both)]
-    several = len(tasks) > 1
+    several = mean and len(labels.tasks) > 1
     if several:
-        columns.append(Column(lambda r: number(r.retention(tasks)), lambda r: r.retention(tasks)))
+        columns.append(Column(lambda r: number(r.retention(labels.tasks)), lambda r: r.retention(labels.tasks)))
     names = [n for t in tasks for n in ([t, "ret."] if both else [t])]
     table = [["", "reached", *(n[:10] for n in names), *(["mean"] if several else [])]]
     titles = {}

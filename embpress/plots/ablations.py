@@ -30,7 +30,7 @@ def ablation_bars(found: DataFrame, labels: Labels) -> Figure:
     for panel, base in zip(axes.flat, bases):
         _panel(panel, found[found["base"] == base], labels)
         panel.set_title(labels.methods[base].label if base in labels.methods else base, loc="left")
-    axes[-1, 0].set_xlabel("retention (%)")
+    axes[-1, 0].set(xlabel="retention (%)", xlim=(min(0.0, 1.05 * float(found["retention_low"].min())), 145))
     dashed = Line2D([], [], label="uncompressed", **DASHED)
     legend(figure, [], [dashed], columns=1)
     return figure
@@ -60,6 +60,5 @@ def _panel(panel: Axes, own: DataFrame, labels: Labels) -> None:
     panel.axvline(100, **DASHED)
     panel.set_yticks(ticks, names, fontsize=6)
     panel.set_ylim(place - 1.3, -0.7)
-    panel.set_xlim(left=min(0.0, float(own["retention_low"].min())), right=145)
     panel.set_xticks([0, 25, 50, 75, 100])
     panel.grid(axis="y", visible=False)

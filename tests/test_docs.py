@@ -107,7 +107,7 @@ COMMANDS = {
     "python -m pytest tests/methods/test_contract.py -k pca": Run(prints="passed"),
     "embpress compress --model DIR --method pca --ratio 4 --out DIR-pca": Run(prints="written to DIR-pca"),
 }
-SHORTER = {"torch.randn(30522, 384)": "torch.randn(600, 64)", '"lighttoken", ratio=25': '"lighttoken", ratio=8'}
+SHORTER = {"torch.randn(30522, 384)": "torch.randn(2100, 64)", '"lighttoken", ratio=25': '"lighttoken", ratio=8'}
 """What Python examples are run with in place of what they say."""
 PYTHON_ELSEWHERE = {"safetensors_matrix(Path": Elsewhere("tests/test_matrices.py", "safetensors_matrix")}
 """Python examples that need a file which the tests of their module make."""

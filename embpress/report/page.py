@@ -113,7 +113,8 @@ def _tables(inputs: Inputs, scores: DataFrame, labels: Labels, study: dict[str, 
         tables.ablations_table(ablations(scores, labels), labels),
     ]
     if inputs.claims is not None:
-        found.append(tables.claims_table(pandas.read_csv(inputs.claims), study["claims"], labels))
+        claims = pandas.read_csv(inputs.claims, keep_default_na=False, na_values=[""])
+        found += [tables.claims_table(claims, study["claims"]), tables.comparisons_table(claims, labels)]
     found.append(tables.published_table(read_published(inputs.published)))
     return [table for table in found if table.rows]
 

@@ -12,6 +12,7 @@ from ..predictors import METRICS, Predictors
 from ..published import Published
 from ..scores import Labels, over_seeds
 from ..tables.rows import comparison, number
+from ..verdicts import over_claim
 
 NOTHING = "–"
 
@@ -159,34 +160,34 @@ def predictors_table(found: Predictors, labels: Labels) -> Table:
     )
 
 
-def claims_table(claims: DataFrame, texts: dict[str, Any], labels: Labels) -> Table:
-    """The papers' claims and their verdicts."""
+def claims_table(claims: DataFrame, texts: dict[str, Any]) -> Table:
+    """The papers' claims, each with one verdict over all its comparisons."""
+    rows = [
+        [text(about.get("label", about["paper"])), text(about["text"]), text(about["evidence"])]
+        + [text(over_claim(claims[claims["claim"] == key]))]
+        for key, about in texts.items()
+    ]
+    caption = (
+        "A comparison holds where the 95 % interval of the difference (paired bootstrap) lies on the claimed side of 0."
+    )
+    return Table("claims", "Claims", "Do the papers' claims hold?", caption, ["Paper", "Claim", "Read in", "Verdict"], rows)
+
+
+def comparisons_table(claims: DataFrame, labels: Labels) -> Table:
+    """Every comparison behind the verdicts."""
     rows = [
         [
-            *(text(texts[row["claim"]].get("label", texts[row["claim"]]["paper"])), text(texts[row["claim"]]["text"])),
-            *(text(labels.methods[row["better"]].label), text(labels.methods[row["worse"]].label)),
-            *(text(labels.tasks[row["task"]].label), text(str(row["metric"]).replace("_", " ")), value(row["ratio"])),
+            *(text(str(row["claim"]).replace("_", " ")), text(labels.methods[row["better"]].label)),
+            *(text(labels.methods[row["worse"]].label), text(labels.tasks[row["task"]].label)),
+            *(text(str(row["metric"]).replace("_", " ")), value(row["ratio"])),
             *(value(row["better_value"], 3), value(row["worse_value"], 3), value(row["difference"], 3)),
             *(value(row["low"], 3), value(row["high"], 3), text(row["verdict"])),
         ]
         for _, row in claims.iterrows()
     ]
-    heads = [
-        "Paper",
-        "Claim",
-        "Better",
-        "Worse",
-        "Task",
-        "Metric",
-        "Ratio",
-        "Better's",
-        "Worse's",
-        "Difference",
-        "Low",
-        "High",
-    ]
-    caption = "A claim holds where the 95 % interval of the difference (paired bootstrap) lies on its side of 0."
-    return Table("claims", "Claims", "Do the papers' claims hold?", caption, [*heads, "Verdict"], rows)
+    heads = ["Claim", "Better", "Worse", "Task", "Metric", "Ratio", "Better's", "Worse's", "Difference", "Low", "High"]
+    caption = "Low and high: the 95 % interval of the difference."
+    return Table("comparisons", "Claims", "Every comparison", caption, [*heads, "Verdict"], rows, folded=True)
 
 
 def ablations_table(found: DataFrame, labels: Labels) -> Table:
@@ -204,7 +205,7 @@ def ablations_table(found: DataFrame, labels: Labels) -> Table:
             ]
         )
     heads = ["Method", "Variant", "Task", "Ratio asked", "Reached", "Score", "Kept, %", "Low", "High", "Weighted error"]
-    return Table("ablations", "Ablations", "Variants of one method", "At equal ratio asked.", heads, rows)
+    return Table("ablations", "Ablations", "Variants of one method", "At equal ratio asked.", heads, rows, folded=True)
 
 
 def sizes_table(sizes: DataFrame, labels: Labels) -> Table:

@@ -10,19 +10,23 @@ BIN := $(VENV)/bin
 HASHED := $(shell $(PYTHON) -c 'import platform as p, sys; print("yes" * (p.machine() == "x86_64" and p.libc_ver()[0] == "glibc" and sys.version_info[:2] == (3, 11)))')
 PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check
 
-.PHONY: results paper test lint bench clean
+.PHONY: results paper report test lint bench clean
 
 results: $(VENV)/installed
 	$(BIN)/snakemake --cores $(CORES)
-	@cat results/tables/main.txt
+	@$(BIN)/embpress table results/scores.csv # as wide as the terminal
 	@echo
 	@echo "Tables:  results/tables/   (LaTeX; main.tex, one a task, one a paper; as one PDF: make paper)"
-	@echo "Figures: results/figures/  (PDF and PNG)"
+	@echo "Figures: results/figures/  (PDF and PNG; with all tables as one page: make report)"
 	@echo "Scores:  results/scores.csv; where they come from: results/provenance.json"
 
 paper: $(VENV)/installed
 	$(BIN)/snakemake --cores $(CORES) results/paper/paper.pdf
 	@echo "Paper:   results/paper/paper.pdf"
+
+report: $(VENV)/installed
+	$(BIN)/snakemake --cores $(CORES) results/report.html
+	@echo "Report:  results/report.html (one file, opens anywhere)"
 
 test: $(VENV)/installed-dev lint
 	$(BIN)/python -m pytest -n auto

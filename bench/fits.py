@@ -16,8 +16,9 @@ from torch import Tensor
 from embpress.methods import compress, method_class
 from embpress.methods.t24 import kept_rows
 from embpress.reconstruction import reconstruction
+from embpress.timing import compared
 
-from .common import Table, chosen_of, compared, context, matrix, parser, verdict
+from .common import Table, chosen_of, context, matrix, parser, verdict
 
 RATIO = 10.0
 METHODS = ("t24", "svd", "b21", "b23", "kronecker")

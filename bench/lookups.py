@@ -6,8 +6,9 @@ from torch.nn import functional
 from embpress.errors import InfeasibleRatio
 from embpress.formats.base import CompressedMatrix
 from embpress.methods import compress, names
+from embpress.timing import compared
 
-from .common import Table, chosen_of, compared, context, matrix, parser, verdict
+from .common import Table, chosen_of, context, matrix, parser, verdict
 
 SIZES = (1, 128, 1024)
 MOST = 3.0

@@ -171,6 +171,7 @@ def labels(config: dict[str, Any]) -> dict[str, Any]:
             "reconstruction": method.reconstruction,
             "citation": method.citation,
             "whole_model": is_whole_model(entry),
+            "base": study_config.method_of(config, variant),
         }
     for name, task in config["tasks"].items():
         known = {metric.name: metric for metric in task_class(task["kind"]).metrics}

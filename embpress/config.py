@@ -363,6 +363,16 @@ def variants_of(config: Config, task: str) -> list[str]:
     return [v for v in config["methods"] if v in chosen or v == IDENTITY]
 
 
+def compares_variants(config: Config) -> bool:
+    """Whether any task runs two variants of one method at the same ratio: an ablation."""
+    for task in config["tasks"]:
+        variants = [v for v in variants_of(config, task) if not is_control(config, v)]
+        runs = [(method_of(config, v), ratio) for v in variants for ratio in ratios_of(config, v)]
+        if len(set(runs)) < len(runs):
+            return True
+    return False
+
+
 def checkpoint_of(config: Config, task: str) -> str:
     """Name of the uncompressed checkpoint of a task: the model's own, or the one fine-tuned for the task or for another."""
     entry = config["tasks"][task]

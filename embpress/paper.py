@@ -14,14 +14,26 @@ TABLES = {
     "sizes": "What did not shrink and why: each model's other weights, and where the bits of each compressed matrix are.",
     "whole_model": "Whole models: what is stored and computed, kind of matrix by kind, and what is left of each score.",
     "predictors": "Which cheap metric of the matrix predicts what is left of a score.",
+    "ablations": "Variants of one method at equal ratio.",
+    "speed": "How long lookups take.",
 }
-"""Captions by file name; tables of tasks and papers have their own."""
+"""Captions as plain text, by file name; tables of tasks and papers have their own."""
 FIGURES = {
-    "retention": "Share of the score that is left at each compression ratio, with its 95\\,\\% interval.",
+    "retention": "Share of the score that is left at each compression ratio, with its 95 % interval.",
+    "pareto": "Pareto fronts: what is left of the score, or the perplexity, by ratio and by megabytes on disk, with 95 % "
+    "intervals. Methods that others beat at the same size (within 5 %) or a smaller one are faded.",
     "error_vs_score": "Error of the matrix, weighted by token counts, against the share of the score that is left.",
+    "predictors": "Share of the score that is left against each cheap metric of the matrix; to the right is better. ρ: rank "
+    "correlation over all tasks.",
     "error_vs_ratio": "Error of the matrix at each ratio, and the least that any code can reach for Gaussian rows.",
     "error_by_decile": "Error of the matrix by decile of token frequency.",
+    "spectra": "Singular values of each embedding matrix; dashed the rank that each ratio buys with two fp32 factors, and "
+    "the share of the squared norm that it keeps.",
+    "latency_vs_size": "Time of a lookup in one thread against the size of the embedding: medians with quartiles.",
+    "ablations": "Variants of one method at equal ratio: share of the score that is left, with its 95 % interval.",
+    "learning_curves": "Learning curves of all that was trained.",
 }
+"""Captions as plain text, by file name; figures of tasks have their own."""
 SET_UP = "\n".join(
     [
         r"\usepackage{graphicx}",
@@ -63,7 +75,7 @@ def document(study: str, labels: Labels, tables: Iterable[Path], figures: Iterab
         width = COLUMN / PAGE if figure.stem.startswith(TASK_FIGURE) else 1  # as drawn, so that fonts keep their size
         size = rf"width={width:.3f}\linewidth,height=0.8\textheight,keepaspectratio"
         body = rf"\includegraphics[{size}]{{{_from(folder, figure)}}}"
-        lines.append(_shown("figure", figure.stem, _figure_caption(figure.stem, labels), body))
+        lines.append(_shown("figure", figure.stem, _both(escape(figure_caption(figure.stem, labels))), body))
     lines += [r"\clearpage", r"\bibliographystyle{unsrt}", r"\bibliography{references}"] if keys else []
     lines += [r"\end{document}"]
     return PREAMBLE + SET_UP + "\n".join(lines) + "\n"
@@ -94,15 +106,15 @@ def _table_caption(stem: str, labels: Labels) -> tuple[str, str]:
         return _both(f"Average over tasks, and each task: {escape(stem.removeprefix(AVERAGE))}.")
     if stem in labels.tasks:
         return _both(f"All metrics: {escape(labels.tasks[stem].label)}.")
-    return _both(TABLES.get(stem, escape(stem)))
+    return _both(escape(TABLES.get(stem, stem)))
 
 
-def _figure_caption(stem: str, labels: Labels) -> tuple[str, str]:
-    """Short caption for the list, and the whole."""
+def figure_caption(stem: str, labels: Labels) -> str:
+    """Caption of a figure, as plain text."""
     task = stem.removeprefix(TASK_FIGURE)
     if stem.startswith(TASK_FIGURE) and task in labels.tasks:
-        return _both(f"Share of the score that is left: {escape(labels.tasks[task].label)}.")
-    return _both(FIGURES.get(stem, escape(stem)))
+        return f"Share of the score that is left: {labels.tasks[task].label}."
+    return FIGURES.get(stem, stem)
 
 
 def _both(caption: str) -> tuple[str, str]:

@@ -1,5 +1,6 @@
 """How every figure looks: sizes of an ACL page, fonts, and one colour and marker a method."""
 
+import importlib.util
 import os
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
@@ -8,14 +9,18 @@ from pathlib import Path
 from typing import Any
 
 import matplotlib
+from matplotlib import font_manager
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 
 COLUMN, PAGE = 3.03, 6.3
 """Widths in inches of one column and of the page."""
 
+FONTS = ["DejaVu Sans", "IPAexGothic"]
+"""Each glyph comes from the first that has it: Japanese from the second, which the package matplotlib-fontja holds."""
+
 RC: dict[Any, Any] = {
-    **{"font.family": "DejaVu Sans", "font.size": 7.5, "axes.titlesize": 7.5, "axes.labelsize": 7.5},
+    **{"font.size": 7.5, "axes.titlesize": 7.5, "axes.labelsize": 7.5},
     **{"xtick.labelsize": 7, "ytick.labelsize": 7, "legend.fontsize": 7, "axes.linewidth": 0.6, "lines.linewidth": 1.1},
     **{"xtick.major.width": 0.6, "ytick.major.width": 0.6, "lines.markersize": 4, "axes.titlepad": 3},
     **{"axes.spines.top": False, "axes.spines.right": False, "axes.grid": True, "axes.axisbelow": True},
@@ -65,12 +70,22 @@ def styles(methods: Iterable[str]) -> dict[str, Style]:
     return {k: FIXED.get(k) or CONTROLS.get(k) or spare[k] for k in keys}
 
 
+def _fonts() -> list[str]:
+    """FONTS, but without the Japanese one where its package is not installed."""
+    found = importlib.util.find_spec("matplotlib_fontja")
+    if found is None or found.origin is None:
+        return FONTS[:1]
+    if FONTS[1] not in {font.name for font in font_manager.fontManager.ttflist}:
+        font_manager.fontManager.addfont(Path(found.origin).with_name("fonts") / "ipaexg.ttf")
+    return FONTS
+
+
 @contextmanager
 def styled() -> Iterator[None]:
     """Draw within this: the user's own matplotlibrc must not change a figure."""
     with matplotlib.rc_context():
         matplotlib.rcdefaults()
-        matplotlib.rcParams.update(RC)
+        matplotlib.rcParams.update(RC | {"font.family": _fonts()})
         yield
 
 

@@ -87,6 +87,8 @@ class MethodLabel:
     """Key of its paper, "" for what has none."""
     whole_model: bool = False
     """Whether it compresses other matrices than the embedding: no row or point among those of the embedding."""
+    base: str = ""
+    """The method file behind it, which its variants share."""
 
 
 @dataclass(frozen=True)

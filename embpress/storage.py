@@ -34,12 +34,13 @@ DTYPES = {
 }
 
 
-def save(matrix: CompressedMatrix, folder: Path, about: dict[str, Any] | None = None) -> None:
+def save(matrix: CompressedMatrix, folder: str | Path, about: dict[str, Any] | None = None) -> None:
     """Write a compressed matrix. `about` is free JSON (method, options, ...) kept in the header for people to read.
 
     Raises:
         UserError: if its tensors are no longer of the types that its layout stores.
     """
+    folder = Path(folder)
     folder.mkdir(parents=True, exist_ok=True)
     # `format: pt` is what transformers and the hub expect of a safetensors file.
     save_file({k: t.contiguous() for k, t in matrix.state_dict().items()}, folder / TENSORS, metadata={"format": "pt"})
@@ -58,12 +59,13 @@ def save(matrix: CompressedMatrix, folder: Path, about: dict[str, Any] | None = 
     write_json(folder / HEADER, header)
 
 
-def load(folder: Path) -> CompressedMatrix:
+def load(folder: str | Path) -> CompressedMatrix:
     """Read a compressed matrix back, exactly. Shapes and types are checked before anything is allocated.
 
     Raises:
         UserError: if the folder holds no artefact, or one that is truncated, altered or of a newer version.
     """
+    folder = Path(folder)
     try:
         header = read_json(folder / HEADER)
         kind, shape, config = _checked_header(header, folder)

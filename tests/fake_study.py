@@ -1,9 +1,11 @@
 """A made-up study, for tests of scores, tables and plots."""
 
+import dataclasses
+
 import numpy as np
 import pandas
 
-from embpress.scores import COLUMNS, Labels
+from embpress.scores import COLUMNS, Labels, MethodLabel
 
 RATIOS = [4.0, 10.0, 25.0]
 # method: (label, kind, reconstruction, retention lost at 4x in %, own ratio)
@@ -56,12 +58,13 @@ CITATIONS = {
     "lighttoken": "wang2023lighttoken",
     "t24": "tamura2024frequency",
 }
+BASES = {"int8": "integer", "int4": "integer"}
 HARDNESS = {"rotten": 1.0, "bitext": 1.8, "wikitext": 2.4, "similarity": 1.3}
 
 
 def fake_labels():
     methods = {
-        k: {"label": v[0], "kind": v[1], "reconstruction": v[2], "citation": CITATIONS.get(k, "")}
+        k: {"label": v[0], "kind": v[1], "reconstruction": v[2], "citation": CITATIONS.get(k, ""), "base": BASES.get(k, k)}
         for k, v in METHODS.items()
     }
     names = ("label", "model", "metric", "metric_label", "higher_is_better", "footnote")
@@ -117,3 +120,68 @@ def fake_scores(seeds=1):
                     more = {m: row["value"] * (0.95 + 0.05 * i) for i, m in enumerate(EXTRA.get(task, []))}
                     rows += [row, *(row | {"metric": m, "value": v, "n": 500} for m, v in more.items())]
     return pandas.DataFrame(rows, columns=COLUMNS)
+
+
+def fake_ablations():
+    """The made-up study with a variant of B23 that is a little worse, at all ratios but the last, which it cannot reach."""
+    scores, labels = fake_scores(), fake_labels()
+    own = scores[scores["method"] == "b23"].copy()
+    own["method"] = "b23_plain"
+    for column in ("retention", "retention_low", "retention_high"):
+        own[column] -= 5
+    last = own["ratio_asked"] == RATIOS[-1]
+    own.loc[last, ["value", "retention", "retention_low", "retention_high", "weighted_relative_error", "ratio_reached"]] = (
+        np.nan
+    )
+    own.loc[last, "note"] = "b23_plain reaches at most 12"
+    method = MethodLabel("B23, plain_norms", "paper", base="b23")
+    labels = dataclasses.replace(labels, methods={**labels.methods, "b23_plain": method})
+    return pandas.concat([scores, own], ignore_index=True), labels
+
+
+def fake_sizes():
+    """What the dense embeddings of the made-up study take, as results/sizes.csv says it."""
+    rows = [
+        {"model": model, "method": "", "bits": 32 * 30522 * 384} for model in dict.fromkeys(t[2] for t in TASKS.values())
+    ]
+    return pandas.DataFrame(rows)
+
+
+def fake_speed():
+    """results/speed.csv of the made-up study."""
+    rows = []
+    for model in ("MiniLM-L6", "SmolLM2-135M"):
+        for n in (1, 128):
+            about = {"model": model, "rows": n, "dense": 10.0 * n}
+            rows.append(
+                about | {"method": "identity", "ratio_asked": None, "bytes": 4 * 30522 * 384, "microseconds": 10.0 * n}
+            )
+            for i, (method, (_, kind, _, _, own)) in enumerate(METHODS.items()):
+                for asked in [] if kind == "control" else [own] if own else RATIOS:
+                    size = int(4 * 30522 * 384 / asked)
+                    rows.append(
+                        about | {"method": method, "ratio_asked": asked, "bytes": size, "microseconds": 5.0 * n * (i + 1)}
+                    )
+    return pandas.DataFrame(rows).assign(low=lambda r: 0.9 * r["microseconds"], high=lambda r: 1.2 * r["microseconds"])
+
+
+def fake_spectra():
+    """results/spectra.csv of the made-up study."""
+    rows = [
+        {"model": model, "rows": 30522, "dims": 384, "component": i, "singular_value": 100 / i}
+        for model in ("MiniLM-L6", "SmolLM2-135M")
+        for i in range(1, 385)
+    ]
+    return pandas.DataFrame(rows)
+
+
+def fake_training():
+    """Rows of two checkpoints' training, one with a score."""
+    rows = [
+        {"checkpoint": name, "seed": seed, "step": 10 * i, "epoch": i / 4, "loss": 1 / (i + 1 + seed), "learning_rate": 1e-4}
+        | ({"score": 0.5 + i / 20} if name == "rotten" else {})
+        for name in ("rotten", "distilled")
+        for seed in (0, 1)
+        for i in range(5)
+    ]
+    return pandas.DataFrame(rows)

@@ -6,9 +6,10 @@ import pytest
 import torch
 
 from bench import counting
-from bench.common import GENERATED, chosen_of, matrix, peak_bytes, times_of, write_matrix
+from bench.common import GENERATED, chosen_of, matrix, peak_bytes, write_matrix
 from bench.scale import fit
 from embpress.matrices import FileMatrix
+from embpress.timing import times_of
 
 
 def test_a_matrix_is_the_same_on_disk_and_its_first_rows_at_any_length(tmp_path):

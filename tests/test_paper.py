@@ -6,17 +6,18 @@ import shutil
 import pytest
 from matplotlib.figure import Figure
 
+from embpress.ablations import ablations
 from embpress.errors import UserError
-from embpress.paper import document
+from embpress.paper import FIGURES, TABLES, document
 from embpress.plot_style import save
-from embpress.plots import retention_by_ratio, retention_of_task
+from embpress.plots import retention_of_task
 from embpress.predictors import predictors
 from embpress.published import read_published
-from embpress.tables import main_table, paper_table, predictors_table, sizes_table, task_table
+from embpress.tables import ablations_table, main_table, paper_table, predictors_table, sizes_table, speed_table, task_table
 from embpress.typeset import typeset
 
 from .conftest import ROOT
-from .fake_study import fake_labels, fake_scores
+from .fake_study import fake_ablations, fake_labels, fake_scores, fake_speed
 from .test_sizes import made_up_sizes
 
 LABELS = fake_labels()
@@ -32,16 +33,21 @@ def write(folder, seeds):
     texts |= {task: task_table(scores, LABELS, task) for task in LABELS.tasks} | {"main": main_table(scores, LABELS)}
     texts["predictors"] = predictors_table(predictors(scores, LABELS), LABELS)
     texts["sizes"] = sizes_table(made_up_sizes(), scores, LABELS)
+    texts["speed"] = speed_table(fake_speed(), LABELS)
+    texts["ablations"] = ablations_table(ablations(*fake_ablations()), fake_ablations()[1])
     texts["claims"] = "\\begin{longtable}{l}\\endhead\n" + "a line \\\\\n" * 100 + "\\end{longtable}\n"
     for name, text in texts.items():
         (folder / "tables").mkdir(exist_ok=True)
         (folder / f"tables/{name}.tex").write_text(text, encoding="utf-8")
-    save(retention_by_ratio(scores, LABELS), folder / "figures/retention")
+    names = [*FIGURES, "retention-rotten"]
     save(retention_of_task(scores, LABELS, "rotten"), folder / "figures/retention-rotten")
+    # Every figure that has a caption; what is in them is for the tests of plots.
+    for name in FIGURES:
+        shutil.copyfile(folder / "figures/retention-rotten.pdf", folder / f"figures/{name}.pdf")
     (folder / "paper").mkdir()
     shutil.copyfile(RESOURCES / "references.bib", folder / "paper/references.bib")
     tables = sorted((folder / "tables").iterdir())
-    figures = [folder / f"figures/{name}.pdf" for name in ("retention", "retention-rotten")]
+    figures = [folder / f"figures/{name}.pdf" for name in names]
     text = document("de_fault", LABELS, tables, figures, folder / "paper")
     (folder / "paper/paper.tex").write_text(text, encoding="utf-8")
     return folder / "paper/paper.tex"
@@ -58,7 +64,7 @@ def test_the_document_compiles_without_a_problem(tmp_path, seeds):
     captions = source.with_suffix(".lot").read_text()
     # A longtable must not take a number of its own.
     numbers = [int(n) for n in re.findall(r"\\numberline \{(\d+)\}", captions)]
-    assert numbers == list(range(1, len(numbers) + 1)) and len(numbers) == 1 + 4 + 5 + 3
+    assert numbers == list(range(1, len(numbers) + 1)) and len(numbers) == 1 + 4 + 5 + 5
 
 
 @needs_tex
@@ -115,10 +121,17 @@ def test_without_pdflatex_one_sentence_says_what_to_install(tmp_path, monkeypatc
 def test_everything_has_a_caption_and_a_label_in_order(tmp_path):
     text = write(tmp_path, 1).read_text()
     labels = re.findall(r"\\label\{(.*?)\}", text)
-    assert labels[0] == "table:main" and labels[-2:] == ["figure:retention", "figure:retention-rotten"]
+    assert labels[0] == "table:main" and labels[-1] == "figure:retention-rotten"
     assert labels[1:5] == [f"table:{task}" for task in sorted(LABELS.tasks)]
     assert all(label.startswith("table:paper_") for label in labels[5:10])
+    assert labels[15:-1] == [f"figure:{name}" for name in FIGURES]
     assert text.count(r"\caption[") == len(labels) == len(set(labels))
     for key in read_published(RESOURCES / "published.csv"):
         assert text.count(rf"\cite{{{key}}}") == 2
     assert r"study de\_fault" in text and r"T24 sparse coding \cite{tamura2024frequency}" in text
+
+
+def test_captions_are_those_of_snakemakes_own_report():
+    for name, caption in FIGURES.items():
+        assert (ROOT / f"workflow/report/{name}.rst").read_text(encoding="utf-8") == caption + "\n"
+    assert {"main", "predictors", "sizes", "claims", "speed", "ablations"} <= TABLES.keys()

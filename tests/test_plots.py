@@ -1,14 +1,45 @@
 """Figures of a made-up study: same bytes, same colours, nothing lost below the axis."""
 
+import dataclasses
+import warnings
+
 import matplotlib
 import pandas
 import pytest
 from matplotlib.colors import to_hex
 
+from embpress.ablations import ablations
+from embpress.methods.svd import SVD
 from embpress.plot_style import FIXED, PAGE, save, styles
-from embpress.plots import error_by_decile, error_vs_ratio, error_vs_score, retention_by_ratio, retention_of_task
+from embpress.plots import (
+    ablation_bars,
+    error_by_decile,
+    error_vs_ratio,
+    error_vs_score,
+    latency_vs_size,
+    learning_curves,
+    pareto,
+    retention_by_ratio,
+    retention_of_task,
+    score_vs_predictors,
+    spectra,
+)
+from embpress.plots.learning import NOTHING
+from embpress.plots.pareto import Point, front
+from embpress.plots.spectra import rank_bought
+from embpress.predictors import predictors
 
-from .fake_study import METHODS, RATIOS, fake_labels, fake_scores
+from .fake_study import (
+    METHODS,
+    RATIOS,
+    fake_ablations,
+    fake_labels,
+    fake_scores,
+    fake_sizes,
+    fake_spectra,
+    fake_speed,
+    fake_training,
+)
 
 SCORES, LABELS = fake_scores(), fake_labels()
 
@@ -51,15 +82,25 @@ FIGURES = {
     "error_vs_score": lambda: error_vs_score(SCORES, LABELS),
     "error_vs_ratio": lambda: error_vs_ratio(SCORES, fake_bounds(), LABELS),
     "error_by_decile": lambda: error_by_decile(fake_deciles(), LABELS),
+    "pareto": lambda: pareto(SCORES, fake_sizes(), LABELS),
+    "latency_vs_size": lambda: latency_vs_size(fake_speed(), LABELS),
 }
+OTHERS = {
+    "predictors": lambda: score_vs_predictors(SCORES, predictors(SCORES, LABELS), LABELS),
+    "spectra": lambda: spectra(fake_spectra(), LABELS),
+    "ablations": lambda: ablation_bars(ablations(*fake_ablations()), fake_ablations()[1]),
+    "learning_curves": lambda: learning_curves(fake_training()),
+}
+"""Figures whose colours do not stand for methods, or that have no legend of methods."""
 
 
-@pytest.mark.parametrize("name", FIGURES)
+@pytest.mark.parametrize("name", FIGURES | OTHERS)
 def test_two_runs_write_the_same_bytes(name, tmp_path):
-    save(FIGURES[name](), tmp_path / "a")
+    draw = (FIGURES | OTHERS)[name]
+    save(draw(), tmp_path / "a")
     # The user's own settings must not leak in.
     with matplotlib.rc_context({"lines.linewidth": 9, "font.size": 20}):
-        save(FIGURES[name](), tmp_path / "b")
+        save(draw(), tmp_path / "b")
     for kind in ("pdf", "png"):
         assert (tmp_path / f"a.{kind}").read_bytes() == (tmp_path / f"b.{kind}").read_bytes()
     assert sorted(p.name for p in tmp_path.iterdir()) == ["a.pdf", "a.png", "b.pdf", "b.png"]
@@ -123,3 +164,73 @@ def test_errors_have_a_row_a_checkpoint_and_its_bound_once():
 def test_a_study_without_bounds_or_scores_still_draws():
     assert error_vs_ratio(SCORES, fake_bounds().head(0), LABELS).axes
     assert error_vs_ratio(SCORES[SCORES["method"] == "identity"], fake_bounds(), LABELS).axes
+
+
+def called(label):
+    """The made-up study's labels, with Rotten Tomatoes called so."""
+    return dataclasses.replace(LABELS, tasks={"rotten": dataclasses.replace(LABELS.tasks["rotten"], label=label)})
+
+
+def test_japanese_has_all_its_glyphs(tmp_path):
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")  # a glyph that no font has is a warning
+        save(retention_of_task(SCORES, called("日本語の感情分析、ヶ月 ﾃｽﾄ"), "rotten"), tmp_path / "a")
+        with pytest.raises(UserWarning, match="Glyph"):
+            save(retention_of_task(SCORES, called("\U00012000"), "rotten"), tmp_path / "b")
+    assert b"IPAexGothic" in (tmp_path / "a.pdf").read_bytes()
+
+
+def test_the_front_holds_what_nothing_beats_at_its_size_or_below():
+    def at(ratio, value):
+        return Point("m", ratio, value, value, value)
+
+    points = [at(4, 99), at(10, 99.5), at(10.3, 99.4), at(25, 80), at(25, 70), at(32, 60)]
+    # 10.3 is the same size as 10, within 5 %; 4 is larger and worse than 10.
+    assert front(points, higher=True) == [at(32, 60), at(25, 80), at(10, 99.5)]
+    assert front([at(4, 20), at(10, 30), at(10, 25)], higher=False) == [at(10, 25), at(4, 20)]
+
+
+def test_the_front_is_drawn_through_its_points_with_megabytes_above():
+    figure = pareto(SCORES, fake_sizes(), LABELS)
+    panel = figure.axes[0]
+    (line,) = [line for line in panel.lines if line.get_color() == "black" and line.get_linestyle() == "-"]
+    assert list(line.get_xdata()) == sorted(line.get_xdata(), reverse=True)
+    assert list(line.get_ydata()) == sorted(line.get_ydata())
+    (top,) = panel.child_axes
+    figure.canvas.draw()
+    low, high = panel.get_xlim()
+    assert sorted(top.get_xlim()) == pytest.approx([30522 * 384 * 4e-6 / high, 30522 * 384 * 4e-6 / low])
+    perplexity = figure.axes[2]
+    assert perplexity.get_yscale() == "log" and perplexity.yaxis_inverted()
+
+
+def test_the_rank_a_ratio_buys_is_the_svds():
+    for ratio in RATIOS:
+        assert rank_bought(30522, 384, ratio) == SVD().plan((30522, 384), ratio).sizes["rank"]
+    (panel, _) = spectra(fake_spectra(), LABELS).axes
+    energy = sum(1 / i**2 for i in range(1, 95)) / sum(1 / i**2 for i in range(1, 385))
+    assert panel.texts[0].get_text() == f"4×: rank 94, {100 * energy:.0f} %"
+
+
+def test_bars_stand_in_groups_and_say_what_is_out_of_reach():
+    found = ablations(*fake_ablations())
+    (panel,) = ablation_bars(found, fake_ablations()[1]).axes
+    texts = [t.get_text() for t in panel.texts]
+    assert len(texts) == 4 * 3 * 2 and texts[5] == "B23, plain_norms: out of reach"
+    assert len(panel.patches) == 4 * (3 + 2)
+    assert "perplexity" in texts[12]
+
+
+def test_learning_curves_have_a_line_a_run_and_say_when_nothing_was_recorded():
+    loss, score = learning_curves(fake_training()).axes
+    assert len(loss.lines) == 4 and [len(line.get_xdata()) for line in score.lines] == [5, 5, 0, 0]
+    (panel,) = learning_curves(fake_training().head(0)).axes
+    assert panel.texts[0].get_text() == NOTHING
+
+
+def test_latency_has_a_row_a_model_and_a_column_a_number_of_rows():
+    figure = latency_vs_size(fake_speed(), LABELS)
+    assert len(figure.axes) == 4
+    assert [a.get_ylabel() for a in figure.axes[::2]] == ["MiniLM-L6\nµs a lookup", "SmolLM2-135M\nµs a lookup"]
+    dense = [line for line in figure.axes[1].lines if line.get_color() == "black" and line.get_linestyle() == "--"]
+    assert dense[0].get_ydata()[0] == 1280

@@ -5,6 +5,7 @@ import shutil
 import subprocess
 from dataclasses import replace
 
+import pandas
 import pytest
 
 from embpress.errors import UserError
@@ -135,6 +136,16 @@ def test_more_tasks_than_fit_show_retention_only(scores, labels):
     tasks = labels.tasks | {name: labels.tasks["rotten"] for name in ("five", "six")}
     table = main_table(__import__("pandas").concat([scores, *more]), replace(labels, tasks=tasks))
     assert len(block(table, 10)["SVD"]) == 2 + 6 + 1
+
+
+def test_text_table_of_many_tasks_stands_in_parts_that_fit(scores, labels):
+    more = {f"{name}_{i}": task for i in range(3) for name, task in labels.tasks.items()}
+    many = pandas.concat([scores.assign(task=scores["task"] + f"_{i}") for i in range(3)])
+    text = text_table(many, replace(labels, tasks=more), 80)
+    assert max(map(len, text.splitlines())) <= 80
+    heads = [line for line in text.splitlines() if "reached" in line]
+    assert len(heads) > 1 and [head.endswith("mean") for head in heads] == [False] * (len(heads) - 1) + [True]
+    assert [name for head in heads for name in head.split()[1:]] == [*(name[:10] for name in more), "mean"]
 
 
 @pytest.mark.parametrize("width", [80, 120])

@@ -43,6 +43,7 @@ SPECIAL = {
     ">": "$>$",
     "|": "$|$",
     "×": r"$\times$",
+    "ρ": r"$\rho$",
 }
 PREAMBLE = (
     "\\documentclass[10pt]{article}\n\\usepackage[a4paper,textwidth=6.3in,textheight=9.7in]{geometry}\n"
@@ -59,7 +60,7 @@ ERRORS = {
 
 def escape(text: str) -> str:
     """Plain text as LaTeX."""
-    return re.sub(r"[\\~^<>|×&%$#_{}]", lambda m: SPECIAL.get(m[0], "\\" + m[0]), text)
+    return re.sub(r"[\\~^<>|×ρ&%$#_{}]", lambda m: SPECIAL.get(m[0], "\\" + m[0]), text)
 
 
 def cell(text: str, strong: bool) -> str:

@@ -25,23 +25,32 @@ from .rows import (
 def text_table(scores: DataFrame, labels: Labels, width: int = 120) -> str:
     """The main table as plain text, retention with its score where `width` allows, else retention alone.
 
-    The mean over tasks is left out where there is one task.
+    Where even that is too wide, tables of fewer tasks stand below each other. The mean over tasks is left out where there is
+    one task.
     """
     notes, tasks, rows = Notes(), list(labels.tasks), comparison(scores, labels)
-    for both in (True, False):
-        lines = _text_lines(rows, labels, tasks, averaged(scores, tasks), notes, both)
+    layouts = [(True, 1), *((False, parts) for parts in range(1, len(tasks) + 1))]
+    for both, parts in layouts:
+        step = -(-len(tasks) // parts)
+        chosen = [tasks[i : i + step] for i in range(0, len(tasks), step)]
+        alike = averaged(scores, tasks)
+        lines = [
+            line
+            for part in chosen
+            for line in [*_text_lines(rows, labels, part, alike if part is chosen[-1] else [], notes, both), ""]
+        ]
         if max(map(len, lines)) <= width:
             break
     general = ["Best within a budget: *. Reconstructions, as the paper's full text was not available: +."]
     general += protocol_notes(scores, tasks) + average_note(scores, labels, tasks)
     general += general_notes(scores, labels, tasks) + [f"^{notes.mark(s)} {s}" for s in notes.sentences]
-    return "\n".join(lines + [""] + [w for g in general for w in textwrap.wrap(g, width)]) + "\n"
+    return "\n".join(lines + [w for g in general for w in textwrap.wrap(g, width)]) + "\n"
 
 
 def _text_lines(rows: list[Row], labels: Labels, tasks: list[str], alike: list[str], notes: Notes, both: bool) -> list[str]:
-    """Header and rows of the text table, padded; the mean is over the tasks `alike`. The best of a block carries a star."""
+    """Header and rows of the text table of some tasks, padded, with the mean over those `alike`. The best carry a star."""
     columns = [c for t in tasks for c in score_columns(labels, t, notes, both)]
-    several = len(tasks) > 1
+    several = len(alike) > 1
     if several:
         columns.append(Column(lambda r: number(r.retention(alike)), lambda r: r.retention(alike)))
     names = [n for t in tasks for n in ([t, "ret."] if both else [t])]

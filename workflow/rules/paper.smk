@@ -16,7 +16,7 @@ rule paper:
             ),
             *(rules.averages.output.latex if "averages" in config else []),
         ],
-        figures=[file for file in rules.figures.output if file.endswith(".pdf")],
+        figures=rules.figures.output.pdf,
         bibliography=BIBLIOGRAPHY,
     output:
         "results/paper/paper.pdf",

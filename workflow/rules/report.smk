@@ -1,19 +1,36 @@
-"""Scores to LaTeX tables, plots and provenance."""
+"""Scores to LaTeX tables, plots, provenance, and one HTML page of all of it."""
 
 
 rule tables:
-    """Write the main table, one table a task, one a paper, what predicts the scores, and what did not shrink."""
+    """Write the main table, one a task, one a paper, predictors, sizes, speed, and ablations where there are any."""
     input:
         scores="results/scores.csv",
         labels="results/labels.json",
         sizes="results/sizes.csv",
+        speed="results/speed.csv",
         published=PUBLISHED,
     output:
+        **(
+            {"ablations": "results/tables/ablations.tex"}
+            if study.compares_variants(config)
+            else {}
+        ),
         main="results/tables/main.tex",
-        text="results/tables/main.txt",
+        text=report(
+            "results/tables/main.txt",
+            caption="../report/main.rst",
+            category="Tables",
+            labels={"table": "all methods"},
+        ),
         predictors="results/tables/predictors.tex",
-        predictors_text="results/tables/predictors.txt",
+        predictors_text=report(
+            "results/tables/predictors.txt",
+            caption="../report/predictors_table.rst",
+            category="Tables",
+            labels={"table": "predictors"},
+        ),
         sizes="results/tables/sizes.tex",
+        speed="results/tables/speed.tex",
         tasks=expand("results/tables/{task}.tex", task=config["tasks"]),
         papers=expand(
             "results/tables/paper_{key}.tex", key=read_published(Path(PUBLISHED))
@@ -68,7 +85,12 @@ if "claims" in config:
         output:
             rows="results/claims.csv",
             latex="results/tables/claims.tex",
-            text="results/tables/claims.txt",
+            text=report(
+                "results/tables/claims.txt",
+                caption="../report/claims.rst",
+                category="Tables",
+                labels={"table": "claims"},
+            ),
         log:
             "results/logs/claims.log",
         conda:
@@ -108,30 +130,27 @@ if study.has_whole_models(config):
 
 
 rule figures:
-    """Draw retention against ratio, error against score, ratio and its bound, and error by token frequency."""
+    """Draw what is left of scores and errors of the matrix by ratio, size, frequency and rank, and latency by size."""
     input:
         scores="results/scores.csv",
         deciles="results/deciles.csv",
         bounds="results/bounds.csv",
+        sizes="results/sizes.csv",
+        spectra="results/spectra.csv",
+        speed="results/speed.csv",
         labels="results/labels.json",
+        trained=trained(),
     output:
-        expand(
-            "results/figures/{figure}.{kind}",
-            figure=[
-                "retention",
-                "error_vs_score",
-                "error_vs_ratio",
-                "error_by_decile",
-                *(f"retention-{t}" for t in config["tasks"]),
-            ],
-            kind=["pdf", "png"],
-        ),
+        pdf=[f"results/figures/{name}.pdf" for name in figure_names()],
+        png=[figure_report(name) for name in figure_names()],
     log:
         "results/logs/figures.log",
     conda:
         "../../envs/report.yaml"
     resources:
         mem_mb=1000,
+    params:
+        names=figure_names(),
     message:
         "drawing figures"
     script:
@@ -142,6 +161,7 @@ rule provenance:
     """Collect versions, hashes, times and peak memory of all jobs, beside the scores and not in them."""
     input:
         scores="results/scores.csv",
+        speed="results/speed.csv",  # the last job of those that take time
         packages=expand(
             "results/packages/{package}.whl",
             package=study.used_packages(config),
@@ -161,3 +181,44 @@ rule provenance:
         "collecting provenance"
     script:
         "../scripts/provenance.py"
+
+
+rule rulegraph:
+    """Ask Snakemake for the graph of rules. A `run:` block, as it needs Snakemake itself and no environment."""
+    output:
+        "results/rulegraph.mmd",
+    log:
+        "results/logs/rulegraph.log",
+    localrule: True
+    params:
+        study=config,
+    message:
+        "asking for the graph of rules"
+    run:
+        print_rulegraph(output[0], log[0])
+
+
+rule report:
+    """Write one HTML page: which method for which budget, all figures and tables, and where they come from."""
+    input:
+        **({"claims": "results/claims.csv"} if "claims" in config else {}),
+        scores="results/scores.csv",
+        labels="results/labels.json",
+        sizes="results/sizes.csv",
+        speed="results/speed.csv",
+        provenance="results/provenance.json",
+        graph="results/rulegraph.mmd",
+        figures=rules.figures.output.png,
+        published=PUBLISHED,
+    output:
+        "results/report.html",
+    log:
+        "results/logs/report.log",
+    conda:
+        "../../envs/report.yaml"
+    resources:
+        mem_mb=1000,
+    message:
+        "writing results/report.html"
+    script:
+        "../scripts/report.py"

@@ -8,16 +8,27 @@ with run(snakemake):
     import pandas
 
     from embpress import plots
+    from embpress.ablations import ablations
     from embpress.plot_style import save
+    from embpress.predictors import predictors
     from embpress.scores import Labels, read
+    from embpress.tables import read_sizes
+    from embpress.training_log import read_logs
 
-    scores, deciles = read(Path(snakemake.input.scores)), pandas.read_csv(snakemake.input.deciles)
-    bounds = pandas.read_csv(snakemake.input.bounds)
-    labels = Labels.from_json(read_json(snakemake.input.labels))
-    folder = Path("results/figures")
-    save(plots.retention_by_ratio(scores, labels), folder / "retention")
-    save(plots.error_vs_score(scores, labels), folder / "error_vs_score")
-    save(plots.error_vs_ratio(scores, bounds, labels), folder / "error_vs_ratio")
-    save(plots.error_by_decile(deciles, labels), folder / "error_by_decile")
-    for task in labels.tasks:
-        save(plots.retention_of_task(scores, labels, task), folder / f"retention-{task}")
+    given, names = snakemake.input, snakemake.params.names
+    scores, labels = read(Path(given.scores)), Labels.from_json(read_json(given.labels))
+    draw = {
+        "retention": lambda: plots.retention_by_ratio(scores, labels),
+        "pareto": lambda: plots.pareto(scores, read_sizes(Path(given.sizes)), labels),
+        "error_vs_score": lambda: plots.error_vs_score(scores, labels),
+        "predictors": lambda: plots.score_vs_predictors(scores, predictors(scores, labels), labels),
+        "error_vs_ratio": lambda: plots.error_vs_ratio(scores, pandas.read_csv(given.bounds), labels),
+        "error_by_decile": lambda: plots.error_by_decile(pandas.read_csv(given.deciles), labels),
+        "spectra": lambda: plots.spectra(pandas.read_csv(given.spectra), labels),
+        "latency_vs_size": lambda: plots.latency_vs_size(pandas.read_csv(given.speed), labels),
+        "ablations": lambda: plots.ablation_bars(ablations(scores, labels), labels),
+        "learning_curves": lambda: plots.learning_curves(read_logs([Path(folder) for folder in given.get("trained", [])])),
+        **{f"retention-{t}": lambda t=t: plots.retention_of_task(scores, labels, t) for t in labels.tasks},
+    }
+    for name in names:
+        save(draw[name](), Path("results/figures", name))

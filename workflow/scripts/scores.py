@@ -10,6 +10,7 @@ with run(snakemake) as log:
     from embpress.module_sizes import module_sizes
     from embpress.scores import write
     from embpress.sizes import sizes
+    from embpress.spectra import spectra
 
     evaluations = [Evaluation.from_json(e) for e in snakemake.params.evaluations]
     scores, deciles = aggregate(snakemake.params.study, evaluations)
@@ -20,4 +21,5 @@ with run(snakemake) as log:
     sizes(snakemake.params.study, evaluations).to_csv(snakemake.output.sizes, **plain)
     module_sizes(snakemake.params.study, evaluations).to_csv(snakemake.output.modules, **plain)
     bounds(snakemake.params.study, evaluations).to_csv(snakemake.output.bounds, **plain)
+    spectra(snakemake.params.study, evaluations).to_csv(snakemake.output.spectra, **plain)
     write_json(Path(snakemake.output.labels), labels(snakemake.params.study))

@@ -5,7 +5,10 @@ from pathlib import Path
 from job import read_json, run
 
 with run(snakemake):
+    import pandas
+
     from embpress import tables
+    from embpress.ablations import ablations
     from embpress.files import write_text
     from embpress.predictors import predictors
     from embpress.published import read_published
@@ -24,3 +27,7 @@ with run(snakemake):
         write_text(Path(f"results/tables/paper_{key}.tex"), tables.paper_table(cells, scores, labels))
     for task in labels.tasks:
         write_text(Path(f"results/tables/{task}.tex"), tables.task_table(scores, labels, task))
+    speed = pandas.read_csv(snakemake.input.speed)
+    write_text(Path(snakemake.output.speed), tables.speed_table(speed, labels))
+    if compared := snakemake.output.get("ablations"):
+        write_text(Path(compared), tables.ablations_table(ablations(scores, labels), labels))

@@ -1,0 +1,31 @@
+"""Variants of one method beside each other: what each of its options is worth at equal ratio."""
+
+from pandas import DataFrame
+
+from .scores import Labels, over_seeds
+
+COLUMNS = ["base", "task", "ratio_asked", "method", "ratio_reached", "value", "value_sd", "seeds"]
+COLUMNS += ["retention", "retention_low", "retention_high", "weighted_relative_error", "note"]
+
+
+def ablations(scores: DataFrame, labels: Labels) -> DataFrame:
+    """Means over seeds of the main metrics, where two or more variants of one method ran at the same ratio.
+
+    Returns:
+        Rows by method file (`base`), task, ratio asked and variant, each in the order of the study.
+    """
+    means = over_seeds(scores)
+    main = means["task"].map({name: task.metric for name, task in labels.tasks.items()})
+    means = means[(means["metric"] == main) & means["ratio_asked"].notna()].assign(
+        base=lambda rows: rows["method"].map({name: method.base for name, method in labels.methods.items()})
+    )
+    several = means.groupby(["base", "task", "ratio_asked"])["method"].transform("nunique") > 1
+    found = means[several & (means["base"] != "")]
+    order = {
+        "base": {method.base: i for i, method in reversed(list(enumerate(labels.methods.values())))},
+        "task": {name: i for i, name in enumerate(labels.tasks)},
+        "method": {name: i for i, name in enumerate(labels.methods)},
+    }
+    columns = ["base", "task", "ratio_asked", "method"]
+    found = found.sort_values(columns, key=lambda column: column.map(order[column.name]) if column.name in order else column)
+    return found[COLUMNS].reset_index(drop=True)

@@ -1,0 +1,69 @@
+"""Scores against what is cheap to measure of the matrix."""
+
+from itertools import cycle
+
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
+from pandas import DataFrame
+
+from ..plot_style import PAGE, SPARE, new_figure
+from ..predictors import METRICS, Predictors
+from ..scores import Labels
+from .panels import compressed, drawn, legend, main_scores
+
+LOGARITHMIC = ("relative_error", "weighted_relative_error")
+"""Errors span decades."""
+
+
+@drawn
+def score_vs_predictors(scores: DataFrame, found: Predictors, labels: Labels) -> Figure:
+    """A panel a cheap metric, below it the weighted one: retention of all methods and ratios, and the correlation.
+
+    Args:
+        scores: the table of scores.
+        found: rank correlations of the same scores.
+        labels: of the same study.
+    """
+    rows = compressed(main_scores(scores, labels), labels).dropna(subset=["retention"])
+    plain = [metric for metric in METRICS if metric != "ratio_reached" and not metric.startswith("weighted_")]
+    figure = new_figure(PAGE, 3.2)
+    axes = figure.subplots(2, len(plain), sharey=True)
+    metrics = [*plain, *(f"weighted_{metric}" for metric in plain)]
+    look = dict(zip(labels.tasks, cycle(SPARE)))
+    for panel, metric in zip(axes.flat, metrics):
+        for task, style in look.items():
+            own = rows[rows["task"] == task]
+            panel.plot(
+                own[metric],
+                own["retention"],
+                style.marker,
+                color=style.colour,
+                markersize=3,
+                mec="white",
+                mew=0.2,
+                alpha=0.8,
+            )
+        _axes(panel, metric, rows[metric].to_numpy(dtype=float))
+        name = METRICS[metric][0].replace(", weighted", ",\nweighted").replace(" from the ", " from\nthe ")
+        panel.set_title(f"{name}\nρ = {found.pooled[metric].value:.2f}", fontsize=6.5)
+    for panel in axes[:, 0]:
+        panel.set_ylabel("retention (%)")
+    handles = [
+        Line2D([], [], linestyle="", marker=s.marker, color=s.colour, markersize=4, label=labels.tasks[t].label)
+        for t, s in look.items()
+    ]
+    legend(figure, handles, [], columns=4)
+    return figure
+
+
+def _axes(panel: Axes, metric: str, values: np.ndarray) -> None:
+    """Few ticks; better to the right in every panel."""
+    if metric in LOGARITHMIC and (values > 0).any():
+        panel.set_xscale("log")
+    else:
+        panel.locator_params(axis="x", nbins=4)
+    panel.tick_params(labelsize=6)
+    if not METRICS[metric][1]:
+        panel.invert_xaxis()

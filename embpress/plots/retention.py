@@ -1,0 +1,111 @@
+"""Retention against ratio, and against the error of the matrix."""
+
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
+from matplotlib.ticker import FixedLocator, FuncFormatter, NullLocator
+from pandas import DataFrame
+
+from ..plot_style import COLUMN, CONTROLS, new_figure, styles
+from ..scores import Labels
+from .panels import (
+    DASHED,
+    axis_labels,
+    band,
+    compressed,
+    control_handles,
+    drawn,
+    floor_of,
+    grid,
+    legend,
+    main_scores,
+    method_handles,
+    point,
+    title_of,
+)
+
+DODGE = 0.022
+"""Half the width, in decades, over which methods at one ratio are spread so that error bars do not hide each other."""
+
+
+@drawn
+def retention_by_ratio(scores: DataFrame, labels: Labels) -> Figure:
+    """Small multiples over the page: retention with its interval at the ratio reached, a panel a task."""
+    means, tasks = main_scores(scores, labels), list(labels.tasks)
+    figure, axes = grid(len(tasks), 1.75)
+    for panel, task in zip(axes, tasks):
+        _retention_panel(panel, means[means["task"] == task], labels)
+        panel.set_title(title_of(labels, task))
+    axis_labels(axes, 2, "compression ratio of the embedding matrix", "retention (%)")
+    legend(figure, method_handles(means, labels), control_handles(means, labels), columns=4)
+    return figure
+
+
+@drawn
+def retention_of_task(scores: DataFrame, labels: Labels, task: str) -> Figure:
+    """One task's panel at column width."""
+    means = main_scores(scores, labels)
+    means = means[means["task"] == task]
+    figure = new_figure(COLUMN, 2.8)
+    panel = figure.subplots()
+    _retention_panel(panel, means, labels)
+    panel.set(title=title_of(labels, task), xlabel="compression ratio of the embedding matrix", ylabel="retention (%)")
+    legend(figure, method_handles(means, labels), control_handles(means, labels), columns=2)
+    return figure
+
+
+@drawn
+def error_vs_score(scores: DataFrame, labels: Labels) -> Figure:
+    """Does a small error of the matrix mean a good score? A panel a task; bigger markers at higher ratios."""
+    means, tasks = main_scores(scores, labels), list(labels.tasks)
+    figure, axes = grid(len(tasks), 1.75)
+    look = styles(labels.methods)
+    for panel, task in zip(axes, tasks):
+        found = compressed(means[means["task"] == task], labels).dropna(subset=["retention"])
+        floor = floor_of(panel, means[means["task"] == task])
+        for row in found.itertuples():
+            style, size = look[str(row.method)], _marker_size(labels, float(row.ratio_asked))  # type: ignore[arg-type]
+            point(panel, float(row.weighted_relative_error), float(row.retention), floor, style, size)  # type: ignore[arg-type]
+        panel.axhline(100, **DASHED)
+        panel.set_title(title_of(labels, task))
+        panel.set_xlim(left=0)
+    axis_labels(axes, 2, "relative error, weighted by token frequency", "retention (%)")
+    sizes = [
+        Line2D([], [], linestyle="", marker="o", color="#888888", markersize=_marker_size(labels, r), label=f"asked {r:g}×")
+        for r in labels.ratios
+    ]
+    legend(figure, method_handles(means, labels, line=False), sizes, columns=4)
+    return figure
+
+
+def _retention_panel(panel: Axes, means: DataFrame, labels: Labels) -> None:
+    """Lines of methods with intervals, bands of controls, the uncompressed model at 100."""
+    look, floor = styles(labels.methods), floor_of(panel, means)
+    for row in means[means["method"].isin(CONTROLS)].itertuples():
+        low, high = float(row.retention_low), float(row.retention_high)  # type: ignore[arg-type]
+        # A band thinner than a line could not be seen: perplexities of controls have next to no interval.
+        panel.axhspan(low, high, **band(str(row.method)))
+    panel.axhline(100, **DASHED)
+    found = compressed(means, labels)
+    methods = [m for m in labels.methods if m in set(found["method"])]
+    for offset, method in zip(np.linspace(-DODGE, DODGE, max(2, len(methods))), methods):
+        line = found[(found["method"] == method) & found["retention"].notna()].sort_values("ratio_reached")
+        x, y = line["ratio_reached"].to_numpy() * 10**offset, line["retention"].to_numpy()
+        style, bars = look[method], np.abs(line[["retention_low", "retention_high"]].to_numpy().T - y)
+        panel.plot(x, np.maximum(y, floor), color=style.colour, linewidth=0.9, alpha=0.8)
+        seen = y >= floor
+        panel.errorbar(x[seen], y[seen], bars[:, seen], fmt="none", ecolor=style.colour, elinewidth=0.8, capsize=1.2)
+        for at, value in zip(x, y):
+            point(panel, at, value, floor, style, 4.2)
+    panel.set_xscale("log")
+    everywhere = [*labels.ratios, *found["ratio_reached"].dropna()]
+    panel.set_xlim(min(everywhere) / 1.18, max(everywhere) * 1.22)
+    panel.xaxis.set_major_locator(FixedLocator(labels.ratios))
+    panel.xaxis.set_major_formatter(FuncFormatter(lambda x, _: f"{x:g}×"))
+    panel.xaxis.set_minor_locator(NullLocator())
+
+
+def _marker_size(labels: Labels, ratio: float) -> float:
+    """Bigger at higher ratios, in the steps of the study."""
+    return 3.4 + 1.8 * labels.ratios.index(labels.block(ratio))

@@ -1,0 +1,119 @@
+"""The HTML report, as a browser shows it: no error, no broken picture, nothing asked of a network, no sideways scrolling."""
+
+import dataclasses
+import html.parser
+import json
+
+import pandas
+import pytest
+import yaml
+
+from embpress import scores
+from embpress.plot_style import save
+from embpress.plots import pareto, retention_of_task
+from embpress.report import Inputs, render
+
+from ..browser import PROGRAM, Page
+from ..conftest import ROOT
+from ..fake_study import fake_ablations, fake_sizes, fake_speed
+from .test_graph import MERMAID
+
+VOID = {"meta", "img", "link", "br"}
+needs_browser = pytest.mark.skipif(PROGRAM is None, reason="chromium is not installed")
+
+
+@pytest.fixture(scope="module")
+def page(tmp_path_factory):
+    """The report of a made-up study with awkward names."""
+    folder = tmp_path_factory.mktemp("report")
+    table, labels = fake_ablations()
+    tasks = labels.tasks | {"rotten": dataclasses.replace(labels.tasks["rotten"], label="<b>Tomatoes</b> & 日本語")}
+    labels = dataclasses.replace(labels, tasks=tasks)
+    scores.write(table, folder / "scores.csv")
+    (folder / "labels.json").write_text(json.dumps(dataclasses.asdict(labels)))
+    parts = fake_sizes().assign(part="embedding matrix", dtype="F32", why="what the methods replace")
+    parts.assign(ratio_asked="", seed=0, rows_kept="", rows=30522).to_csv(folder / "sizes.csv", index=False)
+    fake_speed().to_csv(folder / "speed.csv", index=False)
+    (folder / "graph.mmd").write_text(MERMAID)
+    claims = {"one": {"paper": "B23", "text": "<script>alert(1)</script>", "evidence": "inferred"}}
+    about = dict.fromkeys(("ratio", "better_value", "worse_value", "difference", "low", "high"), 1.0)
+    row = {"claim": "one", "better": "b23", "worse": "svd", "task": "rotten", "metric": "accuracy", "verdict": "holds"}
+    pandas.DataFrame([about | row]).to_csv(folder / "claims.csv", index=False)
+    config = yaml.safe_load((ROOT / "studies/smoke.yaml").read_text())
+    jobs = [{"rule": "model", "wildcards": {"model": "m"}, "threads": 1, "seconds": s, "peak_mb": 300} for s in (3.5, 200)]
+    provenance = {"embpress": "0", "libraries": {"torch": "2"}, "machine": {"cores": 2}, "files": {"a.csv": 64 * "a"}}
+    packages = {"gensim": {"version": "4", "sha256": 64 * "0"}}
+    provenance |= {"packages": packages, "study": config | {"claims": claims}, "jobs": jobs}
+    (folder / "provenance.json").write_text(json.dumps(provenance))
+    save(pareto(table, fake_sizes(), labels), folder / "pareto")
+    save(retention_of_task(table, labels, "rotten"), folder / "retention-rotten")
+    names = {n: folder / f"{n}.csv" for n in ("scores", "sizes", "speed", "claims")}
+    names |= {"labels": folder / "labels.json", "provenance": folder / "provenance.json", "graph": folder / "graph.mmd"}
+    names["published"] = ROOT / "workflow/resources/published.csv"
+    render(Inputs(**names, figures=[folder / "pareto.png", folder / "retention-rotten.png"]), folder / "report.html")
+    return folder / "report.html"
+
+
+class Balanced(html.parser.HTMLParser):
+    """Fails where a tag is closed that is not open; collects what would be asked of elsewhere."""
+
+    def __init__(self):
+        super().__init__()
+        self.open, self.links = [], []
+
+    def handle_starttag(self, tag, attributes):
+        self.links += [v for k, v in attributes if k in ("src", "href") and not v.startswith(("data:", "#"))]
+        if tag not in VOID:
+            self.open.append(tag)
+
+    def handle_endtag(self, tag):
+        assert self.open.pop() == tag
+
+
+def test_the_page_is_well_formed_escaped_and_asks_for_nothing(page):
+    text, parser = page.read_text(encoding="utf-8"), Balanced()
+    parser.feed(text)
+    assert parser.open == [] and parser.links == []
+    assert "<script>alert" not in text and "&lt;b&gt;Tomatoes&lt;/b&gt; &amp; 日本語" in text
+    for anchor in ("summary", "scores", "size-and-speed", "errors-of-the-matrix", "ablations", "claims", "provenance"):
+        assert f'id="{anchor}"' in text and f'href="#{anchor}"' in text
+    assert "2 jobs, 3 min" in text and 64 * "a" in text and "study: smoke" in text
+
+
+@needs_browser
+@pytest.mark.parametrize(("width", "dark"), [(1280, False), (390, True)])
+def test_a_browser_shows_it_without_an_error(page, tmp_path, width, dark):
+    with Page(tmp_path / "profile", page, width, dark=dark) as opened:
+        opened.evaluate("document.querySelectorAll('details').forEach((d) => { d.open = true })")
+        assert opened.errors() == []
+        pictures = opened.evaluate("[...document.images].map((i) => [i.complete, i.naturalWidth, i.alt.length > 9])")
+        assert len(pictures) == 2 and all(done and wide and said for done, wide, said in pictures)
+        # What is wide scrolls in its own box.
+        assert opened.evaluate("document.documentElement.scrollWidth") <= width
+        assert opened.evaluate("[...document.querySelectorAll('table')].every((t) => t.closest('.scroll'))")
+        ink, paper = opened.evaluate(
+            "['color', 'backgroundColor'].map((k) => getComputedStyle(document.documentElement)[k])"
+        )
+        dark_ink, dark_paper = (sum(map(int, c[4:-1].split(", "))) > 384 for c in (ink, paper))
+        assert (dark_ink, dark_paper) == (dark, not dark)
+        opened.screenshot(tmp_path / "page.png", whole=False)
+        assert (tmp_path / "page.png").stat().st_size > 10_000
+
+
+@needs_browser
+def test_a_click_sorts_by_number_and_back_and_words_by_the_alphabet(page, tmp_path):
+    column = "[...document.querySelectorAll('#table-comparison tbody tr')].map((r) => r.cells[%d].textContent)"
+    click = "document.querySelectorAll('#table-comparison th button')[%d].click()"
+    with Page(tmp_path / "profile", page, 1280) as opened:
+        opened.evaluate(click % 4)
+        once = [float(v) for v in opened.evaluate(column % 4) if v != "–"]
+        assert once == sorted(once, reverse=True) and len(once) > 10
+        assert opened.evaluate(column % 4)[-1] == "–"
+        opened.evaluate(click % 4)
+        assert [float(v) for v in opened.evaluate(column % 4) if v != "–"] == once[::-1]
+        assert opened.evaluate(column % 4)[-1] == "–"
+        opened.evaluate(click % 0)
+        words = opened.evaluate(column % 0)
+        assert words == sorted(words, key=str.lower)
+        assert opened.evaluate("document.querySelectorAll('#table-comparison [aria-sort]').length") == 1
+        assert opened.errors() == []

@@ -1,0 +1,39 @@
+"""Which method for which budget."""
+
+import pytest
+
+from embpress.report.summary import choices
+
+from ..fake_study import RATIOS, fake_labels, fake_scores
+
+
+def test_the_best_mean_of_those_within_budget_is_chosen():
+    scores, labels = fake_scores(), fake_labels()
+    found = choices(scores, labels)
+    assert [choice.ratio for choice in found] == RATIOS
+    # int8 keeps most of all, but is larger than 4x allows.
+    own = scores[(scores["ratio_asked"] == 4) & (scores["metric"] != "x")]
+    main = own[own.apply(lambda row: row["metric"] == labels.tasks[row["task"]].metric, axis=1)]
+    means = main.groupby("method")["retention"].mean().sort_values(ascending=False)
+    assert found[0].method == labels.methods[means.index[0]].label
+    assert found[0].retention == pytest.approx(means.iloc[0])
+    assert found[0].runner_up == labels.methods[means.index[1]].label
+    own = main[main["method"] == means.index[0]].set_index("task")["retention"]
+    assert found[0].worst == own.min() and found[0].worst_task == labels.tasks[own.idxmin()].label
+    assert set(found[0].by_task) == {f"{t.label}, {t.metric_label}" for t in labels.tasks.values()}
+
+
+def test_methods_within_the_intervals_of_all_tasks_are_named():
+    scores, labels = fake_scores(), fake_labels()
+    for column in ("retention", "retention_low", "retention_high"):
+        scores.loc[scores["method"] == "svd", column] = scores[scores["method"] == "b23"][column].to_numpy()
+    first = choices(scores, labels)[0]
+    assert "SVD" in [first.method, *first.as_good]
+
+
+def test_without_a_method_on_all_tasks_only_tasks_have_a_best():
+    scores, labels = fake_scores(), fake_labels()
+    scores = scores[(scores["task"] != "rotten") | (scores["method"] == "identity")]
+    first = choices(scores, labels)[0]
+    assert first.method == "" and first.by_task["Rotten Tomatoes, accuracy"] == "nothing measured"
+    assert "%" in first.by_task["Similarity, mean Spearman"]

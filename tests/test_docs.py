@@ -1,0 +1,256 @@
+"""Every command and every example of README.md and docs/ is run, or it is said here what is run instead.
+
+A command that is not in COMMANDS fails, and so does one in COMMANDS that no document shows any more.
+"""
+
+import csv
+import dataclasses
+import json
+import os
+import re
+import shlex
+import shutil
+import subprocess
+import sys
+
+import pytest
+import torch
+import yaml
+from tokenizers import Tokenizer, models, pre_tokenizers
+from transformers import BertConfig, BertModel, PreTrainedTokenizerFast
+
+from embpress import scores
+
+from .conftest import ROOT
+from .fake_study import fake_labels, fake_scores
+
+DOCUMENTS = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
+SMOKE = "tests/integration/test_smoke.py"
+
+
+def blocks(document, language):
+    """Fenced blocks of a language."""
+    return re.findall(rf"^```{language}\n(.*?)^```", document.read_text(encoding="utf-8"), re.MULTILINE | re.DOTALL)
+
+
+def commands(document):
+    """Commands of the sh blocks: broken lines joined, comments cut."""
+    joined = "\n".join(blocks(document, "sh")).replace("\\\n", " ")
+    return [command for line in joined.splitlines() if (command := re.sub(r"(^|\s)#.*", "", line).strip())]
+
+
+@dataclasses.dataclass
+class Run:
+    """The command itself, or a shorter one in its place. It must end well and print `prints`."""
+
+    instead: str = ""
+    prints: str = ""
+
+
+@dataclasses.dataclass
+class Planned:
+    """A study that takes too long: Snakemake plans it, `-n`, and must plan this rule. The smoke study runs every rule."""
+
+    rule: str
+
+
+@dataclasses.dataclass
+class Made:
+    """A target of make: `make -n` must print this line. What the line runs, other tests and the CI run."""
+
+    line: str
+
+
+@dataclasses.dataclass
+class Elsewhere:
+    """Another test runs it, by this name in this file."""
+
+    file: str
+    test: str
+
+
+COMMANDS = {
+    "make results": Made("/snakemake --cores"),
+    "make report": Made("/snakemake --cores all results/report.html"),
+    "make paper": Made("/snakemake --cores all results/paper/paper.pdf"),
+    "make test": Made("/python -m pytest -n auto"),  # which the CI runs
+    "make bench": Made("/python -m bench.lookups"),
+    "make bench SCALE=full": Made("/python -m bench.scale --rows full"),
+    "python -m bench.lookups --methods int8,T24 --rows 30522 --dims 768": Run(
+        "python -m bench.lookups --methods int8 --rows 500 --dims 16 --runs 3", "int8"
+    ),
+    ". .venv/bin/activate": Made("-m venv .venv"),
+    "snakemake -n": Planned("compress"),
+    "snakemake --cores 8": Planned("figures"),
+    "snakemake --cores 8 --use-conda": Planned("figures"),
+    "snakemake --cores 8 --configfile studies/smoke.yaml": Elsewhere(SMOKE, "test_tables_figures_and_provenance_are_there"),
+    "snakemake --cores 8 --configfile studies/claims.yaml": Planned("claims"),
+    "snakemake results/report.html --cores 8 --configfile studies/claims.yaml": Planned("report"),
+    "snakemake --cores 8 --directory ratios --configfile studies/ratios.yaml": Planned("scores"),
+    "snakemake --report results/snakemake.html": Elsewhere(SMOKE, "test_snakemakes_own_report_has_captions_and_categories"),
+    "snakemake results/tables/paper_wang2023lighttoken.tex --cores 8": Planned("tables"),
+    "snakemake -n --configfile own.yaml": Planned("finetune"),
+    "snakemake results/report.html --cores 8 --configfile own.yaml": Planned("report"),
+    "embpress table results/scores.csv --task wikitext": Run(prints="SVD"),
+    "embpress table results/scores.csv --ratio 10 --method svd --method t24": Run(prints="Asked 10"),
+    "embpress table results/scores.csv --method lighttoken --method svd": Run(prints="Asked 25"),
+    "embpress table results/scores.csv --task similarity --ratio 25": Run(prints="similarity"),
+    "embpress budget --model DIR --megabytes 1 --methods integer,svd,t24 --counts counts.tsv": Run(prints="best under 1 MB"),
+    "embpress budget --model DIR --megabytes 1 --methods integer,svd --scores results/scores.csv": Run(prints="retention"),
+    "embpress compress --model DIR --method lighttoken --ratio 10 --option factor_dtype=float16 --out DIR-small": Run(
+        prints="written to DIR-small"
+    ),
+    "embpress compress --model DIR --method integer --ratio 7 --counts counts.tsv --out DIR-small": Run(
+        prints="written to DIR-small"
+    ),
+    "embpress inspect DIR-small": Run(prints="compressed by"),
+    "python -m pytest tests/methods/test_contract.py -k pca": Run(prints="passed"),
+    "embpress compress --model DIR --method pca --ratio 4 --out DIR-pca": Run(prints="written to DIR-pca"),
+}
+SHORTER = {"torch.randn(30522, 384)": "torch.randn(2100, 64)", '"lighttoken", ratio=25': '"lighttoken", ratio=8'}
+"""What Python examples are run with in place of what they say."""
+PYTHON_ELSEWHERE = {"safetensors_matrix(Path": Elsewhere("tests/test_matrices.py", "safetensors_matrix")}
+"""Python examples that need a file which the tests of their module make."""
+
+
+@pytest.fixture(scope="module")
+def workplace(tmp_path_factory):
+    """A copy of the repository as the documents' reader has it: a model in DIR, scores in results, the examples written."""
+    folder = tmp_path_factory.mktemp("docs")
+    for name in ("embpress", "workflow", "profiles", "studies", "tests", "bench", "envs"):
+        shutil.copytree(ROOT / name, folder / name, ignore=shutil.ignore_patterns("__pycache__"))
+    for name in (
+        "Snakefile",
+        "config.yaml",
+        "Makefile",
+        "pyproject.toml",
+        "requirements.txt",
+        "requirements-dev.txt",
+        "constraints.txt",
+    ):
+        shutil.copyfile(ROOT / name, folder / name)
+    _write_model(folder / "DIR")
+    (folder / "results").mkdir()
+    scores.write(fake_scores(), folder / "results/scores.csv")
+    (folder / "results/labels.json").write_text(json.dumps(dataclasses.asdict(fake_labels())))
+    words = PIECES[5:]
+    (folder / "counts.tsv").write_text("".join(f"{word}\t{1000 // (i + 1)}\n" for i, word in enumerate(words)))
+    with (folder / "tickets.csv").open("w", newline="") as file:
+        csv.writer(file).writerows([["subject", "urgent"], *([f"ticket {i}", "yes" if i % 2 else "no"] for i in range(12))])
+    _write_examples(folder)
+    return folder
+
+
+PIECES = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", "the", "cat", "ticket", *(f"w{i}" for i in range(3992))]
+
+
+def _write_model(folder):
+    """A small BERT whose embedding takes 2 MB, with its tokenizer."""
+    torch.manual_seed(0)
+    sizes = {"vocab_size": len(PIECES), "hidden_size": 128, "num_hidden_layers": 1, "num_attention_heads": 2}
+    BertModel(BertConfig(**sizes, intermediate_size=32)).save_pretrained(folder)
+    backend = Tokenizer(models.WordPiece({p: i for i, p in enumerate(PIECES)}, unk_token="[UNK]"))
+    backend.pre_tokenizer = pre_tokenizers.Whitespace()
+    names = ("pad_token", "unk_token", "cls_token", "sep_token", "mask_token")
+    PreTrainedTokenizerFast(tokenizer_object=backend, **dict(zip(names, PIECES))).save_pretrained(folder)
+
+
+def _write_examples(folder):
+    """The method and the parts of own.yaml that docs/extend.md shows."""
+    own = {}
+    for text in blocks(ROOT / "docs/extend.md", "yaml"):
+        assert text.startswith("# own.yaml: ")
+        own |= yaml.safe_load(text)
+    (folder / "own.yaml").write_text(yaml.safe_dump(own))
+    for text in blocks(ROOT / "docs/extend.md", "python"):
+        (folder / re.match(r"# (\S+)\n", text)[1]).write_text(text)
+
+
+def run(words, folder):
+    """Run words in a folder whose own library is imported, on this Python."""
+    words = [str(word) for word in words]
+    if words[0] in ("embpress", "snakemake"):
+        words = [sys.executable, "-m", *words]
+    elif words[0] == "python":
+        words[0] = sys.executable
+    environment = os.environ | {"PYTHONPATH": str(folder), "COLUMNS": "120"}
+    done = subprocess.run(words, cwd=folder, env=environment, capture_output=True, text=True)
+    assert done.returncode == 0, " ".join(words) + "\n" + done.stdout[-3000:] + done.stderr[-3000:]
+    return done.stdout
+
+
+SHOWN = [(document.name, command) for document in DOCUMENTS for command in commands(document)]
+
+
+def test_every_command_is_known_and_shown():
+    shown = {command for _, command in SHOWN}
+    assert not shown - COMMANDS.keys(), "say in COMMANDS how these are run"
+    assert not COMMANDS.keys() - shown, "no document shows these any more"
+
+
+@pytest.mark.parametrize("document", DOCUMENTS, ids=lambda d: d.name)
+def test_commands_that_run(document, workplace):
+    """In the order of the document, as one may need what another wrote."""
+    for command in commands(document):
+        way = COMMANDS.get(command)
+        if isinstance(way, Run):
+            for left in ("DIR-small", "DIR-pca"):
+                if f"--out {left}" in command:
+                    shutil.rmtree(workplace / left, ignore_errors=True)
+            assert way.prints in run(shlex.split(way.instead or command), workplace), command
+
+
+@pytest.mark.parametrize("command", [c for c, way in COMMANDS.items() if isinstance(way, Made)])
+def test_targets_of_make_run_what_is_said(command, workplace):
+    words = shlex.split(command) if command.startswith("make") else ["make", "results"]
+    assert COMMANDS[command].line in run([*words, "--dry-run"], workplace)
+
+
+def study_of(command):
+    """The config that a command of snakemake names."""
+    words = shlex.split(command)
+    return words[words.index("--configfile") + 1] if "--configfile" in words else "config.yaml"
+
+
+@pytest.mark.parametrize("study", sorted({study_of(c) for c, way in COMMANDS.items() if isinstance(way, Planned)}))
+def test_studies_are_planned(study, workplace, tmp_path):
+    """All commands of one study in one plan, as planning takes seconds."""
+    planned = {c: way.rule for c, way in COMMANDS.items() if isinstance(way, Planned) and study_of(c) == study}
+    targets = {"all"} | {word for command in planned for word in shlex.split(command) if word.startswith("results/")}
+    if study == "own.yaml":
+        for name in ("DIR", "tickets.csv"):
+            (tmp_path / name).symlink_to(workplace / name)
+    words = ["snakemake", *sorted(targets), "--snakefile", workplace / "Snakefile", "--directory", tmp_path]
+    output = run([*words, "--configfile", workplace / study, "--dry-run"], workplace)
+    for command, rule in planned.items():
+        assert re.search(rf"^{rule} +\d+$", output, re.MULTILINE), command
+
+
+@pytest.mark.parametrize("command", [c for c, way in COMMANDS.items() if isinstance(way, Elsewhere)])
+def test_what_another_test_runs_is_there(command):
+    assert COMMANDS[command].test in (ROOT / COMMANDS[command].file).read_text()
+
+
+@pytest.mark.parametrize("document", [d for d in DOCUMENTS if d.name != "extend.md"], ids=lambda d: d.name)
+def test_python_examples_run(document, workplace):
+    """One after the other in one process, as a reader would type them; those of extend.md are files and run above."""
+    found = []
+    for text in blocks(document, "python"):
+        other = next((way for part, way in PYTHON_ELSEWHERE.items() if part in text), None)
+        if other:
+            assert other.test in (ROOT / other.file).read_text()
+            continue
+        for old, new in SHORTER.items():
+            text = text.replace(old, new)
+        found.append(text)
+    if not (workplace / "DIR-small").exists():
+        run(shlex.split("embpress compress --model DIR --method integer --ratio 7 --out DIR-small"), workplace)
+    if found:
+        run(["python", "-c", "\n".join(found)], workplace)
+
+
+@pytest.mark.parametrize("document", DOCUMENTS, ids=lambda d: d.name)
+def test_links_lead_somewhere(document):
+    for target in re.findall(r"\]\(([^)#]+)", document.read_text(encoding="utf-8")):
+        if "://" not in target:
+            assert (document.parent / target).exists(), target

@@ -1,0 +1,14 @@
+"""Rule speed."""
+
+from job import run, throttled
+
+with run(snakemake) as log:
+    import torch
+
+    from embpress.aggregation import Evaluation
+    from embpress.speed import speed
+
+    torch.set_num_threads(1)
+    evaluations = [Evaluation.from_json(e) for e in snakemake.params.evaluations]
+    found = speed(snakemake.params.study, evaluations, throttled(log))
+    found.to_csv(snakemake.output[0], index=False, float_format="%.6g", lineterminator="\n")

@@ -21,7 +21,7 @@ paper: $(VENV)/installed
 	@echo "Paper:   results/paper/paper.pdf"
 
 test: $(VENV)/installed-dev lint
-	$(BIN)/python -m pytest -n auto
+	$(BIN)/python -m pytest -n auto --dist loadgroup
 
 lint: $(VENV)/installed-dev
 	$(BIN)/ruff check .

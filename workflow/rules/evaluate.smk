@@ -12,8 +12,8 @@ rule evaluate:
     conda:
         "../../envs/torch.yaml"
     resources:
-        mem_mb=4000,
-        runtime=120,
+        mem_mb=per_attempt(4000),
+        runtime=per_attempt(120),
     params:
         entry=lookup(within=config, dpath="tasks/{task}"),
     message:
@@ -37,7 +37,7 @@ rule scores:
     conda:
         "../../envs/torch.yaml"
     resources:
-        mem_mb=2000,
+        mem_mb=per_attempt(2000),
     params:
         study=config,
         evaluations=evaluations(),

@@ -12,7 +12,7 @@ rule words:
     conda:
         "../../envs/text.yaml"
     resources:
-        mem_mb=1000,
+        mem_mb=per_attempt(1000),
     params:
         segmenter=lookup(
             within=config, dpath="corpora/{corpus}/segmenter", default="whitespace"
@@ -35,7 +35,7 @@ rule tokens:
     conda:
         "../../envs/torch.yaml"
     resources:
-        mem_mb=2000,
+        mem_mb=per_attempt(2000),
     message:
         "counting tokens of {wildcards.model} in {wildcards.corpus}"
     script:

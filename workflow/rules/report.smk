@@ -23,7 +23,7 @@ rule tables:
     conda:
         "../../envs/report.yaml"
     resources:
-        mem_mb=1000,
+        mem_mb=per_attempt(1000),
     message:
         "writing tables"
     script:
@@ -47,7 +47,7 @@ if "claims" in config:
         conda:
             "../../envs/torch.yaml"
         resources:
-            mem_mb=2000,
+            mem_mb=per_attempt(2000),
         params:
             study=config,
             evaluations=evaluations(),
@@ -81,7 +81,7 @@ rule figures:
     conda:
         "../../envs/report.yaml"
     resources:
-        mem_mb=1000,
+        mem_mb=per_attempt(1000),
     message:
         "drawing figures"
     script:
@@ -103,7 +103,7 @@ rule provenance:
     conda:
         "../../envs/torch.yaml"
     resources:
-        mem_mb=500,
+        mem_mb=per_attempt(1000),
     params:
         study=config,
         packages=PACKAGES,

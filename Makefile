@@ -29,7 +29,7 @@ report: $(VENV)/installed
 	@echo "Report:  results/report.html (one file, opens anywhere)"
 
 test: $(VENV)/installed-dev lint
-	$(BIN)/python -m pytest -n auto
+	$(BIN)/python -m pytest -n auto --dist loadgroup
 
 lint: $(VENV)/installed-dev
 	$(BIN)/ruff check .

@@ -57,8 +57,8 @@ def count_tokens(words: Counter[Word], tokenizer: "PreTrainedTokenizerBase", n_r
             times += [n] * len(row)
     if ids and max(ids) >= n_rows:
         raise UserError(
-            f"the tokenizer gives {tokenizer.convert_ids_to_tokens(max(ids))!r} the id {max(ids)}, but the model's embedding "
-            f"has {n_rows} rows: resize the model, or take its own tokenizer"
+            f"the tokenizer gives {tokenizer.convert_ids_to_tokens(max(ids))!r} the id {max(ids)}, but the model's "
+            f"embedding has {n_rows} rows: resize the model, or take its own tokenizer"
         )
     counts = torch.zeros(n_rows, dtype=torch.int64)
     return counts.index_add_(0, torch.tensor(ids, dtype=torch.int64), torch.tensor(times, dtype=torch.int64))

@@ -12,7 +12,8 @@ import pytest
 ROOT = Path(__file__).parents[2]
 CONTROLS = ("random", "mean")
 
-pytestmark = pytest.mark.integration
+# One process for all, so that the study runs once.
+pytestmark = [pytest.mark.integration, pytest.mark.xdist_group("smoke")]
 
 
 def snakemake(folder, *arguments, study="studies/smoke.yaml"):

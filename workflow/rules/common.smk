@@ -55,6 +55,15 @@ wildcard_constraints:
     ratio=r"[\d.]+",
 
 
+def per_attempt(amount):
+    """A resource that grows with each retry: a job that ran out of memory or time gets more. Retries are a profile's matter."""
+
+    def of_attempt(wildcards, attempt):
+        return amount * attempt
+
+    return of_attempt
+
+
 def wheels(entry):
     """Paths of the wheels that a config entry reads from, by package name."""
     return {

@@ -12,8 +12,8 @@ rule sensitivity:
     conda:
         "../../envs/torch.yaml"
     resources:
-        mem_mb=4000,
-        runtime=120,
+        mem_mb=per_attempt(4000),
+        runtime=per_attempt(120),
     params:
         tokens=study.sensitivity_tokens(config),
         kinds=sensitive_kinds,
@@ -36,8 +36,8 @@ rule compress:
     conda:
         "../../envs/torch.yaml"
     resources:
-        mem_mb=3000,
-        runtime=120,
+        mem_mb=per_attempt(3000),
+        runtime=per_attempt(120),
     params:
         entry=lookup(within=config, dpath="methods/{variant}"),
         patterns=layer_patterns,

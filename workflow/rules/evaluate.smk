@@ -12,8 +12,8 @@ rule evaluate:
     conda:
         "../../envs/torch.yaml"
     resources:
-        mem_mb=4000,
-        runtime=120,
+        mem_mb=per_attempt(4000),
+        runtime=per_attempt(120),
     params:
         entry=task_entry,
     message:
@@ -44,7 +44,7 @@ rule scores:
     conda:
         "../../envs/torch.yaml"
     resources:
-        mem_mb=2000,
+        mem_mb=per_attempt(2000),
     params:
         study=config,
         evaluations=evaluations(),
@@ -70,8 +70,8 @@ rule speed:
     conda:
         "../../envs/torch.yaml"
     resources:
-        mem_mb=3000,
-        runtime=60,
+        mem_mb=per_attempt(3000),
+        runtime=per_attempt(60),
     params:
         study=config,
         evaluations=evaluations(),

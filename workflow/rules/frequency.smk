@@ -14,7 +14,7 @@ rule words:
     conda:
         "../../envs/text.yaml"
     resources:
-        mem_mb=1000,
+        mem_mb=per_attempt(1000),
     params:
         segmenter=lookup(
             within=config, dpath="corpora/{corpus}/segmenter", default="whitespace"
@@ -37,7 +37,7 @@ rule tokens:
     conda:
         "../../envs/torch.yaml"
     resources:
-        mem_mb=2000,
+        mem_mb=per_attempt(2000),
     params:
         segmenter=lookup(
             within=config, dpath="corpora/{corpus}/segmenter", default="whitespace"
@@ -61,7 +61,7 @@ rule task_corpus:
     conda:
         "../../envs/torch.yaml"
     resources:
-        mem_mb=2000,
+        mem_mb=per_attempt(2000),
     params:
         task=lambda wildcards: config["tasks"][
             config["corpora"][wildcards.corpus]["task"]

@@ -15,7 +15,7 @@ rule hub_model:
     conda:
         "../../envs/torch.yaml"
     resources:
-        mem_mb=1000,
+        mem_mb=per_attempt(1000),
     params:
         hub=lookup(within=config, dpath="models/{model}/hub", default=None),
     message:
@@ -33,7 +33,7 @@ rule hub_corpus:
     conda:
         "../../envs/torch.yaml"
     resources:
-        mem_mb=1000,
+        mem_mb=per_attempt(1000),
     params:
         hub=lookup(within=config, dpath="corpora/{corpus}/hub", default=None),
     message:

@@ -25,7 +25,7 @@ rule paper:
     conda:
         "../../envs/report.yaml"
     resources:
-        mem_mb=500,
+        mem_mb=per_attempt(1000),
     message:
         "typesetting results/paper/paper.pdf"
     script:

@@ -40,7 +40,7 @@ rule tables:
     conda:
         "../../envs/report.yaml"
     resources:
-        mem_mb=1000,
+        mem_mb=per_attempt(1000),
     message:
         "writing tables"
     script:
@@ -64,7 +64,7 @@ if "averages" in config:
         conda:
             "../../envs/torch.yaml"
         resources:
-            mem_mb=2000,
+            mem_mb=per_attempt(2000),
         params:
             study=config,
             evaluations=evaluations(),
@@ -96,7 +96,7 @@ if "claims" in config:
         conda:
             "../../envs/torch.yaml"
         resources:
-            mem_mb=2000,
+            mem_mb=per_attempt(2000),
         params:
             study=config,
             evaluations=evaluations(),
@@ -122,7 +122,7 @@ if study.has_whole_models(config):
         conda:
             "../../envs/report.yaml"
         resources:
-            mem_mb=1000,
+            mem_mb=per_attempt(1000),
         message:
             "writing the table of whole models"
         script:
@@ -148,7 +148,7 @@ rule figures:
     conda:
         "../../envs/report.yaml"
     resources:
-        mem_mb=1000,
+        mem_mb=per_attempt(1000),
     params:
         names=figure_names(),
     message:
@@ -173,7 +173,7 @@ rule provenance:
     conda:
         "../../envs/torch.yaml"
     resources:
-        mem_mb=500,
+        mem_mb=per_attempt(1000),
     params:
         study=config,
         packages=PACKAGES,
@@ -217,7 +217,7 @@ rule report:
     conda:
         "../../envs/report.yaml"
     resources:
-        mem_mb=1000,
+        mem_mb=per_attempt(1000),
     message:
         "writing results/report.html"
     script:

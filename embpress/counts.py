@@ -10,7 +10,7 @@ from torch import Tensor
 
 from .errors import UserError
 from .frequency import read_counts
-from .storage import tensor_table
+from .storage import first_line, tensor_table
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
@@ -43,7 +43,7 @@ def counts_from_file(path: Path, n_rows: int, tokenizer: "PreTrainedTokenizerBas
         else:
             raise UserError(f"{path} is of no known kind: counts come as .safetensors, .tsv or .json")
     except (OSError, ValueError, AttributeError, KeyError, SafetensorError, RecursionError) as error:
-        raise UserError(f"{path} cannot be read as token counts ({str(error) or type(error).__name__})") from error
+        raise UserError(f"{path} cannot be read as token counts ({first_line(error)})") from error
     return _by_id(pairs, n_rows, tokenizer, path)
 
 

@@ -429,6 +429,7 @@ LYING: dict[str, Case] = {
     "in a study: a header that is a list": local_model([1]),
     "counts that point beyond the file": lambda: counts_from_file(lying({"counts": entry([4], 0, 1 << 40, "I64")}), 4),
     "counts of another length": lambda: counts_from_file(lying({"counts": entry([2], 0, 16, "I64")}), 4),
+    "counts of a type with a line end": lambda: counts_from_file(lying({"counts": entry([2], 0, 16, "X\nY")}), 4),
     "a compressed matrix of such a file": lambda: (
         storage.save(compress(E, "svd", 2), Path("a")),
         shutil.copy(lying({"left": entry([VAST, 1], 0, 4 * VAST)}), "a/matrix.safetensors"),

@@ -1,4 +1,4 @@
-"""Whatever stands in a file, its reader gives what it holds or one sentence. Examples are the same in every run."""
+"""Whatever stands in a file, its reader gives what it holds or one sentence. Examples are the same in equal runs."""
 
 import copy
 import json

@@ -6,7 +6,8 @@ SCALE ?= small
 VENV := .venv
 BIN := $(VENV)/bin
 
-# Where the sha256 of all files are known, pip takes no others; `make HASHED=` does without, for a torch of one's own.
+# Where the sha256 of files are known (of all but torch, whose build is the machine's), pip takes no others; `make HASHED=` does
+# without.
 HASHED := $(shell $(PYTHON) -c 'import platform as p, sys; print("yes" * (p.machine() == "x86_64" and p.libc_ver()[0] == "glibc" and sys.version_info[:2] == (3, 11)))')
 PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check
 

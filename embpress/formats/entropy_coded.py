@@ -53,7 +53,8 @@ class EntropyCoded(CompressedMatrix):
         self.register_buffer("frequencies", torch.zeros(2, COUNT, dtype=torch.int16))
         # By quantiser, class, and whether the index is 1 or larger.
         self.register_buffer("shift", torch.zeros(2, CLASSES, 2, dtype=torch.int8))
-        self.register_buffer("stream", torch.zeros(stream_bytes, dtype=torch.uint8))
+        # numpy's zeros take memory only once they are written: the fit needs it for other things before.
+        self.register_buffer("stream", torch.from_numpy(np.zeros(stream_bytes, dtype=np.uint8)))
 
     def config(self) -> dict[str, Any]:
         """See base class."""

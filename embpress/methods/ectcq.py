@@ -43,7 +43,7 @@ from ..matrices import Rows
 from ..row_coding import Quantised, encode_rows, quantise_rows, tally_rows
 from .base import Context, Method, Options, Plan, Weighting, budget_bits, infeasible
 
-BLOCK = 1 << 19
+BLOCK = 1 << 18
 """Coordinates coded at once: bounds memory at some hundred bytes each."""
 SAMPLE = 1 << 19
 """Coordinates of the rows on which step and tables are tuned."""

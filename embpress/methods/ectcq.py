@@ -40,6 +40,7 @@ from ..index_tables import (
 )
 from ..linalg import gram
 from ..matrices import Rows
+from ..memory import give_back
 from ..row_coding import Quantised, encode_rows, quantise_rows, tally_rows
 from .base import Context, Method, Options, Plan, Weighting, budget_bits, infeasible
 
@@ -130,13 +131,17 @@ class _Encoder:
         compressed.mean.copy_(self.mean)
         # All (d, d) in float64: what is not needed is let go, as of a wide matrix each is a good part of the memory.
         covariance = gram(matrix).div_(n_rows).addr_(self.mean, self.mean, alpha=-1)
+        give_back()
         compressed.basis.copy_(_packed_axes(covariance, compressed.basis_bits))
+        give_back()
         columns = unit_columns(compressed.basis, d, compressed.basis_bits).double().numpy()
         # Transposed it is laid out as LAPACK wants it, which then inverts in place. Without assume_a SciPy 1.17 crashes on a
         # diagonal matrix that it may overwrite.
         inverse = torch.from_numpy(scipy.linalg.inv(columns.T, overwrite_a=True, check_finite=False, assume_a="general").T)
         variance = (inverse @ covariance).mul_(inverse).sum(1).clamp_min(0)
         self.inverse = inverse.float()
+        del covariance, inverse, columns
+        give_back()
         # What has next to no spread is treated as a 2^-31st of the widest, to stay in the range of the stored quarters.
         self.spread = variance.sqrt().clamp_min(max(float(variance.max()) ** 0.5 * 2**-31, 1e-30))
         self.quarters = (OCTAVE * self.spread.log2()).round().long()

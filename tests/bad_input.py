@@ -18,7 +18,7 @@ import yaml
 from safetensors.torch import load_file, save_file
 from transformers import ViTConfig, ViTModel
 
-from embpress import benchmarks, compress_model, storage
+from embpress import benchmarks, compress_model, config_check, protocols, storage
 from embpress import config as study
 from embpress.counts import counts_from_file
 from embpress.frequency import count_tokens
@@ -47,9 +47,13 @@ PACKAGES = yaml.safe_load((ROOT / "workflow/resources/packages.yaml").read_text(
 def checked(text: str | bytes) -> None:
     """Read a config as the workflow does."""
     Path("study.yaml").write_bytes(text if isinstance(text, bytes) else text.encode())
-    config = study.read_yaml(Path("study.yaml"))
-    config["tasks"] = benchmarks.resolve(config.get("tasks"), {})
-    study.check(config, SCHEMA, PACKAGES)
+    check(study.read_yaml(Path("study.yaml")))
+
+
+def check(config: Any) -> None:
+    """What the workflow does with a config that was read."""
+    config["tasks"] = protocols.resolve(benchmarks.resolve(config.get("tasks"), {}))
+    config_check.check(config, SCHEMA, PACKAGES)
 
 
 def replaced(old: str, new: str) -> Case:
@@ -60,7 +64,7 @@ def replaced(old: str, new: str) -> Case:
 
 def set_to(*path: str, value: Any) -> Case:
     """The default study with one value changed, or taken out by None."""
-    return lambda: study.check(changed(yaml.safe_load(DEFAULT), path, value), SCHEMA, PACKAGES)
+    return lambda: check(changed(yaml.safe_load(DEFAULT), path, value))
 
 
 CONFIGS: dict[str, Case] = {
@@ -398,12 +402,12 @@ def rows_on_disk(header: Any) -> Case:
 def local_model(header: Any) -> Case:
     """A model of the config whose weights are such a file."""
 
-    def check() -> None:
+    def found() -> None:
         Path("config.json").write_text(json.dumps({"vocab_size": 4}))
         lying(header)
-        study.check_model_folder(Path(), "models.x")
+        config_check.check_model_folder(Path(), "models.x")
 
-    return check
+    return found
 
 
 def long_header() -> None:

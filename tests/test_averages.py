@@ -12,6 +12,7 @@ from embpress import config as study
 from embpress import tables
 from embpress.aggregation import Evaluation
 from embpress.averages import average, average_labels, average_scores
+from embpress.config_check import check
 from embpress.errors import UserError
 from embpress.evaluation import write_outcomes
 from embpress.measures import metrics_of
@@ -147,13 +148,13 @@ def test_tables_show_the_average_and_its_tasks(found):
 def test_wrong_averages_are_named(change, message, default_config, schema, packages):
     default_config["averages"] = {"x": {"label": "X", "tasks": ["rotten", "similarity"]} | change}
     with pytest.raises(UserError, match=message):
-        study.check(default_config, schema, packages)
+        check(default_config, schema, packages)
 
 
 def test_an_average_has_no_tasks_name(default_config, schema, packages):
     default_config["averages"] = {"rotten": {"label": "X", "tasks": ["bitext", "similarity"]}}
     with pytest.raises(UserError, match="averages.rotten: a task has this name too"):
-        study.check(default_config, schema, packages)
+        check(default_config, schema, packages)
 
 
 @pytest.mark.skipif(shutil.which("pdflatex") is None, reason="needs pdflatex")

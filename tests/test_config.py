@@ -10,6 +10,7 @@ import yaml
 
 from embpress import config as study
 from embpress import protocols
+from embpress.config_check import check, check_model_folder
 from embpress.errors import UserError
 
 ROOT = Path(__file__).parents[1]
@@ -34,7 +35,7 @@ def changed(config, path, value):
 )
 def test_shipped_studies_are_right(path, schema, packages):
     config = yaml.safe_load((ROOT / path).read_text())
-    study.check(config | {"tasks": protocols.resolve(config["tasks"])}, schema, packages)
+    check(config | {"tasks": protocols.resolve(config["tasks"])}, schema, packages)
 
 
 HUB = {"label": "X", "format": "transformers", "hub": {"model": "a/b", "revision": 40 * "0"}}
@@ -113,25 +114,25 @@ BAD = [
 @pytest.mark.parametrize(("path", "value", "message"), BAD, ids=lambda v: ".".join(v) if isinstance(v, tuple) else None)
 def test_bad_values_are_named(path, value, message, default_config, schema, packages):
     with pytest.raises(UserError, match=message) as caught:
-        study.check(changed(default_config, path, value), schema, packages)
+        check(changed(default_config, path, value), schema, packages)
     assert "\n" not in str(caught.value)
 
 
 def test_a_task_may_not_be_called_like_a_model(default_config, schema, packages):
     default_config["tasks"]["minilm"] = default_config["tasks"].pop("rotten")
     with pytest.raises(UserError, match="tasks.minilm: a model has this name too"):
-        study.check(default_config, schema, packages)
+        check(default_config, schema, packages)
 
 
 def test_weights_by_sensitivity_need_a_head(default_config, schema, packages):
     default_config["methods"]["b23"]["options"]["weighting"] = "fisher"
     message = "tasks.bitext: b23 weights rows by fisher, but the task's model has no head .*: list the task's `methods`"
     with pytest.raises(UserError, match=message):
-        study.check(default_config, schema, packages)
+        check(default_config, schema, packages)
     for task in ("bitext", "similarity"):
         default_config["tasks"][task]["methods"] = ["svd"]
     del default_config["claims"]
-    study.check(default_config, schema, packages)
+    check(default_config, schema, packages)
     assert study.needs_sensitivity(default_config, "b23") and not study.needs_sensitivity(default_config, "svd")
     assert study.sensitivity_tokens(default_config) == 32768
 
@@ -155,10 +156,10 @@ BAD_CLAIMS = [
 def test_claims_that_cannot_be_tested_are_named(change, message, default_config, schema, packages):
     claim = {"paper": "B21", "text": "Better than SVD.", "evidence": "abstract", "comparisons": [CLAIM]}
     default_config["claims"] = {"c": claim}
-    study.check(default_config, schema, packages)
+    check(default_config, schema, packages)
     claim["comparisons"] = [CLAIM | change]
     with pytest.raises(UserError, match=message):
-        study.check(default_config, schema, packages)
+        check(default_config, schema, packages)
 
 
 def test_a_claims_variants_must_run_on_its_tasks(default_config, schema, packages):
@@ -166,11 +167,11 @@ def test_a_claims_variants_must_run_on_its_tasks(default_config, schema, package
     claim = {"paper": "B21", "text": "Better than SVD.", "evidence": "abstract", "comparisons": [CLAIM]}
     default_config["claims"] = {"c": claim}
     with pytest.raises(UserError, match="c.comparisons.0: b21 does not run on rotten: add it to tasks.rotten.methods"):
-        study.check(default_config, schema, packages)
+        check(default_config, schema, packages)
     for wrong, message in (("paper", "claims.c.paper: 'X' is not one of"), ("evidence", "claims.c.evidence: 'X' is not")):
         default_config["claims"] = {"c": claim | {wrong: "X"}}
         with pytest.raises(UserError, match=message):
-            study.check(default_config, schema, packages)
+            check(default_config, schema, packages)
 
 
 def test_claims_come_to_a_comparison_a_pair_task_and_ratio(default_config):
@@ -196,21 +197,21 @@ def checkpoint(folder, shapes, vocabulary=10):
 def test_local_models_are_checked_before_any_job(tmp_path, default_config, schema, packages):
     good = checkpoint(tmp_path / "good", [[10, 4], [4]])
     default_config["models"]["minilm"] = {"label": "x", "format": "transformers", "path": str(good)}
-    study.check(default_config, schema, packages)
+    check(default_config, schema, packages)
     for folder, message in (
         (checkpoint(tmp_path / "none", [[4, 4]]), r"no matrix in .* has vocab_size \(10\) rows: the model has no embedding"),
         (tmp_path / "missing", "holds no readable config.json"),
     ):
         default_config["models"]["minilm"]["path"] = str(folder)
         with pytest.raises(UserError, match=message):
-            study.check(default_config, schema, packages)
+            check(default_config, schema, packages)
     (good / "model.safetensors").write_bytes(b"\xff" * 20)
     with pytest.raises(UserError, match="not a whole safetensors file"):
-        study.check_model_folder(good, "models.x")
+        check_model_folder(good, "models.x")
     (good / "model.safetensors").unlink()
     (good / "pytorch_model.bin").write_bytes(b"")
     with pytest.raises(UserError, match="pickled weights are not read"):
-        study.check_model_folder(good, "models.x")
+        check_model_folder(good, "models.x")
 
 
 def test_controls_run_once_and_variants_at_their_own_ratios(default_config):

@@ -5,7 +5,7 @@ import torch
 
 from embpress import storage
 from embpress.checkpoints import card, embedding_matrix
-from embpress.config import check_model_folder
+from embpress.config_check import check_model_folder
 from embpress.methods import compress
 from embpress.models import EmbeddingSlot, embedding_of, load_model, tied_head, untie_head
 from embpress.sources.models import prepare

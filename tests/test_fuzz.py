@@ -11,7 +11,7 @@ import yaml
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from embpress import benchmarks, compress_model, load
+from embpress import compress_model, config_check, load
 from embpress import config as study
 from embpress.artefact import ABOUT, REST
 from embpress.counts import counts_from_file
@@ -21,12 +21,11 @@ from embpress.matrices import safetensors_matrix
 from embpress.sources.rows import read_table
 from embpress.storage import HEADER, TENSORS
 
+from .bad_input import check
 from .conftest import ROOT
 from .zoo import tiny
 
 FEW, MANY = (settings(derandomize=True, deadline=None, database=None, max_examples=n) for n in (120, 300))
-SCHEMA = yaml.safe_load((ROOT / "workflow/schemas/config.schema.yaml").read_text())
-PACKAGES = yaml.safe_load((ROOT / "workflow/resources/packages.yaml").read_text())
 SMOKE = yaml.safe_load((ROOT / "studies/smoke.yaml").read_text())
 VALUES = st.recursive(
     st.none()
@@ -65,12 +64,6 @@ def put(value, path, new):
         place = place[key]
     place[path[-1]] = new
     return value
-
-
-def check(config):
-    """What the workflow does with a config that was read."""
-    config["tasks"] = benchmarks.resolve(config.get("tasks"), {})
-    study.check(config, SCHEMA, PACKAGES)
 
 
 @MANY
@@ -146,7 +139,7 @@ def test_safetensors_of_any_header(header, lie):
         Path(folder, "config.json").write_text('{"vocab_size": 2}')
         one_sentence(safetensors_matrix, path, "e")
         one_sentence(counts_from_file, path, 2)
-        one_sentence(study.check_model_folder, Path(folder), "models.x")
+        one_sentence(config_check.check_model_folder, Path(folder), "models.x")
 
 
 @MANY

@@ -4,6 +4,7 @@ import pytest
 
 from embpress import config as study
 from embpress.compressed_model import weight_of
+from embpress.config_check import check
 from embpress.errors import UserError
 from embpress.module_choices import PRESETS, choices_of, is_whole_model
 from embpress.modules import KINDS, PATTERNS, check_pattern, places
@@ -114,7 +115,7 @@ def test_presets_are_entries_and_an_unknown_one_is_named():
 def test_wrong_entries_are_named(default_config, schema, packages, changes, message):
     default_config["methods"]["own"] = changes
     with pytest.raises(UserError, match=message):
-        study.check(default_config, schema, packages)
+        check(default_config, schema, packages)
 
 
 def test_whole_model_entries_and_patterns_pass_the_check(default_config, schema, packages):
@@ -123,11 +124,11 @@ def test_whole_model_entries_and_patterns_pass_the_check(default_config, schema,
         "k8": {"preset": "kroneckerbert8", "ratios": [7]},
     }
     default_config["models"]["minilm"]["modules"] = {"query": r"encoder\.layer\.(\d+)\.q"}
-    study.check(default_config, schema, packages)
+    check(default_config, schema, packages)
     assert study.method_of(default_config, "k8") == "kronecker" and study.has_whole_models(default_config)
     default_config["models"]["minilm"]["modules"] = {"embedding": r"(\d+)"}
     with pytest.raises(UserError, match="models.minilm.modules: there is no kind 'embedding'"):
-        study.check(default_config, schema, packages)
+        check(default_config, schema, packages)
 
 
 def test_sensitive_kinds_are_those_weighted_on_a_checkpoint(default_config):

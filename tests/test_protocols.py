@@ -4,6 +4,7 @@ import pytest
 
 from embpress import config as study
 from embpress import protocols
+from embpress.config_check import check
 from embpress.errors import UserError
 
 TRAINING = {"epochs": 1, "batch_size": 8, "learning_rate": 1e-4}
@@ -14,7 +15,7 @@ STUDENT = {"label": "Student", "protocol": "compress_then_distil", "checkpoint":
 def checked(default_config, schema, packages, **entries):
     """The default study with further tasks, spelled out and checked."""
     config = default_config | {"tasks": protocols.resolve(default_config["tasks"] | entries)}
-    study.check(config, schema, packages)
+    check(config, schema, packages)
     return config
 
 

@@ -8,6 +8,7 @@ import yaml
 
 from embpress import benchmarks, protocols, task_data
 from embpress import config as study
+from embpress.config_check import check
 from embpress.errors import UserError
 from embpress.measures import metrics_of
 
@@ -71,7 +72,7 @@ def changed(entry, change):
 
 def test_right_entries_of_every_kind_pass(default_config, schema, packages, tmp_path):
     default_config["tasks"] |= entries(tmp_path)
-    study.check(default_config, schema, packages)
+    check(default_config, schema, packages)
     assert study.checkpoint_of(default_config, "again") == "pairs" == study.checkpoint_of(default_config, "pairs")
     assert study.checkpoint_of(default_config, "cosine") == "minilm"
 
@@ -136,7 +137,7 @@ def test_wrong_entries_are_named(task, change, message, default_config, schema, 
     default_config["tasks"] |= entries(tmp_path)
     default_config["tasks"][task] = changed(default_config["tasks"][task], change)
     with pytest.raises(UserError, match=message) as caught:
-        study.check(default_config, schema, packages)
+        check(default_config, schema, packages)
     assert "\n" not in str(caught.value)
 
 
@@ -145,14 +146,14 @@ def test_one_balanced_file_needs_its_keys(key, default_config, schema, packages)
     entry = default_config["tasks"]["rotten"]
     (entry if key in entry else entry["data"]).pop(key)
     with pytest.raises(UserError, match=f"tasks.rotten: '{key}' is missing, which `data.path` needs"):
-        study.check(default_config, schema, packages)
+        check(default_config, schema, packages)
 
 
 def test_rows_that_a_checkpoint_was_trained_on_do_not_test_it(default_config, schema, packages, tmp_path):
     default_config["tasks"] |= entries(tmp_path)
     default_config["tasks"]["again"]["data"]["test"] = default_config["tasks"]["pairs"]["data"]["train"]
     with pytest.raises(UserError, match="tasks.again.checkpoint: pairs was trained on `data.test` of this task"):
-        study.check(default_config, schema, packages)
+        check(default_config, schema, packages)
 
 
 def test_weights_by_sensitivity_need_a_classifier(default_config, schema, packages, tmp_path):
@@ -188,7 +189,7 @@ def test_what_the_readme_says_is_a_right_config(default_config, schema, packages
     assert all(f"`{name}`" in section for name in declared)
     default_config["tasks"] |= protocols.resolve(benchmarks.resolve(published["tasks"] | own | students, declared))
     default_config |= averages
-    study.check(default_config, schema, packages)
+    check(default_config, schema, packages)
 
 
 def test_metrics_of_an_entry():

@@ -10,6 +10,7 @@ import yaml
 from embpress import benchmarks, task_data
 from embpress import config as study
 from embpress.aggregation import labels
+from embpress.config_check import check
 from embpress.errors import UserError
 from embpress.measures import metrics_of
 from embpress.tasks import Inputs, task_class
@@ -263,7 +264,7 @@ def test_a_declaration_makes_a_whole_entry(name, default_config, schema, package
     for entry in entries:
         config = copy.deepcopy(default_config)
         config["tasks"][name] = entry
-        study.check(config, schema, packages)
+        check(config, schema, packages)
         assert set(metrics_of(entry)) <= {m.name for m in task_class(entry["kind"]).metrics}
         assert benchmarks.resolve(config["tasks"], DECLARED) == config["tasks"]
 
@@ -290,13 +291,13 @@ def test_a_model_is_tested_on_other_data_of_the_same_labels(other, trained, defa
     entry = published(other, checkpoint=trained).config
     del entry["finetune"]
     default_config["tasks"] |= benchmarks.resolve({trained: ENTRY | {"benchmark": trained}, other: entry}, DECLARED)
-    study.check(default_config, schema, packages)
+    check(default_config, schema, packages)
     assert study.checkpoint_of(default_config, other) == trained
     wrong = "rte" if trained != "rte" else "mrpc"
     default_config["tasks"] |= benchmarks.resolve({wrong: ENTRY | {"benchmark": wrong}}, DECLARED)
     default_config["tasks"][other]["checkpoint"] = wrong
     with pytest.raises(UserError, match=f"tasks.{other}.checkpoint: {wrong} has another `labels`"):
-        study.check(default_config, schema, packages)
+        check(default_config, schema, packages)
 
 
 def test_own_keys_replace_declared_ones():

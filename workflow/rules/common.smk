@@ -13,6 +13,7 @@ sys.path.insert(0, str(ROOT))
 
 from embpress import benchmarks, protocols, task_data
 from embpress import config as study
+from embpress.config_check import check
 from embpress.errors import UserError
 from embpress.published import read_published
 from snakemake.exceptions import WorkflowError
@@ -27,9 +28,7 @@ try:
         )  # stricter than Snakemake, which has read it already
     config["tasks"] = benchmarks.resolve(config.get("tasks"), DECLARED)
     config["tasks"] = protocols.resolve(config["tasks"])
-    study.check(
-        config, study.read_yaml(ROOT / "workflow/schemas/config.schema.yaml"), PINNED
-    )
+    check(config, study.read_yaml(ROOT / "workflow/schemas/config.schema.yaml"), PINNED)
 except UserError as error:
     raise WorkflowError(f"config: {error}") from None
 # What the papers published, and how they are cited.

@@ -15,14 +15,14 @@ from transformers import DataCollatorForLanguageModeling, DataCollatorWithPaddin
 
 from . import storage
 from .checkpoints import embedding_matrix
-from .compressed_model import PARTS, Assembly, parts_of, write_parts
+from .compressed_model import PARTS, Assembly, parts_of, weight_of, write_parts
 from .compression import RESULT, measured
 from .distillation import Distillation
 from .errors import UserError
 from .files import whole_new_folder, write_json
 from .formats.base import CompressedMatrix
 from .frequency import read_counts
-from .models import AUTO_CLASSES, load_model
+from .models import AUTO_CLASSES, embedding_of, load_model
 from .sensitivity import blocks_of_text
 from .tasks import LabelledTask
 from .tokenization import load_tokenizer
@@ -79,10 +79,15 @@ class Student:
             write_rest(root, whole)
 
     def _result(self, source: Path, counts: Path) -> dict[str, Any]:
-        """Sizes, which training leaves as they were, and how far an embedding alone is now from the dense one."""
-        if (self.start / PARTS).is_file():
-            return json.loads((self.start / RESULT).read_text())
-        return measured(embedding_matrix(source), self.matrices["."], read_counts(counts))
+        """Sizes, which training leaves as they were, and how far the matrices are now from the dense ones."""
+        if not (self.start / PARTS).is_file():
+            return measured(embedding_matrix(source), self.matrices["."], read_counts(counts))
+        result, dense = json.loads((self.start / RESULT).read_text()), load_model(source, "encoder")
+        for about, part in zip(result["modules"], parts_of(self.start)):
+            weights = [weight_of(dense.get_submodule(place), place) for place in part.places]
+            matrix = torch.cat(weights or [embedding_of(dense)[1].weight]).detach()
+            about["squared_error"] = float((matrix - self.matrices[part.folder].dense()).double().square().sum())
+        return result
 
 
 def finetune_student(base: Path, artefact: Path, counts: Path, task: LabelledTask, seed: int, folder: Path) -> None:

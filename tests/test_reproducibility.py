@@ -34,7 +34,7 @@ def unseeded(call):
     name, arguments = dotted(call.func), {k.arg for k in call.keywords}
     last = name.rpartition(".")[2]
     return (
-        (name.startswith(("np.random.", "numpy.random.")) and (last != "default_rng" or not call.args))
+        (name.startswith(("np.random.", "numpy.random.")) and (last not in ("default_rng", "SeedSequence") or not call.args))
         or (name.startswith("torch.") and last in DRAWS and "generator" not in arguments)
         or (last in {"uniform_", "normal_", "random_", "exponential_"} and "generator" not in arguments)
         or name in {"time.time", "time.time_ns", "datetime.now", "os.urandom", "hash"}

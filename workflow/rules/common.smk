@@ -1,10 +1,7 @@
 """Reads and checks the config before anything else, and says which files each rule needs."""
 
 import copy
-import json
-import subprocess
 import sys
-import tempfile
 from pathlib import Path
 
 ROOT = Path(workflow.basedir)
@@ -292,19 +289,6 @@ def figure_report(name):
         category="Figures",
         labels={"figure": name.replace("_", " ")},
     )
-
-
-def print_rulegraph(path, log):
-    """What `snakemake --rulegraph mermaid-js` prints for this study."""
-    with tempfile.TemporaryDirectory() as folder:
-        given = Path(folder, "study.json")
-        given.write_text(json.dumps(GIVEN), encoding="utf-8")
-        command = [sys.executable, "-m", "snakemake", "--rulegraph", "mermaid-js"]
-        command += ["--snakefile", ROOT / "Snakefile", "--configfile", given]
-        with open(path, "w") as graph, open(log, "w") as errors:
-            subprocess.run(
-                [*command, "--nolock"], check=True, stdout=graph, stderr=errors
-            )
 
 
 def method_files(wildcards):

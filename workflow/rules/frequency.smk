@@ -88,7 +88,7 @@ rule streamed_words:
         "../../envs/torch.yaml"
     threads: 8
     resources:
-        mem_mb=lambda wildcards, threads: 500 + 300 * threads,
+        mem_mb=per_attempt(2900),
     params:
         entry=lookup(within=config, dpath="corpora/{corpus}"),
         shards=lambda wildcards: f"results/frequency/.{wildcards.corpus}.shards",

@@ -7,7 +7,7 @@ localrules:
 
 
 rule hub_model:
-    """Fetch a model's config, tokenizer and safetensors weights; never pickles or code."""
+    """Fetch a model's config, tokenizer and safetensors weights; nothing that could run code."""
     output:
         directory("results/hub_models/{model}"),
     log:

@@ -184,18 +184,19 @@ rule provenance:
 
 
 rule rulegraph:
-    """Ask Snakemake for the graph of rules. A `run:` block, as it needs Snakemake itself and no environment."""
+    """Ask Snakemake for the graph of rules. No environment of its own, as it needs Snakemake itself."""
     output:
         "results/rulegraph.mmd",
     log:
         "results/logs/rulegraph.log",
     localrule: True
     params:
-        study=config,
+        given=GIVEN,
+        snakefile=str(ROOT / "Snakefile"),
     message:
         "asking for the graph of rules"
-    run:
-        print_rulegraph(output[0], log[0])
+    script:
+        "../scripts/rulegraph.py"
 
 
 rule report:

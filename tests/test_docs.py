@@ -26,6 +26,8 @@ from .fake_study import fake_labels, fake_scores
 
 DOCUMENTS = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
 SMOKE = "tests/integration/test_smoke.py"
+CONDA, SLURM = "tests/integration/test_conda.py", "tests/integration/test_slurm.py"
+ASKED = "test_what_the_page_asks_slurm_is_answered"
 
 
 def blocks(document, language):
@@ -83,6 +85,21 @@ COMMANDS = {
     "snakemake -n": Planned("compress"),
     "snakemake --cores 8": Planned("figures"),
     "snakemake --cores 8 --use-conda": Planned("figures"),
+    "snakemake --cores 8 --use-conda --conda-create-envs-only": Elsewhere(CONDA, "--conda-create-envs-only"),
+    "snakemake --cores 8 --use-conda --conda-prefix /shared/conda": Elsewhere(
+        CONDA, "test_every_job_runs_in_an_environment"
+    ),
+    "snakemake --use-conda --list-conda-envs": Elsewhere(CONDA, "--list-conda-envs"),
+    "snakemake --use-conda --conda-cleanup-envs": Elsewhere(CONDA, "--conda-cleanup-envs"),
+    "snakemake --workflow-profile profiles/slurm": Elsewhere(SLURM, "test_the_profile_runs_as_it_is"),
+    "make .venv/installed": Made("-m venv .venv"),
+    ".venv/bin/snakemake --workflow-profile profiles/slurm": Elsewhere(SLURM, "test_the_profile_runs_as_it_is"),
+    ".venv/bin/snakemake --workflow-profile profiles/slurm --use-conda --configfile studies/claims.yaml": Elsewhere(
+        SLURM, "test_every_job_completes_on_the_cluster"
+    ),
+    'squeue --me -o "%.9i %.9P %.2t %.10M %k"': Elsewhere(SLURM, ASKED),
+    "sacct -X -S today -o JobID,State,Elapsed,ReqMem,NodeList,Comment%60": Elsewhere(SLURM, ASKED),
+    "sacct -j 4711 -o JobID,State,MaxRSS,ReqMem,ExitCode": Elsewhere(SLURM, ASKED),
     "snakemake --cores 8 --configfile studies/smoke.yaml": Elsewhere(SMOKE, "test_tables_figures_and_provenance_are_there"),
     "snakemake --cores 8 --configfile studies/claims.yaml": Planned("claims"),
     "snakemake results/report.html --cores 8 --configfile studies/claims.yaml": Planned("report"),

@@ -3,6 +3,7 @@
 import json
 import os
 import re
+import shlex
 from concurrent.futures import ThreadPoolExecutor
 
 import pandas
@@ -118,6 +119,15 @@ def test_a_lost_node_costs_a_retry_on_another_one_with_more_memory(finished, sna
     assert (first["ReqMem"], second["ReqMem"]) == ("1000M", "2000M")
     assert "failed due to a node failure" in output
     assert (folder / CORPUS).read_bytes() == before
+
+
+def test_what_the_page_asks_slurm_is_answered(cluster, finished):
+    page = (ROOT / "docs/slurm.md").read_text().split("```sh")
+    lines = [line.split(" #")[0] for block in page[1:] for line in block.split("```")[0].splitlines()]
+    asked = [shlex.split(line) for line in lines if line.startswith(("squeue", "sacct"))]
+    assert len(asked) == 3
+    for command in asked:
+        assert slurm.tell(*command).strip(), command
 
 
 def test_the_profile_runs_as_it_is_where_there_is_no_accounting(tmp_path, finished):

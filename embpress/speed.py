@@ -20,6 +20,7 @@ from .aggregation import Evaluation
 from .checkpoints import embedding_matrix
 from .compression import RESULT
 from .formats.base import CompressedMatrix
+from .module_choices import is_whole_model
 from .timing import compared
 
 ROWS = (1, 128, 1024)
@@ -50,10 +51,11 @@ def speed(config: dict[str, Any], evaluations: list[Evaluation], progress: Calla
 def _first_artefacts(
     config: dict[str, Any], evaluations: list[Evaluation]
 ) -> dict[str, dict[tuple[str, float], tuple[Path, Path]]]:
-    """By model, the first artefact of each method and ratio, with its checkpoint."""
+    """By model, the first artefact of each method and ratio, with its checkpoint; of the embedding alone."""
     chosen: dict[str, dict[tuple[str, float], tuple[Path, Path]]] = {}
     for evaluation in evaluations:
-        if study_config.is_control(config, evaluation.variant):
+        # The ratio of a whole-model variant is not of its embedding, if that is compressed at all.
+        if study_config.is_control(config, evaluation.variant) or is_whole_model(config["methods"][evaluation.variant]):
             continue
         found = chosen.setdefault(config["models"][config["tasks"][evaluation.task]["model"]]["label"], {})
         for folder in evaluation.artefacts:

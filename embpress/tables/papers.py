@@ -209,7 +209,8 @@ def _own_blocks(
             label = method_label(row, labels, notes)
             best = {j for j, positions in enumerate(strong) if i in positions}
             lines.append(Line(label, [*([""] if parameters else []), ratio], cells, best))
-        blocks.append((f"Ours, {title[0].lower()}{title[1:]} of the embedding" if title else "Ours", lines))
+        of = "" if block[0].whole_model else " of the embedding"  # its title says of what
+        blocks.append((f"Ours, {title[0].lower()}{title[1:]}{of}" if title else "Ours", lines))
     return blocks
 
 

@@ -118,7 +118,7 @@ def _task_measures(labels: Labels) -> list[Measure]:
 
 def _head(texts: list[str], arrow: str = "") -> str:
     """The head of a column: each text in short lines above each other."""
-    lines = [escape(line) for text in texts for line in textwrap.wrap(text, 13, break_long_words=False)]
+    lines = [escape(line) for text in texts for line in textwrap.wrap(text, 10, break_long_words=False)]
     return rf"{{\scriptsize\shortstack{{{BREAK.join(lines)}{arrow}}}}}"
 
 

@@ -11,12 +11,15 @@ COLUMNS += ["retention", "retention_low", "retention_high", "weighted_relative_e
 def ablations(scores: DataFrame, labels: Labels) -> DataFrame:
     """Means over seeds of the main metrics, where two or more variants of one method ran at the same ratio.
 
+    Without whole-model variants, whose ratios are of other bits: they have a table of their own.
+
     Returns:
         Rows by method file (`base`), task, ratio asked and variant, each in the order of the study.
     """
     means = over_seeds(scores)
     main = means["task"].map({name: task.metric for name, task in labels.tasks.items()})
-    means = means[(means["metric"] == main) & means["ratio_asked"].notna()].assign(
+    of_embedding = means["method"].map({name: not method.whole_model for name, method in labels.methods.items()})
+    means = means[(means["metric"] == main) & means["ratio_asked"].notna() & of_embedding].assign(
         base=lambda rows: rows["method"].map({name: method.base for name, method in labels.methods.items()})
     )
     several = means.groupby(["base", "task", "ratio_asked"])["method"].transform("nunique") > 1

@@ -76,9 +76,10 @@ def variants_of(config: Config, task: str) -> list[str]:
 
 
 def compares_variants(config: Config) -> bool:
-    """Whether any task runs two variants of one method at the same ratio: an ablation."""
+    """Whether any task runs two variants of one method for the embedding at the same ratio: an ablation."""
     for task in config["tasks"]:
         variants = [v for v in variants_of(config, task) if not is_control(config, v)]
+        variants = [v for v in variants if not is_whole_model(config["methods"][v])]
         runs = [(method_of(config, v), ratio) for v in variants for ratio in ratios_of(config, v)]
         if len(set(runs)) < len(runs):
             return True

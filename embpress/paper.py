@@ -31,7 +31,8 @@ FIGURES = {
     "the share of the squared norm that it keeps.",
     "latency_vs_size": "Time of a lookup in one thread against the size of the embedding: medians with quartiles.",
     "ablations": "Variants of one method at equal ratio: share of the score that is left, with its 95 % interval.",
-    "learning_curves": "Learning curves of all that was trained.",
+    "learning_curves": "Learning curves: training loss by epoch, the mean over seeds in the band of all seeds; points: loss "
+    "on held-out rows, where early stopping asks for some. Loss of students that imitate a teacher: the sum of its terms.",
 }
 """Captions as plain text, by file name; figures of tasks have their own."""
 SET_UP = "\n".join(

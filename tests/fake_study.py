@@ -176,12 +176,21 @@ def fake_spectra():
 
 
 def fake_training():
-    """Rows of two checkpoints' training, one with a score."""
+    """Training of two checkpoints and two seeds, one with held-out rows, and of students of `similarity` in two stages."""
+    about = [("finetuned", task, "", None, task == "rotten") for task in ("rotten", "bitext")]
+    students = [(method, ratio) for method, (*_, kind, _, _, own) in METHODS.items() if kind == "paper" for ratio in RATIOS]
+    about += [("students_on_text", "similarity", *students[0], False)]
+    about += [("students", "similarity", *student, False) for student in students]
     rows = [
-        {"checkpoint": name, "seed": seed, "step": 10 * i, "epoch": i / 4, "loss": 1 / (i + 1 + seed), "learning_rate": 1e-4}
-        | ({"score": 0.5 + i / 20} if name == "rotten" else {})
-        for name in ("rotten", "distilled")
+        {"stage": stage, "task": task, "method": method, "ratio": ratio, "seed": seed, "step": 10 * i, "epoch": i / 4}
+        | {
+            "loss": (1 + seed / 9) * (10 + ratio) * len(METHODS[method][0]) * np.exp(-i / 3)
+            if method
+            else 1 / (i + 1 + seed)
+        }
+        | {"learning_rate": 1e-4, "held_out_loss": 0.8 / (i + 1) if held_out and i % 4 == 0 else np.nan}
+        for stage, task, method, ratio, held_out in about
         for seed in (0, 1)
-        for i in range(5)
+        for i in range(1, 9)
     ]
     return pandas.DataFrame(rows)

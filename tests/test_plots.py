@@ -7,6 +7,7 @@ import matplotlib
 import pandas
 import pytest
 from matplotlib.colors import to_hex
+from matplotlib.text import Text
 
 from embpress.ablations import ablations
 from embpress.methods.svd import SVD
@@ -24,7 +25,7 @@ from embpress.plots import (
     score_vs_predictors,
     spectra,
 )
-from embpress.plots.learning import NOTHING
+from embpress.plots.learning import NOTHING, spread
 from embpress.plots.pareto import Point, front
 from embpress.plots.spectra import rank_bought
 from embpress.predictors import predictors
@@ -89,7 +90,7 @@ OTHERS = {
     "predictors": lambda: score_vs_predictors(SCORES, predictors(SCORES, LABELS), LABELS),
     "spectra": lambda: spectra(fake_spectra(), LABELS),
     "ablations": lambda: ablation_bars(ablations(*fake_ablations()), fake_ablations()[1]),
-    "learning_curves": lambda: learning_curves(fake_training()),
+    "learning_curves": lambda: learning_curves(fake_training(), LABELS),
 }
 """Figures whose colours do not stand for methods, or that have no legend of methods."""
 
@@ -221,11 +222,28 @@ def test_bars_stand_in_groups_and_say_what_is_out_of_reach():
     assert "perplexity" in texts[12]
 
 
-def test_learning_curves_have_a_line_a_run_and_say_when_nothing_was_recorded():
-    loss, score = learning_curves(fake_training()).axes
-    assert len(loss.lines) == 4 and [len(line.get_xdata()) for line in score.lines] == [5, 5, 0, 0]
-    (panel,) = learning_curves(fake_training().head(0)).axes
+def test_learning_curves_have_a_panel_a_stage_and_task_with_a_label_a_line():
+    figure = learning_curves(fake_training(), LABELS)
+    titles = ["fine-tuning", "Similarity: training on text", "Similarity: students"]
+    assert [panel.get_title() for panel in figure.axes] == titles
+    # Of each curve a line and the points of its held-out loss.
+    assert [len(panel.lines) // 2 for panel in figure.axes] == [len(panel.texts) for panel in figure.axes] == [2, 1, 15]
+    tuned, _, students = figure.axes
+    assert tuned.lines[0].get_ydata()[0] == pytest.approx((1 / 2 + 1 / 3) / 2)  # the mean of two seeds
+    assert [len(line.get_xdata()) for line in tuned.lines] == [8, 2, 8, 0]
+    assert students.get_yscale() == "log" and tuned.get_yscale() == "linear"
+    figure.canvas.draw()
+    boxes = sorted((Text.get_window_extent(text) for text in students.texts), key=lambda box: box.y0)
+    assert all(low.y1 <= high.y0 for low, high in zip(boxes, boxes[1:]))  # none over another
+    assert all(box.x1 <= figure.bbox.x1 for box in boxes)
+    (panel,) = learning_curves(fake_training().head(0), LABELS).axes
     assert panel.texts[0].get_text() == NOTHING
+
+
+def test_labels_are_moved_apart_and_no_further():
+    assert spread([0.1, 0.5, 0.9], 0.2) == pytest.approx([0.1, 0.5, 0.9])
+    assert spread([0.5, 0.5, 0.95, 1.0], 0.1) == pytest.approx([0.5, 0.6, 0.9, 1.0])
+    assert spread([], 0.1) == []
 
 
 def test_latency_has_a_row_a_model_and_a_column_a_number_of_rows():

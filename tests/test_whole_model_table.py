@@ -8,6 +8,7 @@ from dataclasses import replace
 import pandas
 import pytest
 
+from embpress.ablations import ablations
 from embpress.modules import KEPT
 from embpress.predictors import predictors
 from embpress.scores import MethodLabel
@@ -96,6 +97,7 @@ def test_whole_models_have_blocks_of_their_own_in_other_tables_and_no_part_in_wh
     without = scores[scores["method"] != "svd_model"]
     # pandas compares NaN as equal, dataclasses do not.
     assert repr(predictors(scores, labels)) == repr(predictors(without, labels))
+    assert ablations(scores, labels).equals(ablations(without, labels))
     sizes = pandas.DataFrame(
         columns=["model", "method", "ratio_asked", "seed", "part", "dtype", "bits", "rows_kept", "rows", "why"]
     )

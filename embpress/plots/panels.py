@@ -45,7 +45,7 @@ def main_scores(scores: DataFrame, labels: Labels) -> DataFrame:
 def compressed(frame: DataFrame, labels: Labels) -> DataFrame:
     """Rows of methods that are no control and compress the embedding."""
     shown = frame["method"].map({k: m.kind != "control" and not m.whole_model for k, m in labels.methods.items()})
-    return frame[shown & frame["ratio_asked"].notna()]
+    return frame[shown.astype(bool) & frame["ratio_asked"].notna()]
 
 
 def grid(panels: int, height: float) -> tuple[Figure, list[Axes]]:
@@ -70,12 +70,12 @@ def title_of(labels: Labels, task: str) -> str:
     return f"{labels.tasks[task].label}, {labels.tasks[task].metric_label}"
 
 
-def floor_of(panel: Axes, means: DataFrame) -> float:
+def floor_of(panel: Axes, means: DataFrame, labels: Labels) -> float:
     """Set the y limits so that they hold the controls and end a little above 100; return the lower one.
 
     What is far below the floor would flatten all else: `point` and the lines pin it to the lower edge.
     """
-    kept = means[~means["method"].isin(["identity", *CONTROLS])]
+    kept = compressed(means, labels)
     controls = means[means["method"].isin(CONTROLS)]
     top = max(100.0, np.nanmax([*kept["retention_high"], 100.0]))
     floor = controls["retention_low"].min()

@@ -11,6 +11,7 @@ from pandas import DataFrame
 from ..plot_style import PAGE, SPARE, new_figure
 from ..predictors import METRICS, Predictors
 from ..scores import Labels
+from ..tables.rows import averaged
 from .panels import compressed, drawn, legend, main_scores
 
 LOGARITHMIC = ("relative_error", "weighted_relative_error")
@@ -21,17 +22,22 @@ LOGARITHMIC = ("relative_error", "weighted_relative_error")
 def score_vs_predictors(scores: DataFrame, found: Predictors, labels: Labels) -> Figure:
     """A panel a cheap metric, below it the weighted one: retention of all methods and ratios, and the correlation.
 
+    Without tasks whose models are trained after compression, which the correlation leaves out.
+
     Args:
         scores: the table of scores.
         found: rank correlations of the same scores.
         labels: of the same study.
     """
     rows = compressed(main_scores(scores, labels), labels).dropna(subset=["retention"])
+    # Each task in its own colour, whichever others are there.
+    shown = averaged(scores, list(labels.tasks))
+    look = {task: style for task, style in zip(labels.tasks, cycle(SPARE)) if task in shown}
+    rows = rows[rows["task"].isin(look)]
     plain = [metric for metric in METRICS if metric != "ratio_reached" and not metric.startswith("weighted_")]
     figure = new_figure(PAGE, 3.2)
     axes = figure.subplots(2, len(plain), sharey=True)
     metrics = [*plain, *(f"weighted_{metric}" for metric in plain)]
-    look = dict(zip(labels.tasks, cycle(SPARE)))
     for panel, metric in zip(axes.flat, metrics):
         for task, style in look.items():
             own = rows[rows["task"] == task]

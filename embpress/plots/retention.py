@@ -63,7 +63,7 @@ def error_vs_score(scores: DataFrame, labels: Labels) -> Figure:
     look = styles(labels.methods)
     for panel, task in zip(axes, tasks):
         found = compressed(means[means["task"] == task], labels).dropna(subset=["retention"])
-        floor = floor_of(panel, means[means["task"] == task])
+        floor = floor_of(panel, means[means["task"] == task], labels)
         for row in found.itertuples():
             style, size = look[str(row.method)], _marker_size(labels, float(row.ratio_asked))  # type: ignore[arg-type]
             point(panel, float(row.weighted_relative_error), float(row.retention), floor, style, size)  # type: ignore[arg-type]
@@ -81,7 +81,7 @@ def error_vs_score(scores: DataFrame, labels: Labels) -> Figure:
 
 def _retention_panel(panel: Axes, means: DataFrame, labels: Labels) -> None:
     """Lines of methods with intervals, bands of controls, the uncompressed model at 100."""
-    look, floor = styles(labels.methods), floor_of(panel, means)
+    look, floor = styles(labels.methods), floor_of(panel, means, labels)
     for row in means[means["method"].isin(CONTROLS)].itertuples():
         low, high = float(row.retention_low), float(row.retention_high)  # type: ignore[arg-type]
         # A band thinner than a line could not be seen: perplexities of controls have next to no interval.

@@ -18,7 +18,7 @@ from ..paper import TASK_FIGURE, figure_caption
 from ..predictors import predictors
 from ..published import read_published
 from ..scores import Labels, read
-from ..tables import read_sizes
+from ..tables import read_modules, read_sizes
 from . import tables
 from .graph import RuleGraph, svg
 from .summary import choices
@@ -56,6 +56,8 @@ class Inputs:
     figures: list[Path]
     """PNG files, in order."""
     claims: Path | None = None
+    averages: Path | None = None
+    modules: Path | None = None
 
 
 @dataclass(frozen=True)
@@ -103,8 +105,12 @@ def render(inputs: Inputs, page: Path) -> None:
 
 def _tables(inputs: Inputs, scores: DataFrame, labels: Labels, study: dict[str, Any]) -> list[tables.Table]:
     """All tables but those of jobs; one without rows is left out."""
-    found = [
-        tables.comparison_table(scores, labels),
+    found = [tables.comparison_table(scores, labels)]
+    if inputs.averages is not None:
+        found.append(tables.averages_table(read(inputs.averages), study["averages"], labels))
+    if inputs.modules is not None:
+        found.append(tables.whole_model_table(read_modules(inputs.modules), scores, labels))
+    found += [
         tables.scores_table(scores, labels),
         tables.speed_table(pandas.read_csv(inputs.speed), labels),
         tables.sizes_table(read_sizes(inputs.sizes), labels),

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from pandas import DataFrame
 
 from ..scores import Labels, TaskLabel
-from ..tables.rows import Row, blocks_of, comparison, number, score
+from ..tables.rows import Row, averaged, blocks_of, comparison, number, score
 
 
 @dataclass(frozen=True)
@@ -16,7 +16,7 @@ class Choice:
     method: str
     """Label of the method that keeps most on average; "" where none ran on all tasks."""
     retention: float
-    """Its mean over the tasks, in %."""
+    """Its mean over the averaged tasks, in %."""
     worst_task: str
     worst: float
     """The task of which it keeps least, and how much."""
@@ -29,18 +29,20 @@ class Choice:
 
 
 def choices(scores: DataFrame, labels: Labels) -> list[Choice]:
-    """A choice at every ratio of the study, among methods that keep the budget; controls never compete."""
-    found = []
-    for _, rows in blocks_of(comparison(scores, labels)):
+    """A choice at every ratio of the study, among methods for the embedding that keep the budget.
+
+    Controls never compete, nor do whole models, whose ratios are of other bits. Averages are over `averaged` tasks.
+    """
+    found, alike = [], averaged(scores, list(labels.tasks))
+    for _, rows in blocks_of([row for row in comparison(scores, labels) if not row.whole_model]):
         if rows[0].block == rows[0].block:  # NaN: the uncompressed model and the controls
-            found.append(_choice([row for row in rows if not row.over_budget], rows[0].block, labels))
+            found.append(_choice([row for row in rows if not row.over_budget], rows[0].block, alike, labels))
     return found
 
 
-def _choice(rows: list[Row], ratio: float, labels: Labels) -> Choice:
-    """The choice among the rows of one block."""
-    tasks = list(labels.tasks)
-    by_task = {_named(labels.tasks[task]): _best_of(rows, task, labels) for task in tasks}
+def _choice(rows: list[Row], ratio: float, tasks: list[str], labels: Labels) -> Choice:
+    """The choice among the rows of one block, by their mean over some tasks."""
+    by_task = {_named(about): _best_of(rows, task, labels) for task, about in labels.tasks.items()}
     ranked = sorted((r for r in rows if r.retention(tasks) == r.retention(tasks)), key=lambda r: -r.retention(tasks))
     if not ranked:
         return Choice(ratio, "", float("nan"), "", float("nan"), [], "", float("nan"), by_task)

@@ -10,11 +10,13 @@ from pandas import DataFrame
 
 from ..predictors import METRICS, Predictors
 from ..published import Published
-from ..scores import Labels, over_seeds
-from ..tables.rows import comparison, number
+from ..scores import Labels, MethodLabel, over_seeds
+from ..tables.rows import DASH, Notes, average_note, averaged, comparison, number
+from ..tables.whole_model import WHAT, blocks_of_tasks, heads_of
 from ..verdicts import over_claim
 
 NOTHING = "–"
+WHOLE = "‡ Compresses more than the embedding, of which its ratios are not."
 
 
 class Cell(NamedTuple):
@@ -54,12 +56,20 @@ def text(words: Any) -> Cell:
     return Cell(str(words))
 
 
+def named(method: MethodLabel) -> Cell:
+    """A method's label with its marks."""
+    return text(method.label + " †" * method.reconstruction + " ‡" * method.whole_model)
+
+
 def comparison_table(scores: DataFrame, labels: Labels) -> Table:
-    """All methods on all tasks."""
+    """All methods for the embedding on all tasks: ratios of whole models are of other bits."""
     tasks, rows = list(labels.tasks), []
+    alike = averaged(scores, tasks)
     for row in comparison(scores, labels):
+        if row.whole_model:
+            continue
         method, control = labels.methods[row.method], math.isnan(row.block)
-        cells = [text(method.label + (" †" if method.reconstruction else "")), text(method.kind)]
+        cells = [named(method), text(method.kind)]
         reached = row.spread("ratio_reached")[0]
         cells += (
             [Cell(NOTHING), Cell(NOTHING)]
@@ -70,15 +80,15 @@ def comparison_table(scores: DataFrame, labels: Labels) -> Table:
             result = row.found.get(task)
             scale = 100 if labels.tasks[task].percent else 1
             cells += [value(result.value * scale), value(result.retention)] if result else [Cell(NOTHING), Cell(NOTHING)]
-        rows.append([*cells, value(row.retention(tasks))])
+        rows.append([*cells, value(row.retention(alike))])
     heads = ["Method", "Kind", "Ratio asked", "Reached"]
     for task in tasks:
         about = labels.tasks[task]
         heads += [f"{about.label}: {about.metric_label} {'↑' if about.higher_is_better else '↓'}", "kept, %"]
     caption = (
         "Kept: score / uncompressed score, where lower is better uncompressed score / score. Ratio: dense fp32 bits / bits "
-        "stored. † Reconstruction, as the paper's full text was not available. Why a ratio was not reached: below."
-    )
+        "stored. † Reconstruction, as the paper's full text was not available. Why a ratio was not reached: below. "
+    ) + " ".join(average_note(scores, labels, tasks))
     return Table("comparison", "Scores", "All methods on all tasks", caption, [*heads, "Mean kept, %"], rows)
 
 
@@ -92,7 +102,7 @@ def scores_table(scores: DataFrame, labels: Labels) -> Table:
         scale = 100 if about.percent else 1
         rows.append(
             [
-                *(text(about.label), text(metric), text(labels.methods[str(row.method)].label)),
+                *(text(about.label), text(metric), named(labels.methods[str(row.method)])),
                 *(value(found.ratio_asked), value(found.ratio_reached, 2), value(found.value * scale, 2)),
                 *(value(found.value_sd * scale, 2), value(found.retention, 2)),
                 *(value(found.retention_low, 2), value(found.retention_high, 2)),
@@ -113,8 +123,62 @@ def scores_table(scores: DataFrame, labels: Labels) -> Table:
         "n",
         "Note",
     ]
-    caption = "Low and high: 95 % bootstrap interval of what is kept, paired over test examples. n: test examples."
+    caption = f"Low and high: 95 % bootstrap interval of what is kept, paired over test examples. n: test examples. {WHOLE}"
     return Table("scores", "Scores", "Every metric", caption, heads, rows, folded=True)
+
+
+def averages_table(averages: DataFrame, entries: dict[str, Any], labels: Labels) -> Table:
+    """Averages over the tasks of a benchmark.
+
+    Args:
+        averages: results/averages.csv.
+        entries: the study's `averages`.
+        labels: of the study.
+    """
+    means = over_seeds(averages)
+    rows = []
+    # Rows of an average's tasks are called as the tasks are.
+    for row in means[~means["metric"].isin(labels.tasks)].itertuples():
+        found: Any = row
+        rows.append(
+            [
+                *(text(entries[found.task]["label"]), named(labels.methods[found.method])),
+                *(value(found.ratio_asked), value(found.ratio_reached, 2), value(found.value * 100, 2)),
+                *(value(found.value_sd * 100, 2), value(found.retention, 2)),
+                *(value(found.retention_low, 2), value(found.retention_high, 2), text(found.note)),
+            ]
+        )
+    heads = ["Average", "Method", "Ratio asked", "Reached", "Score", "Sd over seeds", "Kept, %", "Low", "High", "Note"]
+    caption = (
+        "Means over the tasks of a benchmark, only of methods that ran on all of them. Reached: the smallest over tasks. "
+        f"Low and high: 95 % bootstrap interval of what is kept, paired over the test examples of each task. {WHOLE}"
+    )
+    return Table("averages", "Scores", "Averages over tasks", caption, heads, rows)
+
+
+def whole_model_table(modules: DataFrame, scores: DataFrame, labels: Labels) -> Table:
+    """What whole-model variants store and compute, kind by kind, and what they keep.
+
+    Args:
+        modules: results/modules.csv.
+        scores: the table of scores.
+        labels: of the same study.
+    """
+    notes = Notes()
+
+    def shown(cell: str) -> Cell:
+        """A cell of the printed table; of 62.1(3) the score decides the order."""
+        reached = not cell.startswith(DASH)
+        return Cell(cell, float(cell.split("(")[0])) if reached else Cell(cell.replace(DASH, NOTHING).replace("^", " "))
+
+    rows = [
+        [text(block.title), text(line.label), *map(shown, line.cells)]
+        for block in blocks_of_tasks(modules, scores, labels, notes)
+        for line in block.lines
+    ]
+    caption = " ".join([*WHAT, *(f"{notes.mark(sentence)}: {sentence}" for sentence in notes.sentences)])
+    heads = [head.capitalize() if head.islower() else head for head in heads_of(modules)]
+    return Table("whole_model", "Scores", "Whole models", caption, ["Task", *heads], rows)
 
 
 def errors_table(scores: DataFrame, labels: Labels) -> Table:

@@ -118,7 +118,7 @@ def _task_measures(labels: Labels) -> list[Measure]:
 
 def _head(texts: list[str], arrow: str = "") -> str:
     """The head of a column: each text in short lines above each other."""
-    lines = [escape(line) for text in texts for line in textwrap.wrap(text, 13, break_long_words=False)]
+    lines = [escape(line) for text in texts for line in textwrap.wrap(text, 10, break_long_words=False)]
     return rf"{{\scriptsize\shortstack{{{BREAK.join(lines)}{arrow}}}}}"
 
 
@@ -209,7 +209,8 @@ def _own_blocks(
             label = method_label(row, labels, notes)
             best = {j for j, positions in enumerate(strong) if i in positions}
             lines.append(Line(label, [*([""] if parameters else []), ratio], cells, best))
-        blocks.append((f"Ours, {title[0].lower()}{title[1:]} of the embedding" if title else "Ours", lines))
+        of = "" if block[0].whole_model else " of the embedding"  # its title says of what
+        blocks.append((f"Ours, {title[0].lower()}{title[1:]}{of}" if title else "Ours", lines))
     return blocks
 
 

@@ -51,7 +51,7 @@ def whole_model_table(modules: DataFrame, scores: DataFrame, labels: Labels) -> 
         labels: of the same study.
     """
     notes = Notes()
-    heads, blocks = _heads(modules), _blocks(modules, scores, labels, notes)
+    heads, blocks = heads_of(modules), blocks_of_tasks(modules, scores, labels, notes)
     cells = [line.cells for block in blocks for line in block.lines]
     spec = "@{}l" + "".join(s_column(column) for column in zip(*cells)) + "@{}"
     lines = []
@@ -68,7 +68,7 @@ def whole_model_table(modules: DataFrame, scores: DataFrame, labels: Labels) -> 
 def whole_model_text(modules: DataFrame, scores: DataFrame, labels: Labels) -> str:
     """The same as plain text."""
     notes = Notes()
-    heads, blocks = _heads(modules), _blocks(modules, scores, labels, notes)
+    heads, blocks = heads_of(modules), blocks_of_tasks(modules, scores, labels, notes)
     rows = [heads, *([line.label, *line.cells] for block in blocks for line in block.lines)]
     widths = [max(map(len, column)) for column in zip(*rows)]
 
@@ -82,7 +82,7 @@ def whole_model_text(modules: DataFrame, scores: DataFrame, labels: Labels) -> s
     return "\n".join(lines + [""] + [w for g in general for w in textwrap.wrap(g, 120)]) + "\n"
 
 
-def _heads(modules: DataFrame) -> list[str]:
+def heads_of(modules: DataFrame) -> list[str]:
     """Of all columns."""
     kinds = [f"{kind.replace('_', ' ')} MB" for kind in _kinds(modules)]
     return ["Method", "asked", "ratio", "par. M", "oper. G", *kinds, "score", "ret."]
@@ -93,7 +93,7 @@ def _kinds(modules: DataFrame) -> list[str]:
     return [kind for kind in (*KINDS, KEPT) if kind in set(modules["kind"])]
 
 
-def _blocks(modules: DataFrame, scores: DataFrame, labels: Labels, notes: Notes) -> list[Block]:
+def blocks_of_tasks(modules: DataFrame, scores: DataFrame, labels: Labels, notes: Notes) -> list[Block]:
     """A block a task that runs a whole-model variant."""
     rows = comparison(scores, labels)
     blocks = []

@@ -3,6 +3,7 @@
 import dataclasses
 import html.parser
 import json
+import re
 
 import pandas
 import pytest
@@ -28,8 +29,17 @@ def page(tmp_path_factory):
     folder = tmp_path_factory.mktemp("report")
     table, labels = fake_ablations()
     tasks = labels.tasks | {"rotten": dataclasses.replace(labels.tasks["rotten"], label="<b>Tomatoes</b> & 日本語")}
-    labels = dataclasses.replace(labels, tasks=tasks)
+    svd = dataclasses.replace(labels.methods["svd"], label="SVD, whole model", whole_model=True)
+    labels = dataclasses.replace(labels, tasks=tasks, methods=labels.methods | {"svd_model": svd})
+    whole = table[(table["method"] == "svd") & (table["task"] == "similarity") & (table["ratio_asked"] != 25)]
+    table = pandas.concat([table, whole.assign(method="svd_model")], ignore_index=True)
     scores.write(table, folder / "scores.csv")
+    mean = table[(table["task"] == "rotten") & (table["metric"] == "accuracy")].assign(task="both", metric="average")
+    scores.write(pandas.concat([mean, mean.assign(metric="rotten")]), folder / "averages.csv")
+    sizes = dict(matrices=1, dense_parameters=10**7, floats=10**6, bits=32 * 10**6, dense_flops=10**9, flops=10**8)
+    sizes |= dict(model="MiniLM-L6", method="svd_model", seed=0, relative_error=0.5)
+    kinds = [sizes | dict(ratio_asked=r, kind=kind) for r in (4.0, 10.0) for kind in ("query", "not compressed")]
+    pandas.DataFrame(kinds).to_csv(folder / "modules.csv", index=False)
     (folder / "labels.json").write_text(json.dumps(dataclasses.asdict(labels)))
     parts = fake_sizes().assign(part="embedding matrix", dtype="F32", why="what the methods replace")
     parts.assign(ratio_asked="", seed=0, rows_kept="", rows=30522).to_csv(folder / "sizes.csv", index=False)
@@ -39,15 +49,20 @@ def page(tmp_path_factory):
     about = dict.fromkeys(("ratio", "better_value", "worse_value", "difference", "low", "high"), 1.0)
     row = {"claim": "one", "better": "b23", "worse": "svd", "task": "rotten", "metric": "accuracy", "verdict": "holds"}
     pandas.DataFrame([about | row]).to_csv(folder / "claims.csv", index=False)
-    config = yaml.safe_load((ROOT / "studies/smoke.yaml").read_text())
+    study = yaml.safe_load((ROOT / "studies/smoke.yaml").read_text())
+    study |= {"claims": claims, "averages": {"both": {"label": "Both & all"}}}
     jobs = [{"rule": "model", "wildcards": {"model": "m"}, "threads": 1, "seconds": s, "peak_mb": 300} for s in (3.5, 200)]
     provenance = {"embpress": "0", "libraries": {"torch": "2"}, "machine": {"cores": 2}, "files": {"a.csv": 64 * "a"}}
     packages = {"gensim": {"version": "4", "sha256": 64 * "0"}}
-    provenance |= {"packages": packages, "study": config | {"claims": claims}, "jobs": jobs}
+    provenance |= {
+        "packages": packages,
+        "study": study,
+        "jobs": jobs,
+    }
     (folder / "provenance.json").write_text(json.dumps(provenance))
     save(pareto(table, fake_sizes(), labels), folder / "pareto")
     save(retention_of_task(table, labels, "rotten"), folder / "retention-rotten")
-    names = {n: folder / f"{n}.csv" for n in ("scores", "sizes", "speed", "claims")}
+    names = {n: folder / f"{n}.csv" for n in ("scores", "sizes", "speed", "claims", "averages", "modules")}
     names |= {"labels": folder / "labels.json", "provenance": folder / "provenance.json", "graph": folder / "graph.mmd"}
     names["published"] = ROOT / "workflow/resources/published.csv"
     render(Inputs(**names, figures=[folder / "pareto.png", folder / "retention-rotten.png"]), folder / "report.html")
@@ -78,6 +93,21 @@ def test_the_page_is_well_formed_escaped_and_asks_for_nothing(page):
     for anchor in ("summary", "scores", "size-and-speed", "errors-of-the-matrix", "ablations", "claims", "provenance"):
         assert f'id="{anchor}"' in text and f'href="#{anchor}"' in text
     assert "2 jobs, 3 min" in text and 64 * "a" in text and "study: smoke" in text
+
+
+def test_averages_and_whole_models_have_tables_and_whole_models_are_not_among_embeddings(page):
+    text = page.read_text(encoding="utf-8")
+    tables = dict(re.findall(r'<table id="table-(\w+)"(.*?)</table>', text, re.DOTALL))
+    assert "SVD, whole model" not in tables["comparison"] and tables["scores"].count("SVD, whole model ‡") > 2
+    assert "SVD, whole model" not in text[text.index('id="summary"') : text.index('id="scores"')]
+    average = [line for line in tables["averages"].splitlines() if "Both &amp; all" in line]
+    compared = [
+        line for line in tables["comparison"].splitlines() if line.startswith('<tr><th scope="row">') or "<td" in line
+    ]
+    assert len(average) == len(compared)  # one line an average and method, none for the tasks in it
+    lines = [line for line in tables["whole_model"].splitlines() if "SVD, whole model" in line]
+    assert len(lines) == 2 and '<td class="n" data-v="2.0">2.00</td>' in lines[0]  # 2 million parameters
+    assert "uncompressed" in tables["whole_model"]
 
 
 @needs_browser

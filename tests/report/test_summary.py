@@ -1,5 +1,8 @@
 """Which method for which budget."""
 
+import dataclasses
+
+import pandas
 import pytest
 
 from embpress.report.summary import choices
@@ -21,6 +24,20 @@ def test_the_best_mean_of_those_within_budget_is_chosen():
     own = main[main["method"] == means.index[0]].set_index("task")["retention"]
     assert found[0].worst == own.min() and found[0].worst_task == labels.tasks[own.idxmin()].label
     assert set(found[0].by_task) == {f"{t.label}, {t.metric_label}" for t in labels.tasks.values()}
+
+
+def test_whole_models_do_not_compete_and_students_have_no_part_in_the_mean():
+    scores, labels = fake_scores(), fake_labels()
+    before = choices(scores, labels)
+    best = dataclasses.replace(labels.methods["b23"], label="B23, whole model", whole_model=True)
+    with_whole = dataclasses.replace(labels, methods=labels.methods | {"whole": best})
+    better = scores[scores["method"] == "b23"].assign(method="whole", retention=99.9, retention_low=99, retention_high=101)
+    assert choices(pandas.concat([scores, better], ignore_index=True), with_whole) == before
+    scores.loc[scores["task"] == "rotten", "protocol"] = "compress_then_distil"
+    without = dataclasses.replace(labels, tasks={k: t for k, t in labels.tasks.items() if k != "rotten"})
+    alone = choices(scores[scores["task"] != "rotten"], without)
+    assert [c.retention for c in choices(scores, labels)] == [c.retention for c in alone]
+    assert "Rotten Tomatoes, accuracy" in choices(scores, labels)[0].by_task
 
 
 def test_methods_within_the_intervals_of_all_tasks_are_named():

@@ -262,11 +262,22 @@ def speed_inputs(wildcards):
 
 
 def trained():
-    """Folders of the checkpoints that this study trains."""
-    found = {e["checkpoint"] for e in evaluations()}
-    return sorted(
-        found - {checkpoint_folder(model, None) for model in config["models"]}
-    )
+    """Folders of what this study trains: fine-tuned checkpoints, and students of both stages."""
+    found = evaluations()
+    checkpoints = {e["checkpoint"] for e in found}
+    checkpoints -= {checkpoint_folder(model, None) for model in config["models"]}
+    students = {
+        folder: protocols.text_owner(e["task"], config["tasks"])
+        for e in found
+        for folder in e["artefacts"]
+        if folder.startswith("results/students/")
+    }
+    on_text = {
+        f"results/students_on_text/{owner}/{folder.split('/', 3)[3]}"
+        for folder, owner in students.items()
+        if owner
+    }
+    return sorted(checkpoints | on_text | set(students))
 
 
 def figure_names():

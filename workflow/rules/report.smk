@@ -203,6 +203,8 @@ rule report:
     """Write one HTML page: which method for which budget, all figures and tables, and where they come from."""
     input:
         **({"claims": "results/claims.csv"} if "claims" in config else {}),
+        **({"averages": "results/averages.csv"} if "averages" in config else {}),
+        **({"modules": "results/modules.csv"} if study.has_whole_models(config) else {}),
         scores="results/scores.csv",
         labels="results/labels.json",
         sizes="results/sizes.csv",

@@ -27,7 +27,7 @@ with run(snakemake):
         "spectra": lambda: plots.spectra(pandas.read_csv(given.spectra), labels),
         "latency_vs_size": lambda: plots.latency_vs_size(pandas.read_csv(given.speed), labels),
         "ablations": lambda: plots.ablation_bars(ablations(scores, labels), labels),
-        "learning_curves": lambda: plots.learning_curves(read_logs([Path(folder) for folder in given.get("trained", [])])),
+        "learning_curves": lambda: plots.learning_curves(read_logs([Path(f) for f in given.get("trained", [])]), labels),
         **{f"retention-{t}": lambda t=t: plots.retention_of_task(scores, labels, t) for t in labels.tasks},
     }
     for name in names:

@@ -144,6 +144,8 @@ def workplace(tmp_path_factory):
         "requirements.txt",
         "requirements-dev.txt",
         "constraints.txt",
+        "hashes.txt",
+        "hashes-dev.txt",
     ):
         shutil.copyfile(ROOT / name, folder / name)
     _write_model(folder / "DIR")

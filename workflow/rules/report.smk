@@ -184,14 +184,19 @@ rule provenance:
 
 
 rule rulegraph:
-    """Ask Snakemake for the graph of rules. No environment of its own, as it needs Snakemake itself."""
+    """Ask the Snakemake that runs for the graph of rules."""
     output:
         "results/rulegraph.mmd",
     log:
         "results/logs/rulegraph.log",
     localrule: True
+    conda:
+        "../../envs/download.yaml"
+    resources:
+        mem_mb=per_attempt(500),
     params:
         given=GIVEN,
+        python=sys.executable,
         snakefile=str(ROOT / "Snakefile"),
     message:
         "asking for the graph of rules"

@@ -2,7 +2,6 @@
 
 import json
 import subprocess
-import sys
 import tempfile
 from pathlib import Path
 
@@ -11,7 +10,7 @@ from job import run
 with run(snakemake), tempfile.TemporaryDirectory() as folder:
     study = Path(folder, "study.json")
     study.write_text(json.dumps(snakemake.params.given), encoding="utf-8")
-    command = [sys.executable, "-m", "snakemake", "--rulegraph", "mermaid-js", "--nolock"]
+    command = [snakemake.params.python, "-m", "snakemake", "--rulegraph", "mermaid-js", "--nolock"]
     command += ["--snakefile", snakemake.params.snakefile, "--configfile", study]
     graph = subprocess.run(command, check=True, stdout=subprocess.PIPE).stdout
     Path(snakemake.output[0]).write_bytes(graph)

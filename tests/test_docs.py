@@ -89,8 +89,6 @@ COMMANDS = {
     "snakemake --cores 8 --use-conda --conda-prefix /shared/conda": Elsewhere(
         CONDA, "test_every_job_runs_in_an_environment"
     ),
-    "snakemake --use-conda --list-conda-envs": Elsewhere(CONDA, "--list-conda-envs"),
-    "snakemake --use-conda --conda-cleanup-envs": Elsewhere(CONDA, "--conda-cleanup-envs"),
     "snakemake --workflow-profile profiles/slurm": Elsewhere(SLURM, "test_the_profile_runs_as_it_is"),
     "make .venv/installed": Made("-m venv .venv"),
     ".venv/bin/snakemake --workflow-profile profiles/slurm": Elsewhere(SLURM, "test_the_profile_runs_as_it_is"),

@@ -69,15 +69,6 @@ def test_an_environment_holds_all_that_its_scripts_import(env, prefixes):
     assert run.stdout.strip() == str(prefixes[env])
 
 
-def test_environments_are_listed_and_those_in_use_survive_a_clean_up(finished, conda):
-    folder, _ = finished
-    status, listed = conda(folder, folder / "small.yaml", "--list-conda-envs")
-    assert status == 0 and all(f"envs/{env.name}" in listed for env in ENVS), listed
-    status, output = conda(folder, folder / "small.yaml", "--conda-cleanup-envs")
-    assert status == 0, output
-    assert len(list(Path(conda.options[-1]).glob("*.yaml"))) >= len(ENVS)
-
-
 def test_a_pin_that_drifted_ends_on_a_sentence_that_names_it(tmp_path, conda):
     copy = tmp_path / "embpress"
     for folder in ("embpress", "envs", "workflow"):

@@ -66,7 +66,7 @@ def test_controls_are_far_below_the_uncompressed_model_and_methods_between(score
 
 def test_students_are_compared_with_their_teacher_under_their_own_protocol(folder, scores):
     rows = main(scores, "rotten_distilled")
-    assert set(rows.index) == {"identity", "kronecker"} and set(rows["protocol"]) == {"compress_then_distil"}
+    assert set(rows.index) == {"identity", "kronecker", "svd_model"} and set(rows["protocol"]) == {"compress_then_distil"}
     assert rows.loc["identity", "value"] == main(scores, "rotten").loc["identity", "value"]
     assert rows.loc["kronecker", "ratio_reached"] >= 4
     # Without training, this start scores as the controls do.
@@ -109,7 +109,7 @@ def test_tables_figures_and_provenance_are_there(folder):
     sizes = (results / "tables/sizes.tex").read_text()
     assert "out of reach" in sizes and "int8 rows reaches at most 3.97" in sizes and "position embeddings" in sizes
     whole = (results / "tables/whole_model.txt").read_text()
-    assert whole.count("SVD, whole model") == 2 and "Rotten Tomatoes, accuracy, MiniLM-L6" in whole
+    assert whole.count("SVD, whole model") == 3 and "Rotten Tomatoes, accuracy, MiniLM-L6" in whole
     modules = pandas.read_csv(results / "modules.csv")
     assert set(modules["kind"]) >= {"embedding", "query", "output", "not compressed"} and set(modules["method"]) == {
         "svd_model"
@@ -143,7 +143,7 @@ def test_the_page_is_made_when_asked_for_and_shows_the_graph_of_rules(folder):
     assert status == 0, output[-3000:]
     page = (folder / "results/report.html").read_text(encoding="utf-8")
     assert (
-        page.count("data:image/png;base64,") == 10 + 4
+        page.count("data:image/png;base64,") == 10 + 5
     )  # learning curves and variants of one method (int4, int8) among them
     for rule in ("compress", "evaluate", "speed"):
         assert f">{rule}</text>" in page

@@ -58,7 +58,8 @@ def whole_model_table(modules: DataFrame, scores: DataFrame, labels: Labels) -> 
     for block in blocks:
         lines += [r"\midrule", rf"\multicolumn{{{len(heads)}}}{{@{{}}l}}{{\itshape {escape(block.title)}}} \\"]
         lines += [" & ".join([escape(line.label), *(cell(c, False) for c in line.cells)]) + r" \\" for line in block.lines]
-    header = " & ".join([heads[0], *(f"{{{stacked(head, 9)}}}" for head in heads[1:])]) + r" \\"
+    # Narrow heads: the numbers below them are, and there are up to fifteen columns.
+    header = " & ".join([heads[0], *(f"{{\\tiny {stacked(head, 5)}}}" for head in heads[1:])]) + r" \\"
     shown = [max(map(width_of, column)) for column in zip(*([b.label, *b.cells] for block in blocks for b in block.lines))]
     small = [*map(escape, WHAT), *(rf"\textsuperscript{{{notes.mark(s)}}}\,{escape(s)}" for s in notes.sentences)]
     below = "\\par\\smallskip\n{\\scriptsize\\raggedright\n" + "\n".join(small) + "\n\\par}\n"

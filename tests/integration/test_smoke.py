@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pandas
 import pytest
+import yaml
 
 ROOT = Path(__file__).parents[2]
 CONTROLS = ("random", "mean")
@@ -176,10 +177,10 @@ def test_words_of_japanese_are_mecabs(folder):
 
 
 def test_adding_a_method_runs_only_that_method(folder, tmp_path):
-    study = (ROOT / "studies/smoke.yaml").read_text()
-    more = study.replace("  t24: {}\n", "  t24: {}\n  svd_half: {method: svd, options: {factor_dtype: float16}}\n")
-    more = more.replace("methods: [kronecker]", "methods: [kronecker, svd_half]")
-    (tmp_path / "more.yaml").write_text(more)
+    study = yaml.safe_load((ROOT / "studies/smoke.yaml").read_text())
+    study["methods"]["svd_half"] = {"method": "svd", "options": {"factor_dtype": "float16"}}
+    study["tasks"]["rotten_distilled"]["methods"].append("svd_half")
+    (tmp_path / "more.yaml").write_text(yaml.safe_dump(study, sort_keys=False))
     status, output = snakemake(folder, "--dry-run", "--quiet", "rules", study=tmp_path / "more.yaml")
     assert status == 0
     counts = dict(line.split()[:2] for line in output.splitlines() if len(line.split()) == 2 and line.split()[1].isdigit())

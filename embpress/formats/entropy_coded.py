@@ -12,10 +12,13 @@ from ..entropy_coding import PRECISION, SLOTS, first_state, refilled
 from ..errors import UserError
 from ..index_tables import CLASSES, COUNT, IndexTables, coded_coordinates, joined, split_class
 from ..trellis import NEXT, level
-from .base import CompressedMatrix, row_block
+from .base import CompressedMatrix
 
 TIER_BITS, NORM_BITS = 5, 5
 """Bits of a row's tier (its step is 2^(-tier / 2) of the first's) and of its norm's class (quarter octaves)."""
+
+COLUMN_BLOCK = 64
+"""Rows of the basis unpacked at once."""
 
 SHIFT_UNIT = 128
 """Shifts of decoded levels are stored in this part of half a quantiser's step."""
@@ -176,10 +179,12 @@ def info_bytes(n_rows: int, length_bits: int) -> int:
 
 def unit_columns(packed: Tensor, d: int, width: int) -> Tensor:
     """The basis (d, d): columns of length 1 out of packed integers."""
-    whole = torch.empty(d, d)
-    for rows in torch.arange(d).split(row_block(d)):  # positions alone would take 8 times the bytes of the result
+    whole, energy = torch.empty(d, d), torch.zeros(d, dtype=torch.float64)
+    # Positions alone would take 8 times the bytes of what they gather, and float64 twice.
+    for rows in torch.arange(d).split(COLUMN_BLOCK):
         whole[rows] = (bits.gather(packed, rows[:, None] * d + torch.arange(d), width) - (1 << width - 1)).float()
-    length = torch.linalg.vector_norm(whole, dim=0, dtype=torch.float64).clamp_min(1e-12)
-    for block in whole.split(row_block(d)):
+        energy += whole[rows].double().square().sum(0)
+    length = energy.sqrt().clamp_min(1e-12)
+    for block in whole.split(COLUMN_BLOCK):
         block.copy_(block.double() / length)
     return whole

@@ -174,14 +174,14 @@ def test_files_are_where_the_rules_put_them(tmp_path):
     assert task_data.files_of("x", {"data": {"package": "gensim", "test": "a"}}, ("test",)) == {}
 
 
-def test_what_the_readme_says_is_a_right_config(default_config, schema, packages, tmp_path, monkeypatch):
+def test_what_the_docs_say_is_a_right_config(default_config, schema, packages, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     for name in ("data/jsts/valid.jsonl", "tickets/train.csv", "tickets/test.csv"):
         Path(name).parent.mkdir(parents=True, exist_ok=True)
         Path(name).touch()
-    readme = (ROOT / "README.md").read_text()
+    page = (ROOT / "docs/config.md").read_text()
     titles = ("Tasks with labelled rows", "Protocols")
-    section, of_protocols = (readme.split(f"### {title}")[1].split("\n### ")[0].split("\n## ")[0] for title in titles)
+    section, of_protocols = (page.split(f"## {title}")[1].split("\n## ")[0] for title in titles)
     published, own, averages = (yaml.safe_load(block.split("```")[0]) for block in section.split("```yaml")[1:])
     students = yaml.safe_load(of_protocols.split("```yaml")[1].split("```")[0])
     declared = yaml.safe_load((ROOT / "workflow/resources/benchmarks.yaml").read_text())

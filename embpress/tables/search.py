@@ -27,7 +27,7 @@ def search_table(found: DataFrame, titles: dict[str, str]) -> str:
     for title, rows in _blocks(found, titles):
         lines += [r"\midrule", rf"\multicolumn{{2}}{{@{{}}l}}{{\itshape {escape(title)}}} \\*"]
         for row in rows:
-            settings = escape(_settings(row))
+            settings = escape(settings_of(row))
             settings = rf"\textbf{{{settings}}}" if row.chosen else settings
             lines.append(rf"{settings} & {cell(_score(row), row.chosen)} \\")
     body = "\n".join([*lines, r"\end{longtable}"])
@@ -39,10 +39,10 @@ def search_table(found: DataFrame, titles: dict[str, str]) -> str:
 
 def search_text(found: DataFrame, titles: dict[str, str]) -> str:
     """The same as plain text; the chosen carry a star."""
-    width = max(len(_settings(row)) for row in found.itertuples())
+    width = max(len(settings_of(row)) for row in found.itertuples())
     lines = []
     for title, rows in _blocks(found, titles):
-        lines += [title, *(f"  {_settings(row):{width}}  {_score(row):>5}{'*' * row.chosen}" for row in rows), ""]
+        lines += [title, *(f"  {settings_of(row):{width}}  {_score(row):>5}{'*' * row.chosen}" for row in rows), ""]
     return "\n".join(lines + textwrap.wrap(f"{WHAT} Chosen: *.", 120)) + "\n"
 
 
@@ -57,7 +57,7 @@ def _blocks(found: DataFrame, titles: dict[str, str]) -> list[tuple[str, list[An
     return blocks
 
 
-def _settings(row: Any) -> str:
+def settings_of(row: Any) -> str:
     """A candidate's name as words."""
     return row.candidate.replace("_", " ").replace("+", ", ")
 

@@ -235,6 +235,7 @@ rule report:
         **({"claims": "results/claims.csv"} if "claims" in config else {}),
         **({"averages": "results/averages.csv"} if "averages" in config else {}),
         **({"modules": "results/modules.csv"} if study.has_whole_models(config) else {}),
+        **({"search": "results/search.csv"} if study.searched_tasks(config) else {}),
         scores="results/scores.csv",
         labels="results/labels.json",
         sizes="results/sizes.csv",

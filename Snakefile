@@ -40,4 +40,5 @@ rule all:
         ["results/claims.csv", "results/tables/claims.tex"]
         if "claims" in config
         else [],
+        "results/tables/search.tex" if study.searched_tasks(config) else [],
         "results/tables/whole_model.tex" if study.has_whole_models(config) else [],

@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 
 import yaml
 
-from . import protocols
+from . import protocols, search, task_data
 from .errors import UserError
 from .module_choices import Choice, is_whole_model, with_preset
 from .module_choices import choices_of as module_choices
@@ -98,6 +98,12 @@ def source_of(config: Config, task: str) -> str:
     if protocols.is_student(config["tasks"][task]):
         return protocols.source_of(task, config["tasks"])
     return checkpoint_of(config, task)
+
+
+def searched_tasks(config: Config) -> list[str]:
+    """Tasks for whose fine-tuning settings are searched, in their order."""
+    trained = {t: e for t, e in config["tasks"].items() if task_data.is_trained(e) and not protocols.is_student(e)}
+    return [task for task, entry in trained.items() if search.is_searched(entry.get("finetune", {}))]
 
 
 def corpus_of(config: Config, checkpoint: str) -> str:

@@ -14,7 +14,7 @@ from typing import Any
 
 import jsonschema
 
-from . import protocols, task_data
+from . import protocols, search, task_data
 from .config import (
     IDENTITY,
     SENSITIVITIES,
@@ -146,6 +146,8 @@ def _check_tasks(config: Config) -> None:
             continue
         task_data.check(name, task)
         protocols.check(name, config["tasks"])
+        if "finetune" in task and not protocols.is_student(task):
+            search.check(f"tasks.{name}.finetune", task["finetune"])
         if "checkpoint" not in task:
             continue
         where = f"tasks.{name}.checkpoint"

@@ -15,6 +15,7 @@ TABLES = {
     "whole_model": "Whole models: what is stored and computed, kind of matrix by kind, and what is left of each score.",
     "predictors": "Which cheap metric of the matrix predicts what is left of a score.",
     "ablations": "Variants of one method at equal ratio.",
+    "search": "Settings of fine-tuning that were searched, and how each candidate scored on held-out training examples.",
     "speed": "How long lookups take.",
 }
 """Captions as plain text, by file name; tables of tasks and papers have their own."""

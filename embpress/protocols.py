@@ -12,6 +12,7 @@ which they are compared. What a student's entry does not say itself, that task's
 import difflib
 from typing import Any
 
+from . import search
 from .errors import UserError
 
 STUDENTS = ("compress_then_finetune", "compress_then_distil")
@@ -83,6 +84,12 @@ def check(name: str, tasks: Tasks) -> None:
         raise UserError(f"tasks.{name}: {needed!r} is missing, which says how {entry['protocol']} trains")
     if other in entry:
         raise UserError(f"tasks.{name}.{other}: {entry['protocol']} is trained as `{needed}` says: drop it")
+    own = entry.get("finetune", {})
+    if own != tasks[entry["checkpoint"]]["finetune"] and (search.is_searched(own) or search.HELD_OUT in own):
+        raise UserError(
+            f"tasks.{name}.finetune: settings are searched for uncompressed models alone: leave it out to train as is best "
+            f"for {entry['checkpoint']}, or give each setting one value"
+        )
     owner = text_owner(name, tasks)
     if owner is not None and not isinstance(tasks.get(owner, {}).get("distil", {}).get("stage1"), dict):
         raise UserError(f"tasks.{name}.distil.stage1: {owner} is no task whose `distil.stage1` says how to train on text")

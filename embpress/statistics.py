@@ -72,6 +72,11 @@ def compare(task: type[Task], outcomes: Outcomes, uncompressed: Outcomes, name: 
     return scores
 
 
+def score_of(task: type[Task], outcomes: Outcomes, metric: str) -> float:
+    """One metric of a task over all its examples."""
+    return float(task.scores(outcomes, _whole(task.sizes(outcomes)))[metric][0])
+
+
 def mean_scores(task: type[Task], outcomes: Outcomes, name: str, metrics: tuple[str, ...]) -> np.ndarray:
     """Mean over some of a task's metrics, (1 + RESAMPLES,): of all examples, then of the draws that `compare` makes."""
     sizes = task.sizes(outcomes)

@@ -1,5 +1,6 @@
 """Fine-tune a checkpoint for a labelled task."""
 
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -14,15 +15,18 @@ from transformers import (
 )
 
 from .checkpoints import card
-from .files import whole_new_folder
+from .files import whole_new_folder, write_json
+from .measures import metrics_of
 from .models import AUTO_CLASSES, describe
+from .search import RECORD
+from .statistics import score_of
 from .tasks import LabelledTask, Span
 from .tasks.examples import Examples
 from .tokenization import load_tokenizer
 from .training_loop import Batch, Collate, Settings, scratch_of, train, write_history
 
 
-def finetune(base: Path, task: LabelledTask, seed: int, folder: Path) -> None:
+def finetune(base: Path, task: LabelledTask, seed: int, folder: Path, candidates: Sequence[dict[str, Any]] = ()) -> None:
     """Train all weights of the checkpoint `base` with a new head for a task, and save it to `folder`.
 
     Args:
@@ -30,6 +34,7 @@ def finetune(base: Path, task: LabelledTask, seed: int, folder: Path) -> None:
         task: gives training examples, the head, and the config entry's `max_length` and `finetune`.
         seed: seeds the new head, dropout and the order of examples.
         folder: where the fine-tuned checkpoint goes, with the learning curve; written whole or not at all.
+        candidates: among which the settings were chosen, as `try_candidate` wrote them; recorded beside the checkpoint.
     """
     model, tokenizer = with_new_head(base, task, seed), load_tokenizer(base)
     rows = rows_of(task, tokenizer)
@@ -41,6 +46,35 @@ def finetune(base: Path, task: LabelledTask, seed: int, folder: Path) -> None:
         tokenizer.save_pretrained(whole)
         describe(model, tokenizer.all_special_ids, whole, source)
         write_history(history, whole)
+        if candidates:
+            write_json(whole / RECORD, {"chosen": task.config["finetune"], "candidates": list(candidates)})
+
+
+def try_candidate(
+    base: Path, task: LabelledTask, seed: int, held_out: float, path: Path, progress: Callable[[str], None]
+) -> None:
+    """Train as `finetune` does on all but a share of the training examples, and write the score on that share as JSON.
+
+    Args:
+        base: a described checkpoint.
+        task: as for `finetune`; its test examples are not read.
+        seed: as for `finetune`.
+        held_out: the share.
+        path: where settings, score (of the task's main metric) and numbers of examples go; its stem is the candidate's name.
+        progress: called with a line about every batch that is scored.
+
+    Raises:
+        UserError: if there are too few training examples.
+    """
+    task = task.within_training(held_out)
+    model, tokenizer = with_new_head(base, task, seed), load_tokenizer(base)
+    settings = Settings(**task.config["finetune"])
+    rows = rows_of(task, tokenizer)
+    train(model.train(), rows, collator(task, tokenizer), task_loss, settings, seed, scratch_of(path))
+    name = metrics_of(task.config)[0]
+    score = score_of(type(task), task.outcomes(model.eval(), tokenizer, progress), name)
+    found = {"candidate": path.stem, "settings": task.config["finetune"], "seed": seed, "metric": name, "score": score}
+    write_json(path, found | {"trained_on": len(task.train.labels), "held_out": len(task.test.labels)})
 
 
 def with_new_head(base: Path, task: LabelledTask, seed: int) -> PreTrainedModel:

@@ -1,10 +1,12 @@
 """A made-up study, for tests of scores, tables and plots."""
 
 import dataclasses
+import math
 
 import numpy as np
 import pandas
 
+from embpress import search
 from embpress.scores import COLUMNS, Labels, MethodLabel
 
 RATIOS = [4.0, 10.0, 25.0]
@@ -173,6 +175,15 @@ def fake_spectra():
         for i in range(1, 385)
     ]
     return pandas.DataFrame(rows)
+
+
+def fake_search(tasks=("rotten",)):
+    """Scores of six candidates for the settings of each of some tasks; of each the third is chosen."""
+    names = search.candidates({"learning_rate": [5e-5, 3e-5, 2e-5], "epochs": [3, 4]})
+    about = {"seed": 0, "metric": "accuracy", "trained_on": 9000, "held_out": 1000}
+    scores = [0.80, 0.81, 0.86, 0.85, math.nan, 0.86]
+    found = [about | {"candidate": name, "score": score} for name, score in zip(names, scores)]
+    return pandas.DataFrame(search.rows(dict.fromkeys(tasks, found)))
 
 
 def fake_training():

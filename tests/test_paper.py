@@ -13,11 +13,20 @@ from embpress.plot_style import save
 from embpress.plots import retention_of_task
 from embpress.predictors import predictors
 from embpress.published import read_published
-from embpress.tables import ablations_table, main_table, paper_table, predictors_table, sizes_table, speed_table, task_table
+from embpress.tables import (
+    ablations_table,
+    main_table,
+    paper_table,
+    predictors_table,
+    search_table,
+    sizes_table,
+    speed_table,
+    task_table,
+)
 from embpress.typeset import typeset
 
 from .conftest import ROOT
-from .fake_study import fake_ablations, fake_labels, fake_scores, fake_speed
+from .fake_study import fake_ablations, fake_labels, fake_scores, fake_search, fake_speed
 from .test_sizes import made_up_sizes
 
 LABELS = fake_labels()
@@ -35,6 +44,8 @@ def write(folder, seeds):
     texts["sizes"] = sizes_table(made_up_sizes(), scores, LABELS)
     texts["speed"] = speed_table(fake_speed(), LABELS)
     texts["ablations"] = ablations_table(ablations(*fake_ablations()), fake_ablations()[1])
+    searched = [f"task{i}" for i in range(8)]
+    texts["search"] = search_table(fake_search(searched), {task: f"{task}, BERT_base & 100 %" for task in searched})
     texts["claims"] = "\\begin{longtable}{l}\\endhead\n" + "a line \\\\\n" * 100 + "\\end{longtable}\n"
     for name, text in texts.items():
         (folder / "tables").mkdir(exist_ok=True)
@@ -64,7 +75,7 @@ def test_the_document_compiles_without_a_problem(tmp_path, seeds):
     captions = source.with_suffix(".lot").read_text()
     # A longtable must not take a number of its own.
     numbers = [int(n) for n in re.findall(r"\\numberline \{(\d+)\}", captions)]
-    assert numbers == list(range(1, len(numbers) + 1)) and len(numbers) == 1 + 4 + 5 + 5
+    assert numbers == list(range(1, len(numbers) + 1)) and len(numbers) == 1 + 4 + 5 + 6
 
 
 @needs_tex
@@ -124,7 +135,7 @@ def test_everything_has_a_caption_and_a_label_in_order(tmp_path):
     assert labels[0] == "table:main" and labels[-1] == "figure:retention-rotten"
     assert labels[1:5] == [f"table:{task}" for task in sorted(LABELS.tasks)]
     assert all(label.startswith("table:paper_") for label in labels[5:10])
-    assert labels[15:-1] == [f"figure:{name}" for name in FIGURES]
+    assert labels[16:-1] == [f"figure:{name}" for name in FIGURES]
     assert text.count(r"\caption[") == len(labels) == len(set(labels))
     for key in read_published(RESOURCES / "published.csv"):
         assert text.count(rf"\cite{{{key}}}") == 2

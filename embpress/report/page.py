@@ -58,6 +58,7 @@ class Inputs:
     claims: Path | None = None
     averages: Path | None = None
     modules: Path | None = None
+    search: Path | None = None
 
 
 @dataclass(frozen=True)
@@ -121,6 +122,8 @@ def _tables(inputs: Inputs, scores: DataFrame, labels: Labels, study: dict[str, 
     if inputs.claims is not None:
         claims = pandas.read_csv(inputs.claims, keep_default_na=False, na_values=[""])
         found += [tables.claims_table(claims, study["claims"]), tables.comparisons_table(claims, labels)]
+    if inputs.search is not None:
+        found.append(tables.search_table(pandas.read_csv(inputs.search), labels))
     found.append(tables.published_table(read_published(inputs.published)))
     return [table for table in found if table.rows]
 

@@ -12,6 +12,8 @@ from ..predictors import METRICS, Predictors
 from ..published import Published
 from ..scores import Labels, MethodLabel, over_seeds
 from ..tables.rows import DASH, Notes, average_note, averaged, comparison, number
+from ..tables.search import WHAT as OF_SEARCH
+from ..tables.search import settings_of
 from ..tables.whole_model import WHAT, blocks_of_tasks, heads_of
 from ..verdicts import over_claim
 
@@ -320,6 +322,23 @@ def published_table(papers: dict[str, list[Published]]) -> Table:
     heads = ["Paper", "Table", "Row", "Base model", "Protocol", "Ratio", "Data", "Metric", "Value", "Source", "Note"]
     caption = "Only numbers whose source was found are quoted. Models, data and protocols are not ours."
     return Table("published", "Claims", "What the papers published", caption, heads, rows, folded=True)
+
+
+def search_table(found: DataFrame, labels: Labels) -> Table:
+    """How the candidates for fine-tuning's settings scored.
+
+    Args:
+        found: results/search.csv.
+        labels: of the same study.
+    """
+    rows = []
+    for row in found.itertuples():
+        task: Any = labels.tasks[str(row.task)]
+        cells = [text(f"{task.label}, {task.model}"), text(settings_of(row)), text(task.metric_label)]
+        cells += [value(100 * row.score, 2), value(row.trained_on, 0), value(row.held_out, 0)]  # type: ignore[operator, arg-type]
+        rows.append([*cells, text("chosen" if row.chosen else "")])
+    heads = ["Task", "Settings", "Metric", "Score", "Trained on", "Held out", "Choice"]
+    return Table("search", "Training", "Search for settings of fine-tuning", OF_SEARCH, heads, rows)
 
 
 def jobs_table(jobs: list[dict[str, Any]]) -> Table:

@@ -4,6 +4,7 @@ from .ablations import ablations_table
 from .latex import latex_document, main_table, task_table
 from .papers import paper_table
 from .predictors import predictors_table, predictors_text
+from .search import search_table, search_text
 from .sizes import read_sizes, sizes_table
 from .speed import speed_table
 from .text import text_table
@@ -18,6 +19,8 @@ __all__ = [
     "predictors_text",
     "read_modules",
     "read_sizes",
+    "search_table",
+    "search_text",
     "sizes_table",
     "speed_table",
     "task_table",

@@ -12,7 +12,7 @@ from transformers import PreTrainedModel, PreTrainedTokenizerBase
 from ..errors import UserError
 from .base import Metric, Outcomes
 from .encoding import run_batches
-from .examples import Examples, Label, read_one_file
+from .examples import Label, LabelledRows, read_one_file
 from .labelled import LabelledTask
 from .labels import label_position, spellings_of
 
@@ -27,19 +27,17 @@ class Classification(LabelledTask):
     head = "classifier"
 
     @cached_property
-    def _from_path(self) -> tuple[Examples, Examples] | None:
-        """Examples of a single file, whose test groups are never trained on."""
+    def _from_path(self) -> tuple[LabelledRows, LabelledRows] | None:
+        """Rows of a single file, whose test groups are never trained on."""
         return read_one_file(self.config, self.inputs.wheels) if "path" in self.config["data"] else None
 
-    @cached_property
-    def train(self) -> Examples:
+    def training(self) -> LabelledRows:
         """See base class."""
-        return self._from_path[0] if self._from_path else super().train
+        return self._from_path[0] if self._from_path else super().training()
 
-    @cached_property
-    def test(self) -> Examples:
+    def testing(self) -> LabelledRows:
         """See base class."""
-        return self._from_path[1] if self._from_path else super().test
+        return self._from_path[1] if self._from_path else super().testing()
 
     @cached_property
     def _spellings(self) -> dict[str, int]:

@@ -145,20 +145,41 @@ def split_file(rows: LabelledRows, data: dict[str, Any], test_examples: int) -> 
         UserError: if there are too few.
     """
     columns = as_list(data.get("group", data["text"]))
+    train, test = _parted(rows, columns, test_examples)
+    if not train.rows or len(test.rows) < test_examples:
+        raise UserError(
+            f"{rows.name} has {len(rows.rows)} rows, too few to train on and {test_examples} test_examples that share no "
+            f"{' or '.join(columns)}: lower test_examples, or name another `data.group`"
+        )
+    return train, test
+
+
+def hold_out(rows: LabelledRows, data: dict[str, Any], share: float) -> tuple[LabelledRows, LabelledRows]:
+    """Training rows to train on, and a share of them held out, such that no group, or else no text, stands in both.
+
+    Raises:
+        UserError: if fewer than two would be held out (one has no correlation), or too few rows are left.
+    """
+    columns, n = as_list(data.get("group", data["text"])), round(share * len(rows.rows))
+    train, held_out = _parted(rows, columns, n)
+    if n < 2 or not train.rows or len(held_out.rows) < n:
+        raise UserError(
+            f"{rows.name} has {len(rows.rows)} training rows, too few to hold out {share:g} of them ({n}) that share no "
+            f"{' or '.join(columns)} with the others: change `finetune.held_out`, or name another `data.group`"
+        )
+    return train, held_out
+
+
+def _parted(rows: LabelledRows, columns: list[str], n: int) -> tuple[LabelledRows, LabelledRows]:
+    """Rows in two parts that share no value of the columns, n in the second: groups drawn by SPLIT_SEED, the last cut."""
     groups: dict[int, list[int]] = {}
     for i, group in enumerate(connected(rows.rows, columns)):
         groups.setdefault(group, []).append(i)
     parts: tuple[list[int], list[int]] = ([], [])
     keys = list(groups)
     for i in np.random.default_rng(SPLIT_SEED).permutation(len(keys)):
-        parts[len(parts[1]) < test_examples].extend(groups[keys[i]])
-    train, test = parts[0], parts[1][:test_examples]
-    if not train or len(test) < test_examples:
-        raise UserError(
-            f"{rows.name} has {len(rows.rows)} rows, too few to train on and {test_examples} test_examples that share no "
-            f"{' or '.join(columns)}: lower test_examples, or name another `data.group`"
-        )
-    return rows.at(sorted(train)), rows.at(sorted(test))
+        parts[len(parts[1]) < n].extend(groups[keys[i]])
+    return rows.at(sorted(parts[0])), rows.at(sorted(parts[1][:n]))
 
 
 def connected(rows: list[Row], columns: list[str]) -> list[int]:
@@ -171,8 +192,8 @@ def connected(rows: list[Row], columns: list[str]) -> list[int]:
     return connected_components(graph, directed=False)[1][: len(rows)].tolist()
 
 
-def split_by_group(rows: list[dict[str, str]], config: dict[str, Any]) -> tuple[Examples, Examples]:
-    """Train and test examples of one file such that no group (a film, say) and no text stands in both.
+def split_by_group(rows: list[dict[str, str]], config: dict[str, Any]) -> tuple[LabelledRows, LabelledRows]:
+    """Train and test rows of one file such that no group (a film, say) and no text stands in both.
 
     Both are balanced: as many examples of each label, so that 1 / number of labels is chance.
 
@@ -201,8 +222,8 @@ def split_by_group(rows: list[dict[str, str]], config: dict[str, Any]) -> tuple[
         chosen = _balanced(mixed, data["label"], places, n)
         if chosen is None:
             raise UserError(f"{data['path']} has too few examples of a label for {name}: {n}: lower it")
-        labels = [places[row[data["label"]]] for row in chosen]
-        found.append(to_examples([Row(0, dict(row)) for row in chosen], labels, data))
+        labels: list[Label] = [places[row[data["label"]]] for row in chosen]
+        found.append(LabelledRows(data["path"], [Row(0, dict(row)) for row in chosen], labels))
     return found[0], found[1]
 
 
@@ -219,7 +240,7 @@ def _balanced(rows: list[dict[str, str]], column: str, places: dict[str, int], n
     return None if any(left.values()) else chosen
 
 
-def read_one_file(config: dict[str, Any], wheels: dict[str, Path]) -> tuple[Examples, Examples]:
-    """Train and test examples of the single file of `data.path`, by `split_by_group`."""
+def read_one_file(config: dict[str, Any], wheels: dict[str, Path]) -> tuple[LabelledRows, LabelledRows]:
+    """Train and test rows of the single file of `data.path`, by `split_by_group`."""
     data = config["data"]
     return split_by_group(read_rows(data, wheels, columns_of(data)), config)

@@ -2,14 +2,14 @@
 
 from abc import abstractmethod
 from functools import cached_property
-from typing import Any
+from typing import Any, Self
 
 import numpy as np
 
 from ..task_data import is_one_file
 from . import metrics
-from .base import Outcomes, Task
-from .examples import Examples, Label, LabelledRows, read_labels, read_split, sample, split_file, to_examples
+from .base import Inputs, Outcomes, Task
+from .examples import Examples, Label, LabelledRows, hold_out, read_labels, read_split, sample, split_file, to_examples
 
 
 class LabelledTask(Task):
@@ -41,15 +41,34 @@ class LabelledTask(Task):
     @cached_property
     def train(self) -> Examples:
         """Training examples: all rows of the split, or `train_examples` of them."""
-        rows = self._one_file[0] if is_one_file(self.config) else self._whole("train")
-        self.check_training_labels(rows.labels, rows.name)
-        return self._chosen(rows, "train_examples")
+        return self._examples(self.training())
 
     @cached_property
     def test(self) -> Examples:
         """Test examples: all rows of the split, or `test_examples` of them."""
+        return self._examples(self.testing())
+
+    def training(self) -> LabelledRows:
+        """Rows of the training examples."""
+        rows = self._one_file[0] if is_one_file(self.config) else self._whole("train")
+        self.check_training_labels(rows.labels, rows.name)
+        return self._chosen(rows, "train_examples")
+
+    def testing(self) -> LabelledRows:
+        """Rows of the test examples."""
         rows = self._one_file[1] if is_one_file(self.config) else self._whole("test")
         return self._chosen(rows, "test_examples")
+
+    def within_training(self, held_out: float) -> Self:
+        """The same task on its training examples alone, of which a share that is held out takes the place of the test.
+
+        Raises:
+            UserError: if there are too few examples.
+        """
+        train, test = hold_out(self.training(), self.config["data"], held_out)
+        task = type(self)(self.config, Inputs({}))  # it can read nothing else
+        task.train, task.test = self._examples(train), self._examples(test)
+        return task
 
     def check_training_labels(self, labels: list[Label], name: str) -> None:
         """Refuse training rows that cannot teach the task; nothing is refused here."""
@@ -64,7 +83,10 @@ class LabelledTask(Task):
         """Training and test rows of the only file."""
         return split_file(self._whole("test"), self.config["data"], self.config["test_examples"])
 
-    def _chosen(self, rows: LabelledRows, key: str) -> Examples:
+    def _chosen(self, rows: LabelledRows, key: str) -> LabelledRows:
         """As many of the rows as the config asks for."""
-        kept = rows.at(sample(len(rows.rows), self.config.get(key), key, rows.name))
-        return to_examples(kept.rows, kept.labels, self.config["data"])
+        return rows.at(sample(len(rows.rows), self.config.get(key), key, rows.name))
+
+    def _examples(self, rows: LabelledRows) -> Examples:
+        """Texts and labels of rows."""
+        return to_examples(rows.rows, rows.labels, self.config["data"])

@@ -16,7 +16,7 @@ from embpress.report import Inputs, render
 
 from ..browser import PROGRAM, Page
 from ..conftest import ROOT
-from ..fake_study import fake_ablations, fake_sizes, fake_speed
+from ..fake_study import fake_ablations, fake_search, fake_sizes, fake_speed
 from .test_graph import MERMAID
 
 VOID = {"meta", "img", "link", "br"}
@@ -41,6 +41,7 @@ def page(tmp_path_factory):
     kinds = [sizes | dict(ratio_asked=r, kind=kind) for r in (4.0, 10.0) for kind in ("query", "not compressed")]
     pandas.DataFrame(kinds).to_csv(folder / "modules.csv", index=False)
     (folder / "labels.json").write_text(json.dumps(dataclasses.asdict(labels)))
+    fake_search().to_csv(folder / "search.csv", index=False)
     parts = fake_sizes().assign(part="embedding matrix", dtype="F32", why="what the methods replace")
     parts.assign(ratio_asked="", seed=0, rows_kept="", rows=30522).to_csv(folder / "sizes.csv", index=False)
     fake_speed().to_csv(folder / "speed.csv", index=False)
@@ -62,7 +63,7 @@ def page(tmp_path_factory):
     (folder / "provenance.json").write_text(json.dumps(provenance))
     save(pareto(table, fake_sizes(), labels), folder / "pareto")
     save(retention_of_task(table, labels, "rotten"), folder / "retention-rotten")
-    names = {n: folder / f"{n}.csv" for n in ("scores", "sizes", "speed", "claims", "averages", "modules")}
+    names = {n: folder / f"{n}.csv" for n in ("scores", "sizes", "speed", "claims", "averages", "modules", "search")}
     names |= {"labels": folder / "labels.json", "provenance": folder / "provenance.json", "graph": folder / "graph.mmd"}
     names["published"] = ROOT / "workflow/resources/published.csv"
     render(Inputs(**names, figures=[folder / "pareto.png", folder / "retention-rotten.png"]), folder / "report.html")
@@ -93,6 +94,14 @@ def test_the_page_is_well_formed_escaped_and_asks_for_nothing(page):
     for anchor in ("summary", "scores", "size-and-speed", "errors-of-the-matrix", "ablations", "claims", "provenance"):
         assert f'id="{anchor}"' in text and f'href="#{anchor}"' in text
     assert "2 jobs, 3 min" in text and 64 * "a" in text and "study: smoke" in text
+
+
+def test_a_search_shows_every_candidate_and_the_choice(page):
+    text = page.read_text(encoding="utf-8")
+    (table,) = re.findall(r'<table id="table-search"(.*?)</table>', text, re.DOTALL)
+    assert table.count("learning rate") == 6 and table.count(">chosen<") == 1
+    before, after = table.split(">chosen<")
+    assert "86.00" in before.split("learning rate 3e-05, epochs 3<")[1] and "learning rate 3e-05, epochs 4<" in after
 
 
 def test_averages_and_whole_models_have_tables_and_whole_models_are_not_among_embeddings(page):

@@ -6,7 +6,7 @@ import pytest
 from embpress.errors import UserError
 from embpress.sources.rows import Row
 from embpress.tasks import Inputs, task_class
-from embpress.tasks.examples import connected, split_by_group
+from embpress.tasks.examples import connected, split_by_group, to_examples
 from embpress.tasks.labels import spellings_of
 
 DATA = {"format": "jsonl", "text": ["a", "b"], "label": "label", "labels": ["x", "y"]}
@@ -104,9 +104,14 @@ BALANCED = {
 FILMS = [{"t": f"text {i}", "l": ("bad", "good", "plot")[i % 3], "g": f"film {i // 4}"} for i in range(80)]
 
 
+def parted(films):
+    """Training and test examples of the single file."""
+    return [to_examples(part.rows, part.labels, BALANCED["data"]) for part in split_by_group(films, BALANCED)]
+
+
 def test_split_keeps_groups_apart_and_leaves_other_labels_out():
     group_of = {r["t"]: r["g"] for r in FILMS}
-    train, test = split_by_group(FILMS, BALANCED)
+    train, test = parted(FILMS)
     assert (len(train.texts), len(test.texts)) == (20, 10)
     assert not {group_of[t] for t in train.texts} & {group_of[t] for t in test.texts}
     assert sorted(train.labels) == [0] * 10 + [1] * 10 and sum(test.labels) == 5
@@ -115,7 +120,7 @@ def test_split_keeps_groups_apart_and_leaves_other_labels_out():
 
 def test_a_repeated_text_stands_in_one_part_only():
     rows = FILMS + [{**r, "g": "another film"} for r in FILMS]
-    train, test = split_by_group(rows, BALANCED)
+    train, test = parted(rows)
     assert not set(train.texts) & set(test.texts)
 
 

@@ -92,7 +92,7 @@ def test_protocols_share_what_they_may_share(tmp_path, default_config):
     }
     study = default_config | {"tasks": tasks, "methods": {"identity": {}, "svd": {}}, "ratios": [4, 10]}
     jobs = planned(tmp_path, study)
-    assert (jobs["finetune"], jobs["model"]) == (1, 1)
+    assert (jobs["finetune"], jobs["model"]) == (1, 1) and not {"search", "search_table"} & jobs.keys()
     assert jobs["compress"] == 1 + 2 * 2  # the uncompressed model; svd of the fine-tuned one and of the one as it came
     assert (jobs["distil_on_text"], jobs["train_student"]) == (2, 5 * 2)
     assert jobs["evaluate"] == 6 * 2

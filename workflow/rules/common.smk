@@ -8,7 +8,7 @@ ROOT = Path(workflow.basedir)
 # The library lies beside this workflow and is not installed.
 sys.path.insert(0, str(ROOT))
 
-from embpress import benchmarks, protocols, task_data
+from embpress import benchmarks, protocols, search, task_data
 from embpress import config as study
 from embpress.config_check import check
 from embpress.errors import UserError
@@ -51,6 +51,11 @@ wildcard_constraints:
     split=names(task_data.SPLITS),
     sha256="[0-9a-f]{64}",
     ratio=r"[\d.]+",
+    candidate=names(
+        name.replace(".", r"\.").replace("+", r"\+")
+        for task in study.searched_tasks(config)
+        for name in search.candidates(config["tasks"][task]["finetune"])
+    ),
 
 
 def per_attempt(amount):
@@ -118,10 +123,50 @@ def counts_file(checkpoint):
     return f"results/frequency/{corpus}/tokens-{model}.safetensors"
 
 
+def candidate_files(task):
+    """Scores of the candidates for a task's settings, in their order: the search is done once, with the first seed."""
+    folder = f"results/search/{task}/seed{config['seeds'][0]}"
+    return [
+        f"{folder}/{name}.json"
+        for name in search.candidates(config["tasks"][task]["finetune"])
+    ]
+
+
+def task_titles(tasks):
+    """Task and model of each of some tasks, as tables call them."""
+    entries = {task: config["tasks"][task] for task in tasks}
+    return {
+        task: f"{entry['label']}, {config['models'][entry['model']]['label']}"
+        for task, entry in entries.items()
+    }
+
+
+def candidate_entry(wildcards):
+    """What a job must know of a task, with one candidate's settings: another candidate does not run it again."""
+    entry = task_entry(wildcards)
+    settings = search.candidates(entry["finetune"])[wildcards.candidate]
+    return entry | {"finetune": settings}
+
+
+def held_out_share(wildcards):
+    return config["tasks"][wildcards.task]["finetune"][search.HELD_OUT]
+
+
+def search_inputs(wildcards):
+    entry = config["tasks"][wildcards.task]
+    # Where training rows have a file of their own, the test's is not there to be read.
+    splits = task_data.SPLITS if task_data.is_one_file(entry) else ("train",)
+    files = task_data.files_of(wildcards.task, entry, splits)
+    return wheels(entry) | files | {"model": f"results/models/{entry['model']}"}
+
+
 def finetune_inputs(wildcards):
     entry = config["tasks"][wildcards.task]
     files = task_data.files_of(wildcards.task, entry, task_data.SPLITS)
-    return wheels(entry) | files | {"model": f"results/models/{entry['model']}"}
+    inputs = wheels(entry) | files | {"model": f"results/models/{entry['model']}"}
+    if wildcards.task in study.searched_tasks(config):
+        inputs["candidates"] = candidate_files(wildcards.task)
+    return inputs
 
 
 def sensitivity_inputs(wildcards):
@@ -185,6 +230,8 @@ def student_inputs(wildcards):
         "source": checkpoint_folder(source, wildcards.seed),
         "counts": counts_file(source),
     }
+    if search.is_searched(entry.get("finetune", {})):
+        inputs["candidates"] = candidate_files(entry["checkpoint"])
     if entry["protocol"] == "compress_then_distil":
         inputs["teacher"] = checkpoint_folder(entry["checkpoint"], wildcards.seed)
     return inputs

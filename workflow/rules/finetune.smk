@@ -1,4 +1,27 @@
-"""Models to checkpoints fine-tuned for a task."""
+"""Models to checkpoints fine-tuned for a task, by settings that may be searched first."""
+
+
+rule search:
+    """Fine-tune by one candidate of the settings searched, and score it on training examples that are held out."""
+    input:
+        unpack(search_inputs),
+    output:
+        "results/search/{task}/seed{seed}/{candidate}.json",
+    log:
+        "results/logs/search/{task}-seed{seed}-{candidate}.log",
+    priority: 10
+    conda:
+        "../../envs/torch.yaml"
+    resources:
+        mem_mb=per_attempt(4000),
+        runtime=per_attempt(120),
+    params:
+        entry=candidate_entry,
+        held_out=held_out_share,
+    message:
+        "searching settings for {wildcards.task}: {wildcards.candidate}"
+    script:
+        "../scripts/search.py"
 
 
 rule finetune:

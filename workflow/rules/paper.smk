@@ -14,6 +14,7 @@ rule paper:
                 if study.has_whole_models(config)
                 else []
             ),
+            *(["results/tables/search.tex"] if study.searched_tasks(config) else []),
             *(rules.averages.output.latex if "averages" in config else []),
         ],
         figures=rules.figures.output.pdf,

@@ -129,6 +129,31 @@ if study.has_whole_models(config):
             "../scripts/whole_model.py"
 
 
+if study.searched_tasks(config):
+
+    rule search_table:
+        """Write how the candidates for fine-tuning's settings scored, and which was chosen."""
+        input:
+            [f for task in study.searched_tasks(config) for f in candidate_files(task)],
+        output:
+            rows="results/search.csv",
+            latex="results/tables/search.tex",
+            text="results/tables/search.txt",
+        log:
+            "results/logs/search_table.log",
+        conda:
+            "../../envs/report.yaml"
+        resources:
+            mem_mb=per_attempt(1000),
+        params:
+            files={task: candidate_files(task) for task in study.searched_tasks(config)},
+            titles=task_titles(study.searched_tasks(config)),
+        message:
+            "writing the table of the search"
+        script:
+            "../scripts/search_table.py"
+
+
 rule figures:
     """Draw what is left of scores and errors of the matrix by ratio, size, frequency and rank, and latency by size."""
     input:
@@ -210,6 +235,7 @@ rule report:
         **({"claims": "results/claims.csv"} if "claims" in config else {}),
         **({"averages": "results/averages.csv"} if "averages" in config else {}),
         **({"modules": "results/modules.csv"} if study.has_whole_models(config) else {}),
+        **({"search": "results/search.csv"} if study.searched_tasks(config) else {}),
         scores="results/scores.csv",
         labels="results/labels.json",
         sizes="results/sizes.csv",

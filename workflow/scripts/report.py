@@ -10,6 +10,6 @@ with run(snakemake):
     given = snakemake.input
     names = ("scores", "labels", "sizes", "speed", "provenance", "graph", "published")
     files = {name: Path(given[name]) for name in names}
-    files |= {name: Path(file) for name in ("claims", "averages", "modules") if (file := given.get(name))}
+    files |= {name: Path(file) for name in ("claims", "averages", "modules", "search") if (file := given.get(name))}
     inputs = Inputs(**files, figures=[Path(file) for file in given.figures])
     render(inputs, Path(snakemake.output[0]))

@@ -2,14 +2,16 @@
 
 from pathlib import Path
 
-from job import run
+from job import read_json, run
 
 with run(snakemake):
+    from embpress.search import settled
     from embpress.students import distil_on_task, finetune_student
     from embpress.tasks import Inputs, task_class
 
-    entry, seed, folder = snakemake.params.entry, int(snakemake.wildcards.seed), Path(snakemake.output[0])
-    files = {name: Path(path) for name, path in snakemake.input.items()}
+    seed, folder, files = int(snakemake.wildcards.seed), Path(snakemake.output[0]), dict(snakemake.input.items())
+    entry = settled(snakemake.params.entry, [read_json(path) for path in files.pop("candidates", [])])
+    files = {name: Path(path) for name, path in files.items()}
     start, source, counts, teacher = (files.pop(name, None) for name in ("start", "source", "counts", "teacher"))
     task = task_class(entry["kind"])(entry, Inputs.of(files))
     if teacher is None:

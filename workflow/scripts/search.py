@@ -1,0 +1,15 @@
+"""Rule search."""
+
+from pathlib import Path
+
+from job import run, throttled
+
+with run(snakemake) as log:
+    from embpress.tasks import Inputs, task_class
+    from embpress.training import try_candidate
+
+    entry, seed = snakemake.params.entry, int(snakemake.wildcards.seed)
+    files = {name: Path(path) for name, path in snakemake.input.items()}
+    model = files.pop("model")
+    task = task_class(entry["kind"])(entry, Inputs.of(files))
+    try_candidate(model, task, seed, snakemake.params.held_out, Path(snakemake.output[0]), throttled(log))

@@ -10,8 +10,8 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
+from embpress.coding.rotation import Rotation
 from embpress.methods.base import Context
-from embpress.rotation import Rotation
 
 GENERATED = 4096
 """Rows generated at once, each block from a seed of its own, so that a table's first rows do not depend on its length."""

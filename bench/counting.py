@@ -19,8 +19,8 @@ import torch
 from tokenizers import Tokenizer, models, normalizers, pre_tokenizers, trainers
 from transformers import PreTrainedTokenizerFast
 
-from embpress.corpus_counts import Outputs, count_corpus
-from embpress.frequency import count_table
+from embpress.counting.corpus_counts import Outputs, count_corpus
+from embpress.counting.frequency import count_table
 from embpress.sources.shards import shards_of, texts_of
 from embpress.tokenization import load_tokenizer
 

@@ -13,9 +13,9 @@ from sklearn.manifold._locally_linear import barycenter_weights
 from sklearn.neighbors import NearestNeighbors
 from torch import Tensor
 
+from embpress.fidelity.reconstruction import reconstruction
 from embpress.methods import compress, method_class
 from embpress.methods.t24 import kept_rows
-from embpress.reconstruction import reconstruction
 from embpress.timing import compared
 
 from .common import Table, chosen_of, context, matrix, parser, verdict

@@ -14,10 +14,10 @@ import torch
 from torch import Tensor
 
 from .errors import UserError
+from .fidelity.reconstruction import reconstruction
 from .methods import compress, method_class, names
 from .methods.base import Context, checked_matrix
 from .protocols import STUDENTS
-from .reconstruction import reconstruction
 from .storage import first_line
 from .whole_model import open_source
 
@@ -179,7 +179,7 @@ def retention_model(path: Path) -> tuple[Callable[[float], float], float]:
     from sklearn.isotonic import IsotonicRegression
     from sklearn.model_selection import GroupKFold
 
-    from .scores import read
+    from .analysis.scores import read
 
     try:
         frame = read(path)

@@ -257,7 +257,7 @@ def _command(given: argparse.Namespace, found: "Ranking") -> str:
 
 def table(given: argparse.Namespace) -> None:
     """The command `table`."""
-    from .scores import Labels, read, select
+    from .analysis.scores import Labels, read, select
     from .tables import text_table
 
     beside = given.scores.with_name("labels.json")

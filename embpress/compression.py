@@ -8,14 +8,14 @@ from torch import Tensor
 
 from . import storage
 from .checkpoints import card, embedding_matrix
+from .counting.frequency import read_counts, smoothed
 from .errors import InfeasibleRatio, UserError
+from .fidelity.rate_distortion import Source, distance_db
+from .fidelity.reconstruction import Reconstruction, reconstruction
 from .files import whole_new_folder, write_json
 from .formats.base import CompressedMatrix
-from .frequency import read_counts, smoothed
 from .methods import compress
 from .methods.base import Context
-from .rate_distortion import Source, distance_db
-from .reconstruction import Reconstruction, reconstruction
 from .sensitivity_file import read_sensitivity
 
 RESULT = "result.json"

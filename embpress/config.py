@@ -8,11 +8,12 @@ from typing import Any, NamedTuple
 
 import yaml
 
-from . import protocols, search, task_data
+from . import protocols, task_data
 from .errors import UserError
-from .module_choices import Choice, is_whole_model, with_preset
-from .module_choices import choices_of as module_choices
-from .modules import EMBEDDING
+from .modules.choices import Choice, is_whole_model, with_preset
+from .modules.choices import choices_of as module_choices
+from .modules.kinds import EMBEDDING
+from .training import search
 
 METHODS = Path(__file__).parent / "methods"
 CONTROLS = ("identity", "random", "mean")

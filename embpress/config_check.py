@@ -14,7 +14,8 @@ from typing import Any
 
 import jsonschema
 
-from . import protocols, search, task_data
+from . import protocols, task_data
+from .analysis.measures import ERRORS, metrics_of
 from .config import (
     IDENTITY,
     SENSITIVITIES,
@@ -31,9 +32,9 @@ from .config import (
     variants_of,
 )
 from .errors import UserError
-from .measures import ERRORS, metrics_of
-from .module_choices import is_whole_model
-from .modules import KINDS, check_pattern
+from .modules.choices import is_whole_model
+from .modules.kinds import KINDS, check_pattern
+from .training import search
 
 LONGEST_MESSAGE = 300
 

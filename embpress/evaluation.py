@@ -5,11 +5,11 @@ from pathlib import Path
 
 from safetensors.numpy import load_file, save_file
 
-from .compressed_model import Assembly
 from .models import load_model, untie_head
-from .students import REST, load_rest
+from .modules.assembly import Assembly
 from .tasks import Outcomes, Task
 from .tokenization import load_tokenizer
+from .training.students import REST, load_rest
 
 
 def evaluate(

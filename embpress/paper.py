@@ -4,8 +4,8 @@ import os
 from collections.abc import Iterable
 from pathlib import Path
 
+from .analysis.scores import Labels
 from .plot_style import COLUMN, PAGE
-from .scores import Labels
 from .tables.latex import PREAMBLE, escape
 
 TABLES = {

@@ -12,8 +12,8 @@ which they are compared. What a student's entry does not say itself, that task's
 import difflib
 from typing import Any
 
-from . import search
 from .errors import UserError
+from .training import search
 
 STUDENTS = ("compress_then_finetune", "compress_then_distil")
 PROTOCOLS = ("zero_shot", "finetune_then_compress", *STUDENTS)

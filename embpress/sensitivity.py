@@ -24,10 +24,10 @@ from torch.nn import functional
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 from transformers.pytorch_utils import Conv1D
 
-from .compressed_model import weight_of
 from .errors import UserError
 from .models import embedding_of, load_model
-from .modules import places
+from .modules.assembly import weight_of
+from .modules.kinds import places
 from .tokenization import load_tokenizer
 
 TOKENS_A_BATCH = 512

@@ -11,7 +11,7 @@ from transformers import PreTrainedModel
 
 from . import storage
 from .artefact import ABOUT, REST, write
-from .counts import counts_from_file
+from .counting.counts import counts_from_file
 from .errors import UserError
 from .files import check_replaceable, whole_folder
 from .formats.dense import DenseRows

@@ -20,15 +20,15 @@ from transformers import ViTConfig, ViTModel
 
 from embpress import benchmarks, compress_model, config_check, protocols, storage
 from embpress import config as study
-from embpress.counts import counts_from_file
-from embpress.frequency import count_tokens
+from embpress.counting.counts import counts_from_file
+from embpress.counting.frequency import count_tokens
+from embpress.counting.words import count_words
 from embpress.matrices import safetensors_matrix
 from embpress.methods import compress
 from embpress.methods.base import Context
 from embpress.sources import corpora, packages
 from embpress.sources.models import prepare
 from embpress.tasks import Inputs, task_class
-from embpress.words import count_words
 
 from .conftest import ROOT, wordpiece_tokenizer
 from .test_config import BAD, changed

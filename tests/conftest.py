@@ -14,7 +14,7 @@ from tokenizers import Tokenizer, models, normalizers, pre_tokenizers, processor
 from transformers import BertConfig, BertModel, PreTrainedTokenizerFast
 
 from embpress import protocols
-from embpress.scores import Labels
+from embpress.analysis.scores import Labels
 
 from .fake_study import fake_labels, fake_scores
 

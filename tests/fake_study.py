@@ -6,8 +6,8 @@ import math
 import numpy as np
 import pandas
 
-from embpress import search
-from embpress.scores import COLUMNS, Labels, MethodLabel
+from embpress.analysis.scores import COLUMNS, Labels, MethodLabel
+from embpress.training import search
 
 RATIOS = [4.0, 10.0, 25.0]
 # method: (label, kind, reconstruction, retention lost at 4x in %, own ratio)

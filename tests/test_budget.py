@@ -6,11 +6,11 @@ import pytest
 import torch
 
 from embpress import best_under
+from embpress.analysis.scores import COLUMNS, write
 from embpress.budget import MEGABYTE, candidates, retention_model
 from embpress.errors import UserError
 from embpress.methods import compress
 from embpress.methods.base import Context
-from embpress.scores import COLUMNS, write
 
 
 @pytest.fixture

@@ -13,9 +13,9 @@ import torch
 from transformers import BertConfig, BertForMaskedLM
 
 import embpress
+from embpress.analysis.scores import write
 from embpress.cli import main, options_of
 from embpress.errors import UserError
-from embpress.scores import write
 
 from .conftest import PIECES, ROOT
 from .fake_study import fake_labels, fake_scores

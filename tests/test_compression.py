@@ -7,11 +7,11 @@ import torch
 from safetensors.torch import save_file
 
 from embpress import compression
-from embpress.aggregation import Evaluation, bounds
-from embpress.bounds import RATIOS, bound_curve
+from embpress.analysis.aggregation import Evaluation, bounds
 from embpress.checkpoints import CARD
-from embpress.frequency import smoothed, write_counts
-from embpress.rate_distortion import Source
+from embpress.counting.frequency import smoothed, write_counts
+from embpress.fidelity.bounds import RATIOS, bound_curve
+from embpress.fidelity.rate_distortion import Source
 
 V, D = 200, 16
 

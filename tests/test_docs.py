@@ -19,7 +19,7 @@ import yaml
 from tokenizers import Tokenizer, models, pre_tokenizers
 from transformers import BertConfig, BertModel, PreTrainedTokenizerFast
 
-from embpress import scores
+from embpress.analysis import scores
 
 from .conftest import ROOT
 from .fake_study import fake_labels, fake_scores

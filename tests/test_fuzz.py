@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from embpress import compress_model, config_check, load
 from embpress import config as study
 from embpress.artefact import ABOUT, REST
-from embpress.counts import counts_from_file
+from embpress.counting.counts import counts_from_file
 from embpress.errors import UserError
 from embpress.files import sha256_of
 from embpress.matrices import safetensors_matrix

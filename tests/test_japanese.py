@@ -14,16 +14,16 @@ from transformers import AutoTokenizer, BertJapaneseTokenizer, DistilBertConfig,
 
 from embpress import sensitivity, storage
 from embpress.checkpoints import card, embedding_matrix
+from embpress.counting.frequency import check_segmenter, count_table, count_tokens
+from embpress.counting.words import SEGMENTERS, count_words, write_words
 from embpress.errors import UserError
 from embpress.evaluation import evaluate
-from embpress.frequency import check_segmenter, count_table, count_tokens
 from embpress.methods import compress
 from embpress.sources import corpora, packages
 from embpress.sources.models import prepare
 from embpress.tasks import Inputs, task_class
 from embpress.tokenization import load_tokenizer
-from embpress.training import finetune
-from embpress.words import SEGMENTERS, count_words, write_words
+from embpress.training.fine_tuning import finetune
 
 from .conftest import ROOT, SPECIALS
 

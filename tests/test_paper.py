@@ -6,13 +6,13 @@ import shutil
 import pytest
 from matplotlib.figure import Figure
 
-from embpress.ablations import ablations
+from embpress.analysis.ablations import ablations
+from embpress.analysis.predictors import predictors
+from embpress.analysis.published import read_published
 from embpress.errors import UserError
 from embpress.paper import FIGURES, TABLES, document
 from embpress.plot_style import save
 from embpress.plots import retention_of_task
-from embpress.predictors import predictors
-from embpress.published import read_published
 from embpress.tables import (
     ablations_table,
     main_table,
@@ -25,9 +25,9 @@ from embpress.tables import (
 )
 from embpress.typeset import typeset
 
+from .analysis.test_sizes import made_up_sizes
 from .conftest import ROOT
 from .fake_study import fake_ablations, fake_labels, fake_scores, fake_search, fake_speed
-from .test_sizes import made_up_sizes
 
 LABELS = fake_labels()
 RESOURCES = ROOT / "workflow/resources"

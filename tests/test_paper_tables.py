@@ -5,8 +5,8 @@ from dataclasses import replace
 
 import pytest
 
+from embpress.analysis.published import read_published
 from embpress.errors import UserError
-from embpress.published import read_published
 from embpress.tables import paper_table
 
 from .conftest import ROOT

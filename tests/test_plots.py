@@ -9,7 +9,8 @@ import pytest
 from matplotlib.colors import to_hex
 from matplotlib.text import Text
 
-from embpress.ablations import ablations
+from embpress.analysis.ablations import ablations
+from embpress.analysis.predictors import predictors
 from embpress.methods.svd import SVD
 from embpress.plot_style import FIXED, PAGE, save, styles
 from embpress.plots import (
@@ -28,7 +29,6 @@ from embpress.plots import (
 from embpress.plots.learning import NOTHING, spread
 from embpress.plots.pareto import Point, front
 from embpress.plots.spectra import rank_bought
-from embpress.predictors import predictors
 
 from .fake_study import (
     METHODS,

@@ -9,9 +9,9 @@ import pytest
 import torch
 from threadpoolctl import threadpool_limits
 
+from embpress.fidelity.reconstruction import reconstruction
 from embpress.methods import compress, names
 from embpress.models import EmbeddingSlot
-from embpress.reconstruction import reconstruction
 
 from .conftest import ROOT
 from .methods.samples import QUICK, context_of, feasible, matrix_of

@@ -8,8 +8,8 @@ from dataclasses import replace
 import pandas
 import pytest
 
+from embpress.analysis.predictors import predictors
 from embpress.errors import UserError
-from embpress.predictors import predictors
 from embpress.tables import latex_document, main_table, predictors_table, predictors_text, task_table, text_table
 from embpress.tables.latex import escape
 from embpress.tables.rows import Notes, comparison, number

@@ -8,9 +8,9 @@ import yaml
 
 from embpress import benchmarks, protocols, task_data
 from embpress import config as study
+from embpress.analysis.measures import metrics_of
 from embpress.config_check import check
 from embpress.errors import UserError
-from embpress.measures import metrics_of
 
 ROOT = Path(__file__).parents[1]
 HUB = {"dataset": "owner/data", "name": "x", "revision": "0" * 40}

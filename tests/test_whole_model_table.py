@@ -8,10 +8,10 @@ from dataclasses import replace
 import pandas
 import pytest
 
-from embpress.ablations import ablations
-from embpress.modules import KEPT
-from embpress.predictors import predictors
-from embpress.scores import MethodLabel
+from embpress.analysis.ablations import ablations
+from embpress.analysis.predictors import predictors
+from embpress.analysis.scores import MethodLabel
+from embpress.modules.kinds import KEPT
 from embpress.tables import latex_document, main_table, sizes_table, task_table, whole_model_table, whole_model_text
 
 from .fake_study import fake_labels, fake_scores

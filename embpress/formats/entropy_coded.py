@@ -6,12 +6,12 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from .. import bits
+from ..coding import bits
+from ..coding.entropy_coding import PRECISION, SLOTS, first_state, refilled
+from ..coding.index_tables import CLASSES, COUNT, IndexTables, coded_coordinates, joined, split_class
+from ..coding.trellis import NEXT, level
 from ..compiled import compiled
-from ..entropy_coding import PRECISION, SLOTS, first_state, refilled
 from ..errors import UserError
-from ..index_tables import CLASSES, COUNT, IndexTables, coded_coordinates, joined, split_class
-from ..trellis import NEXT, level
 from .base import CompressedMatrix
 
 TIER_BITS, NORM_BITS = 5, 5

@@ -3,7 +3,7 @@
 import torch
 from torch import Tensor
 
-from .. import bits
+from ..coding import bits
 
 WORDS = {8: torch.float64, 16: torch.complex128}
 """Types as wide as a short row of so many bytes: gathering single elements is faster than gathering short rows."""

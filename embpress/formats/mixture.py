@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from .. import bits
+from ..coding import bits
 from .base import ROW_BLOCK
 from .factors import Factor, FactoredMatrix
 

@@ -5,7 +5,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from .. import bits
+from ..coding import bits
 from .factors import Factor, FactoredMatrix
 
 

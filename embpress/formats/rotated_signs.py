@@ -6,8 +6,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from .. import bits
-from ..rotation import Rotation
+from ..coding import bits
+from ..coding.rotation import Rotation
 from .base import ROW_BLOCK, CompressedMatrix
 from .gathering import gather, values_of_bytes
 

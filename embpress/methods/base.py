@@ -9,10 +9,10 @@ from typing import Any, ClassVar, Literal, get_args, get_origin, get_type_hints
 import torch
 from torch import Tensor
 
+from ..counting.frequency import smoothed
 from ..errors import InfeasibleRatio, UserError
 from ..formats.base import CompressedMatrix, row_block
 from ..formats.factors import Factor, FactorDtype, bits_of
-from ..frequency import smoothed
 from ..matrices import FileMatrix, Rows
 
 Weighting = Literal["uniform", "counts", "fisher", "l1_sensitivity"]

@@ -5,7 +5,7 @@ every row is left with the same weighted error, or with all its variance where t
 Thomas, section 10.3.3, here with weights). So: coordinates of the principal basis, a step that falls with the root of the
 row's weight and is the same in all coordinates of the row, and an entropy code whose tables go by the spread that a
 coordinate of that row is expected to have; bits then fall where they should without being allotted. The quantiser is an
-8-state trellis (`embpress.trellis`), which gains about 1 dB on rounding. Weights are smoothed corpus counts by default.
+8-state trellis (`coding.trellis`), which gains about 1 dB on rounding. Weights are smoothed corpus counts by default.
 
 - The basis is stored in integers of 4 bits: coordinates are taken in that basis, as rough as it is, by its inverse, so that
   nothing is lost but a little orthogonality. It is most of what is stored beside the rows.
@@ -24,24 +24,15 @@ import scipy.linalg
 import torch
 from torch import Tensor
 
-from .. import bits as packing
+from ..coding import bits as packing
+from ..coding.index_tables import CLASSES, LOW_BITS, OCTAVE, SPREADS, UNIT, WIDTH, IndexTables, fit_frequencies
+from ..coding.row_coding import Quantised, encode_rows, quantise_rows, tally_rows
 from ..errors import UserError
 from ..formats.base import row_block
 from ..formats.entropy_coded import NORM_BITS, SHIFT_UNIT, TIER_BITS, EntropyCoded, info_bytes, unit_columns
-from ..index_tables import (
-    CLASSES,
-    LOW_BITS,
-    OCTAVE,
-    SPREADS,
-    UNIT,
-    WIDTH,
-    IndexTables,
-    fit_frequencies,
-)
 from ..linalg import gram
 from ..matrices import Rows
 from ..memory import give_back
-from ..row_coding import Quantised, encode_rows, quantise_rows, tally_rows
 from .base import Context, Method, Options, Plan, Weighting, budget_bits, infeasible
 
 BLOCK = 1 << 18

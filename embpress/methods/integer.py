@@ -9,7 +9,7 @@ from typing import Literal
 import torch
 from torch import Tensor
 
-from .. import bits as packing
+from ..coding import bits as packing
 from ..errors import UserError
 from ..formats.base import row_block
 from ..formats.factors import fp16_scales

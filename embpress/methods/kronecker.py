@@ -8,7 +8,7 @@ hardly any such structure, so that without the distillation this scores low: it 
 
 A linear layer's matrix is rearranged to (V d / m n, m n), with `m` rows of B. `m: 0`, which linear layers have where nothing
 is said, takes the m x n nearest a square among those of the least size that fits. The paper's shapes are in
-embpress/presets. Factors are balanced as the paper has them, A = sqrt(s) u, B = sqrt(s) v.
+embpress/modules/presets. Factors are balanced as the paper has them, A = sqrt(s) u, B = sqrt(s) v.
 
 Ablations: `n`, `m`, `terms`, and `start: random`, the control for the paper's claim that the nearest product is the better
 start for distillation: A and B are drawn at random, their products with the mean square of E's entries. With `weighting` the

@@ -27,7 +27,7 @@ from typing import Literal
 import torch
 from torch import Tensor
 
-from .. import bits as packing
+from ..coding import bits as packing
 from ..errors import UserError
 from ..fitting import Schedule, cosine_distance, minimise
 from ..formats.base import ROW_BLOCK

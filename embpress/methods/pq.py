@@ -13,7 +13,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from .. import bits as packing
+from ..coding import bits as packing
 from ..errors import InfeasibleRatio, UserError
 from ..formats.product_codes import ProductCodes
 from .base import Context, Method, Options, Plan, budget_bits, infeasible

@@ -10,7 +10,7 @@ from typing import Literal
 import torch
 from torch import Tensor
 
-from .. import bits as packing
+from ..coding import bits as packing
 from ..errors import UserError
 from ..formats.base import ROW_BLOCK
 from ..formats.pruned import Pruned

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from .. import bits as packing
+from ..coding import bits as packing
 from ..errors import UserError
 from ..formats.base import row_block
 from ..formats.rotated_signs import RotatedSigns

@@ -36,7 +36,7 @@ import torch
 from threadpoolctl import threadpool_limits
 from torch import Tensor
 
-from .. import bits as packing
+from ..coding import bits as packing
 from ..errors import InfeasibleRatio, UserError
 from ..formats.mixture import Mixture
 from ..local_mixing import mixing_weights

@@ -6,8 +6,8 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from pandas import DataFrame
 
+from ..analysis.scores import Labels
 from ..plot_style import PAGE, new_figure, styles
-from ..scores import Labels
 from ..tables.rows import number
 from .panels import DASHED, SMALL, drawn, legend
 
@@ -20,7 +20,7 @@ def ablation_bars(found: DataFrame, labels: Labels) -> Figure:
     """A panel a method: retention of its variants with 95 % intervals, in groups of one task and ratio.
 
     Args:
-        found: from `embpress.ablations`; at least one row.
+        found: from `embpress.analysis.ablations`; at least one row.
         labels: of the same study.
     """
     bases = list(dict.fromkeys(found["base"]))

@@ -10,8 +10,8 @@ from matplotlib.patches import Patch
 from matplotlib.ticker import FixedLocator, FuncFormatter, NullLocator
 from pandas import DataFrame
 
+from ..analysis.scores import Labels
 from ..plot_style import PAGE, new_figure, styles
-from ..scores import Labels
 from .panels import axis_labels, compressed, drawn, legend, main_scores, method_handles
 
 WEIGHTINGS = {

@@ -8,9 +8,9 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
 from pandas import DataFrame
 
+from ..analysis.scores import Labels
 from ..plot_style import SPARE, Style, styles
-from ..scores import Labels
-from ..training_log import FINETUNED, ON_TEXT, STUDENTS
+from ..training.log import FINETUNED, ON_TEXT, STUDENTS
 from .panels import SMALL, axis_labels, drawn, grid
 
 NOTHING = "no training was recorded: these checkpoints are from an earlier version"

@@ -11,8 +11,8 @@ from matplotlib.lines import Line2D
 from matplotlib.ticker import FixedLocator, FuncFormatter, LogLocator, NullLocator
 from pandas import DataFrame
 
+from ..analysis.scores import Labels, TaskLabel
 from ..plot_style import styles
-from ..scores import Labels, TaskLabel
 from .panels import DASHED, SMALL, compressed, drawn, grid, legend, main_scores, method_handles, title_of
 
 BITS_PER_MB = 8e6

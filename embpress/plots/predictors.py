@@ -8,9 +8,9 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from pandas import DataFrame
 
+from ..analysis.predictors import METRICS, Predictors
+from ..analysis.scores import Labels
 from ..plot_style import PAGE, SPARE, new_figure
-from ..predictors import METRICS, Predictors
-from ..scores import Labels
 from ..tables.rows import averaged
 from .panels import compressed, drawn, legend, main_scores
 

@@ -7,8 +7,8 @@ from matplotlib.lines import Line2D
 from matplotlib.ticker import FixedLocator, FuncFormatter, NullLocator
 from pandas import DataFrame
 
+from ..analysis.scores import Labels
 from ..plot_style import COLUMN, CONTROLS, new_figure, styles
-from ..scores import Labels
 from .panels import (
     DASHED,
     axis_labels,

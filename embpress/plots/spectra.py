@@ -5,7 +5,7 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import NullFormatter
 from pandas import DataFrame
 
-from ..scores import Labels
+from ..analysis.scores import Labels
 from .panels import SMALL, axis_labels, drawn, grid
 
 
@@ -19,7 +19,7 @@ def spectra(found: DataFrame, labels: Labels) -> Figure:
     """A panel a checkpoint: singular values as shares of the first; at each ratio's rank a line, with the energy it keeps.
 
     Args:
-        found: results/spectra.csv, from `embpress.spectra`.
+        found: results/spectra.csv, from `embpress.fidelity.spectra`.
         labels: of the same study, for the ratios.
     """
     models = list(dict.fromkeys(found["model"]))

@@ -7,8 +7,8 @@ from matplotlib.lines import Line2D
 from matplotlib.ticker import FuncFormatter, LogLocator, NullLocator
 from pandas import DataFrame
 
+from ..analysis.scores import Labels
 from ..plot_style import PAGE, new_figure, styles
-from ..scores import Labels
 from .panels import DASHED, axis_labels, drawn, legend, method_handles
 
 
@@ -17,7 +17,7 @@ def latency_vs_size(speed: DataFrame, labels: Labels) -> Figure:
     """A row a model, a column a number of rows: microseconds of a lookup by megabytes stored, with quartiles.
 
     Args:
-        speed: results/speed.csv, from `embpress.speed`.
+        speed: results/speed.csv, from `embpress.analysis.speed`.
         labels: of the same study.
     """
     models, sizes = list(dict.fromkeys(speed["model"])), sorted(set(speed["rows"]))

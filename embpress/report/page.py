@@ -12,12 +12,12 @@ import yaml
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from pandas import DataFrame
 
-from ..ablations import ablations
+from ..analysis.ablations import ablations
+from ..analysis.predictors import predictors
+from ..analysis.published import read_published
+from ..analysis.scores import Labels, read
 from ..files import write_text
 from ..paper import TASK_FIGURE, figure_caption
-from ..predictors import predictors
-from ..published import read_published
-from ..scores import Labels, read
 from ..tables import read_modules, read_sizes
 from . import tables
 from .graph import RuleGraph, svg

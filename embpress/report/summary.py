@@ -4,7 +4,7 @@ from dataclasses import dataclass
 
 from pandas import DataFrame
 
-from ..scores import Labels, TaskLabel
+from ..analysis.scores import Labels, TaskLabel
 from ..tables.rows import Row, averaged, blocks_of, comparison, number, score
 
 

@@ -8,14 +8,14 @@ from typing import Any, NamedTuple
 import pandas
 from pandas import DataFrame
 
-from ..predictors import METRICS, Predictors
-from ..published import Published
-from ..scores import Labels, MethodLabel, over_seeds
+from ..analysis.predictors import METRICS, Predictors
+from ..analysis.published import Published
+from ..analysis.scores import Labels, MethodLabel, over_seeds
+from ..analysis.verdicts import over_claim
 from ..tables.rows import DASH, Notes, average_note, averaged, comparison, number
 from ..tables.search import WHAT as OF_SEARCH
 from ..tables.search import settings_of
 from ..tables.whole_model import WHAT, blocks_of_tasks, heads_of
-from ..verdicts import over_claim
 
 NOTHING = "–"
 WHOLE = "‡ Compresses more than the embedding, of which its ratios are not."

@@ -7,9 +7,9 @@ from typing import Any
 import torch
 from transformers import AutoModelForCausalLM, AutoTokenizer, PreTrainedModel, PreTrainedTokenizerFast
 
+from ..counting.frequency import count_table
 from ..errors import UserError
 from ..files import scratch_beside
-from ..frequency import count_table
 from ..models import describe, embedding_of, load_model
 from ..storage import first_line
 from ..tokenization import load_tokenizer

@@ -5,7 +5,7 @@ from typing import Any
 
 from pandas import DataFrame
 
-from ..scores import Labels
+from ..analysis.scores import Labels
 from .latex import cell, escape, s_column
 from .rows import DASH, Notes, number, score
 
@@ -20,7 +20,7 @@ def ablations_table(found: DataFrame, labels: Labels) -> str:
     """LaTeX, a longtable: a block a method, task and ratio; a line a variant, in the order of the study.
 
     Args:
-        found: from `embpress.ablations`.
+        found: from `embpress.analysis.ablations`.
         labels: of the same study.
     """
     notes, lines, numbers = Notes(), [], []

@@ -4,7 +4,7 @@ import math
 
 from pandas import DataFrame
 
-from ..scores import Labels, over_seeds
+from ..analysis.scores import Labels, over_seeds
 from .latex import PROTOCOLS, footnotes, latex, metric_head, stacked
 from .rows import DASH, Column, Notes, Row, dashed, general_notes, number, rows_of, score
 

@@ -6,9 +6,9 @@ from typing import Any
 
 from pandas import DataFrame
 
-from ..measures import ERRORS
-from ..scores import Labels
-from ..verdicts import HOLDS, over_claim
+from ..analysis.measures import ERRORS
+from ..analysis.scores import Labels
+from ..analysis.verdicts import HOLDS, over_claim
 from .latex import escape
 from .rows import DASH, Notes, number
 

@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterable
 
 from pandas import DataFrame
 
-from ..scores import Labels, TaskLabel, over_seeds
+from ..analysis.scores import Labels, TaskLabel, over_seeds
 from .rows import (
     DASH,
     PROTOCOLS,

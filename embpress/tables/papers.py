@@ -7,9 +7,9 @@ from itertools import groupby
 
 from pandas import DataFrame
 
+from ..analysis.published import Published
+from ..analysis.scores import Labels, over_seeds
 from ..errors import UserError
-from ..published import Published
-from ..scores import Labels, over_seeds
 from .latex import (
     BREAK,
     FOOTNOTESIZE,

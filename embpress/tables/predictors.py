@@ -3,8 +3,8 @@
 import math
 import textwrap
 
-from ..predictors import METRICS, Correlation, Predictors
-from ..scores import Labels
+from ..analysis.predictors import METRICS, Correlation, Predictors
+from ..analysis.scores import Labels
 from .latex import escape, stacked
 from .rows import DASH
 

@@ -7,9 +7,9 @@ from typing import Any
 
 from pandas import DataFrame
 
+from ..analysis.scores import Labels, TaskLabel, over_seeds
 from ..errors import UserError
 from ..protocols import STUDENTS
-from ..scores import Labels, TaskLabel, over_seeds
 
 DASH = "--"
 PROTOCOLS = {

@@ -18,7 +18,7 @@ def search_table(found: DataFrame, titles: dict[str, str]) -> str:
     """LaTeX, a longtable: a block a task, a line a candidate in the order of the grid.
 
     Args:
-        found: from `embpress.search.rows`.
+        found: from `embpress.training.search.rows`.
         titles: of each task.
     """
     spec = f"@{{}}l{s_column(map(_score, found.itertuples()))}@{{}}"

@@ -5,7 +5,7 @@ from pathlib import Path
 import pandas
 from pandas import DataFrame
 
-from ..scores import Labels
+from ..analysis.scores import Labels
 from .latex import escape, method_label
 from .rows import DASH, Notes, Row, blocks_of, comparison, number
 
@@ -31,7 +31,7 @@ def sizes_table(sizes: DataFrame, scores: DataFrame, labels: Labels) -> str:
     """LaTeX, two longtables as both may fill pages: the checkpoints' weights, and a line a method and ratio.
 
     Args:
-        sizes: results/sizes.csv, from `embpress.sizes`.
+        sizes: results/sizes.csv, from `embpress.analysis.sizes`.
         scores: the table of scores, for the ratios reached and the reasons why others were not.
         labels: of the same study.
     """

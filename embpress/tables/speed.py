@@ -5,7 +5,7 @@ from typing import Any
 
 from pandas import DataFrame
 
-from ..scores import Labels
+from ..analysis.scores import Labels
 from .latex import cell, escape, s_column
 from .rows import number
 
@@ -19,7 +19,7 @@ def speed_table(speed: DataFrame, labels: Labels) -> str:
     """LaTeX: a block a checkpoint and ratio of the study, a line a method; columns by number of rows.
 
     Args:
-        speed: results/speed.csv, from `embpress.speed`.
+        speed: results/speed.csv, from `embpress.analysis.speed`.
         labels: of the same study.
     """
     counts = sorted(set(speed["rows"]))

@@ -4,7 +4,7 @@ import textwrap
 
 from pandas import DataFrame
 
-from ..scores import Labels
+from ..analysis.scores import Labels
 from .rows import (
     Column,
     Notes,

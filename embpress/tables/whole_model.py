@@ -8,8 +8,8 @@ from typing import NamedTuple
 import pandas
 from pandas import DataFrame
 
-from ..modules import KEPT, KINDS
-from ..scores import Labels
+from ..analysis.scores import Labels
+from ..modules.kinds import KEPT, KINDS
 from .latex import cell, escape, s_column, stacked, tabular, width_of
 from .rows import DASH, Notes, Row, comparison, number, score
 
@@ -46,7 +46,7 @@ def whole_model_table(modules: DataFrame, scores: DataFrame, labels: Labels) -> 
     """LaTeX, a block a task.
 
     Args:
-        modules: results/modules.csv, from `embpress.module_sizes`.
+        modules: results/modules.csv, from `embpress.modules.sizes`.
         scores: the table of scores.
         labels: of the same study.
     """

@@ -3,12 +3,12 @@ import pytest
 import torch
 
 from embpress import storage
+from embpress.coding.index_tables import split_class
+from embpress.coding.trellis import NEXT, level
 from embpress.errors import UserError
 from embpress.formats.entropy_coded import SHIFT_UNIT, EntropyCoded
-from embpress.index_tables import split_class
 from embpress.methods import compress
 from embpress.methods.base import Context
-from embpress.trellis import NEXT, level
 
 
 @pytest.fixture(scope="module")

@@ -3,9 +3,9 @@
 import torch
 
 from embpress.errors import InfeasibleRatio
+from embpress.fidelity.reconstruction import reconstruction
 from embpress.methods import method_class
 from embpress.methods.base import Context
-from embpress.reconstruction import reconstruction
 
 CONTROLS = ("identity", "random", "mean")
 RATIOS = [1.5, 3.9, 4, 7, 10, 25]

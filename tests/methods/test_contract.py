@@ -9,13 +9,13 @@ from safetensors.torch import load_file, save_file
 from torch.utils.flop_counter import FlopCounterMode
 
 from embpress import storage
-from embpress.compressed_model import RowRange
 from embpress.errors import InfeasibleRatio, UserError
+from embpress.fidelity.reconstruction import reconstruction
 from embpress.matrices import safetensors_matrix
 from embpress.methods import compress, method_class
 from embpress.methods.base import Context, budget_bits
 from embpress.models import CompressedLinear
-from embpress.reconstruction import reconstruction
+from embpress.modules.assembly import RowRange
 
 from .samples import CONTROLS, DTYPES, QUICK, RATIOS, context_of, feasible, fitted, matrix_of
 

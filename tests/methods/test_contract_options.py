@@ -4,9 +4,9 @@ import pytest
 import torch
 
 from embpress.errors import InfeasibleRatio, UserError
+from embpress.fidelity.reconstruction import reconstruction
 from embpress.methods import compress, method_class
 from embpress.methods.base import Context, budget_bits
-from embpress.reconstruction import reconstruction
 
 from .samples import CONTROLS, DTYPES, QUICK, context_of, feasible, fitted, matrix_of
 

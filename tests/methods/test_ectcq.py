@@ -2,12 +2,12 @@ import numpy as np
 import pytest
 import torch
 
+from embpress.counting.frequency import smoothed
 from embpress.errors import UserError
-from embpress.frequency import smoothed
+from embpress.fidelity.rate_distortion import Source
+from embpress.fidelity.reconstruction import reconstruction
 from embpress.methods import compress
 from embpress.methods.base import Context
-from embpress.rate_distortion import Source
-from embpress.reconstruction import reconstruction
 
 
 def gaussian(n_rows=5000, d=96, seed=0):

@@ -8,9 +8,9 @@ import torch
 
 from embpress import storage
 from embpress.errors import InfeasibleRatio, UserError
+from embpress.fidelity.reconstruction import reconstruction
 from embpress.methods import compress
 from embpress.methods.lighttoken import LightToken, _least_squares, _sign
-from embpress.reconstruction import reconstruction
 
 from .samples import context_of, cosine, matrix_of
 

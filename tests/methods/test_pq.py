@@ -9,11 +9,11 @@ from scipy.spatial.distance import cdist
 
 from embpress import storage
 from embpress.errors import InfeasibleRatio, UserError
+from embpress.fidelity.reconstruction import reconstruction
 from embpress.formats.product_codes import ProductCodes
 from embpress.methods import compress
 from embpress.methods.base import budget_bits
 from embpress.methods.pq import PQ
-from embpress.reconstruction import reconstruction
 
 from .samples import context_of, matrix_of
 

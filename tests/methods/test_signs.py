@@ -7,7 +7,7 @@ from embpress.methods import compress
 from embpress.methods.base import Context
 from embpress.methods.signs import GAUSSIAN_STEP, Signs
 
-from ..test_rotation import dense
+from ..coding.test_rotation import dense
 from .samples import context_of, matrix_of
 from .test_integer import RowsOnly, error_of
 

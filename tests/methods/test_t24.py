@@ -4,7 +4,7 @@ import torch
 from sklearn.manifold._locally_linear import barycenter_weights
 from sklearn.neighbors import NearestNeighbors
 
-from embpress import bits
+from embpress.coding import bits
 from embpress.errors import InfeasibleRatio, UserError
 from embpress.methods import compress, t24
 from embpress.methods.base import Context

@@ -9,7 +9,7 @@ import pandas
 import pytest
 import yaml
 
-from embpress import scores
+from embpress.analysis import scores
 from embpress.plot_style import save
 from embpress.plots import pareto, retention_of_task
 from embpress.report import Inputs, render

@@ -9,10 +9,10 @@ import yaml
 
 from embpress import benchmarks, task_data
 from embpress import config as study
-from embpress.aggregation import labels
+from embpress.analysis.aggregation import labels
+from embpress.analysis.measures import metrics_of
 from embpress.config_check import check
 from embpress.errors import UserError
-from embpress.measures import metrics_of
 from embpress.tasks import Inputs, task_class
 
 ROOT = Path(__file__).parents[2]

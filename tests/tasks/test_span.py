@@ -13,17 +13,17 @@ from tokenizers import processors
 from transformers.data.metrics import squad_metrics as official
 
 from embpress import storage
+from embpress.analysis.measures import metrics_of
 from embpress.checkpoints import embedding_matrix
 from embpress.errors import UserError
 from embpress.evaluation import evaluate
-from embpress.measures import metrics_of
 from embpress.methods import compress
 from embpress.models import describe, load_model
 from embpress.tasks import Inputs, task_class
 from embpress.tasks.span import BEST, LONGEST_ANSWER, best_span
 from embpress.tasks.span_metrics import answer_scores
 from embpress.tasks.windows import token_span, windows_of, with_most_context
-from embpress.training import finetune
+from embpress.training.fine_tuning import finetune
 
 RANDOM = np.random.default_rng(0)
 ENTRY = {"kind": "span", "protocol": "finetune_then_compress", "unit": "words", "max_length": 16, "stride": 4}

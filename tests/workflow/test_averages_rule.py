@@ -10,9 +10,9 @@ import pandas
 import pytest
 import yaml
 
-from embpress.aggregation import labels
+from embpress.analysis.aggregation import labels
+from embpress.analysis.scores import COLUMNS, write
 from embpress.evaluation import write_outcomes
-from embpress.scores import COLUMNS, write
 
 ROOT = Path(__file__).parents[2]
 RIGHT = {"a": {"identity": 0.9, "svd": 0.6}, "b": {"identity": 0.8, "svd": 0.8}}

@@ -8,9 +8,9 @@ from pathlib import Path
 import torch
 import yaml
 
-from embpress.frequency import read_counts
+from embpress.counting.frequency import read_counts
+from embpress.counting.words import count_words, read_words
 from embpress.sources.texts import read_texts
-from embpress.words import count_words, read_words
 
 ROOT = Path(__file__).parents[2]
 

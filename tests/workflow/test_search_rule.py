@@ -7,8 +7,8 @@ import pytest
 import yaml
 from transformers import AutoModel, AutoTokenizer
 
-from embpress import search
 from embpress.models import describe
+from embpress.training import search
 
 from ..tiny_study import TUNE, finish, start, write_study
 from .test_dag import planned

@@ -6,10 +6,10 @@ from job import read_json, run
 
 with run(snakemake):
     from embpress import tables
-    from embpress.aggregation import Evaluation
-    from embpress.averages import average_labels, average_scores
+    from embpress.analysis.aggregation import Evaluation
+    from embpress.analysis.averages import average_labels, average_scores
+    from embpress.analysis.scores import Labels, read, write
     from embpress.files import write_text
-    from embpress.scores import Labels, read, write
     from embpress.tables.averages import average_table
 
     study = snakemake.params.study

@@ -8,7 +8,7 @@ with run(snakemake) as log:
     import torch
 
     from embpress.compression import compress_checkpoint
-    from embpress.module_choices import is_whole_model
+    from embpress.modules.choices import is_whole_model
 
     torch.set_num_threads(snakemake.threads)
     entry, chosen = snakemake.params.entry, snakemake.wildcards
@@ -22,7 +22,7 @@ with run(snakemake) as log:
         sensitivity and Path(sensitivity),
     )
     if is_whole_model(entry):
-        from embpress.module_compression import compress_modules
+        from embpress.modules.compression import compress_modules
 
         result = compress_modules(*files, chosen.variant, entry, *asked, patterns=snakemake.params.patterns)
         log.info("%s", {key: value for key, value in result.items() if key != "modules"})

@@ -6,7 +6,7 @@ from job import run
 
 with run(snakemake):
     from embpress.sources.texts import read_texts
-    from embpress.students import distil_on_text
+    from embpress.training.students import distil_on_text
 
     files = {name: Path(path) for name, path in snakemake.input.items()}
     texts, seed, folder = read_texts(files["texts"]), int(snakemake.wildcards.seed), Path(snakemake.output[0])

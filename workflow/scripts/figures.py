@@ -8,12 +8,12 @@ with run(snakemake):
     import pandas
 
     from embpress import plots
-    from embpress.ablations import ablations
+    from embpress.analysis.ablations import ablations
+    from embpress.analysis.predictors import predictors
+    from embpress.analysis.scores import Labels, read
     from embpress.plot_style import save
-    from embpress.predictors import predictors
-    from embpress.scores import Labels, read
     from embpress.tables import read_sizes
-    from embpress.training_log import read_logs
+    from embpress.training.log import read_logs
 
     given, names = snakemake.input, snakemake.params.names
     scores, labels = read(Path(given.scores)), Labels.from_json(read_json(given.labels))

@@ -5,9 +5,9 @@ from pathlib import Path
 from job import read_json, run
 
 with run(snakemake):
-    from embpress.search import settled
     from embpress.tasks import Inputs, task_class
-    from embpress.training import finetune
+    from embpress.training.fine_tuning import finetune
+    from embpress.training.search import settled
 
     files = dict(snakemake.input.items())
     candidates = [read_json(path) for path in files.pop("candidates", [])]

@@ -6,9 +6,9 @@ from pathlib import Path
 from job import read_json, run
 
 with run(snakemake) as log:
+    from embpress.analysis.scores import Labels, read
     from embpress.files import write_text
     from embpress.paper import document
-    from embpress.scores import Labels, read
     from embpress.typeset import typeset
 
     labels = Labels.from_json(read_json(snakemake.input.labels))

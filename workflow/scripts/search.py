@@ -6,7 +6,7 @@ from job import run, throttled
 
 with run(snakemake) as log:
     from embpress.tasks import Inputs, task_class
-    from embpress.training import try_candidate
+    from embpress.training.fine_tuning import try_candidate
 
     entry, seed = snakemake.params.entry, int(snakemake.wildcards.seed)
     files = {name: Path(path) for name, path in snakemake.input.items()}

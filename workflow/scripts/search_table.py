@@ -9,7 +9,7 @@ with run(snakemake):
 
     from embpress import tables
     from embpress.files import write_text
-    from embpress.search import rows
+    from embpress.training.search import rows
 
     files, titles, output = snakemake.params.files, snakemake.params.titles, snakemake.output
     found = pandas.DataFrame(rows({task: [read_json(path) for path in paths] for task, paths in files.items()}))

@@ -5,7 +5,7 @@ from pathlib import Path
 from job import run, throttled
 
 with run(snakemake) as log:
-    from embpress.corpus_counts import Outputs, count_corpus
+    from embpress.counting.corpus_counts import Outputs, count_corpus
     from embpress.sources.shards import shards_of
 
     entry = snakemake.params.entry

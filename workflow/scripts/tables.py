@@ -8,11 +8,11 @@ with run(snakemake):
     import pandas
 
     from embpress import tables
-    from embpress.ablations import ablations
+    from embpress.analysis.ablations import ablations
+    from embpress.analysis.predictors import predictors
+    from embpress.analysis.published import read_published
+    from embpress.analysis.scores import Labels, read
     from embpress.files import write_text
-    from embpress.predictors import predictors
-    from embpress.published import read_published
-    from embpress.scores import Labels, read
 
     scores = read(Path(snakemake.input.scores))
     labels = Labels.from_json(read_json(snakemake.input.labels))

@@ -6,7 +6,7 @@ from job import run
 
 with run(snakemake) as log:
     from embpress.checkpoints import card
-    from embpress.frequency import check_segmenter, count_table, write_counts
+    from embpress.counting.frequency import check_segmenter, count_table, write_counts
     from embpress.tokenization import load_tokenizer
 
     model = Path(snakemake.input.model)

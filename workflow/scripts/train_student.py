@@ -5,9 +5,9 @@ from pathlib import Path
 from job import read_json, run
 
 with run(snakemake):
-    from embpress.search import settled
-    from embpress.students import distil_on_task, finetune_student
     from embpress.tasks import Inputs, task_class
+    from embpress.training.search import settled
+    from embpress.training.students import distil_on_task, finetune_student
 
     seed, folder, files = int(snakemake.wildcards.seed), Path(snakemake.output[0]), dict(snakemake.input.items())
     entry = settled(snakemake.params.entry, [read_json(path) for path in files.pop("candidates", [])])

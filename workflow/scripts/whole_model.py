@@ -6,8 +6,8 @@ from job import read_json, run
 
 with run(snakemake):
     from embpress import tables
+    from embpress.analysis.scores import Labels, read
     from embpress.files import write_text
-    from embpress.scores import Labels, read
 
     modules, scores = tables.read_modules(Path(snakemake.input.modules)), read(Path(snakemake.input.scores))
     labels = Labels.from_json(read_json(snakemake.input.labels))

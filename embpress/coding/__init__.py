@@ -1,0 +1,1 @@
+"""Integers to bits and back: packing, rotation, the trellis-coded quantiser and its entropy code."""

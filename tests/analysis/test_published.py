@@ -1,0 +1,78 @@
+"""The papers' published numbers: every one has a source, none is invented, all papers are methods of ours."""
+
+import re
+
+import pytest
+
+from embpress.analysis.published import read_published
+from embpress.config import method_names
+from embpress.errors import UserError
+from embpress.methods import method_class
+
+from ..conftest import ROOT
+
+FILE = ROOT / "workflow/resources/published.csv"
+
+
+@pytest.fixture(scope="module")
+def papers():
+    return read_published(FILE)
+
+
+def test_the_papers_are_those_whose_methods_we_have(papers):
+    cited = {c for name in method_names() if (c := method_class(name).citation)}
+    assert set(papers) == cited
+    entries = set(re.findall(r"^@\w+\{(\S+),$", (ROOT / "workflow/resources/references.bib").read_text(), re.MULTILINE))
+    assert entries == cited
+
+
+def test_only_the_paper_that_was_read_has_scores(papers):
+    for key, cells in papers.items():
+        numbers = {(c.dataset, c.metric): c.value for c in cells if c.value}
+        if key == "wang2023lighttoken":
+            assert numbers == {("GLUE", "gain"): "11", ("SQuAD v1.1", "gain"): "5"}  # the abstract's claim
+        elif key != "tahaei2022kroneckerbert":
+            assert not numbers, key
+
+
+@pytest.mark.parametrize(
+    ("table", "model", "dataset", "metric", "value"),
+    [
+        ("Table 2", "KroneckerBERT8", "MNLI-mm", "score", "82.7"),
+        ("Table 3", "KroneckerBERT21", "STS-B", "score", "81.3"),
+        ("Table 5", "TinyBERT", "SQuAD v2.0", "F1", "71.8"),
+        ("Table 9", "KroneckerBERT8", "SST-2 to IMDb", "score", "86.5"),
+    ],
+)
+def test_cells_stand_where_the_paper_has_them(papers, table, model, dataset, metric, value):
+    (found,) = [
+        c.value
+        for c in papers["tahaei2022kroneckerbert"]
+        if (c.table, c.model, c.dataset, c.metric) == (table, model, dataset, metric)
+    ]
+    assert found == value
+
+
+def test_averages_are_those_of_the_cells(papers):
+    """What was typed wrong would show in an average, which the paper printed itself: of nine columns, MNLI twice."""
+    for table, model in {(c.table, c.model) for c in papers["tahaei2022kroneckerbert"] if c.dataset == "average"}:
+        row = {c.dataset: float(c.value) for c in papers["tahaei2022kroneckerbert"] if (c.table, c.model) == (table, model)}
+        average = row.pop("average")
+        assert sum(row.values()) / 9 == pytest.approx(average, abs=0.06), (table, model)
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "message"),
+    [
+        ("paper,table", "papers,table", "has columns"),
+        (",11,abstract", ",eleven,abstract", "value 'eleven' is no number"),
+        ("KDD 2023; amazon.science blog", "", "no source"),
+        (",11,abstract", ",11,abstract,more,cells", "more or fewer cells"),
+    ],
+)
+def test_a_bad_file_is_named_with_its_line(tmp_path, old, new, message):
+    text = FILE.read_text()
+    assert old in text
+    (tmp_path / "p.csv").write_text(text.replace(old, new, 1))
+    with pytest.raises(UserError, match=message):
+        read_published(tmp_path / "p.csv")

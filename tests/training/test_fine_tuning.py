@@ -1,0 +1,130 @@
+"""Own tables of each kind, from the config entry alone: read, fine-tuned, saved, and evaluated on a compressed matrix."""
+
+import csv
+import json
+
+import numpy as np
+import pytest
+import torch
+from safetensors.torch import load_file
+
+from embpress import storage, task_data
+from embpress.checkpoints import embedding_matrix
+from embpress.evaluation import evaluate
+from embpress.methods import compress
+from embpress.models import describe, load_model
+from embpress.tasks import Inputs, task_class
+from embpress.training.fine_tuning import finetune, training_rows
+
+WORDS = ["cat", "dog", "the cats", "a dog", "a, b", "c.", "the cat, the dog", "dogs", "abc", "cats"]
+ENTRY = {"label": "x", "protocol": "finetune_then_compress", "max_length": 16}
+FINETUNE = {"epochs": 2, "batch_size": 4, "learning_rate": 1e-3}
+
+
+def table(path, columns, rows):
+    """A file in the format of its suffix."""
+    with path.open("w", encoding="utf-8", newline="") as file:
+        if path.suffix == ".jsonl":
+            file.writelines(json.dumps(dict(zip(columns, row))) + "\n" for row in rows)
+        else:
+            csv.writer(file, delimiter="\t" if path.suffix == ".tsv" else ",").writerows([columns, *rows])
+    return str(path)
+
+
+def entry_of(kind, folder):
+    """A config entry over a file of its own."""
+    n = len(WORDS)
+    if kind == "classification":
+        path = table(
+            folder / "own.csv", ["text", "mood"], [(w, ("bad", "good", "so-so")[i % 3]) for i, w in enumerate(WORDS)]
+        )
+        data = {"format": "csv", "text": "text", "label": "mood", "labels": ["bad", "good", "so-so"]}
+    elif kind == "pairs":
+        path = table(folder / "own.tsv", ["a", "b", "same"], [(w, WORDS[-i], i % 2) for i, w in enumerate(WORDS)])
+        data = {"format": "tsv", "text": ["a", "b"], "label": "same", "labels": {"no": "0", "yes": "1"}}
+    elif kind == "regression":
+        path = table(folder / "own.jsonl", ["a", "b", "score"], [(w, WORDS[-i], i / 2) for i, w in enumerate(WORDS)])
+        data = {"format": "jsonl", "text": ["a", "b"], "label": "score"}
+    else:
+        rows = [(w, WORDS[i - 1], WORDS[i - 2], "AB"[i % 2]) for i, w in enumerate(WORDS)]
+        path = table(folder / "own.csv", ["q", "A", "B", "answer"], rows)
+        data = {"format": "csv", "text": "q", "choices": ["A", "B"], "label": "answer", "labels": ["A", "B"]}
+    kind = "classification" if kind == "pairs" else kind
+    return ENTRY | {
+        "kind": kind,
+        "data": data | {"train": path, "test": path},
+        "test_examples": n // 3,
+        "finetune": FINETUNE,
+    }
+
+
+@pytest.fixture
+def base(tmp_path, bert, wordpiece):
+    """A described checkpoint without head."""
+    bert.save_pretrained(tmp_path / "base")
+    wordpiece.save_pretrained(tmp_path / "base")
+    describe(bert, wordpiece.all_special_ids, tmp_path / "base", {})
+    return tmp_path / "base"
+
+
+def task_of(entry):
+    task_data.check("own", entry)
+    return task_class(entry["kind"])(entry, Inputs({}, files=task_data.files_of("own", entry, ("train", "test"))))
+
+
+@pytest.mark.parametrize(
+    ("kind", "labels", "metrics"),
+    [
+        ("classification", 3, {"accuracy", "f1", "matthews"}),
+        ("pairs", 2, {"accuracy", "f1", "matthews"}),
+        ("regression", 1, {"pearson", "spearman"}),
+        ("multiple_choice", 1, {"accuracy"}),
+    ],
+)
+def test_own_tables_train_and_score(kind, labels, metrics, base, tmp_path):
+    task = task_of(entry_of(kind, tmp_path))
+    torch.manual_seed(1)
+    finetune(base, task, 0, tmp_path / "tuned")
+    assert load_file(tmp_path / "tuned/model.safetensors")["classifier.weight"].shape == (labels, 16)
+    assert not torch.equal(embedding_matrix(tmp_path / "tuned"), embedding_matrix(base))
+    storage.save(compress(embedding_matrix(tmp_path / "tuned"), "identity", ratio=1), tmp_path / "same")
+    ((_, outcomes),) = evaluate(task, tmp_path / "tuned", [tmp_path / "same"], lambda line: None)
+    assert {len(values) for values in outcomes.values()} == {3} == set(task.sizes(outcomes).values())
+    assert np.isfinite(outcomes["predicted"]).all()
+    scores = task.scores(outcomes, {"example": np.arange(3)[None]})
+    assert scores.keys() == metrics == {metric.name for metric in task.metrics}
+
+
+def test_choices_are_scored_alike_one_by_one_and_together(base, wordpiece, tmp_path):
+    """Padding aside, the model sees what transformers' own batches of all choices show it."""
+    task = task_of(entry_of("multiple_choice", tmp_path))
+    finetune(base, task, 0, tmp_path / "tuned")
+    model = load_model(tmp_path / "tuned", "multiple_choice")
+    together = []
+    for row in training_rows(task.test, wordpiece, 16):
+        batch = wordpiece.pad({k: row[k] for k in row if k != "labels"}, return_tensors="pt")
+        with torch.inference_mode():
+            together.append(model(**{k: v[None] for k, v in batch.items()}).logits[0].argmax().item())
+    assert task.outcomes(model, wordpiece, lambda line: None)["predicted"].tolist() == together
+
+
+def test_the_same_seed_trains_the_same_weights(base, tmp_path):
+    for folder in ("one", "two"):
+        finetune(base, task_of(entry_of("regression", tmp_path)), 0, tmp_path / folder)
+    one, two = (load_file(tmp_path / f / "model.safetensors") for f in ("one", "two"))
+    assert all(torch.equal(one[name], two[name]) for name in one)
+
+
+def test_without_fine_tuning_a_pairs_number_is_a_cosine(base, wordpiece, tmp_path):
+    entry = entry_of("regression", tmp_path) | {"protocol": "zero_shot", "prefix": "the "}
+    entry = {k: v for k, v in entry.items() if k not in ("finetune", "test_examples")}
+    task = task_of(entry)
+    assert task.head == "encoder"
+    model = load_model(base, "encoder")
+    found = task.outcomes(model, wordpiece, lambda line: None)["predicted"]
+    assert found[5] == pytest.approx(1, abs=1e-6)  # a text and itself
+    vectors = []
+    for text in (task.test.texts[1], task.test.seconds[1]):
+        with torch.inference_mode():
+            vectors.append(model(**wordpiece("the " + text, return_tensors="pt")).last_hidden_state[0].mean(0))
+    assert found[1] == pytest.approx(torch.cosine_similarity(*vectors, dim=0).item(), abs=1e-5)

@@ -17,7 +17,7 @@ from embpress.sources import shards
 from embpress.sources.shards import shards_of, texts_of
 from embpress.sources.texts import read_texts
 
-ROOT = Path(__file__).parents[1]
+ROOT = Path(__file__).parents[2]
 
 
 @pytest.fixture
@@ -105,7 +105,7 @@ def test_nothing_but_blank_lines_is_refused(tmp_path):
 SLOWLY = """
 import sys, time
 from pathlib import Path
-from embpress import corpus_counts
+from embpress.counting import corpus_counts
 from embpress.sources import shards
 shards.SHARD_BYTES = 2000
 count, corpus, out = corpus_counts.count_words, Path(sys.argv[1]), Path(sys.argv[2])

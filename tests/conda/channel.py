@@ -71,8 +71,9 @@ def interpreter() -> Content:
         f"{SITE}/README.txt": b"site-packages\n",
     }
     for entry in Path(sys.base_prefix, "lib", PYTHON).iterdir():
-        if entry.name not in ("site-packages", "dist-packages", "__pycache__"):
+        if entry.name not in ("site-packages", "dist-packages", "__pycache__", "EXTERNALLY-MANAGED"):
             content[f"lib/{PYTHON}/{entry.name}"] = entry
+    content[f"lib/{PYTHON}/dist-packages"] = Path("site-packages")  # as Debian's interpreter calls it
     return content
 
 

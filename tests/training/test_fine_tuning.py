@@ -12,7 +12,7 @@ from embpress import storage, task_data
 from embpress.checkpoints import embedding_matrix
 from embpress.evaluation import evaluate
 from embpress.methods import compress
-from embpress.models import describe, load_model
+from embpress.models import load_model
 from embpress.tasks import Inputs, task_class
 from embpress.training.fine_tuning import finetune, training_rows
 
@@ -56,15 +56,6 @@ def entry_of(kind, folder):
         "test_examples": n // 3,
         "finetune": FINETUNE,
     }
-
-
-@pytest.fixture
-def base(tmp_path, bert, wordpiece):
-    """A described checkpoint without head."""
-    bert.save_pretrained(tmp_path / "base")
-    wordpiece.save_pretrained(tmp_path / "base")
-    describe(bert, wordpiece.all_special_ids, tmp_path / "base", {})
-    return tmp_path / "base"
 
 
 def task_of(entry):

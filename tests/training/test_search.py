@@ -13,7 +13,6 @@ from snakemake.target_jobs import parse_target_jobs_cli_args
 from embpress import benchmarks, config_check, protocols, task_data
 from embpress import config as study
 from embpress.errors import UserError
-from embpress.models import describe
 from embpress.paper import TABLES
 from embpress.tables import search_table, search_text
 from embpress.tasks import Inputs, task_class
@@ -76,15 +75,6 @@ def test_a_student_takes_its_teachers_choice_and_searches_none_itself(default_co
 
 TEXTS = ["cat", "dog", "the cats", "a dog", "a b", "cab", "the cat the dog", "dogs", "abc", "cats", "bab", "the abc"]
 TUNE = {"epochs": [1, 3], "batch_size": 4, "learning_rate": [1e-3, 1e-2], "held_out": 1 / 3}
-
-
-@pytest.fixture
-def base(tmp_path, bert, wordpiece):
-    """A described checkpoint without head."""
-    bert.save_pretrained(tmp_path / "base")
-    wordpiece.save_pretrained(tmp_path / "base")
-    describe(bert, wordpiece.all_special_ids, tmp_path / "base", {})
-    return tmp_path / "base"
 
 
 def task_of(folder, finetune, files=("train", "test"), **entry):

@@ -205,6 +205,21 @@ def test_the_front_is_drawn_through_its_points_with_megabytes_above():
     assert perplexity.get_yscale() == "log" and perplexity.yaxis_inverted()
 
 
+@pytest.mark.parametrize("lower", [99.3, 98, 97, 96, 95, 94])
+def test_names_on_the_front_hide_no_other(lower):
+    close = SCORES.copy()
+    front_of_two = close["ratio_asked"].eq(25) & close["method"].isin(["b23", "t24"])
+    close.loc[front_of_two & close["method"].eq("b23"), ["ratio_reached", "retention"]] = 25, 99.5
+    close.loc[front_of_two & close["method"].eq("t24"), ["ratio_reached", "retention"]] = 28, lower
+    figure = pareto(close, fake_sizes(), LABELS)
+    figure.canvas.draw()
+    for panel in figure.axes:
+        boxes = [text.get_window_extent() for text in panel.texts]
+        assert not any(box.overlaps(other) for i, box in enumerate(boxes) for other in boxes[:i])
+    names = {text.get_text() for text in figure.axes[0].texts}
+    assert {LABELS.methods["b23"].label, LABELS.methods["t24"].label} <= names
+
+
 def test_the_rank_a_ratio_buys_is_the_svds():
     for ratio in RATIOS:
         assert rank_bought(30522, 384, ratio) == SVD().plan((30522, 384), ratio).sizes["rank"]

@@ -9,6 +9,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.ticker import FixedLocator, FuncFormatter, LogLocator, NullLocator
+from matplotlib.transforms import BboxBase
 from pandas import DataFrame
 
 from ..analysis.scores import Labels, TaskLabel
@@ -44,11 +45,11 @@ def pareto(scores: DataFrame, sizes: DataFrame, labels: Labels) -> Figure:
     """
     means, tasks = main_scores(scores, labels), list(labels.tasks)
     figure, axes = grid(len(tasks), 2.1)
-    columns = min(2, len(axes))
+    columns, fronts = min(2, len(axes)), []
     for i, (panel, task) in enumerate(zip(axes, tasks)):
         about, own = labels.tasks[task], means[means["task"] == task]
         weights = sizes[(sizes["method"] == "") & (sizes["model"] == (about.checkpoint or about.model))]
-        _panel(panel, own, about, labels)
+        fronts.append(_panel(panel, own, about, labels))
         panel.set_title(title_of(labels, task), pad=4)
         if len(weights):
             _megabytes(panel, float(weights["bits"].iloc[0]) / BITS_PER_MB)
@@ -59,6 +60,9 @@ def pareto(scores: DataFrame, sizes: DataFrame, labels: Labels) -> Figure:
         Line2D([], [], label="uncompressed", **DASHED),
     ]
     legend(figure, method_handles(means, labels, line=False), lines, columns=4)
+    figure.draw_without_rendering()  # lays the panels out, so that it is known where labels would overlap
+    for panel, best in zip(axes, fronts):
+        _names(panel, best, labels)
     return figure
 
 
@@ -88,8 +92,8 @@ def _points(rows: Iterable[Any], about: TaskLabel) -> list[Point]:
     ]
 
 
-def _panel(panel: Axes, means: DataFrame, about: TaskLabel, labels: Labels) -> None:
-    """All methods of one task, and the front."""
+def _panel(panel: Axes, means: DataFrame, about: TaskLabel, labels: Labels) -> list[Point]:
+    """All methods of one task, and the front, which is returned."""
     found, look = compressed(means, labels).dropna(subset=["ratio_reached", "retention"]), styles(labels.methods)
     points = _points(found.itertuples(), about)
     best = front(points, about.higher_is_better)
@@ -105,20 +109,25 @@ def _panel(panel: Axes, means: DataFrame, about: TaskLabel, labels: Labels) -> N
     panel.axhline(100 if about.higher_is_better else float(means["uncompressed_value"].max()), **DASHED)
     _limits(panel, best, about, float(means["uncompressed_value"].max()))
     _ratios(panel, [p.ratio for p in points], labels)
-    _names(panel, best, labels)
     panel.set_ylabel("retention (%)" if about.higher_is_better else f"{about.metric_label} (log)")
+    return best
 
 
 def _names(panel: Axes, best: list[Point], labels: Labels) -> None:
-    """Each method's name once, at its largest ratio on the front; above and below the line in turn, inside the panel."""
+    """Each method's name once, at its largest ratio on the front, where it hides no other; else the legend has it."""
     look, named = styles(labels.methods), dict.fromkeys(point.method for point in best)
-    middle = math.prod(panel.get_xlim()) ** 0.5
+    middle, taken = math.prod(panel.get_xlim()) ** 0.5, list[BboxBase]()
     for i, method in enumerate(named):
         point = next(p for p in best if p.method == method)
-        left = point.ratio < middle
-        place: Any = {"xytext": (5 if left else -5, -9 if i % 2 else 9), "ha": "left" if left else "right"}
-        label = labels.methods[method].label
-        panel.annotate(label, (point.ratio, point.value), color=look[method].colour, zorder=4, **place, **SMALL)
+        side: Any = {"x": 5, "ha": "left"} if point.ratio < middle else {"x": -5, "ha": "right"}
+        for height in (-9, 9, -18, 18) if i % 2 else (9, -9, 18, -18):
+            place = {"xytext": (side["x"], height), "ha": side["ha"], "color": look[method].colour, "zorder": 4}
+            name = panel.annotate(labels.methods[method].label, (point.ratio, point.value), **place, **SMALL)
+            box = name.get_window_extent()
+            if panel.bbox.y0 <= box.y0 and box.y1 <= panel.bbox.y1 and not box.count_overlaps(taken):
+                taken.append(box)
+                break
+            name.remove()
 
 
 def _limits(panel: Axes, best: list[Point], about: TaskLabel, whole: float) -> None:

@@ -125,7 +125,9 @@ class _Run:
                 size = self.settings.batch_size * self.settings.accumulation
                 self._take_step(order[i * size : (i + 1) * size])
                 ends = i + 1 == self.steps_an_epoch
-                if self.step % max(1, self.steps // CURVE_POINTS) == 0 or ends:
+                # As many in each epoch, of about as many steps each: the mean of a step or two would look like a jump.
+                points = max(1, CURVE_POINTS // self.settings.epochs)
+                if (i + 1) * points // self.steps_an_epoch > i * points // self.steps_an_epoch:
                     self._add_row()
                 if self.step % max(1, self.steps // LOG_LINES) == 0:
                     left = (time.monotonic() - started) / (self.step - first) * (self.steps - self.step)

@@ -32,7 +32,7 @@ rule all:
     input:
         "results/scores.csv",
         "results/tables/main.tex",
-        "results/figures/retention.pdf",
+        f"results/figures/{figure_names()[0]}.pdf",
         "results/provenance.json",
         ["results/averages.csv", "results/tables/averages.txt"]
         if "averages" in config

@@ -170,6 +170,11 @@ def has_whole_models(config: Config) -> bool:
     return any(is_whole_model(entry) for entry in config["methods"].values())
 
 
+def compresses_embeddings(config: Config) -> bool:
+    """Whether any variant, controls aside, compresses the embedding alone."""
+    return any(not is_control(config, v) and not is_whole_model(entry) for v, entry in config["methods"].items())
+
+
 def methods_of(config: Config, variant: str) -> list[str]:
     """Every method file that a variant runs, sorted."""
     return sorted({choice.method for choice in choices_of(config, variant)})

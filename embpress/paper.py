@@ -21,6 +21,8 @@ TABLES = {
 """Captions as plain text, by file name; tables of tasks and papers have their own."""
 FIGURES = {
     "retention": "Share of the score that is left at each compression ratio, with its 95 % interval.",
+    "whole_models": "Methods that compress more than the embedding: share of the score that is left at the ratio of all "
+    "that they compress, with its 95 % interval.",
     "pareto": "Pareto fronts: what is left of the score, or the perplexity, by ratio and by megabytes on disk, with 95 % "
     "intervals. Methods that others beat at the same size (within 5 %) or a smaller one are faded.",
     "error_vs_score": "Error of the matrix, weighted by token counts, against the share of the score that is left.",

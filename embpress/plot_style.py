@@ -49,14 +49,16 @@ FIXED = {
     "b23": Style("#56B4E9", "P"),
     "lighttoken": Style("#D55E00", "X"),
     "t24": Style("#CC79A7", "*"),
+    # From Paul Tol's muted palette, as are the spare ones.
+    "ectcq": Style("#332288", "<"),
+    "pq": Style("#117733", "h"),
+    "prune": Style("#999933", "d"),
+    "signs": Style("#882255", "H"),
 }
-# Paul Tol's muted palette for methods that came later; in the order of their sorted keys.
+# For variants and methods that came later, in the order of their sorted keys; a fixed one only where its owner is not shown.
 SPARE = [
-    Style(colour, marker)
-    for colour, marker in zip(
-        ["#332288", "#88CCEE", "#117733", "#999933", "#882255", "#44AA99", "#CC6677", "#AA4499", "#DDCC77"],
-        ["<", ">", "h", "d", "H", "8", "<", ">", "h"],
-    )
+    *(Style(c, m) for c, m in zip(["#44AA99", "#CC6677", "#AA4499", "#88CCEE", "#DDCC77"], ["8", "<", ">", "h", ">"])),
+    *(FIXED[name] for name in ("ectcq", "pq", "prune", "signs")),
 ]
 CONTROLS = {"mean": Style("#DCDCDC", ""), "random": Style("#A8A8A8", "")}
 """Bands and lines of the controls."""
@@ -65,8 +67,9 @@ CONTROLS = {"mean": Style("#DCDCDC", ""), "random": Style("#A8A8A8", "")}
 def styles(methods: Iterable[str]) -> dict[str, Style]:
     """A style for every method: fixed ones, then spare ones by sorted key. Pass all of a study's methods every time."""
     keys = sorted(set(methods))
-    unknown = [k for k in keys if k not in FIXED and k not in CONTROLS]
-    spare = {k: SPARE[i % len(SPARE)] for i, k in enumerate(unknown)}
+    taken = [FIXED[k] for k in keys if k in FIXED]
+    unknown, free = [k for k in keys if k not in FIXED and k not in CONTROLS], [s for s in SPARE if s not in taken]
+    spare = {k: free[i % len(free)] for i, k in enumerate(unknown)}
     return {k: FIXED.get(k) or CONTROLS.get(k) or spare[k] for k in keys}
 
 

@@ -23,10 +23,12 @@ from embpress.plots import (
     pareto,
     retention_by_ratio,
     retention_of_task,
+    retention_of_whole_models,
     score_vs_predictors,
     spectra,
 )
 from embpress.plots.learning import NOTHING, spread
+from embpress.plots.panels import title_of
 from embpress.plots.pareto import Point, front
 from embpress.plots.spectra import rank_bought
 
@@ -144,8 +146,8 @@ def test_unknown_methods_get_a_stable_style():
 
 def test_deciles_have_a_panel_a_ratio_and_checkpoint():
     figure = error_by_decile(fake_deciles(("minilm", "e5")), LABELS)
-    assert [a.get_title() for a in figure.axes[:3]] == ["asked 4×, e5", "asked 10×, e5", "asked 25×, e5"]
-    assert len(figure.axes) == 6
+    assert [a.get_title() for a in figure.axes] == ["asked 4×", "asked 10×", "asked 25×", "", "", ""]
+    assert [a.get_ylabel() for a in figure.axes[::3]] == ["e5\nrelative error", "minilm\nrelative error"]
     assert len(figure.axes[0].lines) == 8
 
 
@@ -203,6 +205,24 @@ def test_the_front_is_drawn_through_its_points_with_megabytes_above():
     assert sorted(top.get_xlim()) == pytest.approx([30522 * 384 * 4e-6 / high, 30522 * 384 * 4e-6 / low])
     perplexity = figure.axes[2]
     assert perplexity.get_yscale() == "log" and perplexity.yaxis_inverted()
+
+
+def test_tasks_without_methods_for_the_embedding_alone_stand_among_whole_models():
+    labels = dataclasses.replace(
+        LABELS, methods=LABELS.methods | {"svd": dataclasses.replace(LABELS.methods["svd"], whole_model=True)}
+    )
+    scores = SCORES[(SCORES["task"] != "bitext") | SCORES["method"].isin(["identity", "svd"])].copy()
+    scores["ratio_asked"] = scores["ratio_asked"].replace(25, 20)
+    others = [title_of(labels, task) for task in labels.tasks if task != "bitext"]
+    for figure in (retention_by_ratio(scores, labels), pareto(scores, fake_sizes(), labels), error_vs_score(scores, labels)):
+        assert [panel.get_title() for panel in figure.axes] == others
+        assert "SVD" not in [text.get_text() for text in figure.legends[0].get_texts()]
+    figure = retention_of_whole_models(scores, labels)
+    assert len(figure.axes) == len(labels.tasks)
+    shown = [text.get_text() for text in figure.legends[0].get_texts()]
+    assert "SVD" in shown and labels.methods["t24"].label not in shown
+    assert list(figure.axes[0].get_xticks()) == [4, 10, 20]
+    assert [text.get_text() for text in retention_of_task(scores, labels, "bitext").legends[0].get_texts()][0] == "SVD"
 
 
 @pytest.mark.parametrize("lower", [99.3, 98, 97, 96, 95, 94])

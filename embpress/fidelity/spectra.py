@@ -7,6 +7,7 @@ import torch
 
 from ..analysis.aggregation import Evaluation, checkpoint_label
 from ..checkpoints import embedding_matrix
+from ..config import checkpoint_of
 from ..linalg import gram
 
 
@@ -16,12 +17,13 @@ def spectra(config: dict[str, Any], evaluations: list[Evaluation]) -> pandas.Dat
     Returns:
         One row a component: model, rows, dims, component (from 1), singular_value.
     """
-    checkpoints: dict[str, Any] = {}
-    for evaluation in evaluations:
-        checkpoints.setdefault(checkpoint_label(config, evaluation.task), evaluation.checkpoint)
+    folders: dict[str, Any] = {}
+    for evaluation in evaluations:  # students start from a checkpoint that they share with others
+        folders.setdefault(checkpoint_of(config, evaluation.task), evaluation.checkpoint)
     found = []
-    for model, checkpoint in checkpoints.items():
-        matrix = embedding_matrix(checkpoint)
+    for name, folder in folders.items():
+        model = checkpoint_label(config, name) if name in config["tasks"] else config["models"][name]["label"]
+        matrix = embedding_matrix(folder)
         values = torch.linalg.eigvalsh(gram(matrix)).clamp(min=0).sqrt().flip(0)
         about = {"model": model, "rows": matrix.shape[0], "dims": matrix.shape[1]}
         found += [about | {"component": i, "singular_value": float(v)} for i, v in enumerate(values, start=1)]

@@ -5,7 +5,7 @@ from .errors import error_by_decile, error_vs_ratio
 from .learning import learning_curves
 from .pareto import pareto
 from .predictors import score_vs_predictors
-from .retention import error_vs_score, retention_by_ratio, retention_of_task
+from .retention import error_vs_score, retention_by_ratio, retention_of_task, retention_of_whole_models
 from .spectra import spectra
 from .speed import latency_vs_size
 
@@ -19,6 +19,7 @@ __all__ = [
     "pareto",
     "retention_by_ratio",
     "retention_of_task",
+    "retention_of_whole_models",
     "score_vs_predictors",
     "spectra",
 ]

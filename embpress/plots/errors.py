@@ -1,5 +1,6 @@
 """Error of the matrix: by token frequency, and by ratio over its bound."""
 
+from textwrap import wrap
 from typing import Any
 
 import numpy as np
@@ -37,10 +38,13 @@ def error_by_decile(deciles: DataFrame, labels: Labels) -> Figure:
                 curve = points.groupby("decile")["relative_error"].mean()
                 style = look[str(method)]
                 panel.plot(curve.index, curve, color=style.colour, marker=style.marker, markersize=3.2, linewidth=0.9)
-            panel.set_title(f"asked {ratio:g}×" + (f", {model}" if len(models) > 1 else ""))
+            if model == models[0]:
+                panel.set_title(f"asked {ratio:g}×")
             panel.xaxis.set_major_locator(FixedLocator([1, 4, 7, 10]))
     axes[0, 0].set_ylim(0, 1.05 * float(np.nanmax([*found["relative_error"], 1e-3])))
-    axis_labels(list(axes.flat), axes.shape[1], "frequency decile (1: most frequent)", "relative error")
+    axis_labels(list(axes.flat), axes.shape[1], "frequency decile (1: most frequent)", "")
+    for panel, model in zip(axes[:, 0], models):
+        panel.set_ylabel("\n".join([*wrap(model, 24), "relative error"]))
     legend(figure, method_handles(found, labels), [], columns=4)
     return figure
 

@@ -17,7 +17,7 @@ NOTHING = "no training was recorded: these checkpoints are from an earlier versi
 LABEL = 0.11
 """Inches that a line's label takes."""
 DASHES = ["-", (0, (4, 1.2)), (0, (1, 1)), (0, (4, 1, 1, 1))]
-"""Lines of the study's ratios."""
+"""Lines of ratios."""
 WIDE = 8
 """Losses that differ by more, as those of imitating a teacher do, are drawn on a log axis."""
 
@@ -57,9 +57,9 @@ def _curves(own: DataFrame, labels: Labels) -> list[Curve]:
     if own["ratio"].isna().all():
         looks = zip(labels.tasks.items(), cycle(SPARE))
         return [(a.label, look, "-", own[own["task"] == t]) for (t, a), look in looks if t in set(own["task"])]
-    look = styles(labels.methods)
+    look, ratios = styles(labels.methods), sorted(set(own["ratio"]))
     return [
-        (f"{about.label} {ratio:g}×", look[m], DASHES[labels.ratios.index(labels.block(ratio)) % len(DASHES)], run)
+        (f"{about.label} {ratio:g}×", look[m], DASHES[ratios.index(ratio) % len(DASHES)], run)
         for m, about in labels.methods.items()
         for ratio, run in own[own["method"] == m].groupby("ratio")
     ]

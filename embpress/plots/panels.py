@@ -42,10 +42,15 @@ def main_scores(scores: DataFrame, labels: Labels) -> DataFrame:
     return means[means["metric"] == means["task"].map({k: t.metric for k, t in labels.tasks.items()})]
 
 
-def compressed(frame: DataFrame, labels: Labels) -> DataFrame:
-    """Rows of methods that are no control and compress the embedding."""
-    shown = frame["method"].map({k: m.kind != "control" and not m.whole_model for k, m in labels.methods.items()})
-    return frame[shown.astype(bool) & frame["ratio_asked"].notna()]
+def compressed(frame: DataFrame, labels: Labels, whole_model: bool = False) -> DataFrame:
+    """Rows of methods that are no control and compress the embedding alone, or of those that compress more."""
+    shown = {k: m.kind != "control" and m.whole_model == whole_model for k, m in labels.methods.items()}
+    return frame[frame["method"].map(shown).astype(bool) & frame["ratio_asked"].notna()]
+
+
+def tasks_in(found: DataFrame, labels: Labels) -> list[str]:
+    """Tasks that have rows, in the order of the study."""
+    return [task for task in labels.tasks if task in set(found["task"])]
 
 
 def grid(panels: int, height: float) -> tuple[Figure, list[Axes]]:
@@ -70,12 +75,16 @@ def title_of(labels: Labels, task: str) -> str:
     return f"{labels.tasks[task].label}, {labels.tasks[task].metric_label}"
 
 
-def floor_of(panel: Axes, means: DataFrame, labels: Labels) -> float:
+def floor_of(panel: Axes, means: DataFrame, kept: DataFrame) -> float:
     """Set the y limits so that they hold the controls and end a little above 100; return the lower one.
 
     What is far below the floor would flatten all else: `point` and the lines pin it to the lower edge.
+
+    Args:
+        panel: of one task.
+        means: of the task.
+        kept: those of `means` that the panel shows beside the controls.
     """
-    kept = compressed(means, labels)
     controls = means[means["method"].isin(CONTROLS)]
     top = max(100.0, np.nanmax([*kept["retention_high"], 100.0]))
     floor = controls["retention_low"].min()
@@ -120,9 +129,9 @@ def band(control: str) -> dict[str, Any]:
     }
 
 
-def method_handles(frame: DataFrame, labels: Labels, line: bool = True) -> list[Any]:
-    """Legend entries of the methods found, in the order of the study."""
-    look, found = styles(labels.methods), compressed(frame, labels)
+def method_handles(found: DataFrame, labels: Labels, line: bool = True) -> list[Any]:
+    """Legend entries of the methods that a figure shows, in the order of the study."""
+    look = styles(labels.methods)
     if "retention" in found:
         found = found[found["retention"].notna()]
     return [

@@ -14,7 +14,7 @@ from pandas import DataFrame
 
 from ..analysis.scores import Labels, TaskLabel
 from ..plot_style import styles
-from .panels import DASHED, SMALL, compressed, drawn, grid, legend, main_scores, method_handles, title_of
+from .panels import DASHED, SMALL, compressed, drawn, grid, legend, main_scores, method_handles, tasks_in, title_of
 
 BITS_PER_MB = 8e6
 SAME_SIZE = 1.05
@@ -43,7 +43,9 @@ def pareto(scores: DataFrame, sizes: DataFrame, labels: Labels) -> Figure:
         sizes: results/sizes.csv, for what the dense embedding of each checkpoint takes.
         labels: of the same study.
     """
-    means, tasks = main_scores(scores, labels), list(labels.tasks)
+    means = main_scores(scores, labels)
+    shown = compressed(means, labels)
+    tasks = tasks_in(shown, labels)
     figure, axes = grid(len(tasks), 2.1)
     columns, fronts = min(2, len(axes)), []
     for i, (panel, task) in enumerate(zip(axes, tasks)):
@@ -59,7 +61,7 @@ def pareto(scores: DataFrame, sizes: DataFrame, labels: Labels) -> Figure:
         Line2D([], [], color="black", linewidth=0.8, label="Pareto front"),
         Line2D([], [], label="uncompressed", **DASHED),
     ]
-    legend(figure, method_handles(means, labels, line=False), lines, columns=4)
+    legend(figure, method_handles(shown, labels, line=False), lines, columns=4)
     figure.draw_without_rendering()  # lays the panels out, so that it is known where labels would overlap
     for panel, best in zip(axes, fronts):
         _names(panel, best, labels)

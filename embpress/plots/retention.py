@@ -22,9 +22,12 @@ from .panels import (
     main_scores,
     method_handles,
     point,
+    tasks_in,
     title_of,
 )
 
+RATIO = {False: "compression ratio of the embedding matrix", True: "compression ratio of what is compressed"}
+"""Of methods for the embedding, and of those that compress more."""
 DODGE = 0.022
 """Half the width, in decades, over which methods at one ratio are spread so that error bars do not hide each other."""
 
@@ -32,38 +35,40 @@ DODGE = 0.022
 @drawn
 def retention_by_ratio(scores: DataFrame, labels: Labels) -> Figure:
     """Small multiples over the page: retention with its interval at the ratio reached, a panel a task."""
-    means, tasks = main_scores(scores, labels), list(labels.tasks)
-    figure, axes = grid(len(tasks), 1.75)
-    for panel, task in zip(axes, tasks):
-        _retention_panel(panel, means[means["task"] == task], labels)
-        panel.set_title(title_of(labels, task))
-    axis_labels(axes, 2, "compression ratio of the embedding matrix", "retention (%)")
-    legend(figure, method_handles(means, labels), control_handles(means, labels), columns=4)
-    return figure
+    return _small_multiples(scores, labels, whole_model=False)
+
+
+@drawn
+def retention_of_whole_models(scores: DataFrame, labels: Labels) -> Figure:
+    """The same of methods that compress more than the embedding, at the ratio of all that they compress."""
+    return _small_multiples(scores, labels, whole_model=True)
 
 
 @drawn
 def retention_of_task(scores: DataFrame, labels: Labels, task: str) -> Figure:
-    """One task's panel at column width."""
+    """One task's panel at column width: of methods for the embedding, or where it has none, of those for more."""
     means = main_scores(scores, labels)
     means = means[means["task"] == task]
+    whole_model = compressed(means, labels).empty
+    shown = compressed(means, labels, whole_model)
     figure = new_figure(COLUMN, 2.8)
     panel = figure.subplots()
-    _retention_panel(panel, means, labels)
-    panel.set(title=title_of(labels, task), xlabel="compression ratio of the embedding matrix", ylabel="retention (%)")
-    legend(figure, method_handles(means, labels), control_handles(means, labels), columns=2)
+    _retention_panel(panel, means, shown, labels)
+    panel.set(title=title_of(labels, task), xlabel=RATIO[whole_model], ylabel="retention (%)")
+    legend(figure, method_handles(shown, labels), control_handles(means, labels), columns=2)
     return figure
 
 
 @drawn
 def error_vs_score(scores: DataFrame, labels: Labels) -> Figure:
     """Does a small error of the matrix mean a good score? A panel a task; bigger markers at higher ratios."""
-    means, tasks = main_scores(scores, labels), list(labels.tasks)
+    means = main_scores(scores, labels)
+    shown, look = compressed(means, labels), styles(labels.methods)
+    tasks = tasks_in(shown, labels)
     figure, axes = grid(len(tasks), 1.75)
-    look = styles(labels.methods)
     for panel, task in zip(axes, tasks):
-        found = compressed(means[means["task"] == task], labels).dropna(subset=["retention"])
-        floor = floor_of(panel, means[means["task"] == task], labels)
+        own, found = means[means["task"] == task], shown[shown["task"] == task].dropna(subset=["retention"])
+        floor = floor_of(panel, own, found)
         for row in found.itertuples():
             style, size = look[str(row.method)], _marker_size(labels, float(row.ratio_asked))  # type: ignore[arg-type]
             point(panel, float(row.weighted_relative_error), float(row.retention), floor, style, size)  # type: ignore[arg-type]
@@ -75,19 +80,33 @@ def error_vs_score(scores: DataFrame, labels: Labels) -> Figure:
         Line2D([], [], linestyle="", marker="o", color="#888888", markersize=_marker_size(labels, r), label=f"asked {r:g}×")
         for r in labels.ratios
     ]
-    legend(figure, method_handles(means, labels, line=False), sizes, columns=4)
+    legend(figure, method_handles(shown, labels, line=False), sizes, columns=4)
     return figure
 
 
-def _retention_panel(panel: Axes, means: DataFrame, labels: Labels) -> None:
+def _small_multiples(scores: DataFrame, labels: Labels, whole_model: bool) -> Figure:
+    """A panel a task that has such methods, and one legend."""
+    means = main_scores(scores, labels)
+    shown = compressed(means, labels, whole_model)
+    tasks = tasks_in(shown, labels)
+    figure, axes = grid(len(tasks), 1.75)
+    for panel, task in zip(axes, tasks):
+        _retention_panel(panel, means[means["task"] == task], shown[shown["task"] == task], labels)
+        panel.set_title(title_of(labels, task))
+    axis_labels(axes, 2, RATIO[whole_model], "retention (%)")
+    controls = means[means["task"].isin(tasks)]
+    legend(figure, method_handles(shown, labels), control_handles(controls, labels), columns=2 if whole_model else 4)
+    return figure
+
+
+def _retention_panel(panel: Axes, means: DataFrame, found: DataFrame, labels: Labels) -> None:
     """Lines of methods with intervals, bands of controls, the uncompressed model at 100."""
-    look, floor = styles(labels.methods), floor_of(panel, means, labels)
+    look, floor = styles(labels.methods), floor_of(panel, means, found)
     for row in means[means["method"].isin(CONTROLS)].itertuples():
         low, high = float(row.retention_low), float(row.retention_high)  # type: ignore[arg-type]
         # A band thinner than a line could not be seen: perplexities of controls have next to no interval.
         panel.axhspan(low, high, **band(str(row.method)))
     panel.axhline(100, **DASHED)
-    found = compressed(means, labels)
     methods = [m for m in labels.methods if m in set(found["method"])]
     for offset, method in zip(np.linspace(-DODGE, DODGE, max(2, len(methods))), methods):
         line = found[(found["method"] == method) & found["retention"].notna()].sort_values("ratio_reached")
@@ -99,9 +118,11 @@ def _retention_panel(panel: Axes, means: DataFrame, labels: Labels) -> None:
         for at, value in zip(x, y):
             point(panel, at, value, floor, style, 4.2)
     panel.set_xscale("log")
-    everywhere = [*labels.ratios, *found["ratio_reached"].dropna()]
+    # Whole models may be asked for ratios that the study's embeddings are not; a codec's own, as 3.9, stands beside one.
+    ticks = sorted(r for r in set(found["ratio_asked"]) if r in labels.ratios or r.is_integer())
+    everywhere = [*ticks, *found["ratio_reached"].dropna()]
     panel.set_xlim(min(everywhere) / 1.18, max(everywhere) * 1.22)
-    panel.xaxis.set_major_locator(FixedLocator(labels.ratios))
+    panel.xaxis.set_major_locator(FixedLocator(ticks))
     panel.xaxis.set_major_formatter(FuncFormatter(lambda x, _: f"{x:g}×"))
     panel.xaxis.set_minor_locator(NullLocator())
 

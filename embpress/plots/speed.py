@@ -9,7 +9,7 @@ from pandas import DataFrame
 
 from ..analysis.scores import Labels
 from ..plot_style import PAGE, new_figure, styles
-from .panels import DASHED, axis_labels, drawn, legend, method_handles
+from .panels import DASHED, axis_labels, compressed, drawn, legend, method_handles
 
 
 @drawn
@@ -31,7 +31,7 @@ def latency_vs_size(speed: DataFrame, labels: Labels) -> Figure:
     for panel, model in zip(axes[:, 0], models):
         panel.set_ylabel(f"{model}\nµs a lookup")
     dense = [Line2D([], [], label="dense", **DASHED)]
-    legend(figure, method_handles(speed, labels), dense, columns=4)
+    legend(figure, method_handles(compressed(speed, labels), labels), dense, columns=4)
     return figure
 
 

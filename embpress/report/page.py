@@ -26,6 +26,7 @@ from .summary import choices
 FOLDER = Path(__file__).parent
 CATEGORIES = {
     "retention": "Scores",
+    "whole_models": "Scores",
     "pareto": "Scores",
     "error_vs_score": "Errors of the matrix",
     "predictors": "Errors of the matrix",

@@ -330,9 +330,14 @@ def trained():
 
 def figure_names():
     """Figures that this study has something to show in, in the order of documents."""
+    of_embeddings = study.compresses_embeddings(config)
     return [
-        *("retention", "pareto", "error_vs_score", "predictors", "error_vs_ratio"),
-        *("error_by_decile", "spectra", "latency_vs_size"),
+        *(["retention"] if of_embeddings else []),
+        *(["whole_models"] if study.has_whole_models(config) else []),
+        *(["pareto", "error_vs_score", "predictors"] if of_embeddings else []),
+        *(["error_vs_ratio", "error_by_decile"] if of_embeddings else []),
+        "spectra",
+        *(["latency_vs_size"] if of_embeddings else []),
         *(["ablations"] if study.compares_variants(config) else []),
         *(["learning_curves"] if trained() else []),
         *(f"retention-{task}" for task in config["tasks"]),

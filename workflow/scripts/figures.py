@@ -19,6 +19,7 @@ with run(snakemake):
     scores, labels = read(Path(given.scores)), Labels.from_json(read_json(given.labels))
     draw = {
         "retention": lambda: plots.retention_by_ratio(scores, labels),
+        "whole_models": lambda: plots.retention_of_whole_models(scores, labels),
         "pareto": lambda: plots.pareto(scores, read_sizes(Path(given.sizes)), labels),
         "error_vs_score": lambda: plots.error_vs_score(scores, labels),
         "predictors": lambda: plots.score_vs_predictors(scores, predictors(scores, labels), labels),

@@ -41,4 +41,6 @@ rule all:
         if "claims" in config
         else [],
         "results/tables/search.tex" if study.searched_tasks(config) else [],
-        "results/tables/whole_model.tex" if study.has_whole_models(config) else [],
+        "results/tables/whole_model.tex"
+        if study.tasks_compressing(config, whole_model=True)
+        else [],

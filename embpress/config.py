@@ -165,14 +165,11 @@ def choices_of(config: Config, variant: str) -> list[Choice]:
     return [Choice(EMBEDDING, entry.get("method", variant), entry.get("options", {}), None)]
 
 
-def has_whole_models(config: Config) -> bool:
-    """Whether any variant compresses other matrices than the embedding."""
-    return any(is_whole_model(entry) for entry in config["methods"].values())
-
-
-def compresses_embeddings(config: Config) -> bool:
-    """Whether any variant, controls aside, compresses the embedding alone."""
-    return any(not is_control(config, v) and not is_whole_model(entry) for v, entry in config["methods"].items())
+def tasks_compressing(config: Config, whole_model: bool) -> list[str]:
+    """Tasks on which any variant, controls aside, compresses the embedding alone, or other matrices than it."""
+    methods = [v for v in config["methods"] if not is_control(config, v)]
+    wanted = {v for v in methods if is_whole_model(config["methods"][v]) == whole_model}
+    return [task for task in config["tasks"] if wanted & set(variants_of(config, task))]
 
 
 def methods_of(config: Config, variant: str) -> list[str]:

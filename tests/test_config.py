@@ -249,6 +249,14 @@ def test_uncompressed_model_is_always_evaluated(default_config):
     assert study.variants_of(default_config, "rotten") == ["identity", "svd"]
 
 
+def test_tasks_that_compare_controls_alone_compress_nothing(default_config):
+    default_config["methods"] = {"identity": {}, "mean": {}, "svd": {}, "svd_model": {"method": "svd", "modules": ["query"]}}
+    compared = {"similarity": ["identity", "mean"], "rotten": ["svd", "mean"], "bitext": ["svd_model"]}
+    default_config["tasks"] = {t: default_config["tasks"][t] | {"methods": methods} for t, methods in compared.items()}
+    assert study.tasks_compressing(default_config, whole_model=False) == ["rotten"]
+    assert study.tasks_compressing(default_config, whole_model=True) == ["bitext"]
+
+
 def test_method_files_are_found_without_importing_them():
     from embpress import methods
 

@@ -225,6 +225,13 @@ def test_tasks_without_methods_for_the_embedding_alone_stand_among_whole_models(
     assert [text.get_text() for text in retention_of_task(scores, labels, "bitext").legends[0].get_texts()][0] == "SVD"
 
 
+def test_a_task_out_of_reach_of_all_its_methods_still_draws():
+    scores = SCORES[SCORES["method"].isin(["identity", "svd"]) & SCORES["ratio_asked"].isin([3.9, 25])].copy()
+    scores["ratio_asked"] = 7.5
+    scores[["value", "retention", "retention_low", "retention_high", "ratio_reached"]] = float("nan")
+    assert retention_of_task(scores, LABELS, "bitext").axes[0].get_title() == title_of(LABELS, "bitext")
+
+
 @pytest.mark.parametrize("lower", [99.3, 98, 97, 96, 95, 94])
 def test_names_on_the_front_hide_no_other(lower):
     close = SCORES.copy()

@@ -120,7 +120,7 @@ def _retention_panel(panel: Axes, means: DataFrame, found: DataFrame, labels: La
     panel.set_xscale("log")
     # Whole models may be asked for ratios that the study's embeddings are not; a codec's own, as 3.9, stands beside one.
     ticks = sorted(r for r in set(found["ratio_asked"]) if r in labels.ratios or r.is_integer())
-    everywhere = [*ticks, *found["ratio_reached"].dropna()]
+    everywhere = [*found["ratio_asked"], *found["ratio_reached"].dropna()]
     panel.set_xlim(min(everywhere) / 1.18, max(everywhere) * 1.22)
     panel.xaxis.set_major_locator(FixedLocator(ticks))
     panel.xaxis.set_major_formatter(FuncFormatter(lambda x, _: f"{x:g}×"))

@@ -118,6 +118,8 @@ class _Run:
         """Train to the end."""
         self._resume()
         started, first = time.monotonic(), self.step
+        # As many in each epoch, of about as many steps each: the mean of a step or two would look like a jump.
+        points = max(1, CURVE_POINTS // self.settings.epochs)
         while self.step < self.steps and not self._is_over():
             epoch = self.step // self.steps_an_epoch
             order = self._order(epoch)
@@ -125,8 +127,6 @@ class _Run:
                 size = self.settings.batch_size * self.settings.accumulation
                 self._take_step(order[i * size : (i + 1) * size])
                 ends = i + 1 == self.steps_an_epoch
-                # As many in each epoch, of about as many steps each: the mean of a step or two would look like a jump.
-                points = max(1, CURVE_POINTS // self.settings.epochs)
                 if (i + 1) * points // self.steps_an_epoch > i * points // self.steps_an_epoch:
                     self._add_row()
                 if self.step % max(1, self.steps // LOG_LINES) == 0:

@@ -330,18 +330,26 @@ def trained():
 
 def figure_names():
     """Figures that this study has something to show in, in the order of documents."""
-    of_embeddings = study.compresses_embeddings(config)
-    return [
-        *(["retention"] if of_embeddings else []),
-        *(["whole_models"] if study.has_whole_models(config) else []),
-        *(["pareto", "error_vs_score", "predictors"] if of_embeddings else []),
-        *(["error_vs_ratio", "error_by_decile"] if of_embeddings else []),
-        "spectra",
-        *(["latency_vs_size"] if of_embeddings else []),
-        *(["ablations"] if study.compares_variants(config) else []),
-        *(["learning_curves"] if trained() else []),
-        *(f"retention-{task}" for task in config["tasks"]),
-    ]
+    of_embeddings = study.tasks_compressing(config, whole_model=False)
+    of_whole_models = study.tasks_compressing(config, whole_model=True)
+    shown = {
+        "retention": of_embeddings,
+        "whole_models": of_whole_models,
+        "pareto": of_embeddings,
+        "error_vs_score": of_embeddings,
+        "predictors": of_embeddings,
+        "error_vs_ratio": of_embeddings,
+        "error_by_decile": of_embeddings,
+        "spectra": True,
+        "latency_vs_size": of_embeddings,
+        "ablations": study.compares_variants(config),
+        "learning_curves": trained(),
+        **{
+            f"retention-{task}": task in of_embeddings or task in of_whole_models
+            for task in config["tasks"]
+        },
+    }
+    return [name for name, has_any in shown.items() if has_any]
 
 
 def figure_report(name):

@@ -11,7 +11,7 @@ rule paper:
             *(["results/tables/claims.tex"] if "claims" in config else []),
             *(
                 ["results/tables/whole_model.tex"]
-                if study.has_whole_models(config)
+                if study.tasks_compressing(config, whole_model=True)
                 else []
             ),
             *(["results/tables/search.tex"] if study.searched_tasks(config) else []),

@@ -106,7 +106,7 @@ if "claims" in config:
             "../scripts/claims.py"
 
 
-if study.has_whole_models(config):
+if study.tasks_compressing(config, whole_model=True):
 
     rule whole_model:
         """Write what whole-model variants store and compute, kind by kind, beside what they keep of each score."""
@@ -234,7 +234,11 @@ rule report:
     input:
         **({"claims": "results/claims.csv"} if "claims" in config else {}),
         **({"averages": "results/averages.csv"} if "averages" in config else {}),
-        **({"modules": "results/modules.csv"} if study.has_whole_models(config) else {}),
+        **(
+            {"modules": "results/modules.csv"}
+            if study.tasks_compressing(config, whole_model=True)
+            else {}
+        ),
         **({"search": "results/search.csv"} if study.searched_tasks(config) else {}),
         scores="results/scores.csv",
         labels="results/labels.json",

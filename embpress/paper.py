@@ -5,7 +5,7 @@ from collections.abc import Iterable
 from pathlib import Path
 
 from .analysis.scores import Labels
-from .plot_style import COLUMN, PAGE
+from .plots.style import COLUMN, PAGE
 from .tables.latex import PREAMBLE, escape
 
 TABLES = {

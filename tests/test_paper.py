@@ -11,8 +11,8 @@ from embpress.analysis.predictors import predictors
 from embpress.analysis.published import read_published
 from embpress.errors import UserError
 from embpress.paper import FIGURES, TABLES, document
-from embpress.plot_style import save
 from embpress.plots import retention_of_task
+from embpress.plots.style import save
 from embpress.tables import (
     ablations_table,
     main_table,

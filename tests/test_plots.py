@@ -12,7 +12,6 @@ from matplotlib.text import Text
 from embpress.analysis.ablations import ablations
 from embpress.analysis.predictors import predictors
 from embpress.methods.svd import SVD
-from embpress.plot_style import FIXED, PAGE, save, styles
 from embpress.plots import (
     ablation_bars,
     error_by_decile,
@@ -31,6 +30,7 @@ from embpress.plots.learning import NOTHING, spread
 from embpress.plots.panels import title_of
 from embpress.plots.pareto import Point, front
 from embpress.plots.spectra import rank_bought
+from embpress.plots.style import FIXED, PAGE, save, styles
 
 from .fake_study import (
     METHODS,

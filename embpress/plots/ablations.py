@@ -7,9 +7,9 @@ from matplotlib.lines import Line2D
 from pandas import DataFrame
 
 from ..analysis.scores import Labels
-from ..plot_style import PAGE, new_figure, styles
 from ..tables.rows import number
 from .panels import DASHED, SMALL, drawn, legend
+from .style import PAGE, new_figure, styles
 
 BAR = 0.115
 """Inches that a bar takes."""

@@ -12,8 +12,8 @@ from matplotlib.ticker import FixedLocator, FuncFormatter, NullLocator
 from pandas import DataFrame
 
 from ..analysis.scores import Labels
-from ..plot_style import PAGE, new_figure, styles
 from .panels import axis_labels, compressed, drawn, legend, main_scores, method_handles
+from .style import PAGE, new_figure, styles
 
 WEIGHTINGS = {
     "uniform": ("relative_error", "plain"),

@@ -9,9 +9,9 @@ from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
 from pandas import DataFrame
 
 from ..analysis.scores import Labels
-from ..plot_style import SPARE, Style, styles
 from ..training.log import FINETUNED, ON_TEXT, STUDENTS
 from .panels import SMALL, axis_labels, drawn, grid
+from .style import SPARE, Style, styles
 
 NOTHING = "no training was recorded: these checkpoints are from an earlier version"
 LABEL = 0.11

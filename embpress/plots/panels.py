@@ -15,7 +15,7 @@ from matplotlib.text import Annotation
 from pandas import DataFrame
 
 from ..analysis.scores import Labels, over_seeds
-from ..plot_style import CONTROLS, PAGE, Style, new_figure, styled, styles
+from .style import CONTROLS, PAGE, Style, new_figure, styled, styles
 
 HALO = [withStroke(linewidth=1.5, foreground="white")]
 SMALL: Any = {"fontsize": 6, "va": "center", "textcoords": "offset points", "path_effects": HALO}

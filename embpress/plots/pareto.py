@@ -13,8 +13,8 @@ from matplotlib.transforms import BboxBase
 from pandas import DataFrame
 
 from ..analysis.scores import Labels, TaskLabel
-from ..plot_style import styles
 from .panels import DASHED, SMALL, compressed, drawn, grid, legend, main_scores, method_handles, tasks_in, title_of
+from .style import styles
 
 BITS_PER_MB = 8e6
 SAME_SIZE = 1.05

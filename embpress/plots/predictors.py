@@ -10,9 +10,9 @@ from pandas import DataFrame
 
 from ..analysis.predictors import METRICS, Predictors
 from ..analysis.scores import Labels
-from ..plot_style import PAGE, SPARE, new_figure
 from ..tables.rows import averaged
 from .panels import compressed, drawn, legend, main_scores
+from .style import PAGE, SPARE, new_figure
 
 LOGARITHMIC = ("relative_error", "weighted_relative_error")
 """Errors span decades."""

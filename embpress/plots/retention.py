@@ -8,7 +8,6 @@ from matplotlib.ticker import FixedLocator, FuncFormatter, NullLocator
 from pandas import DataFrame
 
 from ..analysis.scores import Labels
-from ..plot_style import COLUMN, CONTROLS, new_figure, styles
 from .panels import (
     DASHED,
     axis_labels,
@@ -25,6 +24,7 @@ from .panels import (
     tasks_in,
     title_of,
 )
+from .style import COLUMN, CONTROLS, new_figure, styles
 
 RATIO = {False: "compression ratio of the embedding matrix", True: "compression ratio of what is compressed"}
 """Of methods for the embedding, and of those that compress more."""

@@ -8,8 +8,8 @@ from matplotlib.ticker import FuncFormatter, LogLocator, NullLocator
 from pandas import DataFrame
 
 from ..analysis.scores import Labels
-from ..plot_style import PAGE, new_figure, styles
 from .panels import DASHED, axis_labels, compressed, drawn, legend, method_handles
+from .style import PAGE, new_figure, styles
 
 
 @drawn

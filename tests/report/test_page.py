@@ -10,8 +10,8 @@ import pytest
 import yaml
 
 from embpress.analysis import scores
-from embpress.plot_style import save
 from embpress.plots import pareto, retention_of_task
+from embpress.plots.style import save
 from embpress.report import Inputs, render
 
 from ..browser import PROGRAM, Page

@@ -11,7 +11,7 @@ with run(snakemake):
     from embpress.analysis.ablations import ablations
     from embpress.analysis.predictors import predictors
     from embpress.analysis.scores import Labels, read
-    from embpress.plot_style import save
+    from embpress.plots.style import save
     from embpress.tables import read_sizes
     from embpress.training.log import read_logs
 

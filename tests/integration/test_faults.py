@@ -17,7 +17,8 @@ import pytest
 from embpress.files import sha256_of
 from tests.tiny_study import finish, start, write_study
 
-pytestmark = pytest.mark.integration
+# One process for all, so that the unbroken run is made once.
+pytestmark = [pytest.mark.integration, pytest.mark.xdist_group("faults")]
 KILLS = 20
 WHEEL = "wheels/tiny_texts-1-py3-none-any.whl"
 

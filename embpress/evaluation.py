@@ -3,6 +3,7 @@
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
+import numpy as np
 from safetensors.numpy import load_file, save_file
 
 from .models import load_model, untie_head
@@ -42,7 +43,9 @@ def evaluate(
 def write_outcomes(found: dict[str, Outcomes], path: Path) -> None:
     """Write outcomes of several artefacts: tensors named `artefact/outcome`."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    save_file({f"{artefact}/{name}": v for artefact, o in found.items() for name, v in o.items()}, path)
+    # safetensors writes the memory of an array as it lies: of a view with strides, other numbers than the array's.
+    whole = {f"{artefact}/{name}": np.ascontiguousarray(v) for artefact, o in found.items() for name, v in o.items()}
+    save_file(whole, path)
 
 
 def read_outcomes(path: Path) -> dict[str, Outcomes]:

@@ -7,7 +7,8 @@ from embpress.tasks.span_metrics import answer_scores
 
 
 def test_outcomes_come_back_as_they_went_views_with_strides_too(tmp_path):
-    found = [answer_scores(answer, ["the red house"], "words") for answer in ("red house", "red", "blue", "a red house here")]
+    answers = ("red house", "red", "blue", "a red house here")
+    found = [answer_scores(answer, ("the red house",), "words") for answer in answers]
     exact, f1 = np.array(found).T
     assert not f1.flags["C_CONTIGUOUS"]
     written = {"4": {"f1": f1, "exact_match": exact, "losses": np.arange(12.0).reshape(3, 4)[:, 1:3]}, "10": {"f1": f1[::2]}}

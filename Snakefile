@@ -32,7 +32,7 @@ rule all:
     input:
         "results/scores.csv",
         "results/tables/main.tex",
-        f"results/figures/{figure_names()[0]}.pdf",
+        f"results/figures/{FIGURES[0]}.pdf",
         "results/provenance.json",
         ["results/averages.csv", "results/tables/averages.txt"]
         if "averages" in config
@@ -41,6 +41,4 @@ rule all:
         if "claims" in config
         else [],
         "results/tables/search.tex" if study.searched_tasks(config) else [],
-        "results/tables/whole_model.tex"
-        if study.tasks_compressing(config, whole_model=True)
-        else [],
+        "results/tables/whole_model.tex" if WHOLE_MODELS else [],

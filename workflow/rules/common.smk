@@ -34,6 +34,9 @@ PUBLISHED = str(ROOT / "workflow/resources/published.csv")
 BIBLIOGRAPHY = str(ROOT / "workflow/resources/references.bib")
 PACKAGES = PINNED | config.get("packages", {})
 URLS = task_data.urls(config["tasks"])
+# Tasks on which anything compresses the embedding alone, and on which anything compresses more.
+EMBEDDINGS = study.tasks_compressing(config, whole_model=False)
+WHOLE_MODELS = study.tasks_compressing(config, whole_model=True)
 
 
 def names(entries):
@@ -330,26 +333,27 @@ def trained():
 
 def figure_names():
     """Figures that this study has something to show in, in the order of documents."""
-    of_embeddings = study.tasks_compressing(config, whole_model=False)
-    of_whole_models = study.tasks_compressing(config, whole_model=True)
     shown = {
-        "retention": of_embeddings,
-        "whole_models": of_whole_models,
-        "pareto": of_embeddings,
-        "error_vs_score": of_embeddings,
-        "predictors": of_embeddings,
-        "error_vs_ratio": of_embeddings,
-        "error_by_decile": of_embeddings,
+        "retention": EMBEDDINGS,
+        "whole_models": WHOLE_MODELS,
+        "pareto": EMBEDDINGS,
+        "error_vs_score": EMBEDDINGS,
+        "predictors": EMBEDDINGS,
+        "error_vs_ratio": EMBEDDINGS,
+        "error_by_decile": EMBEDDINGS,
         "spectra": True,
-        "latency_vs_size": of_embeddings,
+        "latency_vs_size": EMBEDDINGS,
         "ablations": study.compares_variants(config),
         "learning_curves": trained(),
         **{
-            f"retention-{task}": task in of_embeddings or task in of_whole_models
+            f"retention-{task}": task in EMBEDDINGS or task in WHOLE_MODELS
             for task in config["tasks"]
         },
     }
     return [name for name, has_any in shown.items() if has_any]
+
+
+FIGURES = figure_names()
 
 
 def figure_report(name):

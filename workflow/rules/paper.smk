@@ -9,11 +9,7 @@ rule paper:
         tables=[
             *(file for file in rules.tables.output if file.endswith(".tex")),
             *(["results/tables/claims.tex"] if "claims" in config else []),
-            *(
-                ["results/tables/whole_model.tex"]
-                if study.tasks_compressing(config, whole_model=True)
-                else []
-            ),
+            *(["results/tables/whole_model.tex"] if WHOLE_MODELS else []),
             *(["results/tables/search.tex"] if study.searched_tasks(config) else []),
             *(rules.averages.output.latex if "averages" in config else []),
         ],

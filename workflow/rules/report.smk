@@ -106,7 +106,7 @@ if "claims" in config:
             "../scripts/claims.py"
 
 
-if study.tasks_compressing(config, whole_model=True):
+if WHOLE_MODELS:
 
     rule whole_model:
         """Write what whole-model variants store and compute, kind by kind, beside what they keep of each score."""
@@ -166,8 +166,8 @@ rule figures:
         labels="results/labels.json",
         trained=trained(),
     output:
-        pdf=[f"results/figures/{name}.pdf" for name in figure_names()],
-        png=[figure_report(name) for name in figure_names()],
+        pdf=[f"results/figures/{name}.pdf" for name in FIGURES],
+        png=[figure_report(name) for name in FIGURES],
     log:
         "results/logs/figures.log",
     conda:
@@ -175,7 +175,7 @@ rule figures:
     resources:
         mem_mb=per_attempt(1000),
     params:
-        names=figure_names(),
+        names=FIGURES,
     message:
         "drawing figures"
     script:
@@ -234,11 +234,7 @@ rule report:
     input:
         **({"claims": "results/claims.csv"} if "claims" in config else {}),
         **({"averages": "results/averages.csv"} if "averages" in config else {}),
-        **(
-            {"modules": "results/modules.csv"}
-            if study.tasks_compressing(config, whole_model=True)
-            else {}
-        ),
+        **({"modules": "results/modules.csv"} if WHOLE_MODELS else {}),
         **({"search": "results/search.csv"} if study.searched_tasks(config) else {}),
         scores="results/scores.csv",
         labels="results/labels.json",

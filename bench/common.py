@@ -1,4 +1,7 @@
-"""What the benchmarks share: matrices like embeddings, peak memory, and the table that is printed."""
+"""What the benchmarks share.
+
+Matrices like embeddings, peak memory, and the table that is printed.
+"""
 
 import argparse
 import os
@@ -10,26 +13,40 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from embpress.coding.rotation import Rotation
-from embpress.methods.base import Context
+from embpress.methods._base import Context
+from embpress.numerics.rotation import Rotation
 
 GENERATED = 4096
-"""Rows generated at once, each block from a seed of its own, so that a table's first rows do not depend on its length."""
+"""Rows generated at once, each block from a seed of its own.
+
+So that a table's first rows do not depend on its length.
+"""
 
 
 def block(number: int, d: int, rotation: Rotation) -> Tensor:
-    """Rows like an embedding's, (GENERATED, d): a falling spectrum in a rotated basis, a mean, norms that differ."""
+    """Rows like an embedding's, (GENERATED, d).
+
+    A falling spectrum in a rotated basis, a mean, norms that differ.
+    """
     generator = torch.Generator().manual_seed(number)
     spectrum = (torch.arange(d) + 10.0) ** -0.4
-    values = torch.randn(GENERATED, d, generator=generator).mul_(spectrum).mul_(0.05 / float(spectrum.mean()))
+    values = (
+        torch.randn(GENERATED, d, generator=generator)
+        .mul_(spectrum)
+        .mul_(0.05 / float(spectrum.mean()))
+    )
     values[:, 0] += 0.1
-    return rotation.forward(values) * torch.randn(GENERATED, 1, generator=generator).mul_(0.2).exp_()
+    return (
+        rotation.forward(values) * torch.randn(GENERATED, 1, generator=generator).mul_(0.2).exp_()
+    )
 
 
 def matrix(rows: int, d: int) -> Tensor:
     """The first rows of the table of width d, float32."""
     rotation = Rotation(d, 0)
-    return torch.cat([block(i, d, rotation) for i in range(-(-rows // GENERATED))])[:rows].contiguous()
+    return torch.cat([block(i, d, rotation) for i in range(-(-rows // GENERATED))])[
+        :rows
+    ].contiguous()
 
 
 def write_matrix(path: Path, rows: int, d: int) -> None:
@@ -48,22 +65,32 @@ def context(rows: int) -> Context:
 def peak_bytes() -> int:
     """Most memory that this process has held at once.
 
-    On Linux getrusage also counts what the process that started this one held, which /proc does not.
+    On Linux getrusage also counts what the process that started this one held, which /proc does
+    not.
     """
     status = Path("/proc/self/status")
     if status.exists():
-        return next(1024 * int(line.split()[1]) for line in status.read_text().splitlines() if line.startswith("VmHWM"))
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * (1 if platform.system() == "Darwin" else 1024)
+        return next(
+            1024 * int(line.split()[1])
+            for line in status.read_text().splitlines()
+            if line.startswith("VmHWM")
+        )
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * (
+        1 if platform.system() == "Darwin" else 1024
+    )
 
 
 def parser(description: str | None) -> argparse.ArgumentParser:
     """A parser of a benchmark's few options."""
-    return argparse.ArgumentParser(description=description, formatter_class=argparse.ArgumentDefaultsHelpFormatter)
+    return argparse.ArgumentParser(
+        description=description, formatter_class=argparse.ArgumentDefaultsHelpFormatter
+    )
 
 
 def chosen_of(text: str, known: Iterable[str], options: argparse.ArgumentParser) -> list[str]:
     """Names separated by commas; what is unknown ends the program."""
-    chosen, known = text.split(","), list(known)
+    chosen = text.split(",")
+    known = list(known)
     if unknown := [name for name in chosen if name not in known]:
         options.error(f"there is no {', '.join(unknown)}; there are {', '.join(known)}")
     return chosen
@@ -78,7 +105,8 @@ class Table:
     """Rows of text under a title, printed with the machine's load before and after."""
 
     def __init__(self, title: str, *columns: str) -> None:
-        self.title, self.lines = title, [columns]
+        self.title = title
+        self.lines = [columns]
         self.load = os.getloadavg()[0]
 
     def add(self, *cells: object) -> None:
@@ -94,6 +122,14 @@ class Table:
             print("| " + " | ".join(cell.ljust(width) for cell, width in zip(line, widths)) + " |")
             if not number:
                 print("|" + "|".join("-" * (width + 2) for width in widths) + "|")
-        loads, cores = (self.load, os.getloadavg()[0]), os.cpu_count() or 1
-        busy = f": MORE THAN ITS {cores} CORES, so times are upper bounds" if max(loads) > cores else ""
-        print(f"Load average {loads[0]:.1f} before, {loads[1]:.1f} after{busy}; {cores} cores.\n", flush=True)
+        loads = (self.load, os.getloadavg()[0])
+        cores = os.cpu_count() or 1
+        busy = (
+            f": MORE THAN ITS {cores} CORES, so times are upper bounds"
+            if max(loads) > cores
+            else ""
+        )
+        print(
+            f"Load average {loads[0]:.1f} before, {loads[1]:.1f} after{busy}; {cores} cores.\n",
+            flush=True,
+        )

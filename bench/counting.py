@@ -1,6 +1,8 @@
-"""Counts of a model's tokens in a corpus: by words in two processes, against the tokenizer run on all text by two threads.
+"""Counts of a model's tokens in a corpus: by words in two processes, against the tokenizer run on
+all text by two threads.
 
-Without --folder the text is generated: words by Zipf's law, so that new ones keep coming as they do in real text.
+Without --folder the text is generated: words by Zipf's law, so that new ones keep coming as they do
+in real text.
 """
 
 import json
@@ -19,10 +21,10 @@ import torch
 from tokenizers import Tokenizer, models, normalizers, pre_tokenizers, trainers
 from transformers import PreTrainedTokenizerFast
 
-from embpress.counting.corpus_counts import Outputs, count_corpus
-from embpress.counting.frequency import count_table
-from embpress.sources.shards import shards_of, texts_of
-from embpress.tokenization import load_tokenizer
+from embpress.data.corpus_counts import Outputs, count_corpus
+from embpress.data.shards import shards_of, texts_of
+from embpress.data.token_counts import count_table
+from embpress.models.tokenization import load_tokenizer
 
 from .common import Table, parser, peak_bytes, verdict
 
@@ -35,12 +37,19 @@ SYLLABLES = [a + b for a in "bcdfghjklmnprstvw" for b in ("a", "e", "i", "o", "u
 
 
 def write_text(path: Path, megabytes: float) -> None:
-    """Lines of made-up words, the n-th most frequent one with probability ~ (n + 2.7)^-1.2, one in eight before a comma."""
+    """Lines of made-up words, the n-th most frequent one with probability ~ (n + 2.7)^-1.2.
+
+    One in eight before a comma.
+    """
     generator = np.random.default_rng(0)
-    cumulated = np.fromiter(accumulate((n + 2.7) ** -1.2 for n in range(WORD_TYPES)), dtype=np.float64, count=WORD_TYPES)
+    cumulated = np.fromiter(
+        accumulate((n + 2.7) ** -1.2 for n in range(WORD_TYPES)), dtype=np.float64, count=WORD_TYPES
+    )
     with path.open("w") as file:
         while file.tell() < megabytes * 1e6:
-            drawn = np.searchsorted(cumulated, generator.random((1000, WORDS_A_LINE)) * cumulated[-1])
+            drawn = np.searchsorted(
+                cumulated, generator.random((1000, WORDS_A_LINE)) * cumulated[-1]
+            )
             commas = generator.random(drawn.shape) < 0.125
             for line, marks in zip(drawn.tolist(), commas.tolist()):
                 file.write(" ".join(word(n) + "," * comma for n, comma in zip(line, marks)) + "\n")
@@ -64,19 +73,35 @@ def write_wordpiece(text: Path, folder: Path) -> None:
     backend.pre_tokenizer = pre_tokenizers.BertPreTokenizer()
     with text.open() as lines:
         first = islice(lines, 50_000)
-        backend.train_from_iterator(first, trainers.WordPieceTrainer(vocab_size=30_000, special_tokens=["[UNK]"]))
+        backend.train_from_iterator(
+            first, trainers.WordPieceTrainer(vocab_size=30_000, special_tokens=["[UNK]"])
+        )
     PreTrainedTokenizerFast(tokenizer_object=backend, unk_token="[UNK]").save_pretrained(folder)
 
 
 def ours(folder: str, model: str, segmenter: str, out: str) -> None:
     """A child: count by words; print seconds, tokens and peak memory of its processes as JSON."""
-    tokenizer, place = load_tokenizer(Path(model)), Path(out)
-    start, used = time.perf_counter(), processor_seconds()
+    tokenizer = load_tokenizer(Path(model))
+    place = Path(out)
+    start = time.perf_counter()
+    used = processor_seconds()
     outputs = Outputs(place / "words.tsv", place / "counted.jsonl", place / "held_out.jsonl")
-    count_corpus(shards_of(Path(folder), "text"), segmenter, 0, outputs, place / "shards", PROCESSES, lambda line: None)
+    count_corpus(
+        shards_of(Path(folder), "text"),
+        segmenter,
+        0,
+        outputs,
+        place / "shards",
+        PROCESSES,
+        lambda line: None,
+    )
     counted = time.perf_counter()
     counts = count_table(outputs.words, tokenizer, len(tokenizer))
-    found = {"words": counted - start, "tokens": time.perf_counter() - counted, "processor": processor_seconds() - used}
+    found = {
+        "words": counted - start,
+        "tokens": time.perf_counter() - counted,
+        "processor": processor_seconds() - used,
+    }
     np.save(place / "ours.npy", counts.numpy())
     child = 1024 * resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss
     print(json.dumps(found | {"peak": max(child, peak_bytes())}))
@@ -88,7 +113,8 @@ def tokenizer_alone(folder: str, model: str, segmenter: str, out: str) -> None:
     backend.no_padding()
     backend.no_truncation()
     counts = torch.zeros(backend.get_vocab_size(), dtype=torch.int64)
-    start, used = time.perf_counter(), processor_seconds()
+    start = time.perf_counter()
+    used = processor_seconds()
     for shard in shards_of(Path(folder), "text"):
         rest = texts_of(shard)
         while texts := list(islice(rest, 2000)):
@@ -109,8 +135,13 @@ def processor_seconds() -> float:
 def measured(function: str, threads: int, *arguments: object) -> dict[str, float]:
     """What a child prints."""
     code = f"from bench.counting import {function}; {function}(*{tuple(map(str, arguments))!r})"
-    environment = os.environ | {"TOKENIZERS_PARALLELISM": str(threads > 1).lower(), "RAYON_NUM_THREADS": str(threads)}
-    done = subprocess.run([sys.executable, "-c", code], check=True, stdout=subprocess.PIPE, text=True, env=environment)
+    environment = os.environ | {
+        "TOKENIZERS_PARALLELISM": str(threads > 1).lower(),
+        "RAYON_NUM_THREADS": str(threads),
+    }
+    done = subprocess.run(
+        [sys.executable, "-c", code], check=True, stdout=subprocess.PIPE, text=True, env=environment
+    )
     return json.loads(done.stdout.splitlines()[-1])
 
 
@@ -119,7 +150,10 @@ def main() -> None:
     options = parser(__doc__)
     options.add_argument("--megabytes", type=float, default=40, help="of generated text")
     options.add_argument("--folder", help="real text instead: .txt, .jsonl and .parquet files")
-    options.add_argument("--model", help="folder of a tokenizer; else a WordPiece like BERT's is trained on generated text")
+    options.add_argument(
+        "--model",
+        help="folder of a tokenizer; else a WordPiece like BERT's is trained on generated text",
+    )
     options.add_argument("--segmenter", default="whitespace", help="runs for byte-level BPE")
     chosen = options.parse_args()
     table = Table(
@@ -140,15 +174,18 @@ def main() -> None:
     )
     with tempfile.TemporaryDirectory() as scratch:
         out = Path(scratch)
-        folder, model = chosen.folder or out / "text", chosen.model or out / "model"
+        folder = chosen.folder or out / "text"
+        model = chosen.model or out / "model"
         if not (chosen.folder and chosen.model):
             (out / "text").mkdir()
             write_text(out / "text/generated.txt", chosen.megabytes)
             write_wordpiece(out / "text/generated.txt", out / "model")
         by_words = measured("ours", 1, folder, model, chosen.segmenter, out)
         alone = measured("tokenizer_alone", PROCESSES, folder, model, chosen.segmenter, out)
-        counts, all_text = np.load(out / "ours.npy"), np.load(out / "tokenizer_alone.npy")
-    seconds, tokens = by_words["words"] + by_words["tokens"], int(counts.sum())
+        counts = np.load(out / "ours.npy")
+        all_text = np.load(out / "tokenizer_alone.npy")
+    seconds = by_words["words"] + by_words["tokens"]
+    tokens = int(counts.sum())
     missed = np.abs(counts - all_text[: len(counts)]).sum() / all_text.sum()
     table.add(
         chosen.folder or f"{chosen.megabytes:g} MB generated",

@@ -1,4 +1,5 @@
-"""Fits against peers: scikit-learn, torch.linalg.svd, the papers' recipes, and the products that a closed form consists of.
+"""Fits against peers: scikit-learn, torch.linalg.svd, the papers' recipes, and the products that a
+closed form consists of.
 
 Products are timed in float32, in the same run, by the faster of the machine's libraries (numpy's).
 """
@@ -15,8 +16,8 @@ from torch import Tensor
 
 from embpress.fidelity.reconstruction import reconstruction
 from embpress.methods import compress, method_class
-from embpress.methods.t24 import kept_rows
-from embpress.timing import compared
+from embpress.methods.sparse_coding import kept_rows
+from embpress.numerics.timing import compared
 
 from .common import Table, chosen_of, context, matrix, parser, verdict
 
@@ -35,14 +36,22 @@ def fit(dense: Tensor, method: str, **options: Any) -> Callable[[], object]:
 
 
 def scikit_mixes(dense: Tensor) -> Callable[[], object]:
-    """T24 by scikit-learn: neighbours by cosine among the same kept rows, and barycentre weights."""
+    """T24 by scikit-learn: neighbours by cosine among the same kept rows.
+
+    And barycentre weights.
+    """
     sizes = method_class("t24")().plan((dense.shape[0], dense.shape[1]), RATIO).sizes
     kept = kept_rows(context(len(dense)).counts, (), sizes["n_kept"])  # type: ignore[arg-type]
-    anchors, rare = dense[kept].numpy(), dense[~kept].numpy()
+    anchors = dense[kept].numpy()
+    rare = dense[~kept].numpy()
 
     def run() -> np.ndarray:
-        search = NearestNeighbors(n_neighbors=sizes["neighbours"], metric="cosine", algorithm="brute").fit(anchors)
-        return barycenter_weights(rare, anchors, search.kneighbors(rare, return_distance=False), reg=1e-3)
+        search = NearestNeighbors(
+            n_neighbors=sizes["neighbours"], metric="cosine", algorithm="brute"
+        ).fit(anchors)
+        return barycenter_weights(
+            rare, anchors, search.kneighbors(rare, return_distance=False), reg=1e-3
+        )
 
     return run
 
@@ -58,19 +67,23 @@ def products(dense: Tensor, method: str) -> Callable[[], object]:
         return lambda: [block @ kept.T for block in blocks]
     if method == "kronecker":
         left = left.reshape(-1, sizes["n"])
-    basis = np.ones((left.shape[1], sizes["rank" if method == "svd" else "terms"]), dtype=np.float32)
+    basis = np.ones(
+        (left.shape[1], sizes["rank" if method == "svd" else "terms"]), dtype=np.float32
+    )
     return lambda: (left.T @ left, left @ basis)
 
 
 def autoencoder(table: Table, dense: Tensor, method: str) -> None:
     """A row of the table: both recipes once, with what they reach."""
-    times, errors = [], []
+    times = []
+    errors = []
     for options in ({}, PAPERS[method]):
         start = time.perf_counter()
         compressed = compress(dense, method, RATIO, context(len(dense)), **options)
         times.append(time.perf_counter() - start)
         errors.append(1 - reconstruction(dense, compressed, context(len(dense)).counts).mean_cosine)
-    speedup, as_good = times[1] / times[0], errors[0] <= errors[1]
+    speedup = times[1] / times[0]
+    as_good = errors[0] <= errors[1]
     table.add(
         f"{method} ({len(dense)} rows)",
         f"{times[0]:.1f} s, 1 - cosine {errors[0]:.4f}",
@@ -87,12 +100,24 @@ def main() -> None:
     options.add_argument("--rows", type=int, default=30_522)
     options.add_argument("--dims", type=int, default=768)
     options.add_argument("--runs", type=int, default=3)
-    options.add_argument("--ae-rows", type=int, default=4096, help="rows of the autoencoders' table: 30 epochs are long")
+    options.add_argument(
+        "--ae-rows",
+        type=int,
+        default=4096,
+        help="rows of the autoencoders' table: 30 epochs are long",
+    )
     options.add_argument("--methods", default=",".join(METHODS))
     chosen = options.parse_args()
-    methods, dense = chosen_of(chosen.methods, METHODS, options), matrix(chosen.rows, chosen.dims)
+    methods = chosen_of(chosen.methods, METHODS, options)
+    dense = matrix(chosen.rows, chosen.dims)
     table = Table(
-        f"Fits at 10x, {chosen.rows} x {chosen.dims}: median [quartiles]", "fit", "ours", "peer", "ratio", "target", ""
+        f"Fits at 10x, {chosen.rows} x {chosen.dims}: median [quartiles]",
+        "fit",
+        "ours",
+        "peer",
+        "ratio",
+        "target",
+        "",
     )
     peers = {
         "t24": ("scikit-learn", scikit_mixes(dense), 5),
@@ -102,12 +127,26 @@ def main() -> None:
         if method in methods:
             ours, other = compared(fit(dense, method), peer, runs=chosen.runs, warm=False)
             ratio = other.median / ours.median
-            table.add(method, ours, f"{name} {other}", f"{ratio:.1f}x faster", f">= {least}x", verdict(ratio >= least))
+            table.add(
+                method,
+                ours,
+                f"{name} {other}",
+                f"{ratio:.1f}x faster",
+                f">= {least}x",
+                verdict(ratio >= least),
+            )
     for method in ("svd", "t24", "kronecker"):
         if method in methods:
             ours, other = compared(fit(dense, method), products(dense, method), runs=chosen.runs)
             ratio = ours.median / other.median
-            table.add(method, ours, f"its products {other}", f"{ratio:.1f}x the time", "<= 2x", verdict(ratio <= 2))
+            table.add(
+                method,
+                ours,
+                f"its products {other}",
+                f"{ratio:.1f}x the time",
+                "<= 2x",
+                verdict(ratio <= 2),
+            )
     for method in PAPERS:
         if method in methods:
             autoencoder(table, dense[: chosen.ae_rows], method)

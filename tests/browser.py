@@ -10,20 +10,35 @@ import shutil
 import subprocess
 import time
 
-PROGRAM = next((p for p in map(shutil.which, ("chromium", "chromium-browser", "google-chrome")) if p), None)
+PROGRAM = next(
+    (p for p in map(shutil.which, ("chromium", "chromium-browser", "google-chrome")) if p), None
+)
 SECONDS = 60
 
 
 class Page:
-    """One page, opened from a file at a width of so many CSS pixels; what its console says is kept."""
+    """One page, opened from a file at a width of so many CSS pixels.
+
+    What its console says is kept.
+    """
 
     def __init__(self, folder, file, width, height=900, dark=False):
-        self.messages, self._numbers, self._buffer = [], itertools.count(1), b""
-        command = [PROGRAM, "--headless=new", "--no-sandbox", "--disable-gpu", "--remote-debugging-pipe", "--no-first-run"]
+        self.messages = []
+        self._numbers = itertools.count(1)
+        self._buffer = b""
+        command = [
+            PROGRAM,
+            "--headless=new",
+            "--no-sandbox",
+            "--disable-gpu",
+            "--remote-debugging-pipe",
+            "--no-first-run",
+        ]
         command += ["--disable-dev-shm-usage", f"--user-data-dir={folder}", "about:blank"]
         theirs, self._out = os.pipe()
         self._in, answers = os.pipe()
-        # Chromium reads its file 3 and writes its file 4: bash moves these there, from where neither is in the other's way.
+        # Chromium reads its file 3 and writes its file 4: bash moves these there, from where
+        # neither is in the other's way.
         moved = [fcntl.fcntl(end, fcntl.F_DUPFD, 10) for end in (theirs, answers)]
         shell = ["bash", "-c", f'exec "$@" 3<&{moved[0]} 4>&{moved[1]}', "bash", *command]
         quiet = {"stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL}
@@ -32,10 +47,18 @@ class Page:
             os.close(end)
         self._session = None
         target = self._ask("Target.createTarget", url="about:blank")["targetId"]
-        self._session = self._ask("Target.attachToTarget", targetId=target, flatten=True)["sessionId"]
+        self._session = self._ask("Target.attachToTarget", targetId=target, flatten=True)[
+            "sessionId"
+        ]
         for domain in ("Page", "Runtime", "Log", "Network"):
             self._ask(f"{domain}.enable")
-        self._ask("Emulation.setDeviceMetricsOverride", width=width, height=height, deviceScaleFactor=1, mobile=width < 600)
+        self._ask(
+            "Emulation.setDeviceMetricsOverride",
+            width=width,
+            height=height,
+            deviceScaleFactor=1,
+            mobile=width < 600,
+        )
         scheme = {"name": "prefers-color-scheme", "value": "dark" if dark else "light"}
         self._ask("Emulation.setEmulatedMedia", features=[scheme])
         self._ask("Page.navigate", url=file.resolve().as_uri())
@@ -53,7 +76,9 @@ class Page:
 
     def evaluate(self, expression):
         """The value of an expression of JavaScript; a promise is waited for."""
-        found = self._ask("Runtime.evaluate", expression=expression, returnByValue=True, awaitPromise=True)
+        found = self._ask(
+            "Runtime.evaluate", expression=expression, returnByValue=True, awaitPromise=True
+        )
         assert "exceptionDetails" not in found, found
         return found["result"].get("value")
 
@@ -63,16 +88,25 @@ class Page:
         file.write_bytes(base64.b64decode(data))
 
     def errors(self):
-        """What went wrong: exceptions, errors and warnings on the console, and anything asked for over a network."""
+        """What went wrong: exceptions, errors and warnings on the console.
+
+        And anything asked for over a network.
+        """
         found = []
         for name, about in self.messages:
             if name == "Runtime.exceptionThrown":
                 found.append(about["exceptionDetails"]["text"])
-            elif name == "Runtime.consoleAPICalled" and about["type"] in ("error", "warning", "assert"):
+            elif name == "Runtime.consoleAPICalled" and about["type"] in (
+                "error",
+                "warning",
+                "assert",
+            ):
                 found.append(str(about["args"]))
             elif name == "Log.entryAdded" and about["entry"]["level"] in ("error", "warning"):
                 found.append(about["entry"]["text"])
-            elif name == "Network.requestWillBeSent" and not about["request"]["url"].startswith(("file:", "data:")):
+            elif name == "Network.requestWillBeSent" and not about["request"]["url"].startswith(
+                ("file:", "data:")
+            ):
                 found.append(f"asked for {about['request']['url']}")
         return found
 

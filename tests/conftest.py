@@ -13,8 +13,9 @@ from pandas import DataFrame
 from tokenizers import Tokenizer, models, normalizers, pre_tokenizers, processors
 from transformers import BertConfig, BertModel, PreTrainedTokenizerFast
 
-from embpress import protocols
 from embpress.analysis.scores import Labels
+from embpress.models.embedding import describe
+from embpress.study import protocols
 
 from .fake_study import fake_labels, fake_scores
 
@@ -59,7 +60,13 @@ def wordpiece() -> PreTrainedTokenizerFast:
 def bert() -> BertModel:
     """A tiny random BERT with one row a piece of PIECES."""
     torch.manual_seed(0)
-    sizes = dict(vocab_size=len(PIECES), hidden_size=16, num_hidden_layers=1, num_attention_heads=2, intermediate_size=32)
+    sizes = dict(
+        vocab_size=len(PIECES),
+        hidden_size=16,
+        num_hidden_layers=1,
+        num_attention_heads=2,
+        intermediate_size=32,
+    )
     return BertModel(BertConfig(**sizes)).eval()
 
 
@@ -80,3 +87,12 @@ def schema() -> dict:
 def packages() -> dict:
     """The pinned packages."""
     return yaml.safe_load((ROOT / "workflow/resources/packages.yaml").read_text())
+
+
+@pytest.fixture
+def base(tmp_path, bert, wordpiece):
+    """A described checkpoint without head."""
+    bert.save_pretrained(tmp_path / "base")
+    wordpiece.save_pretrained(tmp_path / "base")
+    describe(bert, wordpiece.all_special_ids, tmp_path / "base", {})
+    return tmp_path / "base"

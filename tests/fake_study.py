@@ -7,7 +7,7 @@ import numpy as np
 import pandas
 
 from embpress.analysis.scores import COLUMNS, Labels, MethodLabel
-from embpress.training import search
+from embpress.study import search
 
 RATIOS = [4.0, 10.0, 25.0]
 # method: (label, kind, reconstruction, retention lost at 4x in %, own ratio)
@@ -40,14 +40,41 @@ TASKS = {
         "",
     ),
     "bitext": (
-        *("Japanese-English retrieval", "e5", "multilingual E5-small", "zero_shot", "accuracy", "accuracy at 1", True),
+        *(
+            "Japanese-English retrieval",
+            "e5",
+            "multilingual E5-small",
+            "zero_shot",
+            "accuracy",
+            "accuracy at 1",
+            True,
+        ),
         *(2000, 0.91, GRID),
     ),
     "wikitext": (
-        *("Wikipedia excerpt", "smollm2", "SmolLM2-135M", "zero_shot", "perplexity", "perplexity", False),
+        *(
+            "Wikipedia excerpt",
+            "smollm2",
+            "SmolLM2-135M",
+            "zero_shot",
+            "perplexity",
+            "perplexity",
+            False,
+        ),
         *(2048, 19.13, "The tied output head uses the same compressed matrix."),
     ),
-    "similarity": ("Similarity", "minilm", "MiniLM-L6", "zero_shot", "spearman", "mean Spearman", True, 1400, 0.61, ""),
+    "similarity": (
+        "Similarity",
+        "minilm",
+        "MiniLM-L6",
+        "zero_shot",
+        "spearman",
+        "mean Spearman",
+        True,
+        1400,
+        0.61,
+        "",
+    ),
 }
 EXTRA = {
     "bitext": ["accuracy_ja_en", "accuracy_en_ja"],
@@ -66,7 +93,13 @@ HARDNESS = {"rotten": 1.0, "bitext": 1.8, "wikitext": 2.4, "similarity": 1.3}
 
 def fake_labels():
     methods = {
-        k: {"label": v[0], "kind": v[1], "reconstruction": v[2], "citation": CITATIONS.get(k, ""), "base": BASES.get(k, k)}
+        k: {
+            "label": v[0],
+            "kind": v[1],
+            "reconstruction": v[2],
+            "citation": CITATIONS.get(k, ""),
+            "base": BASES.get(k, k),
+        }
         for k, v in METHODS.items()
     }
     names = ("label", "model", "metric", "metric_label", "higher_is_better", "footnote")
@@ -83,16 +116,42 @@ def _row(task, method, asked, seed, random):
         left = 0.02 if method == "random" else 1.4
     width = 0 if lost == 0 else 0.5 + (100 - left) / 25
     reached = {None: 1.0}.get(asked, (asked or 1) * (1 + random.uniform(0.0005, 0.02)))
-    error = 0 if lost == 0 else min(1.4 if method == "random" else 1.0, 0.09 * (lost * scale) ** 0.6)
+    error = (
+        0 if lost == 0 else min(1.4 if method == "random" else 1.0, 0.09 * (lost * scale) ** 0.6)
+    )
     value = base * left / 100 if higher else base / left * 100
     return {
-        **dict(study="default", model=model, task=task, protocol=protocol, method=method, ratio_asked=asked),
-        **dict(ratio_reached=reached, parameter_ratio=reached * 1.1, model_ratio=1 + (reached - 1) / 3),
-        **dict(factor_dtype="float32", seed=seed, metric=metric, value=value, n=n, uncompressed_value=base),
+        **dict(
+            study="default",
+            model=model,
+            task=task,
+            protocol=protocol,
+            method=method,
+            ratio_asked=asked,
+        ),
+        **dict(
+            ratio_reached=reached, parameter_ratio=reached * 1.1, model_ratio=1 + (reached - 1) / 3
+        ),
+        **dict(
+            factor_dtype="float32",
+            seed=seed,
+            metric=metric,
+            value=value,
+            n=n,
+            uncompressed_value=base,
+        ),
         **dict(retention=left, retention_low=left - width, retention_high=left + width * 0.8),
-        **dict(relative_error=error, mean_cosine=1 - error**2 / 2, weighted_relative_error=error * 0.8),
-        **dict(weighted_mean_cosine=1 - error**2 / 3, neighbour_overlap=1 - error / 2, eigenspace_overlap=1 - error / 3),
-        **dict(weighted_neighbour_overlap=1 - error / 2.5, weighted_eigenspace_overlap=1 - error / 3.5),
+        **dict(
+            relative_error=error, mean_cosine=1 - error**2 / 2, weighted_relative_error=error * 0.8
+        ),
+        **dict(
+            weighted_mean_cosine=1 - error**2 / 3,
+            neighbour_overlap=1 - error / 2,
+            eigenspace_overlap=1 - error / 3,
+        ),
+        **dict(
+            weighted_neighbour_overlap=1 - error / 2.5, weighted_eigenspace_overlap=1 - error / 3.5
+        ),
         **dict(
             error_bound=0.6 * error,
             weighted_error_bound=0.3 * error,
@@ -104,12 +163,23 @@ def _row(task, method, asked, seed, random):
 
 
 def _infeasible(row, note):
-    keep = ("study", "model", "task", "protocol", "method", "ratio_asked", "factor_dtype", "seed", "metric")
+    keep = (
+        "study",
+        "model",
+        "task",
+        "protocol",
+        "method",
+        "ratio_asked",
+        "factor_dtype",
+        "seed",
+        "metric",
+    )
     return {c: row[c] if c in keep else None for c in COLUMNS} | {"note": note}
 
 
 def fake_scores(seeds=1):
-    random, rows = np.random.default_rng(0), []
+    random = np.random.default_rng(0)
+    rows = []
     for task in TASKS:
         for method, (label, kind, _, _, own) in METHODS.items():
             for asked in [None] if kind == "control" else [own] if own else RATIOS:
@@ -119,22 +189,40 @@ def fake_scores(seeds=1):
                         note = f"{label} cannot compress 30522 x 384 by {asked:g}: it reaches at most 7.8"
                         rows.append(_infeasible(row, note))
                         continue
-                    more = {m: row["value"] * (0.95 + 0.05 * i) for i, m in enumerate(EXTRA.get(task, []))}
-                    rows += [row, *(row | {"metric": m, "value": v, "n": 500} for m, v in more.items())]
+                    more = {
+                        m: row["value"] * (0.95 + 0.05 * i)
+                        for i, m in enumerate(EXTRA.get(task, []))
+                    }
+                    rows += [
+                        row,
+                        *(row | {"metric": m, "value": v, "n": 500} for m, v in more.items()),
+                    ]
     return pandas.DataFrame(rows, columns=COLUMNS)
 
 
 def fake_ablations():
-    """The made-up study with a variant of B23 that is a little worse, at all ratios but the last, which it cannot reach."""
-    scores, labels = fake_scores(), fake_labels()
+    """The made-up study with a variant of B23 that is a little worse, at all ratios but the last.
+
+    Which it cannot reach.
+    """
+    scores = fake_scores()
+    labels = fake_labels()
     own = scores[scores["method"] == "b23"].copy()
     own["method"] = "b23_plain"
     for column in ("retention", "retention_low", "retention_high"):
         own[column] -= 5
     last = own["ratio_asked"] == RATIOS[-1]
-    own.loc[last, ["value", "retention", "retention_low", "retention_high", "weighted_relative_error", "ratio_reached"]] = (
-        np.nan
-    )
+    own.loc[
+        last,
+        [
+            "value",
+            "retention",
+            "retention_low",
+            "retention_high",
+            "weighted_relative_error",
+            "ratio_reached",
+        ],
+    ] = np.nan
     own.loc[last, "note"] = "b23_plain reaches at most 12"
     method = MethodLabel("B23, plain_norms", "paper", base="b23")
     labels = dataclasses.replace(labels, methods={**labels.methods, "b23_plain": method})
@@ -144,7 +232,8 @@ def fake_ablations():
 def fake_sizes():
     """What the dense embeddings of the made-up study take, as results/sizes.csv says it."""
     rows = [
-        {"model": model, "method": "", "bits": 32 * 30522 * 384} for model in dict.fromkeys(t[2] for t in TASKS.values())
+        {"model": model, "method": "", "bits": 32 * 30522 * 384}
+        for model in dict.fromkeys(t[2] for t in TASKS.values())
     ]
     return pandas.DataFrame(rows)
 
@@ -156,15 +245,29 @@ def fake_speed():
         for n in (1, 128):
             about = {"model": model, "rows": n, "dense": 10.0 * n}
             rows.append(
-                about | {"method": "identity", "ratio_asked": None, "bytes": 4 * 30522 * 384, "microseconds": 10.0 * n}
+                about
+                | {
+                    "method": "identity",
+                    "ratio_asked": None,
+                    "bytes": 4 * 30522 * 384,
+                    "microseconds": 10.0 * n,
+                }
             )
             for i, (method, (_, kind, _, _, own)) in enumerate(METHODS.items()):
                 for asked in [] if kind == "control" else [own] if own else RATIOS:
                     size = int(4 * 30522 * 384 / asked)
                     rows.append(
-                        about | {"method": method, "ratio_asked": asked, "bytes": size, "microseconds": 5.0 * n * (i + 1)}
+                        about
+                        | {
+                            "method": method,
+                            "ratio_asked": asked,
+                            "bytes": size,
+                            "microseconds": 5.0 * n * (i + 1),
+                        }
                     )
-    return pandas.DataFrame(rows).assign(low=lambda r: 0.9 * r["microseconds"], high=lambda r: 1.2 * r["microseconds"])
+    return pandas.DataFrame(rows).assign(
+        low=lambda r: 0.9 * r["microseconds"], high=lambda r: 1.2 * r["microseconds"]
+    )
 
 
 def fake_spectra():
@@ -178,7 +281,10 @@ def fake_spectra():
 
 
 def fake_search(tasks=("rotten",)):
-    """Scores of six candidates for the settings of each of some tasks; of each the third is chosen."""
+    """Scores of six candidates for the settings of each of some tasks.
+
+    Of each the third is chosen.
+    """
     names = search.candidates({"learning_rate": [5e-5, 3e-5, 2e-5], "epochs": [3, 4]})
     about = {"seed": 0, "metric": "accuracy", "trained_on": 9000, "held_out": 1000}
     scores = [0.80, 0.81, 0.86, 0.85, math.nan, 0.86]
@@ -187,19 +293,38 @@ def fake_search(tasks=("rotten",)):
 
 
 def fake_training():
-    """Training of two checkpoints and two seeds, one with held-out rows, and of students of `similarity` in two stages."""
+    """Training of two checkpoints and two seeds, one with held-out rows.
+
+    And of students of `similarity` in two stages.
+    """
     about = [("finetuned", task, "", None, task == "rotten") for task in ("rotten", "bitext")]
-    students = [(method, ratio) for method, (*_, kind, _, _, own) in METHODS.items() if kind == "paper" for ratio in RATIOS]
+    students = [
+        (method, ratio)
+        for method, (*_, kind, _, _, own) in METHODS.items()
+        if kind == "paper"
+        for ratio in RATIOS
+    ]
     about += [("students_on_text", "similarity", *students[0], False)]
     about += [("students", "similarity", *student, False) for student in students]
     rows = [
-        {"stage": stage, "task": task, "method": method, "ratio": ratio, "seed": seed, "step": 10 * i, "epoch": i / 4}
+        {
+            "stage": stage,
+            "task": task,
+            "method": method,
+            "ratio": ratio,
+            "seed": seed,
+            "step": 10 * i,
+            "epoch": i / 4,
+        }
         | {
             "loss": (1 + seed / 9) * (10 + ratio) * len(METHODS[method][0]) * np.exp(-i / 3)
             if method
             else 1 / (i + 1 + seed)
         }
-        | {"learning_rate": 1e-4, "held_out_loss": 0.8 / (i + 1) if held_out and i % 4 == 0 else np.nan}
+        | {
+            "learning_rate": 1e-4,
+            "held_out_loss": 0.8 / (i + 1) if held_out and i % 4 == 0 else np.nan,
+        }
         for stage, task, method, ratio, held_out in about
         for seed in (0, 1)
         for i in range(1, 9)

@@ -1,4 +1,7 @@
-"""Every wrong input of `bad_input` ends on one sentence, the one that docs/errors.md shows, and on no traceback."""
+"""Every wrong input of `bad_input` ends on one sentence, the one that docs/errors.md shows.
+
+And on no traceback.
+"""
 
 import contextlib
 import io
@@ -13,7 +16,7 @@ import torch
 from embpress.cli import main
 from embpress.errors import InfeasibleRatio, UserError
 from embpress.methods import compress
-from embpress.methods.base import Context
+from embpress.methods._base import Context
 
 from .bad_input import SECTIONS
 from .conftest import ROOT
@@ -30,7 +33,10 @@ writes the page). Artefacts that are cut, altered or forged are 50 more, in `tes
 
 
 def message(case, folder):
-    """What a case is told in the working folder, whose own name is left out; of a command the last line."""
+    """What a case is told in the working folder, whose own name is left out.
+
+    Of a command the last line.
+    """
     printed = io.StringIO()
     try:
         with contextlib.redirect_stderr(printed):
@@ -45,7 +51,10 @@ def message(case, folder):
 
 
 def shown(text, folder):
-    """A message without the folder's name, and without the names of all methods or packages, to which any change may add."""
+    """A message without the folder's name, and without the names of all methods or packages.
+
+    To which any change may add.
+    """
     return re.sub(r"(?<=there are )[\w.-]+(, [\w.-]+){7,}", "...", text.replace(f"{folder}/", ""))
 
 
@@ -84,7 +93,11 @@ def test_the_docs_show_these_cases_and_no_others():
 
 
 BROKEN = {
-    "a key that stands twice": ("seeds: [0]", "seeds: [0]\nseeds: [1]", "the key 'seeds' stands twice"),
+    "a key that stands twice": (
+        "seeds: [0]",
+        "seeds: [0]\nseeds: [1]",
+        "the key 'seeds' stands twice",
+    ),
     "no YAML": ("seeds: [0]", "seeds: [0", "is not valid JSON or YAML"),
     "a list": (None, "[svd, pq]", "with keys at top level"),
     "NaN": ("ratios: [4]", "ratios: [.nan]", "config: ratios.0: nan is no finite number"),
@@ -97,21 +110,40 @@ def test_the_workflow_says_it_of_a_config_and_runs_nothing(name, tmp_path):
     study = (ROOT / "studies/smoke.yaml").read_text()
     assert old is None or study.count(old) == 1
     (tmp_path / "study.yaml").write_text(new if old is None else study.replace(old, new))
-    command = [sys.executable, "-m", "snakemake", "-s", ROOT / "Snakefile", "-d", tmp_path, "--cores", "1"]
-    run = subprocess.run([*command, "--configfile", tmp_path / "study.yaml"], capture_output=True, text=True)
+    command = [
+        sys.executable,
+        "-m",
+        "snakemake",
+        "-s",
+        ROOT / "Snakefile",
+        "-d",
+        tmp_path,
+        "--cores",
+        "1",
+    ]
+    run = subprocess.run(
+        [*command, "--configfile", tmp_path / "study.yaml"], capture_output=True, text=True
+    )
     assert run.returncode != 0 and words in run.stdout + run.stderr
     assert "Traceback" not in run.stdout + run.stderr and not (tmp_path / "results").exists()
 
 
 def test_the_command_line_exits_with_1_and_one_sentence(tmp_path):
     words = ["compress", "--model", "nowhere", "--method", "svd", "--ratio", "2", "--out", "out"]
-    run = subprocess.run([sys.executable, "-m", "embpress", *words], cwd=ROOT, capture_output=True, text=True)
+    run = subprocess.run(
+        [sys.executable, "-m", "embpress", *words], cwd=ROOT, capture_output=True, text=True
+    )
     assert run.returncode == 1 and run.stdout == ""
-    assert run.stderr == "embpress: nowhere holds no config.json: name a folder in transformers' layout\n"
+    assert (
+        run.stderr
+        == "embpress: nowhere holds no config.json: name a folder in transformers' layout\n"
+    )
 
 
 @pytest.mark.parametrize("method", ["svd", "pq", "integer", "kronecker", "lighttoken", "ectcq"])
-@pytest.mark.parametrize("shape", [(2, 12), (7, 12), (40, 13), (3, 1), (50, 7)], ids=lambda s: f"{s[0]} x {s[1]}")
+@pytest.mark.parametrize(
+    "shape", [(2, 12), (7, 12), (40, 13), (3, 1), (50, 7)], ids=lambda s: f"{s[0]} x {s[1]}"
+)
 def test_odd_shapes_are_compressed_or_said_to_be_out_of_reach(method, shape):
     values = torch.randn(shape, generator=torch.Generator().manual_seed(0))
     try:

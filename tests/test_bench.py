@@ -8,14 +8,16 @@ import torch
 from bench import counting
 from bench.common import GENERATED, chosen_of, matrix, peak_bytes, write_matrix
 from bench.scale import fit
-from embpress.matrices import FileMatrix
-from embpress.timing import times_of
+from embpress.numerics.matrices import FileMatrix
+from embpress.numerics.timing import times_of
 
 
 def test_a_matrix_is_the_same_on_disk_and_its_first_rows_at_any_length(tmp_path):
     rows = GENERATED + 100
     write_matrix(tmp_path / "m", rows, 24)
-    assert torch.equal(FileMatrix(tmp_path / "m", (rows, 24), torch.float16)[:], matrix(rows, 24).half().float())
+    assert torch.equal(
+        FileMatrix(tmp_path / "m", (rows, 24), torch.float16)[:], matrix(rows, 24).half().float()
+    )
     assert torch.equal(matrix(50, 24), matrix(rows, 24)[:50])
 
 
@@ -26,7 +28,8 @@ def test_a_fit_from_disk_tells_its_time_peak_and_ratio(tmp_path, capsys):
 
 
 def test_peak_is_what_was_held_at_once():
-    before, held = peak_bytes(), torch.ones(1 << 24)
+    before = peak_bytes()
+    held = torch.ones(1 << 24)
     assert held.sum() > 0
     del held
     after = peak_bytes()

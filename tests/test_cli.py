@@ -18,8 +18,8 @@ from embpress.cli import main, options_of
 from embpress.errors import UserError
 
 from .conftest import PIECES, ROOT
+from .export.test_ranking import scores_of
 from .fake_study import fake_labels, fake_scores
-from .test_budget import scores_of
 from .zoo import tiny
 
 BLOCKS = re.findall(
@@ -31,7 +31,10 @@ BLOCKS = re.findall(
 
 @pytest.fixture
 def model_folder(tmp_path, wordpiece, monkeypatch):
-    """A folder as users have them: a model whose embedding is 3 MB, a tokenizer, counts beside it."""
+    """A folder as users have them.
+
+    A model whose embedding is 3 MB, a tokenizer, counts beside it.
+    """
     torch.manual_seed(0)
     sizes = dict(hidden_size=192, num_hidden_layers=1, num_attention_heads=2, intermediate_size=32)
     model = BertForMaskedLM(BertConfig(vocab_size=4000, max_position_embeddings=32, **sizes))
@@ -60,22 +63,38 @@ def test_the_command_that_budget_prints_gives_what_it_promised(model_folder, cap
     assert main(shlex.split(ranking["command"])[1:]) == 0
     capsys.readouterr()
     assert main(["inspect", "DIR-0.7MB", "--json"]) == 0
-    assert json.loads(capsys.readouterr().out)["embedding_after"] == ranking["candidates"][0]["bytes"] <= 700_000
+    assert (
+        json.loads(capsys.readouterr().out)["embedding_after"]
+        == ranking["candidates"][0]["bytes"]
+        <= 700_000
+    )
 
 
 @pytest.mark.parametrize(
     "words, sentence",
     [
-        ("compress --model nowhere --method svd --ratio 4 --out out", "nowhere holds no config.json"),
+        (
+            "compress --model nowhere --method svd --ratio 4 --out out",
+            "nowhere holds no config.json",
+        ),
         ("compress --model DIR --method sdv --ratio 4 --out out", "there is no method 'sdv'"),
         ("compress --model DIR --method svd --ratio 0.5 --out out", "ratio 0.5 is below 1"),
         ("compress --model DIR --method svd --ratio nan --out out", "ratio nan is below 1"),
         ("compress --model DIR --method svd --ratio 1e9 --out out", "ask for less"),
         ("compress --model DIR --method svd --ratio 4 --option rank --out out", "is no KEY=VALUE"),
-        ("compress --model DIR --method svd --ratio 4 --option rank=3 --out out", "has no option 'rank'"),
+        (
+            "compress --model DIR --method svd --ratio 4 --option rank=3 --out out",
+            "has no option 'rank'",
+        ),
         ("compress --model DIR --method t24 --ratio 4 --out out", "needs token counts"),
-        ("compress --model DIR --method t24 --ratio 4 --counts no.tsv --out out", "no.tsv cannot be read as token counts"),
-        ("compress --model DIR --method svd --ratio 4 --out DIR", "DIR is not empty and no earlier output of embpress"),
+        (
+            "compress --model DIR --method t24 --ratio 4 --counts no.tsv --out out",
+            "no.tsv cannot be read as token counts",
+        ),
+        (
+            "compress --model DIR --method svd --ratio 4 --out DIR",
+            "DIR is not empty and no earlier output of embpress",
+        ),
         ("compress --model DIR --method svd --ratio 4 --out counts.tsv", "counts.tsv is a file"),
         ("budget --model DIR --megabytes 5", "nothing to compress"),
         ("budget --model DIR --megabytes -1", "is no size"),
@@ -97,7 +116,10 @@ def test_an_earlier_artefact_is_replaced_and_is_no_model_to_compress(model_folde
     for method in ("integer", "svd"):
         assert main(f"compress --model DIR --method {method} --ratio 3 --out out".split()) == 0
     assert embpress.inspect("out").method == "svd"
-    assert main(["compress", "--model", "out", "--method", "svd", "--ratio", "3", "--out", "more"]) == 1
+    assert (
+        main(["compress", "--model", "out", "--method", "svd", "--ratio", "3", "--out", "more"])
+        == 1
+    )
     assert "compressed already" in capsys.readouterr().err
 
 
@@ -105,27 +127,69 @@ def test_only_pickled_weights_are_refused(tmp_path, capsys):
     model = tiny("bert")
     model.config.save_pretrained(tmp_path / "pickled")
     torch.save(model.state_dict(), tmp_path / "pickled" / "pytorch_model.bin")
-    assert main(["compress", "--model", str(tmp_path / "pickled"), "--method", "svd", "--ratio", "2", "--out", "x"]) == 1
+    assert (
+        main(
+            [
+                "compress",
+                "--model",
+                str(tmp_path / "pickled"),
+                "--method",
+                "svd",
+                "--ratio",
+                "2",
+                "--out",
+                "x",
+            ]
+        )
+        == 1
+    )
     assert "holds no whole BertModel in safetensors" in capsys.readouterr().err
 
 
 def test_a_model_of_another_head_than_its_config_says_is_refused(tmp_path, capsys):
     tiny("bert").save_pretrained(tmp_path / "m")
     config = json.loads((tmp_path / "m/config.json").read_text())
-    (tmp_path / "m/config.json").write_text(json.dumps(config | {"architectures": ["BertForMaskedLM"]}))
-    assert main(["compress", "--model", str(tmp_path / "m"), "--method", "svd", "--ratio", "2", "--out", "x"]) == 1
+    (tmp_path / "m/config.json").write_text(
+        json.dumps(config | {"architectures": ["BertForMaskedLM"]})
+    )
+    assert (
+        main(
+            [
+                "compress",
+                "--model",
+                str(tmp_path / "m"),
+                "--method",
+                "svd",
+                "--ratio",
+                "2",
+                "--out",
+                "x",
+            ]
+        )
+        == 1
+    )
     assert "weights of BertForMaskedLM, first cls.predictions" in capsys.readouterr().err
 
 
 def test_options_are_json_or_text():
-    assert options_of(["a=3", "b=true", "c=float16", "d=[1, 2]"]) == {"a": 3, "b": True, "c": "float16", "d": [1, 2]}
+    assert options_of(["a=3", "b=true", "c=float16", "d=[1, 2]"]) == {
+        "a": 3,
+        "b": True,
+        "c": "float16",
+        "d": [1, 2],
+    }
     with pytest.raises(UserError):
         options_of(["=3"])
 
 
 def test_help_imports_nothing_heavy():
     code = "import sys; from embpress.cli import parser; parser().format_help(); print({'torch', 'pandas'} & {*sys.modules})"
-    assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, cwd=ROOT).stdout == "set()\n"
+    assert (
+        subprocess.run(
+            [sys.executable, "-c", code], capture_output=True, text=True, cwd=ROOT
+        ).stdout
+        == "set()\n"
+    )
 
 
 def test_the_installed_command_is_main():
@@ -135,9 +199,14 @@ def test_the_installed_command_is_main():
 
 def test_budget_estimates_retention_from_a_studys_scores(model_folder, capsys):
     path = scores_of(model_folder.parent / "scores.csv", lambda error: 100 * (1 - error))
-    assert main(f"budget --model DIR --megabytes 0.7 --methods integer,svd --scores {path}".split()) == 0
+    assert (
+        main(f"budget --model DIR --megabytes 0.7 --methods integer,svd --scores {path}".split())
+        == 0
+    )
     printed = capsys.readouterr().out
-    assert "retention (estimate)" in printed and re.search(r"off by \d+\.\d points on average", printed)
+    assert "retention (estimate)" in printed and re.search(
+        r"off by \d+\.\d points on average", printed
+    )
 
 
 @pytest.fixture
@@ -152,7 +221,9 @@ def finished_study(tmp_path, monkeypatch):
 
 
 def test_the_slices_that_the_readme_shows_are_printed(finished_study, capsys):
-    lines = re.findall(r"^embpress (table .*?)(?: +#.*)?$", (ROOT / "README.md").read_text(), re.MULTILINE)
+    lines = re.findall(
+        r"^embpress (table .*?)(?: +#.*)?$", (ROOT / "README.md").read_text(), re.MULTILINE
+    )
     assert len(lines) >= 2
     for line in lines:
         assert main(shlex.split(line)) == 0, line
@@ -184,14 +255,21 @@ def test_a_slice_holds_what_was_asked_alone(finished_study, capsys, monkeypatch)
     assert re.findall(r"^Asked (\d+)×", printed, re.MULTILINE) == ["10", "25"]
     heads, *lines = printed.splitlines()
     assert heads.split() == ["reached", "wikitext", "ret."]
-    assert {line.split("  ")[0] for line in lines[:7]} >= {"uncompressed", "SVD", "T24 sparse coding+"}
+    assert {line.split("  ")[0] for line in lines[:7]} >= {
+        "uncompressed",
+        "SVD",
+        "T24 sparse coding+",
+    }
     assert max(map(len, printed.splitlines())) <= 60
 
 
 @pytest.mark.parametrize(
     ("words", "sentence"),
     [
-        ("table results/scores.csv --task rotting", "the study has no task rotting; it has rotten, bitext"),
+        (
+            "table results/scores.csv --task rotting",
+            "the study has no task rotting; it has rotten, bitext",
+        ),
         ("table results/scores.csv --ratio 5", "the study has no ratio 5.0"),
         ("table scores.csv", "labels.json holds no labels of a study"),
         ("table results/labels.json", "labels.json lacks column(s) study"),

@@ -1,4 +1,7 @@
-"""Files that are cut, altered, forged or of another kind are each refused by one sentence, and nothing big is allocated."""
+"""Files that are cut, altered, forged or of another kind are each refused by one sentence.
+
+And nothing big is allocated.
+"""
 
 import json
 import resource
@@ -10,9 +13,9 @@ import torch
 from safetensors.torch import load_file, save_file
 
 from embpress import compress_model, load
-from embpress.artefact import ABOUT, REST
 from embpress.cli import main
 from embpress.errors import UserError
+from embpress.export.artefact import ABOUT, REST
 from embpress.files import sha256_of
 from embpress.storage import HEADER, TENSORS
 from tests.zoo import tiny
@@ -45,7 +48,9 @@ def drop(name, key):
 
     def apply(folder):
         file = folder / name
-        file.write_text(json.dumps({k: v for k, v in json.loads(file.read_text()).items() if k != key}))
+        file.write_text(
+            json.dumps({k: v for k, v in json.loads(file.read_text()).items() if k != key})
+        )
 
     return apply
 
@@ -105,23 +110,40 @@ def listed(**names):
 
 VAST_LEFT = forged({"left": entry([VAST, 1], 0, 4 * VAST), "right": entry([1, 16], 0, 64)})
 
-# What is done to the artefact; the file whose sha256 is made to fit again, as a forger would; words of the sentence.
+# What is done to the artefact; the file whose sha256 is made to fit again, as a forger would; words
+# of the sentence.
 CASES = {
     "no about": (lambda f: (f / ABOUT).unlink(), False, "embpress.json is missing"),
     "about is no JSON": (content(ABOUT, b"{"), False, "not a whole compressed model"),
     "about is a list": (content(ABOUT, b"[]"), False, "holds no JSON object"),
     "about is binary": (content(ABOUT, b"\xff\xfe\0"), False, "not a whole compressed model"),
-    "about nested deep": (content(ABOUT, b'{"a":' * 100_000), False, "not a whole compressed model"),
+    "about nested deep": (
+        content(ABOUT, b'{"a":' * 100_000),
+        False,
+        "not a whole compressed model",
+    ),
     "about is huge": (content(ABOUT, b" " * (2 << 20)), False, "larger than"),
-    "newer version": (change(ABOUT, embpress=2), False, "version 2, but this embpress reads up to 1: update it"),
+    "newer version": (
+        change(ABOUT, embpress=2),
+        False,
+        "version 2, but this embpress reads up to 1: update it",
+    ),
     "version is text": (change(ABOUT, embpress="1"), False, "version '1' is none"),
     "no sha256": (drop(ABOUT, "sha256"), False, "'sha256' is missing"),
     "sha256 is a list": (change(ABOUT, sha256=[]), False, "must be JSON objects"),
     "weights not listed": (change(ABOUT, sha256={}), False, "is not among its files"),
     "path upwards": (listed(**{"../dense/config.json": "0"}), False, "is no plain file name"),
     "absolute path": (listed(**{"/etc/passwd": "0"}), False, "is no plain file name"),
-    "places elsewhere": (change(ABOUT, replaced={"lookups": ["a"], "heads": []}), False, "names other places"),
-    "places of wrong type": (change(ABOUT, replaced={"lookups": 3}), False, "not a whole compressed model"),
+    "places elsewhere": (
+        change(ABOUT, replaced={"lookups": ["a"], "heads": []}),
+        False,
+        "names other places",
+    ),
+    "places of wrong type": (
+        change(ABOUT, replaced={"lookups": 3}),
+        False,
+        "not a whole compressed model",
+    ),
     "a weight's bit flipped": (flip(REST), False, "rest.safetensors was altered"),
     "a code's bit flipped": (flip(TENSORS), False, "matrix.safetensors was altered"),
     "config altered": (change(CONFIG, vocab_size=24), False, "config.json was altered"),
@@ -131,12 +153,28 @@ CASES = {
     "rest cut": (cut(REST, 2000), True, "not a whole compressed model"),
     "rest empty": (content(REST, b""), True, "not a whole compressed model"),
     "matrix cut": (cut(TENSORS, 200), True, "not a whole compressed matrix"),
-    "rest is a pickle": (content(REST, b"\x80\x04cos\nsystem\n."), True, "not a whole compressed model"),
+    "rest is a pickle": (
+        content(REST, b"\x80\x04cos\nsystem\n."),
+        True,
+        "not a whole compressed model",
+    ),
     "offsets beyond the file": (content(TENSORS, VAST_LEFT), True, "not a whole compressed matrix"),
-    "safetensors header beyond the file": (content(TENSORS, struct.pack("<Q", 1 << 60) + b"{}"), True, "not a whole"),
-    "rest with offsets beyond": (content(REST, forged({"a": entry([VAST], 0, 4 * VAST)})), True, "not a whole"),
+    "safetensors header beyond the file": (
+        content(TENSORS, struct.pack("<Q", 1 << 60) + b"{}"),
+        True,
+        "not a whole",
+    ),
+    "rest with offsets beyond": (
+        content(REST, forged({"a": entry([VAST], 0, 4 * VAST)})),
+        True,
+        "not a whole",
+    ),
     "a weight missing": (tensors(REST, lambda t: t.popitem()), True, "lacks"),
-    "a weight too many": (tensors(REST, lambda t: t.update(more=torch.ones(2))), True, "has a foreign more"),
+    "a weight too many": (
+        tensors(REST, lambda t: t.update(more=torch.ones(2))),
+        True,
+        "has a foreign more",
+    ),
     "a weight of other shape": (
         tensors(REST, lambda t: t.update({"bert.embeddings.LayerNorm.bias": torch.ones(3)})),
         True,
@@ -150,10 +188,26 @@ CASES = {
         "config.json wants",
     ),
     "other width": (change(CONFIG, hidden_size=32), True, "config.json wants an embedding of"),
-    "vast position table": (change(CONFIG, max_position_embeddings=VAST), True, "config.json wants"),
-    "unknown architecture": (change(CONFIG, architectures=["Nonsense"]), True, "none of transformers"),
-    "an architecture that is no model": (change(CONFIG, architectures=["pipeline"]), True, "none of transformers"),
-    "another model's architecture": (change(CONFIG, architectures=["GPT2LMHeadModel"]), True, "none of transformers"),
+    "vast position table": (
+        change(CONFIG, max_position_embeddings=VAST),
+        True,
+        "config.json wants",
+    ),
+    "unknown architecture": (
+        change(CONFIG, architectures=["Nonsense"]),
+        True,
+        "none of transformers",
+    ),
+    "an architecture that is no model": (
+        change(CONFIG, architectures=["pipeline"]),
+        True,
+        "none of transformers",
+    ),
+    "another model's architecture": (
+        change(CONFIG, architectures=["GPT2LMHeadModel"]),
+        True,
+        "none of transformers",
+    ),
     "code of its own": (
         change(CONFIG, model_type="mine", auto_map={"AutoConfig": "evil.Config"}),
         True,
@@ -162,15 +216,39 @@ CASES = {
     "config value of wrong type": (change(CONFIG, vocab_size="many"), True, ""),
     "unknown layout": (change(HEADER, format="zip"), True, "format 'zip' is none of"),
     "layout of wrong type": (change(HEADER, format=[]), True, "is none of"),
-    "newer matrix": (change(HEADER, embpress=9), True, "version 9, but this embpress reads up to 1"),
+    "newer matrix": (
+        change(HEADER, embpress=9),
+        True,
+        "version 9, but this embpress reads up to 1",
+    ),
     "shape of wrong type": (change(HEADER, shape="23x16"), True, "config.json wants"),
     "vast rank": (change(HEADER, config={"rank": VAST}), True, "not a whole compressed matrix"),
-    "rank of wrong type": (change(HEADER, config={"rank": "2"}), True, "not a whole compressed matrix"),
-    "a type that is none": (change(HEADER, config={"rank": 2, "dtype": "load"}), True, "not a whole compressed matrix"),
-    "unknown config": (change(HEADER, config={"code": "import os"}), True, "not a whole compressed matrix"),
+    "rank of wrong type": (
+        change(HEADER, config={"rank": "2"}),
+        True,
+        "not a whole compressed matrix",
+    ),
+    "a type that is none": (
+        change(HEADER, config={"rank": 2, "dtype": "load"}),
+        True,
+        "not a whole compressed matrix",
+    ),
+    "unknown config": (
+        change(HEADER, config={"code": "import os"}),
+        True,
+        "not a whole compressed matrix",
+    ),
     "lying size": (change(HEADER, stored_bits=8), True, "it says 8 bits"),
-    "foreign tensors": (tensors(TENSORS, lambda t: t.update(extra=torch.ones(1))), True, "it holds the tensors"),
-    "tensors of another type": (tensors(TENSORS, lambda t: t.update(left=t["left"].half())), True, "left is F16"),
+    "foreign tensors": (
+        tensors(TENSORS, lambda t: t.update(extra=torch.ones(1))),
+        True,
+        "it holds the tensors",
+    ),
+    "tensors of another type": (
+        tensors(TENSORS, lambda t: t.update(left=t["left"].half())),
+        True,
+        "left is F16",
+    ),
 }
 
 
@@ -198,13 +276,16 @@ def test_what_is_broken_is_refused_by_one_sentence(sound, tmp_path, case):
 
 
 @pytest.mark.parametrize(
-    "case", ["no about", "rest cut", "matrix cut", "path upwards", "newer version", "about nested deep"]
+    "case",
+    ["no about", "rest cut", "matrix cut", "path upwards", "newer version", "about nested deep"],
 )
 def test_the_command_line_fails_without_a_traceback(sound, tmp_path, case, capsys):
     folder, _ = broken(sound, tmp_path, case)
     assert main(["inspect", str(folder)]) == 1
     printed = capsys.readouterr()
-    assert printed.out == "" and printed.err.startswith("embpress: ") and printed.err.count("\n") == 1
+    assert (
+        printed.out == "" and printed.err.startswith("embpress: ") and printed.err.count("\n") == 1
+    )
 
 
 def test_the_sound_artefact_loads(sound):

@@ -1,6 +1,8 @@
-"""Every command and every example of README.md and docs/ is run, or it is said here what is run instead.
+"""Every command and every example of README.md and docs/ is run, or it is said here what is run
+instead.
 
-A command that is not in COMMANDS fails, and so does one in COMMANDS that no document shows any more.
+A command that is not in COMMANDS fails, and so does one in COMMANDS that no document shows any
+more.
 """
 
 import csv
@@ -26,19 +28,28 @@ from .fake_study import fake_labels, fake_scores
 
 DOCUMENTS = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
 SMOKE = "tests/integration/test_smoke.py"
-CONDA, SLURM = "tests/integration/test_conda.py", "tests/integration/test_slurm.py"
+CONDA = "tests/integration/test_conda.py"
+SLURM = "tests/integration/test_slurm.py"
 ASKED = "test_what_the_page_asks_slurm_is_answered"
 
 
 def blocks(document, language):
     """Fenced blocks of a language."""
-    return re.findall(rf"^```{language}\n(.*?)^```", document.read_text(encoding="utf-8"), re.MULTILINE | re.DOTALL)
+    return re.findall(
+        rf"^```{language}\n(.*?)^```",
+        document.read_text(encoding="utf-8"),
+        re.MULTILINE | re.DOTALL,
+    )
 
 
 def commands(document):
     """Commands of the sh blocks: broken lines joined, comments cut."""
     joined = "\n".join(blocks(document, "sh")).replace("\\\n", " ")
-    return [command for line in joined.splitlines() if (command := re.sub(r"(^|\s)#.*", "", line).strip())]
+    return [
+        command
+        for line in joined.splitlines()
+        if (command := re.sub(r"(^|\s)#.*", "", line).strip())
+    ]
 
 
 @dataclasses.dataclass
@@ -51,14 +62,20 @@ class Run:
 
 @dataclasses.dataclass
 class Planned:
-    """A study that takes too long: Snakemake plans it, `-n`, and must plan this rule. The smoke study runs every rule."""
+    """A study that takes too long: Snakemake plans it, `-n`, and must plan this rule.
+
+    The smoke study runs every rule.
+    """
 
     rule: str
 
 
 @dataclasses.dataclass
 class Made:
-    """A target of make: `make -n` must print this line. What the line runs, other tests and the CI run."""
+    """A target of make: `make -n` must print this line.
+
+    What the line runs, other tests and the CI run.
+    """
 
     line: str
 
@@ -85,33 +102,49 @@ COMMANDS = {
     "snakemake -n": Planned("compress"),
     "snakemake --cores 8": Planned("figures"),
     "snakemake --cores 8 --use-conda": Planned("figures"),
-    "snakemake --cores 8 --use-conda --conda-create-envs-only": Elsewhere(CONDA, "--conda-create-envs-only"),
+    "snakemake --cores 8 --use-conda --conda-create-envs-only": Elsewhere(
+        CONDA, "--conda-create-envs-only"
+    ),
     "snakemake --cores 8 --use-conda --conda-prefix /shared/conda": Elsewhere(
         CONDA, "test_every_job_runs_in_an_environment"
     ),
-    "snakemake --workflow-profile profiles/slurm": Elsewhere(SLURM, "test_the_profile_runs_as_it_is"),
+    "snakemake --workflow-profile profiles/slurm": Elsewhere(
+        SLURM, "test_the_profile_runs_as_it_is"
+    ),
     "make .venv/installed": Made("-m venv .venv"),
-    ".venv/bin/snakemake --workflow-profile profiles/slurm": Elsewhere(SLURM, "test_the_profile_runs_as_it_is"),
+    ".venv/bin/snakemake --workflow-profile profiles/slurm": Elsewhere(
+        SLURM, "test_the_profile_runs_as_it_is"
+    ),
     ".venv/bin/snakemake --workflow-profile profiles/slurm --use-conda --configfile studies/claims.yaml": Elsewhere(
         SLURM, "test_every_job_completes_on_the_cluster"
     ),
     'squeue --me -o "%.9i %.9P %.2t %.10M %k"': Elsewhere(SLURM, ASKED),
     "sacct -X -S today -o JobID,State,Elapsed,ReqMem,NodeList,Comment%60": Elsewhere(SLURM, ASKED),
     "sacct -j 4711 -o JobID,State,MaxRSS,ReqMem,ExitCode": Elsewhere(SLURM, ASKED),
-    "snakemake --cores 8 --configfile studies/smoke.yaml": Elsewhere(SMOKE, "test_tables_figures_and_provenance_are_there"),
+    "snakemake --cores 8 --configfile studies/smoke.yaml": Elsewhere(
+        SMOKE, "test_tables_figures_and_provenance_are_there"
+    ),
     "snakemake --cores 8 --configfile studies/claims.yaml": Planned("claims"),
     "snakemake results/report.html --cores 8 --configfile studies/claims.yaml": Planned("report"),
     "snakemake --cores 8 --directory ratios --configfile studies/ratios.yaml": Planned("scores"),
-    "snakemake --report results/snakemake.html": Elsewhere(SMOKE, "test_snakemakes_own_report_has_captions_and_categories"),
+    "snakemake --report results/snakemake.html": Elsewhere(
+        SMOKE, "test_snakemakes_own_report_has_captions_and_categories"
+    ),
     "snakemake results/tables/paper_wang2023lighttoken.tex --cores 8": Planned("tables"),
     "snakemake -n --configfile own.yaml": Planned("finetune"),
     "snakemake results/report.html --cores 8 --configfile own.yaml": Planned("report"),
     "embpress table results/scores.csv --task wikitext": Run(prints="SVD"),
-    "embpress table results/scores.csv --ratio 10 --method svd --method t24": Run(prints="Asked 10"),
+    "embpress table results/scores.csv --ratio 10 --method svd --method t24": Run(
+        prints="Asked 10"
+    ),
     "embpress table results/scores.csv --method lighttoken --method svd": Run(prints="Asked 25"),
     "embpress table results/scores.csv --task similarity --ratio 25": Run(prints="similarity"),
-    "embpress budget --model DIR --megabytes 1 --methods integer,svd,t24 --counts counts.tsv": Run(prints="best under 1 MB"),
-    "embpress budget --model DIR --megabytes 1 --methods integer,svd --scores results/scores.csv": Run(prints="retention"),
+    "embpress budget --model DIR --megabytes 1 --methods integer,svd,t24 --counts counts.tsv": Run(
+        prints="best under 1 MB"
+    ),
+    "embpress budget --model DIR --megabytes 1 --methods integer,svd --scores results/scores.csv": Run(
+        prints="retention"
+    ),
     "embpress compress --model DIR --method lighttoken --ratio 10 --option factor_dtype=float16 --out DIR-small": Run(
         prints="written to DIR-small"
     ),
@@ -120,17 +153,27 @@ COMMANDS = {
     ),
     "embpress inspect DIR-small": Run(prints="compressed by"),
     "python -m pytest tests/methods/test_contract.py -k pca": Run(prints="passed"),
-    "embpress compress --model DIR --method pca --ratio 4 --out DIR-pca": Run(prints="written to DIR-pca"),
+    "embpress compress --model DIR --method pca --ratio 4 --out DIR-pca": Run(
+        prints="written to DIR-pca"
+    ),
 }
-SHORTER = {"torch.randn(30522, 384)": "torch.randn(2100, 64)", '"lighttoken", ratio=25': '"lighttoken", ratio=8'}
+SHORTER = {
+    "torch.randn(30522, 384)": "torch.randn(2100, 64)",
+    '"lighttoken", ratio=25': '"lighttoken", ratio=8',
+}
 """What Python examples are run with in place of what they say."""
-PYTHON_ELSEWHERE = {"safetensors_matrix(Path": Elsewhere("tests/test_matrices.py", "safetensors_matrix")}
+PYTHON_ELSEWHERE = {
+    "safetensors_matrix(Path": Elsewhere("tests/test_matrices.py", "safetensors_matrix")
+}
 """Python examples that need a file which the tests of their module make."""
 
 
 @pytest.fixture(scope="module")
 def workplace(tmp_path_factory):
-    """A copy of the repository as the documents' reader has it: a model in DIR, scores in results, the examples written."""
+    """A copy of the repository as the documents' reader has it.
+
+    A model in DIR, scores in results, the examples written.
+    """
     folder = tmp_path_factory.mktemp("docs")
     for name in ("embpress", "workflow", "profiles", "studies", "tests", "bench", "envs"):
         shutil.copytree(ROOT / name, folder / name, ignore=shutil.ignore_patterns("__pycache__"))
@@ -151,25 +194,46 @@ def workplace(tmp_path_factory):
     scores.write(fake_scores(), folder / "results/scores.csv")
     (folder / "results/labels.json").write_text(json.dumps(dataclasses.asdict(fake_labels())))
     words = PIECES[5:]
-    (folder / "counts.tsv").write_text("".join(f"{word}\t{1000 // (i + 1)}\n" for i, word in enumerate(words)))
+    (folder / "counts.tsv").write_text(
+        "".join(f"{word}\t{1000 // (i + 1)}\n" for i, word in enumerate(words))
+    )
     with (folder / "tickets.csv").open("w", newline="") as file:
-        csv.writer(file).writerows([["subject", "urgent"], *([f"ticket {i}", "yes" if i % 2 else "no"] for i in range(12))])
+        csv.writer(file).writerows(
+            [["subject", "urgent"], *([f"ticket {i}", "yes" if i % 2 else "no"] for i in range(12))]
+        )
     _write_examples(folder)
     return folder
 
 
-PIECES = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", "the", "cat", "ticket", *(f"w{i}" for i in range(3992))]
+PIECES = [
+    "[PAD]",
+    "[UNK]",
+    "[CLS]",
+    "[SEP]",
+    "[MASK]",
+    "the",
+    "cat",
+    "ticket",
+    *(f"w{i}" for i in range(3992)),
+]
 
 
 def _write_model(folder):
     """A small BERT whose embedding takes 2 MB, with its tokenizer."""
     torch.manual_seed(0)
-    sizes = {"vocab_size": len(PIECES), "hidden_size": 128, "num_hidden_layers": 1, "num_attention_heads": 2}
+    sizes = {
+        "vocab_size": len(PIECES),
+        "hidden_size": 128,
+        "num_hidden_layers": 1,
+        "num_attention_heads": 2,
+    }
     BertModel(BertConfig(**sizes, intermediate_size=32)).save_pretrained(folder)
     backend = Tokenizer(models.WordPiece({p: i for i, p in enumerate(PIECES)}, unk_token="[UNK]"))
     backend.pre_tokenizer = pre_tokenizers.Whitespace()
     names = ("pad_token", "unk_token", "cls_token", "sep_token", "mask_token")
-    PreTrainedTokenizerFast(tokenizer_object=backend, **dict(zip(names, PIECES))).save_pretrained(folder)
+    PreTrainedTokenizerFast(tokenizer_object=backend, **dict(zip(names, PIECES))).save_pretrained(
+        folder
+    )
 
 
 def _write_examples(folder):
@@ -229,28 +293,50 @@ def study_of(command):
     return words[words.index("--configfile") + 1] if "--configfile" in words else "config.yaml"
 
 
-@pytest.mark.parametrize("study", sorted({study_of(c) for c, way in COMMANDS.items() if isinstance(way, Planned)}))
+@pytest.mark.parametrize(
+    "study", sorted({study_of(c) for c, way in COMMANDS.items() if isinstance(way, Planned)})
+)
 def test_studies_are_planned(study, workplace, tmp_path):
     """All commands of one study in one plan, as planning takes seconds."""
-    planned = {c: way.rule for c, way in COMMANDS.items() if isinstance(way, Planned) and study_of(c) == study}
-    targets = {"all"} | {word for command in planned for word in shlex.split(command) if word.startswith("results/")}
+    planned = {
+        c: way.rule
+        for c, way in COMMANDS.items()
+        if isinstance(way, Planned) and study_of(c) == study
+    }
+    targets = {"all"} | {
+        word for command in planned for word in shlex.split(command) if word.startswith("results/")
+    }
     if study == "own.yaml":
         for name in ("DIR", "tickets.csv"):
             (tmp_path / name).symlink_to(workplace / name)
-    words = ["snakemake", *sorted(targets), "--snakefile", workplace / "Snakefile", "--directory", tmp_path]
+    words = [
+        "snakemake",
+        *sorted(targets),
+        "--snakefile",
+        workplace / "Snakefile",
+        "--directory",
+        tmp_path,
+    ]
     output = run([*words, "--configfile", workplace / study, "--dry-run"], workplace)
     for command, rule in planned.items():
         assert re.search(rf"^{rule} +\d+$", output, re.MULTILINE), command
 
 
-@pytest.mark.parametrize("command", [c for c, way in COMMANDS.items() if isinstance(way, Elsewhere)])
+@pytest.mark.parametrize(
+    "command", [c for c, way in COMMANDS.items() if isinstance(way, Elsewhere)]
+)
 def test_what_another_test_runs_is_there(command):
     assert COMMANDS[command].test in (ROOT / COMMANDS[command].file).read_text()
 
 
-@pytest.mark.parametrize("document", [d for d in DOCUMENTS if d.name != "extend.md"], ids=lambda d: d.name)
+@pytest.mark.parametrize(
+    "document", [d for d in DOCUMENTS if d.name != "extend.md"], ids=lambda d: d.name
+)
 def test_python_examples_run(document, workplace):
-    """One after the other in one process, as a reader would type them; those of extend.md are files and run above."""
+    """One after the other in one process, as a reader would type them.
+
+    Those of extend.md are files and run above.
+    """
     found = []
     for text in blocks(document, "python"):
         other = next((way for part, way in PYTHON_ELSEWHERE.items() if part in text), None)
@@ -261,7 +347,10 @@ def test_python_examples_run(document, workplace):
             text = text.replace(old, new)
         found.append(text)
     if not (workplace / "DIR-small").exists():
-        run(shlex.split("embpress compress --model DIR --method integer --ratio 7 --out DIR-small"), workplace)
+        run(
+            shlex.split("embpress compress --model DIR --method integer --ratio 7 --out DIR-small"),
+            workplace,
+        )
     if found:
         run(["python", "-c", "\n".join(found)], workplace)
 

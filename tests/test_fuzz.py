@@ -1,4 +1,7 @@
-"""Whatever stands in a file, its reader gives what it holds or one sentence. Examples are the same in equal runs."""
+"""Whatever stands in a file, its reader gives what it holds or one sentence.
+
+Examples are the same in equal runs.
+"""
 
 import copy
 import json
@@ -11,21 +14,24 @@ import yaml
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from embpress import compress_model, config_check, load
-from embpress import config as study
-from embpress.artefact import ABOUT, REST
-from embpress.counting.counts import counts_from_file
+from embpress import compress_model, load
+from embpress.data.counts import counts_from_file
+from embpress.data.rows import read_table
 from embpress.errors import UserError
+from embpress.export.artefact import ABOUT, REST
 from embpress.files import sha256_of
-from embpress.matrices import safetensors_matrix
-from embpress.sources.rows import read_table
+from embpress.numerics.matrices import safetensors_matrix
 from embpress.storage import HEADER, TENSORS
+from embpress.study import config as study
+from embpress.study import validation as config_check
 
 from .bad_input import check
 from .conftest import ROOT
 from .zoo import tiny
 
-FEW, MANY = (settings(derandomize=True, deadline=None, database=None, max_examples=n) for n in (120, 300))
+FEW, MANY = (
+    settings(derandomize=True, deadline=None, database=None, max_examples=n) for n in (120, 300)
+)
 SMOKE = yaml.safe_load((ROOT / "studies/smoke.yaml").read_text())
 VALUES = st.recursive(
     st.none()
@@ -34,7 +40,9 @@ VALUES = st.recursive(
     | st.floats()
     | st.text(max_size=8)
     | st.sampled_from(["svd", "minilm", "a/b"]),
-    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=8), inner, max_size=3),
+    lambda inner: (
+        st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=8), inner, max_size=3)
+    ),
     max_leaves=6,
 )
 
@@ -50,7 +58,13 @@ def one_sentence(do, *arguments):
 def places(value, path=()):
     """Paths to all parts of a JSON value."""
     yield path
-    for key, part in value.items() if isinstance(value, dict) else enumerate(value) if isinstance(value, list) else ():
+    for key, part in (
+        value.items()
+        if isinstance(value, dict)
+        else enumerate(value)
+        if isinstance(value, list)
+        else ()
+    ):
         yield from places(part, (*path, key))
 
 
@@ -73,7 +87,10 @@ def test_a_config_with_anything_anywhere(path, value):
 
 
 @MANY
-@given(st.binary(max_size=60) | st.text(alphabet="a: -[]{}&*!#|>'\"\n\t?%@0.~", max_size=60).map(str.encode))
+@given(
+    st.binary(max_size=60)
+    | st.text(alphabet="a: -[]{}&*!#|>'\"\n\t?%@0.~", max_size=60).map(str.encode)
+)
 def test_a_config_of_any_bytes(content):
     with tempfile.TemporaryDirectory() as folder:
         (Path(folder) / "study.yaml").write_bytes(content)
@@ -90,12 +107,17 @@ def artefact(tmp_path_factory):
 
 
 def damaged(artefact, folder, name, content):
-    """A copy of an artefact with other content in a file, which its list of files is made to fit, as a forger would."""
+    """A copy of an artefact with other content in a file, which its list of files is made to fit.
+
+    As a forger would.
+    """
     shutil.copytree(artefact, folder)
     (folder / name).write_bytes(content)
     if name != ABOUT:
         about = json.loads((folder / ABOUT).read_text())
-        (folder / ABOUT).write_text(json.dumps(about | {"sha256": about["sha256"] | {name: sha256_of(folder / name)}}))
+        (folder / ABOUT).write_text(
+            json.dumps(about | {"sha256": about["sha256"] | {name: sha256_of(folder / name)}})
+        )
 
 
 @FEW
@@ -119,13 +141,21 @@ def test_an_artefact_with_any_bytes_anywhere(artefact, name, where, new, cut):
     content = (artefact / name).read_bytes()
     start = int(where * min(len(content), 2000))  # headers come first
     with tempfile.TemporaryDirectory() as folder:
-        damaged(artefact, Path(folder, "a"), name, content[:start] + new + (b"" if cut else content[start + len(new) :]))
+        damaged(
+            artefact,
+            Path(folder, "a"),
+            name,
+            content[:start] + new + (b"" if cut else content[start + len(new) :]),
+        )
         one_sentence(load, Path(folder, "a"))
 
 
 HEADERS = st.dictionaries(
     st.sampled_from(["e", "counts", "__metadata__"]),
-    st.fixed_dictionaries({"dtype": st.sampled_from(["F32", "I64", "X"]), "shape": VALUES, "data_offsets": VALUES}) | VALUES,
+    st.fixed_dictionaries(
+        {"dtype": st.sampled_from(["F32", "I64", "X"]), "shape": VALUES, "data_offsets": VALUES}
+    )
+    | VALUES,
 )
 
 
@@ -143,9 +173,15 @@ def test_safetensors_of_any_header(header, lie):
 
 
 @MANY
-@given(st.binary(max_size=80) | st.text(alphabet='ab,\t\n"{}[]:1\0', max_size=80).map(str.encode), st.data())
+@given(
+    st.binary(max_size=80) | st.text(alphabet='ab,\t\n"{}[]:1\0', max_size=80).map(str.encode),
+    st.data(),
+)
 def test_rows_and_counts_of_any_bytes(content, data):
-    layout = {"format": data.draw(st.sampled_from(["csv", "tsv", "jsonl"])), "quoted": data.draw(st.booleans())}
+    layout = {
+        "format": data.draw(st.sampled_from(["csv", "tsv", "jsonl"])),
+        "quoted": data.draw(st.booleans()),
+    }
     one_sentence(read_table, layout, "t", content, ["a"])
     with tempfile.TemporaryDirectory() as folder:
         for name in ("c.tsv", "c.json"):

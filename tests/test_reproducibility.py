@@ -1,6 +1,8 @@
-"""Nothing but the config's seeds decides a result, and threads move scores by no more than the docs say.
+"""Nothing but the config's seeds decides a result, and threads move scores by no more than the docs
+say.
 
-That two runs give the same bytes, tables and figures included, is shown by tests/integration/test_faults.py.
+That two runs give the same bytes, tables and figures included, is shown by
+tests/integration/test_faults.py.
 """
 
 import ast
@@ -11,32 +13,63 @@ from threadpoolctl import threadpool_limits
 
 from embpress.fidelity.reconstruction import reconstruction
 from embpress.methods import compress, names
-from embpress.models import EmbeddingSlot
+from embpress.models.embedding import EmbeddingSlot
 
 from .conftest import ROOT
 from .methods.samples import QUICK, context_of, feasible, matrix_of
 from .zoo import tiny
 
-SOURCES = [path for folder in ("embpress", "workflow/scripts") for path in sorted((ROOT / folder).rglob("*.py"))]
-DRAWS = {"rand", "randn", "randint", "randperm", "normal", "multinomial", "bernoulli", "rand_like", "randn_like"}
+SOURCES = [
+    path
+    for folder in ("embpress", "workflow/scripts")
+    for path in sorted((ROOT / folder).rglob("*.py"))
+]
+DRAWS = {
+    "rand",
+    "randn",
+    "randint",
+    "randperm",
+    "normal",
+    "multinomial",
+    "bernoulli",
+    "rand_like",
+    "randn_like",
+}
 UNSEEDED = {"random", "secrets", "uuid"}
 TOLERANCE = 0.01
-"""Share by which an error, a cosine, an overlap or a perplexity may move with the number of threads."""
+"""Share by which an error, a cosine.
+
+An overlap or a perplexity may move with the number of threads.
+"""
 
 
 def dotted(node):
     """`a.b.c` of an expression, or what of it is one."""
-    return f"{dotted(node.value)}.{node.attr}" if isinstance(node, ast.Attribute) else getattr(node, "id", "")
+    return (
+        f"{dotted(node.value)}.{node.attr}"
+        if isinstance(node, ast.Attribute)
+        else getattr(node, "id", "")
+    )
 
 
 def unseeded(call):
-    """Whether a call draws at random from anything but a generator with a seed, or depends on clock or process."""
-    name, arguments = dotted(call.func), {k.arg for k in call.keywords}
+    """Whether a call draws at random from anything but a generator with a seed.
+
+    Or depends on clock or process.
+    """
+    name = dotted(call.func)
+    arguments = {k.arg for k in call.keywords}
     last = name.rpartition(".")[2]
     return (
-        (name.startswith(("np.random.", "numpy.random.")) and (last not in ("default_rng", "SeedSequence") or not call.args))
+        (
+            name.startswith(("np.random.", "numpy.random."))
+            and (last not in ("default_rng", "SeedSequence") or not call.args)
+        )
         or (name.startswith("torch.") and last in DRAWS and "generator" not in arguments)
-        or (last in {"uniform_", "normal_", "random_", "exponential_"} and "generator" not in arguments)
+        or (
+            last in {"uniform_", "normal_", "random_", "exponential_"}
+            and "generator" not in arguments
+        )
         or name in {"time.time", "time.time_ns", "datetime.now", "os.urandom", "hash"}
     )
 
@@ -76,8 +109,12 @@ def slot():
 
 
 def measured(slot, method, threads):
-    """Errors of a matrix compressed on so many threads, and the perplexity of a model that runs on it."""
-    context, matrix = context_of(600), matrix_of(600, 64)
+    """Errors of a matrix compressed on so many threads.
+
+    And the perplexity of a model that runs on it.
+    """
+    context = context_of(600)
+    matrix = matrix_of(600, 64)
     ids = torch.randint(600, (4, 64), generator=torch.Generator().manual_seed(0))
     before = torch.get_num_threads()
     torch.set_num_threads(threads)
@@ -91,7 +128,10 @@ def measured(slot, method, threads):
                 perplexity = float(slot.model(input_ids=ids, labels=ids).loss.exp())
     finally:
         torch.set_num_threads(before)
-    return {**{k: v for k, v in near.to_json().items() if isinstance(v, float)}, "perplexity": perplexity}
+    return {
+        **{k: v for k, v in near.to_json().items() if isinstance(v, float)},
+        "perplexity": perplexity,
+    }
 
 
 @pytest.mark.parametrize("method", names())

@@ -19,7 +19,11 @@ def artefact(tmp_path):
 
 def test_header_says_what_it_is(artefact):
     header = json.loads((artefact / storage.HEADER).read_text())
-    assert header["shape"] == [6, 4] and header["format"] == "low_rank" and header["about"] == {"method": "svd"}
+    assert (
+        header["shape"] == [6, 4]
+        and header["format"] == "low_rank"
+        and header["about"] == {"method": "svd"}
+    )
     assert header["stored_bits"] == 32 * (6 * 2 + 2 * 4 + 4)
 
 

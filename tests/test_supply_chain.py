@@ -1,4 +1,7 @@
-"""What is downloaded is pinned by its sha256, and nothing that is read can run code or leave its folder."""
+"""What is downloaded is pinned by its sha256.
+
+And nothing that is read can run code or leave its folder.
+"""
 
 import ast
 import re
@@ -7,7 +10,7 @@ import zipfile
 import pytest
 import yaml
 
-from embpress.sources import packages
+from embpress.data import packages
 
 from .conftest import ROOT
 from .workflow.test_envs import pins
@@ -16,7 +19,14 @@ FOLDERS = ("embpress", "workflow", "bench")
 CODE = [path for folder in FOLDERS for path in sorted((ROOT / folder).rglob("*.py"))]
 RULES = [ROOT / "Snakefile", *sorted((ROOT / "workflow/rules").glob("*.smk"))]
 MODULES = {"pickle", "dill", "cloudpickle", "shelve", "marshal", "joblib", "tarfile"}
-CALLS = {"torch.load", "yaml.load", "yaml.unsafe_load", "yaml.full_load", "pandas.read_pickle", "shutil.unpack_archive"}
+CALLS = {
+    "torch.load",
+    "yaml.load",
+    "yaml.unsafe_load",
+    "yaml.full_load",
+    "pandas.read_pickle",
+    "shutil.unpack_archive",
+}
 CALLS |= {"os.system", "os.popen", "eval", "exec"}
 METHODS = {"extractall", "extract"}
 KEYWORDS = {"trust_remote_code", "allow_pickle", "shell"}
@@ -26,13 +36,23 @@ def unsafe(tree):
     """Lines that import a module or call a function by which a file that is read could run code or escape."""
     for node in ast.walk(tree):
         if isinstance(node, (ast.Import, ast.ImportFrom)):
-            names = [node.module or ""] if isinstance(node, ast.ImportFrom) else [a.name for a in node.names]
+            names = (
+                [node.module or ""]
+                if isinstance(node, ast.ImportFrom)
+                else [a.name for a in node.names]
+            )
             if MODULES & {name.split(".")[0] for name in names}:
                 yield node.lineno
         elif isinstance(node, ast.Call):
             called = ast.unparse(node.func)
-            allowed = [k for k in node.keywords if k.arg in KEYWORDS and ast.unparse(k.value) != "False"]
-            if called in CALLS or (isinstance(node.func, ast.Attribute) and node.func.attr in METHODS) or allowed:
+            allowed = [
+                k for k in node.keywords if k.arg in KEYWORDS and ast.unparse(k.value) != "False"
+            ]
+            if (
+                called in CALLS
+                or (isinstance(node.func, ast.Attribute) and node.func.attr in METHODS)
+                or allowed
+            ):
                 yield node.lineno
 
 
@@ -44,7 +64,11 @@ def test_nothing_unsafe_is_called(path):
 @pytest.mark.parametrize("path", RULES, ids=lambda p: p.name)
 def test_no_rule_runs_a_shell_command_or_unsafe_code(path):
     text = path.read_text()
-    assert not re.search(r"^\s*(shell|run|wrapper):|torch\.load|pickle|yaml\.load|trust_remote_code|shell=True", text, re.M)
+    assert not re.search(
+        r"^\s*(shell|run|wrapper):|torch\.load|pickle|yaml\.load|trust_remote_code|shell=True",
+        text,
+        re.M,
+    )
 
 
 @pytest.mark.parametrize(
@@ -69,9 +93,13 @@ TORCH = pins((ROOT / "requirements.txt").read_text())["torch"]
 def test_pip_takes_only_files_of_known_sha256():
     texts = [(ROOT / name).read_text() for name in ("hashes.txt", "hashes-dev.txt")]
     lines = [line for text in texts for line in text.splitlines() if not line.startswith("#")]
-    assert all(re.fullmatch(r"[\w.-]+==[\w.]+( --hash=sha256:[0-9a-f]{64})+", line) for line in lines)
+    assert all(
+        re.fullmatch(r"[\w.-]+==[\w.]+( --hash=sha256:[0-9a-f]{64})+", line) for line in lines
+    )
     # Of torch each machine takes a build of its own: for its GPU, or for CPUs alone.
-    assert pins("\n".join(lines)).items() == pins((ROOT / "constraints.txt").read_text()).items() - {("torch", TORCH)}
+    assert pins("\n".join(lines)).items() == pins(
+        (ROOT / "constraints.txt").read_text()
+    ).items() - {("torch", TORCH)}
     assert pins((ROOT / "requirements.txt").read_text()).keys() - pins(texts[0]).keys() == {"torch"}
     assert (ROOT / "Makefile").read_text().count("--no-deps --require-hashes -r hashes") == 2
 
@@ -80,14 +108,21 @@ def parts(value):
     """All mappings in a YAML value."""
     if isinstance(value, dict):
         yield value
-    for part in value.values() if isinstance(value, dict) else value if isinstance(value, list) else ():
+    for part in (
+        value.values() if isinstance(value, dict) else value if isinstance(value, list) else ()
+    ):
         yield from parts(part)
 
 
 def test_every_model_and_data_file_is_pinned():
-    files = [*(ROOT / "workflow/resources").glob("*.yaml"), ROOT / "config.yaml", *(ROOT / "studies").glob("*.yaml")]
+    files = [
+        *(ROOT / "workflow/resources").glob("*.yaml"),
+        ROOT / "config.yaml",
+        *(ROOT / "studies").glob("*.yaml"),
+    ]
     found = [part for file in files for part in parts(yaml.safe_load(file.read_text()))]
-    urls, hubs = [p for p in found if "url" in p], [p for p in found if "dataset" in p]
+    urls = [p for p in found if "url" in p]
+    hubs = [p for p in found if "dataset" in p]
     wheels = yaml.safe_load((ROOT / "workflow/resources/packages.yaml").read_text()).values()
     assert len(urls) >= 8 and len(hubs) >= 9 and len(wheels) >= 10
     assert all(re.fullmatch("[0-9a-f]{64}", part["sha256"]) for part in [*urls, *wheels])
@@ -96,8 +131,12 @@ def test_every_model_and_data_file_is_pinned():
 
 def test_a_link_in_a_wheel_becomes_a_plain_file(tmp_path):
     link = zipfile.ZipInfo("m/link")
-    link.create_system, link.external_attr = 3, 0o120777 << 16
+    link.create_system = 3
+    link.external_attr = 0o120777 << 16
     with zipfile.ZipFile(tmp_path / "a.whl", "w") as archive:
         archive.writestr(link, "/etc/passwd")
     packages.unpack(tmp_path / "a.whl", "m", tmp_path / "out")
-    assert not (tmp_path / "out/link").is_symlink() and (tmp_path / "out/link").read_text() == "/etc/passwd"
+    assert (
+        not (tmp_path / "out/link").is_symlink()
+        and (tmp_path / "out/link").read_text() == "/etc/passwd"
+    )

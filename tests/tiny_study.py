@@ -24,7 +24,13 @@ STUDY = {
     "ratios": [2],
     "methods": {"identity": {}, "svd": {}},
     "models": {"bert": {"label": "BERT", "format": "transformers", "path": "model"}},
-    "corpora": {"texts": {"format": "wikipedia", "packages": ["tiny-texts"], "path": "tiny_texts/wiki.xml.bz2"}},
+    "corpora": {
+        "texts": {
+            "format": "wikipedia",
+            "packages": ["tiny-texts"],
+            "path": "tiny_texts/wiki.xml.bz2",
+        }
+    },
     "tasks": {
         "animals": {
             "label": "Animals",
@@ -49,10 +55,19 @@ STUDY = {
 
 
 def write_study(folder: Path) -> None:
-    """Put study.yaml, its model, its rows, and the wheel with its corpus, in wheels/, into a folder."""
+    """Put study.yaml, its model, its rows, and the wheel with its corpus, in wheels/.
+
+    Into a folder.
+    """
     set_seed(0)
     tokenizer = wordpiece_tokenizer()
-    sizes = dict(vocab_size=len(tokenizer), hidden_size=16, num_hidden_layers=1, num_attention_heads=2, intermediate_size=32)
+    sizes = dict(
+        vocab_size=len(tokenizer),
+        hidden_size=16,
+        num_hidden_layers=1,
+        num_attention_heads=2,
+        intermediate_size=32,
+    )
     BertModel(BertConfig(**sizes)).save_pretrained(folder / "model")
     tokenizer.save_pretrained(folder / "model")
     random = Random(0)
@@ -63,8 +78,13 @@ def write_study(folder: Path) -> None:
     wheel = folder / "wheels" / "tiny_texts-1-py3-none-any.whl"
     wheel.parent.mkdir()
     with zipfile.ZipFile(wheel, "w") as archive:
-        archive.writestr("tiny_texts/wiki.xml.bz2", bz2.compress(f"<mediawiki>{pages}</mediawiki>".encode()))
-        archive.writestr("tiny_texts-1.dist-info/METADATA", "Metadata-Version: 2.1\nName: tiny-texts\nVersion: 1\n")
+        archive.writestr(
+            "tiny_texts/wiki.xml.bz2", bz2.compress(f"<mediawiki>{pages}</mediawiki>".encode())
+        )
+        archive.writestr(
+            "tiny_texts-1.dist-info/METADATA",
+            "Metadata-Version: 2.1\nName: tiny-texts\nVersion: 1\n",
+        )
         archive.writestr("tiny_texts-1.dist-info/WHEEL", "Wheel-Version: 1.0\nTag: py3-none-any\n")
         archive.writestr("tiny_texts-1.dist-info/RECORD", "")
     study = {"packages": {"tiny-texts": {"version": "1", "sha256": sha256_of(wheel)}}} | STUDY
@@ -73,7 +93,15 @@ def write_study(folder: Path) -> None:
 
 def start(folder: Path, *arguments: str, cores: int = 2) -> subprocess.Popen[str]:
     """Start the workflow in a folder that `write_study` filled, wheels taken from there."""
-    command = [sys.executable, "-m", "snakemake", "--cores", str(cores), "--snakefile", str(ROOT / "Snakefile")]
+    command = [
+        sys.executable,
+        "-m",
+        "snakemake",
+        "--cores",
+        str(cores),
+        "--snakefile",
+        str(ROOT / "Snakefile"),
+    ]
     command += [*arguments, "--configfile", "study.yaml"]
     only_here = {"PIP_NO_INDEX": "1", "PIP_FIND_LINKS": "wheels", "PIP_CACHE_DIR": "cache"}
     pipes = dict(stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)

@@ -1,1 +1,4 @@
-"""Outcomes of a study to tables of numbers: scores with intervals, claims, predictors, averages, sizes, times."""
+"""Outcomes of a study to tables of numbers.
+
+Scores with intervals, claims, predictors, averages, sizes, times.
+"""

@@ -9,7 +9,8 @@ COLUMNS += ["retention", "retention_low", "retention_high", "weighted_relative_e
 
 
 def ablations(scores: DataFrame, labels: Labels) -> DataFrame:
-    """Means over seeds of the main metrics, where two or more variants of one method ran at the same ratio.
+    """Means over seeds of the main metrics, where two or more variants of one method ran at the
+    same ratio.
 
     Without whole-model variants, whose ratios are of other bits: they have a table of their own.
 
@@ -18,17 +19,26 @@ def ablations(scores: DataFrame, labels: Labels) -> DataFrame:
     """
     means = over_seeds(scores)
     main = means["task"].map({name: task.metric for name, task in labels.tasks.items()})
-    of_embedding = means["method"].map({name: not method.whole_model for name, method in labels.methods.items()})
+    of_embedding = means["method"].map(
+        {name: not method.whole_model for name, method in labels.methods.items()}
+    )
     means = means[(means["metric"] == main) & means["ratio_asked"].notna() & of_embedding].assign(
-        base=lambda rows: rows["method"].map({name: method.base for name, method in labels.methods.items()})
+        base=lambda rows: rows["method"].map(
+            {name: method.base for name, method in labels.methods.items()}
+        )
     )
     several = means.groupby(["base", "task", "ratio_asked"])["method"].transform("nunique") > 1
     found = means[several & (means["base"] != "")]
     order = {
-        "base": {method.base: i for i, method in reversed(list(enumerate(labels.methods.values())))},
+        "base": {
+            method.base: i for i, method in reversed(list(enumerate(labels.methods.values())))
+        },
         "task": {name: i for i, name in enumerate(labels.tasks)},
         "method": {name: i for i, name in enumerate(labels.methods)},
     }
     columns = ["base", "task", "ratio_asked", "method"]
-    found = found.sort_values(columns, key=lambda column: column.map(order[column.name]) if column.name in order else column)
+    found = found.sort_values(
+        columns,
+        key=lambda column: column.map(order[column.name]) if column.name in order else column,
+    )
     return found[COLUMNS].reset_index(drop=True)

@@ -1,7 +1,9 @@
-"""Which cheap metric of a compressed matrix predicts the task's score? Rank correlations over all rows of a study.
+"""Which cheap metric of a compressed matrix predicts the task's score? Rank correlations over all
+rows of a study.
 
-A row is a method at a ratio, mean over seeds; controls are left out, as two far outliers would make any metric look good.
-Metrics are turned so that more is better: a correlation of 1 means that the metric orders the rows as retention does.
+A row is a method at a ratio, mean over seeds; controls are left out, as two far outliers would make
+any metric look good. Metrics are turned so that more is better: a correlation of 1 means that the
+metric orders the rows as retention does.
 """
 
 import zlib
@@ -11,7 +13,7 @@ import numpy as np
 from pandas import DataFrame
 from scipy.stats import rankdata
 
-from ..protocols import STUDENTS
+from ..study.protocols import STUDENTS
 from .scores import Labels, over_seeds
 
 RESAMPLES = 1000
@@ -29,12 +31,18 @@ METRICS = {
     "eigenspace_overlap": ("eigenspace overlap", True),
     "weighted_eigenspace_overlap": ("eigenspace overlap, weighted", True),
 }
-"""Columns of the table of scores: label, and whether more is better. The ratio is what a metric has to beat."""
+"""Columns of the table of scores: label, and whether more is better.
+
+The ratio is what a metric has to beat.
+"""
 
 
 @dataclass(frozen=True)
 class Correlation:
-    """A rank correlation over `n` rows, with the 95 % bootstrap interval over rows; NaN below 3 rows."""
+    """A rank correlation over `n` rows, with the 95 % bootstrap interval over rows.
+
+    NaN below 3 rows.
+    """
 
     value: float
     low: float
@@ -46,7 +54,8 @@ class Correlation:
 
 @dataclass(frozen=True)
 class Predictors:
-    """Correlations with retention by metric: of each task, of all tasks, and of all tasks at equal ratio.
+    """Correlations with retention by metric: of each task, of all tasks, and of all tasks at equal
+    ratio.
 
     What is pooled leaves out tasks whose models are trained after compression.
     """
@@ -56,16 +65,27 @@ class Predictors:
     pooled: dict[str, Correlation]
     """Ranks are taken within each task, then correlated over all rows."""
     equal_ratio: dict[str, Correlation]
-    """Ranks are taken within each task and ratio of the study: which metric tells methods of one size apart?"""
+    """Ranks are taken within each task and ratio of the study.
+
+    Which metric tells methods of one size apart?
+    """
 
 
 def predictors(scores: DataFrame, labels: Labels) -> Predictors:
     """Correlate every metric with the retention of the main metric."""
     means = over_seeds(scores)
     main = means["task"].map({name: task.metric for name, task in labels.tasks.items()})
-    compared = {k: method.kind != "control" and not method.whole_model for k, method in labels.methods.items()}
+    compared = {
+        k: method.kind != "control" and not method.whole_model
+        for k, method in labels.methods.items()
+    }
     compressed = means["method"].map(compared)
-    rows = means[(means["metric"] == main) & compressed & means["retention"].notna() & means["ratio_asked"].notna()]
+    rows = means[
+        (means["metric"] == main)
+        & compressed
+        & means["retention"].notna()
+        & means["ratio_asked"].notna()
+    ]
     # Training after compression changes what an error costs: such tasks stand alone.
     pooled = rows[~rows["protocol"].isin(STUDENTS)]
     blocks = pooled["ratio_asked"].map(labels.block)
@@ -85,10 +105,17 @@ def _all_metrics(groups: list[DataFrame], name: str) -> dict[str, Correlation]:
 
 
 def _correlation(groups: list[DataFrame], draws: list[np.ndarray], metric: str) -> Correlation:
-    """Spearman's rho of ranks within groups, pooled over the groups; Kendall's tau over pairs within groups."""
+    """Spearman's rho of ranks within groups, pooled over the groups.
+
+    Kendall's tau over pairs within groups.
+    """
     sign = 1 if METRICS[metric][1] else -1
-    # A metric that one row lacks (an error of zero has no distance from the bound) is at its best there.
-    pairs = [(g["retention"].to_numpy(), np.nan_to_num(sign * g[metric].to_numpy(), nan=np.inf)) for g in groups]
+    # A metric that one row lacks (an error of zero has no distance from the bound) is at its best
+    # there.
+    pairs = [
+        (g["retention"].to_numpy(), np.nan_to_num(sign * g[metric].to_numpy(), nan=np.inf))
+        for g in groups
+    ]
     n = sum(len(g) for g in groups)
     if n < 3:
         return Correlation(np.nan, np.nan, np.nan, n)
@@ -99,7 +126,10 @@ def _correlation(groups: list[DataFrame], draws: list[np.ndarray], metric: str) 
 
 
 def _pooled_rho(pairs: list[tuple[np.ndarray, np.ndarray]]) -> np.ndarray:
-    """Correlation of ranks, centred and scaled to the same range within groups: (draws, n) pairs to (draws,)."""
+    """Correlation of ranks, centred and scaled to the same range within groups.
+
+    (draws, n) pairs to (draws,).
+    """
     y, x = (np.concatenate([_centred_ranks(pair[i]) for pair in pairs], axis=1) for i in (0, 1))
     norm = np.sqrt((y**2).sum(1) * (x**2).sum(1))
     return np.divide((y * x).sum(1), norm, out=np.full(len(norm), np.nan), where=norm > 0)
@@ -113,7 +143,10 @@ def _centred_ranks(values: np.ndarray) -> np.ndarray:
 
 def _tau(pairs: list[tuple[np.ndarray, np.ndarray]]) -> float:
     """Kendall's tau-b over all pairs of rows of one group."""
-    signs = [[np.sign(np.subtract.outer(v, v)[np.triu_indices(len(v), 1)]) for v in _finite(pair)] for pair in pairs]
+    signs = [
+        [np.sign(np.subtract.outer(v, v)[np.triu_indices(len(v), 1)]) for v in _finite(pair)]
+        for pair in pairs
+    ]
     y, x = (np.concatenate([s[i] for s in signs]) for i in (0, 1))
     norm = np.sqrt((y**2).sum() * (x**2).sum())
     return float((y * x).sum() / norm) if norm > 0 else float("nan")

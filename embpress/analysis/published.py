@@ -1,6 +1,8 @@
-"""Numbers that papers published, as far as a source for them was found: workflow/resources/published.csv.
+"""Numbers that papers published, as far as a source for them was found:
+workflow/resources/published.csv.
 
-Read with the standard library alone, as the workflow asks for the papers before any environment is made.
+Read with the standard library alone, as the workflow asks for the papers before any environment is
+made.
 """
 
 import csv
@@ -14,7 +16,10 @@ NUMBERS = ("parameters", "ratio", "value")
 
 @dataclass(frozen=True)
 class Published:
-    """One cell of a paper's table. All fields are text as printed there; "" is what is not known."""
+    """One cell of a paper's table.
+
+    All fields are text as printed there; "" is what is not known.
+    """
 
     paper: str
     """The method's `citation`, which is also the key in references.bib."""
@@ -47,14 +52,17 @@ def read_published(path: Path) -> dict[str, list[Published]]:
     """The cells of each paper, in the file's order.
 
     Raises:
-        UserError: if columns are missing or unknown, a number is none, or a cell has no paper or no source.
+        UserError: if columns are missing or unknown, a number is none, or a cell has no paper or no
+            source.
     """
     names = [f.name for f in fields(Published)]
     papers: dict[str, list[Published]] = {}
     with path.open(encoding="utf-8", newline="") as file:
         rows = csv.DictReader(file)
         if rows.fieldnames != names:
-            raise UserError(f"{path} has columns {rows.fieldnames}, but must have {', '.join(names)}")
+            raise UserError(
+                f"{path} has columns {rows.fieldnames}, but must have {', '.join(names)}"
+            )
         for line, row in enumerate(rows, start=2):
             cell = _checked(row, f"{path}, line {line}")
             papers.setdefault(cell.paper, []).append(cell)
@@ -69,7 +77,9 @@ def _checked(row: dict[str, str], where: str) -> Published:
         try:
             float(row[name] or 0)
         except ValueError:
-            raise UserError(f"{where}: {name} {row[name]!r} is no number; leave it empty where it is not known") from None
+            raise UserError(
+                f"{where}: {name} {row[name]!r} is no number; leave it empty where it is not known"
+            ) from None
     if not row["paper"] or not row["source"]:
         raise UserError(f"{where} names no paper or no source: a number without one is not quoted")
     return Published(**row)

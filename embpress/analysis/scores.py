@@ -1,4 +1,7 @@
-"""The tidy table of scores (results/scores.csv), the labels that go with it, and the mean over seeds."""
+"""The tidy table of scores (results/scores.csv), the labels that go with it.
+
+And the mean over seeds.
+"""
 
 import math
 from collections.abc import Collection
@@ -12,15 +15,43 @@ from pandas import DataFrame
 from ..errors import UserError
 from ..files import write_text
 
-KEY = ["study", "model", "task", "protocol", "method", "ratio_asked", "factor_dtype", "seed", "metric"]
-"""What tells rows apart; the file is sorted by it, left to right, controls (no ratio asked) before ratios."""
+KEY = [
+    "study",
+    "model",
+    "task",
+    "protocol",
+    "method",
+    "ratio_asked",
+    "factor_dtype",
+    "seed",
+    "metric",
+]
+"""What tells rows apart.
+
+The file is sorted by it, left to right, controls (no ratio asked) before ratios.
+"""
 
 COLUMNS = [
-    *("study", "model", "task", "protocol", "method", "ratio_asked", "ratio_reached", "parameter_ratio", "model_ratio"),
+    *(
+        "study",
+        "model",
+        "task",
+        "protocol",
+        "method",
+        "ratio_asked",
+        "ratio_reached",
+        "parameter_ratio",
+        "model_ratio",
+    ),
     *("factor_dtype", "seed", "metric", "value", "n", "uncompressed_value"),
     *("retention", "retention_low", "retention_high"),
     *("relative_error", "mean_cosine", "neighbour_overlap", "eigenspace_overlap"),
-    *("weighted_relative_error", "weighted_mean_cosine", "weighted_neighbour_overlap", "weighted_eigenspace_overlap"),
+    *(
+        "weighted_relative_error",
+        "weighted_mean_cosine",
+        "weighted_neighbour_overlap",
+        "weighted_eigenspace_overlap",
+    ),
     *("error_bound", "weighted_error_bound", "distance_db", "weighted_distance_db", "note"),
 ]
 TEXTS = ["study", "model", "task", "protocol", "method", "factor_dtype", "metric", "note"]
@@ -48,11 +79,15 @@ def write(frame: DataFrame, path: Path) -> None:
     Raises:
         UserError: if columns are missing or unknown, or two rows are of the same KEY.
     """
-    typed = _typed(frame, "the table of scores").sort_values(KEY, na_position="first", kind="stable")
+    typed = _typed(frame, "the table of scores").sort_values(
+        KEY, na_position="first", kind="stable"
+    )
     twice = typed[typed.duplicated(KEY)]
     if len(twice):
         where = ", ".join(f"{k} {v}" for k, v in twice.iloc[0][KEY].items())
-        raise UserError(f"the table of scores holds two rows for {where}: aggregate each evaluation once")
+        raise UserError(
+            f"the table of scores holds two rows for {where}: aggregate each evaluation once"
+        )
     write_text(path, typed.to_csv(index=False, float_format="%.6g", lineterminator="\n"))
 
 
@@ -63,11 +98,15 @@ def _typed(frame: DataFrame, name: str) -> DataFrame:
         ("has unknown", [c for c in frame if c not in COLUMNS]),
     ):
         if columns:
-            raise UserError(f"{name} {what} column(s) {', '.join(columns)}: make it anew with the rule `scores`")
+            raise UserError(
+                f"{name} {what} column(s) {', '.join(columns)}: make it anew with the rule `scores`"
+            )
     frame = frame[COLUMNS].copy()
     for column in TEXTS:
         # A note must stay on its line, so that a line of the file is a score.
-        frame[column] = [" ".join(str(v).split()) if isinstance(v, str) else "" for v in frame[column]]
+        frame[column] = [
+            " ".join(str(v).split()) if isinstance(v, str) else "" for v in frame[column]
+        ]
     for column in FLOATS:
         frame[column] = pandas.to_numeric(frame[column]).astype(float)
     for column in COUNTS:
@@ -86,7 +125,10 @@ class MethodLabel:
     citation: str = ""
     """Key of its paper, "" for what has none."""
     whole_model: bool = False
-    """Whether it compresses other matrices than the embedding: no row or point among those of the embedding."""
+    """Whether it compresses other matrices than the embedding.
+
+    No row or point among those of the embedding.
+    """
     base: str = ""
     """The method file behind it, which its variants share."""
 
@@ -104,7 +146,10 @@ class TaskLabel:
     model: str = ""
     """The model's label."""
     checkpoint: str = ""
-    """The label of the checkpoint that it runs on: the model's, unless it is fine-tuned for the task."""
+    """The label of the checkpoint that it runs on.
+
+    The model's, unless it is fine-tuned for the task.
+    """
     percent: bool = True
     """Whether scores are shown times 100."""
     metrics: dict[str, str] = field(default_factory=dict)
@@ -124,31 +169,50 @@ class Labels:
         """From results/labels.json."""
         methods = {k: MethodLabel(**v) for k, v in value["methods"].items()}
         # Where the file does not say, what is lower the better (a perplexity) is no share of 1.
-        tasks = {k: TaskLabel(**{"percent": v.get("higher_is_better", True)} | v) for k, v in value["tasks"].items()}
+        tasks = {
+            k: TaskLabel(**{"percent": v.get("higher_is_better", True)} | v)
+            for k, v in value["tasks"].items()
+        }
         return cls(methods, tasks, sorted(value["ratios"]))
 
     def block(self, ratio: float) -> float:
-        """The study's ratio nearest to a method's own, in log ratio: where a codec of fixed size is listed."""
+        """The study's ratio nearest to a method's own, in log ratio.
+
+        Where a codec of fixed size is listed.
+        """
         return min(self.ratios, key=lambda r: abs(math.log(r / ratio)))
 
 
 def select(
-    scores: DataFrame, labels: Labels, tasks: Collection[str], methods: Collection[str], ratios: Collection[float]
+    scores: DataFrame,
+    labels: Labels,
+    tasks: Collection[str],
+    methods: Collection[str],
+    ratios: Collection[float],
 ) -> tuple[DataFrame, Labels]:
-    """The rows of some tasks, methods and ratios, and the labels that go with them; nothing named means all.
+    """The rows of some tasks, methods and ratios, and the labels that go with them; nothing named
+    means all.
 
-    The uncompressed model always stays, and the controls where no method is named. A codec of fixed size belongs to the
-    study's ratio under which tables list it.
+    The uncompressed model always stays, and the controls where no method is named. A codec of fixed
+    size belongs to the study's ratio under which tables list it.
 
     Raises:
         UserError: if the study has no such task, method or ratio.
     """
-    wanted = (("task", tasks, labels.tasks), ("method", methods, labels.methods), ("ratio", ratios, labels.ratios))
+    wanted = (
+        ("task", tasks, labels.tasks),
+        ("method", methods, labels.methods),
+        ("ratio", ratios, labels.ratios),
+    )
     for what, named, known in wanted:
         for name in named:
             if name not in known:
-                raise UserError(f"the study has no {what} {name}; it has {', '.join(map(str, known))}")
-    kept = scores["ratio_asked"].map(lambda r: not ratios or math.isnan(r) or labels.block(r) in ratios)
+                raise UserError(
+                    f"the study has no {what} {name}; it has {', '.join(map(str, known))}"
+                )
+    kept = scores["ratio_asked"].map(
+        lambda r: not ratios or math.isnan(r) or labels.block(r) in ratios
+    )
     kept &= scores["task"].isin(tasks or labels.tasks)
     kept &= scores["method"].isin({"identity", *methods} if methods else labels.methods)
     shown = {task: about for task, about in labels.tasks.items() if task in (tasks or labels.tasks)}
@@ -156,7 +220,8 @@ def select(
 
 
 def over_seeds(scores: DataFrame) -> DataFrame:
-    """One row a (task, method, ratio_asked, metric): means over seeds, `value_sd` and the number of `seeds`.
+    """One row a (task, method, ratio_asked, metric): means over seeds, `value_sd` and the number of
+    `seeds`.
 
     Interval bounds are averaged over seeds like scores; NaN standard deviation for a single seed.
 
@@ -167,7 +232,9 @@ def over_seeds(scores: DataFrame) -> DataFrame:
     for column in ("protocol", "model"):
         mixed = scores.groupby("task")[column].nunique()
         if (mixed > 1).any():
-            raise UserError(f"task {mixed.idxmax()} mixes several values of {column}: give each its own task entry")
+            raise UserError(
+                f"task {mixed.idxmax()} mixes several values of {column}: give each its own task entry"
+            )
     groups = scores.groupby(["task", "method", "ratio_asked", "metric"], dropna=False, sort=True)
     means = groups[[c for c in FLOATS if c != "ratio_asked"]].mean()
     means["value_sd"] = groups["value"].std()

@@ -1,4 +1,7 @@
-"""What a comparison says about a claim. Imports no torch: tables are written where there is none."""
+"""What a comparison says about a claim.
+
+Imports no torch: tables are written where there is none.
+"""
 
 import math
 from dataclasses import dataclass
@@ -6,7 +9,10 @@ from dataclasses import dataclass
 import pandas
 from pandas import DataFrame
 
-HOLDS, UNDECIDED, FAILS, NOT_MEASURED = "holds", "undecided", "does not hold", "not measured"
+HOLDS = "holds"
+UNDECIDED = "undecided"
+FAILS = "does not hold"
+NOT_MEASURED = "not measured"
 VERDICTS = (HOLDS, UNDECIDED, FAILS, NOT_MEASURED)
 
 COLUMNS = [
@@ -18,7 +24,10 @@ COLUMNS = [
 
 @dataclass(frozen=True)
 class Measured:
-    """Both numbers of a comparison, means over seeds; NaN bounds and n where the measure has no test examples."""
+    """Both numbers of a comparison, means over seeds.
+
+    NaN bounds and n where the measure has no test examples.
+    """
 
     better: float
     worse: float
@@ -28,14 +37,16 @@ class Measured:
 
 
 def verdict(found: Measured, higher_is_better: bool) -> str:
-    """Whether `better` is better: by the interval of the difference where there is one, else by the numbers alone.
+    """Whether `better` is better: by the interval of the difference where there is one, else by the
+    numbers alone.
 
     An interval that covers 0, and a tie, decide nothing.
     """
     if math.isnan(found.low):
         low = high = found.better - found.worse
     else:
-        low, high = found.low, found.high
+        low = found.low
+        high = found.high
     if not higher_is_better:
         low, high = -high, -low
     return HOLDS if low > 0 else FAILS if high < 0 else UNDECIDED

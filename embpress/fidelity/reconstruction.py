@@ -1,4 +1,7 @@
-"""How near a compressed matrix is to the original: cheap metrics over all rows, weighted by counts, by frequency decile."""
+"""How near a compressed matrix is to the original.
+
+Cheap metrics over all rows, weighted by counts, by frequency decile.
+"""
 
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass
@@ -6,8 +9,8 @@ from dataclasses import asdict, dataclass
 import torch
 from torch import Tensor
 
-from ..counting.frequency import smoothed
-from ..formats.base import ROW_BLOCK, CompressedMatrix
+from ..formats._base import ROW_BLOCK, CompressedMatrix
+from ..numerics.weights import smoothed
 from .eigenspace import eigenspace_overlap, joint_gram
 from .neighbours import NeighbourOverlap, query_rows
 
@@ -18,14 +21,20 @@ METRICS = ("relative_error", "mean_cosine", "neighbour_overlap", "eigenspace_ove
 
 @dataclass(frozen=True)
 class Reconstruction:
-    """Metrics of one compressed matrix. Weights are smoothed counts; decile 1 of 10 holds the most frequent tokens."""
+    """Metrics of one compressed matrix.
+
+    Weights are smoothed counts; decile 1 of 10 holds the most frequent tokens.
+    """
 
     relative_error: float
     """Frobenius norm of the difference / Frobenius norm of the original."""
     mean_cosine: float
     """Mean over rows of the cosine between original and decoded row."""
     neighbour_overlap: float
-    """Mean share of a row's 10 nearest rows by cosine that stay among its 10 nearest; over a sample of rows."""
+    """Mean share of a row's 10 nearest rows by cosine that stay among its 10 nearest.
+
+    Over a sample of rows.
+    """
     eigenspace_overlap: float
     """May et al.'s eigenspace overlap score."""
     weighted_relative_error: float
@@ -51,20 +60,24 @@ class Reconstruction:
 def reconstruction(matrix: Tensor, compressed: CompressedMatrix, counts: Tensor) -> Reconstruction:
     """Compare a dense (V, d) matrix with its compressed form, row block by row block; counts: (V,).
 
-    Cosines with a zero row are 0, and so is what a decile without rows has. Rows of equal count keep their order, so
-    that deciles are the same in every run.
+    Cosines with a zero row are 0, and so is what a decile without rows has. Rows of equal count
+    keep their order, so that deciles are the same in every run.
     """
     n, d = matrix.shape
     weights = smoothed(counts)
-    error, energy, cosine, shares, stands_for = (torch.zeros(n, dtype=torch.float64) for _ in range(5))
+    error, energy, cosine, shares, stands_for = (
+        torch.zeros(n, dtype=torch.float64) for _ in range(5)
+    )
     tenths = counts.argsort(descending=True, stable=True).tensor_split(DECILES)
     *grams, weighted_gram = torch.zeros(DECILES + 1, 2 * d, 2 * d, dtype=torch.float64)
     queries, stand_for = query_rows(weights)
     overlap = NeighbourOverlap(queries, matrix[queries], _decoded(compressed, queries), n)
     for tenth, ids in _blocks(tenths):
-        row, decoded = matrix[ids], compressed.rows(ids)
+        row = matrix[ids]
+        decoded = compressed.rows(ids)
         overlap.add(ids, row, decoded)
-        row, decoded = row.double(), decoded.double()
+        row = row.double()
+        decoded = decoded.double()
         error[ids] = (row - decoded).square().sum(1)
         energy[ids] = row.square().sum(1)
         cosine[ids] = torch.cosine_similarity(row, decoded, dim=1, eps=1e-12)

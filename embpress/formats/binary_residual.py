@@ -1,18 +1,22 @@
-"""Low rank plus sums of signed decoder rows: row = p Q + sum_j (2 code_j - 1) D_j, LightToken's layout."""
+"""Low rank plus sums of signed decoder rows.
+
+Row = p Q + sum_j (2 code_j - 1) D_j, LightToken's layout.
+"""
 
 from typing import Any
 
 import torch
 from torch import Tensor
 
-from .base import ROW_BLOCK
-from .factors import Factor, FactoredMatrix
+from ._base import ROW_BLOCK
+from ._factors import Factor, FactoredMatrix
 
 
 class BinaryResidual(FactoredMatrix):
     """left (V, r), right (r, d), C/8 bytes of codes a row, decoder (C, d).
 
-    Residual codes one after another decode by a sum, so that their bits and decoders stand side by side. C is a multiple of
+    Residual codes one after another decode by a sum, so that their bits and decoders stand side by
+    side. C is a multiple of
     8: a row's code is whole bytes, which unpack without shifts across rows.
     """
 
@@ -21,9 +25,12 @@ class BinaryResidual(FactoredMatrix):
     right: Tensor
     decoder: Tensor
 
-    def __init__(self, shape: tuple[int, int], rank: int, n_bits: int, dtype: str = "float32") -> None:
+    def __init__(
+        self, shape: tuple[int, int], rank: int, n_bits: int, dtype: str = "float32"
+    ) -> None:
         super().__init__(shape, dtype, self.factors(shape, rank, n_bits))
-        self.rank, self.n_bits = rank, n_bits
+        self.rank = rank
+        self.n_bits = n_bits
         self.codes: Tensor
         self.register_buffer("codes", torch.zeros(shape[0], n_bits // 8, dtype=torch.uint8))
 
@@ -40,13 +47,18 @@ class BinaryResidual(FactoredMatrix):
 
     def rows(self, ids: Tensor) -> Tensor:
         """See base class."""
-        return self.factor_rows("left", ids) @ self.factor("right") + self._signs(ids) @ self.factor("decoder")
+        return self.factor_rows("left", ids) @ self.factor("right") + self._signs(
+            ids
+        ) @ self.factor("decoder")
 
     def product(self, x: Tensor) -> Tensor:
         """See base class; r + C multiplications a row in place of d, and decoding no row."""
-        low, coded = x @ self.factor("right").T, x @ self.factor("decoder").T
+        low = x @ self.factor("right").T
+        coded = x @ self.factor("decoder").T
         blocks = torch.arange(self.shape[0], device=x.device).split(ROW_BLOCK)
-        return torch.cat([low @ self.factor_rows("left", i).T + coded @ self._signs(i).T for i in blocks], dim=-1)
+        return torch.cat(
+            [low @ self.factor_rows("left", i).T + coded @ self._signs(i).T for i in blocks], dim=-1
+        )
 
     def decode_flops(self, n_rows: int) -> int:
         """See base class."""

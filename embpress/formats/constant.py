@@ -3,7 +3,7 @@
 import torch
 from torch import Tensor
 
-from .base import CompressedMatrix
+from ._base import CompressedMatrix
 
 
 class ConstantRows(CompressedMatrix):

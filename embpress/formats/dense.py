@@ -3,7 +3,7 @@
 import torch
 from torch import Tensor
 
-from .base import CompressedMatrix
+from ._base import CompressedMatrix
 
 
 class DenseRows(CompressedMatrix):
@@ -14,7 +14,9 @@ class DenseRows(CompressedMatrix):
     def __init__(self, shape: tuple[int, int], weight: Tensor | None = None) -> None:
         super().__init__(shape)
         self.weight: Tensor
-        self.register_buffer("weight", torch.zeros(shape) if weight is None else weight.float().contiguous())
+        self.register_buffer(
+            "weight", torch.zeros(shape) if weight is None else weight.float().contiguous()
+        )
 
     def rows(self, ids: Tensor) -> Tensor:
         """See base class."""

@@ -1,4 +1,7 @@
-"""Rows as entropy-coded indices of a trellis-coded quantiser, in coordinates of a basis of their own."""
+"""Rows as entropy-coded indices of a trellis-coded quantiser.
+
+In coordinates of a basis of their own.
+"""
 
 from typing import Any
 
@@ -6,15 +9,23 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from ..coding import bits
-from ..coding.entropy_coding import PRECISION, SLOTS, first_state, refilled
-from ..coding.index_tables import CLASSES, COUNT, IndexTables, coded_coordinates, joined, split_class
-from ..coding.trellis import NEXT, level
-from ..compiled import compiled
 from ..errors import UserError
-from .base import CompressedMatrix
+from ..numerics import bits
+from ..numerics.compiled import compiled
+from ..numerics.entropy_coding import PRECISION, SLOTS, first_state, refilled
+from ..numerics.index_tables import (
+    CLASSES,
+    COUNT,
+    IndexTables,
+    coded_coordinates,
+    joined,
+    split_class,
+)
+from ..numerics.trellis import NEXT, level
+from ._base import CompressedMatrix
 
-TIER_BITS, NORM_BITS = 5, 5
+TIER_BITS = 5
+NORM_BITS = 5
 """Bits of a row's tier (its step is 2^(-tier / 2) of the first's) and of its norm's class (quarter octaves)."""
 
 COLUMN_BLOCK = 64
@@ -27,18 +38,23 @@ SHIFT_UNIT = 128
 class EntropyCoded(CompressedMatrix):
     """Row i = mean + step 2^(-tier_i / 2) sum_j level_ij b_j.
 
-    Stored are the basis (integers of `basis_bits` bits; columns b_j are scaled to length 1), the mean, each coordinate's
-    spread in quarter octaves, frequencies of indices by class, by how much a level is shifted to the mean of what it stands
-    for, and one stream: of each row its tier, its norm's class and its number of 16-bit words, packed; then the rows' words.
-    A row's words are the raw low bits of its wide coordinates, then the rANS code of all else. A coordinate's class is
+    Stored are the basis (integers of `basis_bits` bits; columns b_j are scaled to length 1), the
+    mean, each coordinate's spread in quarter octaves, frequencies of indices by class, by how much
+    a level is shifted to the mean of what it stands for, and one stream: of each row its tier, its
+    norm's class and its number of 16-bit words, packed; then the rows' words. A row's words are the
+    raw low bits of its wide coordinates, then the rANS code of all else. A coordinate's class is
     spread_j + 2 tier_i + norm_i + offset.
     """
 
     format = "entropy_coded"
 
-    def __init__(self, shape: tuple[int, int], basis_bits: int, stream_bytes: int, length_bits: int = 1) -> None:
+    def __init__(
+        self, shape: tuple[int, int], basis_bits: int, stream_bytes: int, length_bits: int = 1
+    ) -> None:
         super().__init__(shape)
-        self.basis_bits, self.stream_bytes, self.length_bits = basis_bits, stream_bytes, length_bits
+        self.basis_bits = basis_bits
+        self.stream_bytes = stream_bytes
+        self.length_bits = length_bits
         d = shape[1]
         self.basis: Tensor
         self.mean: Tensor
@@ -48,7 +64,9 @@ class EntropyCoded(CompressedMatrix):
         self.frequencies: Tensor
         self.shift: Tensor
         self.stream: Tensor
-        self.register_buffer("basis", torch.zeros(bits.packed_bytes(d * d, basis_bits), dtype=torch.uint8))
+        self.register_buffer(
+            "basis", torch.zeros(bits.packed_bytes(d * d, basis_bits), dtype=torch.uint8)
+        )
         self.register_buffer("mean", torch.zeros(d))
         self.register_buffer("spread", torch.zeros(d, dtype=torch.uint8))
         self.register_buffer("offset", torch.zeros(1, dtype=torch.int16))
@@ -56,12 +74,17 @@ class EntropyCoded(CompressedMatrix):
         self.register_buffer("frequencies", torch.zeros(2, COUNT, dtype=torch.int16))
         # By quantiser, class, and whether the index is 1 or larger.
         self.register_buffer("shift", torch.zeros(2, CLASSES, 2, dtype=torch.int8))
-        # numpy's zeros take memory only once they are written: the fit needs it for other things before.
+        # numpy's zeros take memory only once they are written: the fit needs it for other things
+        # before.
         self.register_buffer("stream", torch.from_numpy(np.zeros(stream_bytes, dtype=np.uint8)))
 
     def config(self) -> dict[str, Any]:
         """See base class."""
-        return {"basis_bits": self.basis_bits, "stream_bytes": self.stream_bytes, "length_bits": self.length_bits}
+        return {
+            "basis_bits": self.basis_bits,
+            "stream_bytes": self.stream_bytes,
+            "length_bits": self.length_bits,
+        }
 
     @property
     def info_bytes(self) -> int:
@@ -72,9 +95,12 @@ class EntropyCoded(CompressedMatrix):
         """See base class.
 
         Raises:
-            ValueError: if the rows' lengths or the frequencies cannot be: nothing that is decoded is looked at further.
+            ValueError: if the rows' lengths or the frequencies cannot be: nothing that is decoded
+                is looked at further.
         """
-        info = bits.gather(self.stream, torch.arange(self.shape[0]), TIER_BITS + NORM_BITS + self.length_bits)
+        info = bits.gather(
+            self.stream, torch.arange(self.shape[0]), TIER_BITS + NORM_BITS + self.length_bits
+        )
         self.tier = info & (1 << TIER_BITS) - 1
         self.norm = info >> TIER_BITS & (1 << NORM_BITS) - 1
         self.length = (info >> TIER_BITS + NORM_BITS).numpy()
@@ -88,7 +114,8 @@ class EntropyCoded(CompressedMatrix):
 
     def rows(self, ids: Tensor) -> Tensor:
         """See base class."""
-        chosen, tables = ids.numpy(), self.tables
+        chosen = ids.numpy()
+        tables = self.tables
         levels = torch.empty(len(ids), self.shape[1])
         wrong = _decode(
             self.words,
@@ -101,8 +128,14 @@ class EntropyCoded(CompressedMatrix):
             levels.numpy(),
         )
         if wrong >= 0:
-            raise UserError(f"row {int(ids[wrong])} of the entropy-coded matrix is damaged: compress it again")
-        return torch.addmm(self.mean, levels * (self.step * torch.exp2(-self.tier[ids] / 2))[:, None], self.columns.T)
+            raise UserError(
+                f"row {int(ids[wrong])} of the entropy-coded matrix is damaged: compress it again"
+            )
+        return torch.addmm(
+            self.mean,
+            levels * (self.step * torch.exp2(-self.tier[ids] / 2))[:, None],
+            self.columns.T,
+        )
 
     def decode_flops(self, n_rows: int) -> int:
         """See base class."""
@@ -138,7 +171,8 @@ def _decode(
         levels: float32 (n, d), filled.
 
     Returns:
-        Which row's words cannot hold its low bits, as only a damaged one's cannot; -1 if there is none.
+        Which row's words cannot hold its low bits, as only a damaged one's cannot; -1 if there is
+        none.
     """
     frequency, offset, entry_index = entries
     for i in range(len(first)):
@@ -146,7 +180,8 @@ def _decode(
         raw_bits = 0
         for j in range(active):
             raw_bits += split_class(spread[j] + more[i])[1]
-        bit, end = 16 * first[i], first[i] + length[i]
+        bit = 16 * first[i]
+        end = first[i] + length[i]
         start = first[i] + (raw_bits + 15) // 16
         if start > end:
             return i
@@ -167,7 +202,9 @@ def _decode(
             index = joined(int(entry_index[entry]), raw, low)
             state = NEXT[state, index & 1]
             away = np.float32(shift[quantiser, table, int(abs(index) > 1)]) / np.float32(SHIFT_UNIT)
-            levels[i, j] = level(index, quantiser) + (away if index > 0 else -away if index else np.float32(0))
+            levels[i, j] = level(index, quantiser) + (
+                away if index > 0 else -away if index else np.float32(0)
+            )
         levels[i, active:] = 0
     return -1
 
@@ -179,10 +216,13 @@ def info_bytes(n_rows: int, length_bits: int) -> int:
 
 def unit_columns(packed: Tensor, d: int, width: int) -> Tensor:
     """The basis (d, d): columns of length 1 out of packed integers."""
-    whole, energy = torch.empty(d, d), torch.zeros(d, dtype=torch.float64)
+    whole = torch.empty(d, d)
+    energy = torch.zeros(d, dtype=torch.float64)
     # Positions alone would take 8 times the bytes of what they gather, and float64 twice.
     for rows in torch.arange(d).split(COLUMN_BLOCK):
-        whole[rows] = (bits.gather(packed, rows[:, None] * d + torch.arange(d), width) - (1 << width - 1)).float()
+        whole[rows] = (
+            bits.gather(packed, rows[:, None] * d + torch.arange(d), width) - (1 << width - 1)
+        ).float()
         energy += whole[rows].double().square().sum(0)
     length = energy.sqrt().clamp_min(1e-12)
     for block in whole.split(COLUMN_BLOCK):

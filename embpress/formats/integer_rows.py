@@ -5,23 +5,28 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from ..coding import bits
-from .base import CompressedMatrix
-from .gathering import gather, values_of_bytes
+from ..numerics import bits
+from ._base import CompressedMatrix
+from ._gathering import gather, values_of_bytes
 
 
 class IntegerRows(CompressedMatrix):
-    """V x d codes of `width` bits in one packed stream, and an fp16 scale a group of `group` columns (0: the whole row).
+    """V x d codes of `width` bits in one packed stream, and an fp16 scale a group of `group`
+    columns (0: the whole row).
 
-    Value = scale x (code - centre). From 4 bits the centre is 2^(width-1), so that 0 is a level; below, where a level spent
-    on 0 costs too much, it is half a level lower and the grid is symmetric. With minima, value = scale x code + minimum.
+    Value = scale x (code - centre). From 4 bits the centre is 2^(width-1), so that 0 is a level;
+    below, where a level spent on 0 costs too much, it is half a level lower and the grid is
+    symmetric. With minima, value = scale x code + minimum.
     """
 
     format = "integer_rows"
 
-    def __init__(self, shape: tuple[int, int], width: int, group: int = 0, minima: bool = False) -> None:
+    def __init__(
+        self, shape: tuple[int, int], width: int, group: int = 0, minima: bool = False
+    ) -> None:
         super().__init__(shape)
-        self.width, self.group = width, group
+        self.width = width
+        self.group = group
         self.centre = 0.0 if minima else centre(width)
         self.codes: Tensor
         self.scale: Tensor
@@ -31,7 +36,9 @@ class IntegerRows(CompressedMatrix):
         of_groups = (shape[0], -(-shape[1] // group)) if group else (shape[0],)
         self.register_buffer("codes", torch.zeros(n_bytes, dtype=torch.uint8))
         self.register_buffer("scale", torch.zeros(of_groups, dtype=torch.float16))
-        self.register_buffer("minimum", torch.zeros(of_groups, dtype=torch.float16) if minima else None)
+        self.register_buffer(
+            "minimum", torch.zeros(of_groups, dtype=torch.float16) if minima else None
+        )
         # What each byte of whole codes stands for, less the centre.
         levels = values_of_bytes(width).sub_(self.centre) if width in (2, 4) else None
         self.register_buffer("table", levels, persistent=False)
@@ -61,7 +68,10 @@ class IntegerRows(CompressedMatrix):
         return bits.unpack_rows(in_bytes, self.width, d).float().sub_(self.centre)
 
     def _over_columns(self, of_groups: Tensor, ids: Tensor) -> Tensor:
-        """Float32 values of some rows' groups, (n, groups, 1) for equal groups, else repeated to (n, d, 1)."""
+        """Float32 values of some rows' groups, (n, groups, 1) for equal groups.
+
+        Else repeated to (n, d, 1).
+        """
         values = of_groups.view(self.shape[0], -1).index_select(0, ids).float()
         if self.group and self.shape[1] % self.group:
             values = values.repeat_interleave(self.group, dim=1)[:, : self.shape[1]]

@@ -5,24 +5,33 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from .factors import Factor, FactoredMatrix
+from ._factors import Factor, FactoredMatrix
 
 
 class Kronecker(FactoredMatrix):
-    """A (R, V, d/n) and B (R, n); as torch.kron orders it, row[j n + k] = sum_r A[r, i, j] B[r, k]."""
+    """A (R, V, d/n) and B (R, n).
+
+    As torch.kron orders it, row[j n + k] = sum_r A[r, i, j] B[r, k].
+    """
 
     format = "kronecker"
     a: Tensor
     b: Tensor
 
-    def __init__(self, shape: tuple[int, int], n: int, terms: int = 1, dtype: str = "float32") -> None:
+    def __init__(
+        self, shape: tuple[int, int], n: int, terms: int = 1, dtype: str = "float32"
+    ) -> None:
         super().__init__(shape, dtype, self.factors(shape, n, terms))
-        self.n, self.terms = n, terms
+        self.n = n
+        self.terms = terms
 
     @staticmethod
     def factors(shape: tuple[int, int], n: int, terms: int = 1) -> dict[str, Factor]:
         """What is stored."""
-        return {"a": Factor((terms, shape[0], shape[1] // n), axis=1), "b": Factor((terms, n), axis=1)}
+        return {
+            "a": Factor((terms, shape[0], shape[1] // n), axis=1),
+            "b": Factor((terms, n), axis=1),
+        }
 
     def config(self) -> dict[str, Any]:
         """See base class."""
@@ -30,7 +39,9 @@ class Kronecker(FactoredMatrix):
 
     def rows(self, ids: Tensor) -> Tensor:
         """See base class."""
-        return torch.einsum("rvj,rk->vjk", self.factor_rows("a", ids, dim=1), self.factor("b")).flatten(1)
+        return torch.einsum(
+            "rvj,rk->vjk", self.factor_rows("a", ids, dim=1), self.factor("b")
+        ).flatten(1)
 
     def product(self, x: Tensor) -> Tensor:
         """See base class; (A kron B) x = A (X B^T) with x cut into d/n pieces of n."""

@@ -5,28 +5,37 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from .factors import Factor, FactoredMatrix
+from ._factors import Factor, FactoredMatrix
 
 
 class KroneckerProduct(FactoredMatrix):
-    """A (R, V/m, d/n) and B (R, m, n); as torch.kron orders it, W[i m + l, j n + k] = sum_r A[r, i, j] B[r, l, k].
+    """A (R, V/m, d/n) and B (R, m, n); as torch.kron orders it, W[i m + l, j n + k] = sum_r A[r, i,
+    j] B[r, l, k].
 
-    A product with a vector x is vec(sum_r A_r X B_r^T), X the vector cut into d/n pieces of n (Tahaei et al. 2022): two
-    small products, the cheaper one first. With many terms the dense matrix's may cost less, which then is built.
+    A product with a vector x is vec(sum_r A_r X B_r^T), X the vector cut into d/n pieces of n
+    (Tahaei et al. 2022): two small products, the cheaper one first. With many terms the dense
+    matrix's may cost less, which then is built.
     """
 
     format = "kronecker_product"
     a: Tensor
     b: Tensor
 
-    def __init__(self, shape: tuple[int, int], m: int, n: int, terms: int = 1, dtype: str = "float32") -> None:
+    def __init__(
+        self, shape: tuple[int, int], m: int, n: int, terms: int = 1, dtype: str = "float32"
+    ) -> None:
         super().__init__(shape, dtype, self.factors(shape, m, n, terms))
-        self.m, self.n, self.terms = m, n, terms
+        self.m = m
+        self.n = n
+        self.terms = terms
 
     @staticmethod
     def factors(shape: tuple[int, int], m: int, n: int, terms: int = 1) -> dict[str, Factor]:
         """What is stored."""
-        return {"a": Factor((terms, shape[0] // m, shape[1] // n), axis=2), "b": Factor((terms, m, n), axis=2)}
+        return {
+            "a": Factor((terms, shape[0] // m, shape[1] // n), axis=2),
+            "b": Factor((terms, m, n), axis=2),
+        }
 
     def config(self) -> dict[str, Any]:
         """See base class."""
@@ -34,7 +43,8 @@ class KroneckerProduct(FactoredMatrix):
 
     def rows(self, ids: Tensor) -> Tensor:
         """See base class."""
-        a, b = self.factor_rows("a", ids // self.m, dim=1), self.factor_rows("b", ids % self.m, dim=1)
+        a = self.factor_rows("a", ids // self.m, dim=1)
+        b = self.factor_rows("b", ids % self.m, dim=1)
         return torch.einsum("rvj,rvk->vjk", a, b).flatten(1)
 
     def product(self, x: Tensor) -> Tensor:
@@ -43,8 +53,11 @@ class KroneckerProduct(FactoredMatrix):
         a_first, b_first, dense = self._costs(len(vectors))
         if dense < min(a_first, b_first):
             return super().product(x)
-        a, b, pieces = self.factor("a"), self.factor("b"), vectors.view(-1, self.shape[1] // self.n, self.n)
-        # The dimension of the larger factor stays the inner one: along it both products run over what is contiguous.
+        a = self.factor("a")
+        b = self.factor("b")
+        pieces = vectors.view(-1, self.shape[1] // self.n, self.n)
+        # The dimension of the larger factor stays the inner one: along it both products run over
+        # what is contiguous.
         if a[0].numel() > b[0].numel():
             found = _mixed(pieces.transpose(1, 2), b, a, b_first <= a_first).transpose(1, 2)
         else:
@@ -52,11 +65,19 @@ class KroneckerProduct(FactoredMatrix):
         return found.reshape(*x.shape[:-1], self.shape[0])
 
     def _costs(self, n_vectors: int) -> tuple[int, int, int]:
-        """Operations of a product with so many vectors: A first, B first, and by the dense matrix."""
+        """Operations of a product with so many vectors.
+
+        A first, B first, and by the dense matrix.
+        """
         (rows, d), m, n = self.shape, self.m, self.n
-        high, wide = rows // m, d // n  # of A
+        high = rows // m  # of A
+        wide = d // n
         each = 2 * n_vectors * self.terms
-        return each * high * n * (wide + m), each * wide * m * (n + high), super().product_flops(n_vectors)
+        return (
+            each * high * n * (wide + m),
+            each * wide * m * (n + high),
+            super().product_flops(n_vectors),
+        )
 
     def decode_flops(self, n_rows: int) -> int:
         """See base class."""
@@ -71,7 +92,11 @@ def _mixed(z: Tensor, left: Tensor, right: Tensor, left_first: bool) -> Tensor:
     """sum_r left_r Z right_r^T of each Z: (N, p, q), (R, P, p) and (R, Q, q) to (N, P, Q)."""
     terms = len(left)
     if left_first:
-        mixed = (left.flatten(0, 1) @ z).unflatten(1, (terms, -1)).transpose(1, 2).flatten(2)  # (N, P, R q)
+        mixed = (
+            (left.flatten(0, 1) @ z).unflatten(1, (terms, -1)).transpose(1, 2).flatten(2)
+        )  # (N, P, R q)
         return mixed @ right.transpose(1, 2).flatten(0, 1)
-    mixed = (z @ right.flatten(0, 1).T).unflatten(2, (terms, -1)).transpose(1, 2).flatten(1, 2)  # (N, R p, Q)
+    mixed = (
+        (z @ right.flatten(0, 1).T).unflatten(2, (terms, -1)).transpose(1, 2).flatten(1, 2)
+    )  # (N, R p, Q)
     return left.transpose(0, 1).flatten(1) @ mixed

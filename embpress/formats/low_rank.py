@@ -4,7 +4,7 @@ from typing import Any
 
 from torch import Tensor
 
-from .factors import Factor, FactoredMatrix
+from ._factors import Factor, FactoredMatrix
 
 
 class LowRank(FactoredMatrix):
@@ -15,14 +15,20 @@ class LowRank(FactoredMatrix):
     right: Tensor
     bias: Tensor
 
-    def __init__(self, shape: tuple[int, int], rank: int, bias: bool = False, dtype: str = "float32") -> None:
+    def __init__(
+        self, shape: tuple[int, int], rank: int, bias: bool = False, dtype: str = "float32"
+    ) -> None:
         super().__init__(shape, dtype, self.factors(shape, rank, bias))
-        self.rank, self.has_bias = rank, bias
+        self.rank = rank
+        self.has_bias = bias
 
     @staticmethod
     def factors(shape: tuple[int, int], rank: int, bias: bool = False) -> dict[str, Factor]:
         """What is stored."""
-        found = {"left": Factor((shape[0], rank), axis=0), "right": Factor((rank, shape[1]), axis=1)}
+        found = {
+            "left": Factor((shape[0], rank), axis=0),
+            "right": Factor((rank, shape[1]), axis=1),
+        }
         return found | {"bias": Factor((shape[1],))} if bias else found
 
     def config(self) -> dict[str, Any]:
@@ -39,9 +45,14 @@ class LowRank(FactoredMatrix):
         return self._plus_bias((x @ self.factor("right").T) @ self.factor("left").T, x)
 
     def product_with(self, x: Tensor, ids: Tensor) -> Tensor:
-        """See base class; of few rows of a tall matrix, whose rank is beyond theirs, decoding may cost less."""
+        """See base class; of few rows of a tall matrix, whose rank is beyond theirs.
+
+        Decoding may cost less.
+        """
         n_vectors = x.numel() // self.shape[1]
-        if self._low_rank_flops(n_vectors, len(ids)) > super().product_with_flops(n_vectors, len(ids)):
+        if self._low_rank_flops(n_vectors, len(ids)) > super().product_with_flops(
+            n_vectors, len(ids)
+        ):
             return super().product_with(x, ids)
         return self._plus_bias((x @ self.factor("right").T) @ self.factor_rows("left", ids).T, x)
 
@@ -58,8 +69,12 @@ class LowRank(FactoredMatrix):
 
     def product_with_flops(self, n_vectors: int, n_rows: int) -> int:
         """See base class."""
-        return min(self._low_rank_flops(n_vectors, n_rows), super().product_with_flops(n_vectors, n_rows))
+        return min(
+            self._low_rank_flops(n_vectors, n_rows), super().product_with_flops(n_vectors, n_rows)
+        )
 
     def _low_rank_flops(self, n_vectors: int, n_rows: int) -> int:
         """Two products, and one with the bias."""
-        return 2 * n_vectors * (self.rank * (n_rows + self.shape[1]) + self.has_bias * self.shape[1])
+        return (
+            2 * n_vectors * (self.rank * (n_rows + self.shape[1]) + self.has_bias * self.shape[1])
+        )

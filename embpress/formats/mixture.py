@@ -6,13 +6,14 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from ..coding import bits
-from .base import ROW_BLOCK
-from .factors import Factor, FactoredMatrix
+from ..numerics import bits
+from ._base import ROW_BLOCK
+from ._factors import Factor, FactoredMatrix
 
 
 class Mixture(FactoredMatrix):
-    """N kept rows, a bitmap of V bits that tells which, and for each other row k packed indices and k weights.
+    """N kept rows, a bitmap of V bits that tells which, and for each other row k packed indices and
+    k weights.
 
     With norms, one more float a mixed row, to which the mix is scaled.
     """
@@ -22,31 +23,52 @@ class Mixture(FactoredMatrix):
     weight: Tensor
 
     def __init__(
-        self, shape: tuple[int, int], n_kept: int, neighbours: int, norms: bool = False, dtype: str = "float32"
+        self,
+        shape: tuple[int, int],
+        n_kept: int,
+        neighbours: int,
+        norms: bool = False,
+        dtype: str = "float32",
     ) -> None:
         super().__init__(shape, dtype, self.factors(shape, n_kept, neighbours, norms))
-        self.n_kept, self.neighbours, self.has_norms = n_kept, neighbours, norms
+        self.n_kept = n_kept
+        self.neighbours = neighbours
+        self.has_norms = norms
         self.index_width = bits.width_for(n_kept)
         self.is_kept: Tensor
         self.index: Tensor
         self.position: Tensor
         n_bytes = bits.packed_bytes((shape[0] - n_kept) * neighbours, self.index_width)
-        self.register_buffer("is_kept", torch.zeros(bits.packed_bytes(shape[0], 1), dtype=torch.uint8))
+        self.register_buffer(
+            "is_kept", torch.zeros(bits.packed_bytes(shape[0], 1), dtype=torch.uint8)
+        )
         self.register_buffer("index", torch.zeros(n_bytes, dtype=torch.uint8))
-        # Row i's place among the kept rows (>= 0), or ~place among the mixed ones (< 0); follows from the bitmap.
+        # Row i's place among the kept rows (>= 0), or ~place among the mixed ones (< 0); follows
+        # from the bitmap.
         self.register_buffer("position", torch.zeros(shape[0], dtype=torch.int32), persistent=False)
 
     @staticmethod
-    def factors(shape: tuple[int, int], n_kept: int, neighbours: int, norms: bool = False) -> dict[str, Factor]:
+    def factors(
+        shape: tuple[int, int], n_kept: int, neighbours: int, norms: bool = False
+    ) -> dict[str, Factor]:
         """What is stored beside bitmap and indices."""
         n_mixed = shape[0] - n_kept
-        # Kept rows and the weights of a mix differ in size from row to row: each row has its own int8 scale.
-        found = {"kept": Factor((n_kept, shape[1]), axis=1), "weight": Factor((n_mixed, neighbours), axis=1)}
+        # Kept rows and the weights of a mix differ in size from row to row: each row has its own
+        # int8 scale.
+        found = {
+            "kept": Factor((n_kept, shape[1]), axis=1),
+            "weight": Factor((n_mixed, neighbours), axis=1),
+        }
         return found | {"norms": Factor((n_mixed,))} if norms else found
 
     def config(self) -> dict[str, Any]:
         """See base class."""
-        return {"n_kept": self.n_kept, "neighbours": self.neighbours, "norms": self.has_norms, "dtype": self.dtype_name}
+        return {
+            "n_kept": self.n_kept,
+            "neighbours": self.neighbours,
+            "norms": self.has_norms,
+            "dtype": self.dtype_name,
+        }
 
     def prepare(self) -> None:
         """See base class."""
@@ -61,18 +83,30 @@ class Mixture(FactoredMatrix):
         if not mixed.any():
             return self.factor_rows("kept", position)
         place = (~position).clamp_min_(0)
-        index, weights = self._indices(place), self.factor_rows("weight", place)
-        if not mixed.all():  # a kept row as a mix of itself: one pass over all rows, in place of two and a merge
+        index = self._indices(place)
+        weights = self.factor_rows("weight", place)
+        if (
+            not mixed.all()
+        ):  # a kept row as a mix of itself: one pass over all rows, in place of two and a merge
             index = torch.where(mixed[:, None], index, position[:, None])
-            weights = torch.where(mixed[:, None], weights, (torch.arange(self.neighbours, device=ids.device) == 0).float())
+            weights = torch.where(
+                mixed[:, None],
+                weights,
+                (torch.arange(self.neighbours, device=ids.device) == 0).float(),
+            )
         mixes = self._mixes(index, weights)
         if not self.has_norms:
             return mixes
-        scaled = functional.normalize(mixes, dim=1, eps=1e-30).mul_(self.factor_rows("norms", place)[:, None])
+        scaled = functional.normalize(mixes, dim=1, eps=1e-30).mul_(
+            self.factor_rows("norms", place)[:, None]
+        )
         return torch.where(mixed[:, None], scaled, mixes)
 
     def product(self, x: Tensor) -> Tensor:
-        """See base class; a mixed row's product mixes the kept rows' products, k multiplications in place of d."""
+        """See base class; a mixed row's product mixes the kept rows' products.
+
+        K multiplications in place of d.
+        """
         if self.has_norms:  # whose scale follows from the decoded row alone
             return super().product(x)
         of_kept = self.factor("kept") @ x.reshape(-1, self.shape[1]).T  # (N, n), n vectors in x
@@ -89,7 +123,11 @@ class Mixture(FactoredMatrix):
 
     def product_flops(self, n_vectors: int) -> int:
         """See base class."""
-        return super().product_flops(n_vectors) if self.has_norms else 2 * n_vectors * self.n_kept * self.shape[1]
+        return (
+            super().product_flops(n_vectors)
+            if self.has_norms
+            else 2 * n_vectors * self.n_kept * self.shape[1]
+        )
 
     def _indices(self, place: Tensor) -> Tensor:
         """Positions among the kept of the rows that these mixed ones mix: (n,) to (n, k)."""
@@ -99,8 +137,12 @@ class Mixture(FactoredMatrix):
     def _mixes(self, index: Tensor, weights: Tensor) -> Tensor:
         """Weighted sums of kept rows: indices and weights (n, k) to (n, d)."""
         anchors = self.kept
-        if anchors.dtype != torch.float32:  # only the rows that are mixed here are converted, each of them once
+        if (
+            anchors.dtype != torch.float32
+        ):  # only the rows that are mixed here are converted, each of them once
             distinct, index = index.unique(return_inverse=True)
             anchors = self.factor_rows("kept", distinct)
         # Indices of 32 bits are mixed in two thirds of the time of those of 64.
-        return functional.embedding_bag(index.int(), anchors, mode="sum", per_sample_weights=weights)
+        return functional.embedding_bag(
+            index.int(), anchors, mode="sum", per_sample_weights=weights
+        )

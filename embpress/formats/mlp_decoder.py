@@ -5,7 +5,7 @@ from typing import Any
 from torch import Tensor
 from torch.nn import functional
 
-from .factors import Factor, FactoredMatrix
+from ._factors import Factor, FactoredMatrix
 
 LEAK = 0.01
 """Slope of LeakyReLU below 0."""
@@ -15,7 +15,8 @@ Layer = tuple[Tensor, Tensor]
 
 
 class MLPDecoder(FactoredMatrix):
-    """Latents (V, x), linear layers x -> widths -> d with LeakyReLU between and `output` after, and the rows' norms (V,).
+    """Latents (V, x), linear layers x -> widths -> d with LeakyReLU between and `output` after, and
+    the rows' norms (V,).
 
     Where norms are kept, the decoded row is scaled to the original row's norm.
     """
@@ -32,10 +33,15 @@ class MLPDecoder(FactoredMatrix):
         dtype: str = "float32",
     ) -> None:
         super().__init__(shape, dtype, self.factors(shape, latent, widths, norms))
-        self.latent_size, self.widths, self.has_norms, self.output = latent, list(widths), norms, output
+        self.latent_size = latent
+        self.widths = list(widths)
+        self.has_norms = norms
+        self.output = output
 
     @staticmethod
-    def factors(shape: tuple[int, int], latent: int, widths: list[int], norms: bool = True) -> dict[str, Factor]:
+    def factors(
+        shape: tuple[int, int], latent: int, widths: list[int], norms: bool = True
+    ) -> dict[str, Factor]:
         """What is stored."""
         sizes = [latent, *widths, shape[1]]
         found = {"latents": Factor((shape[0], latent), axis=0)}
@@ -44,9 +50,12 @@ class MLPDecoder(FactoredMatrix):
         return found | {"norms": Factor((shape[0],))} if norms else found
 
     def fill(self, latents: Tensor, layers: list[Layer], norms: Tensor | None = None) -> None:
-        """Store what was fitted: latents (V, x), the layers in order, norms (V,) where they are kept."""
-        # Latents after an activation lie on one side of 0, where half of the int8 codes would go unused; the first bias
-        # takes what centres them.
+        """Store what was fitted.
+
+        Latents (V, x), the layers in order, norms (V,) where they are kept.
+        """
+        # Latents after an activation lie on one side of 0, where half of the int8 codes would go
+        # unused; the first bias takes what centres them.
         centre = (latents.amin(0) + latents.amax(0)) / 2
         self.store("latents", latents - centre)
         for i, (weight, bias) in enumerate(layers):
@@ -67,11 +76,17 @@ class MLPDecoder(FactoredMatrix):
 
     def rows(self, ids: Tensor) -> Tensor:
         """See base class."""
-        layers = [(self.factor(f"weight{i}"), self.factor(f"bias{i}")) for i in range(len(self.widths) + 1)]
+        layers = [
+            (self.factor(f"weight{i}"), self.factor(f"bias{i}"))
+            for i in range(len(self.widths) + 1)
+        ]
         decoded = decode(self.factor_rows("latents", ids), layers, self.output)
         if not self.has_norms:
             return decoded
-        return functional.normalize(decoded, dim=1, eps=1e-30) * self.factor_rows("norms", ids)[:, None]
+        return (
+            functional.normalize(decoded, dim=1, eps=1e-30)
+            * self.factor_rows("norms", ids)[:, None]
+        )
 
     def decode_flops(self, n_rows: int) -> int:
         """See base class."""
@@ -80,9 +95,18 @@ class MLPDecoder(FactoredMatrix):
 
 
 def decode(latents: Tensor, layers: list[Layer], output: str) -> Tensor:
-    """(B, x) through linear layers, LeakyReLU between them, at the end `output`, tanh, elu or linear: (B, d)."""
+    """(B, x) through linear layers, LeakyReLU between them, at the end `output`, tanh.
+
+    Elu or linear: (B, d).
+    """
     hidden = latents
     for weight, bias in layers[:-1]:
         hidden = functional.leaky_relu(functional.linear(hidden, weight, bias), LEAK)
     decoded = functional.linear(hidden, *layers[-1])
-    return decoded.tanh() if output == "tanh" else functional.elu(decoded) if output == "elu" else decoded
+    return (
+        decoded.tanh()
+        if output == "tanh"
+        else functional.elu(decoded)
+        if output == "elu"
+        else decoded
+    )

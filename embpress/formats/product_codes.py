@@ -5,9 +5,9 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from ..coding import bits
-from .factors import Factor, FactoredMatrix
-from .gathering import gather
+from ..numerics import bits
+from ._factors import Factor, FactoredMatrix
+from ._gathering import gather
 
 
 class ProductCodes(FactoredMatrix):
@@ -22,25 +22,44 @@ class ProductCodes(FactoredMatrix):
     offset: Tensor
 
     def __init__(
-        self, shape: tuple[int, int], subspaces: int, width: int, rotated: bool = False, dtype: str = "float32"
+        self,
+        shape: tuple[int, int],
+        subspaces: int,
+        width: int,
+        rotated: bool = False,
+        dtype: str = "float32",
     ) -> None:
         super().__init__(shape, dtype, self.factors(shape, subspaces, width, rotated))
-        self.subspaces, self.width, self.rotated, d = subspaces, width, rotated, shape[1]
+        self.subspaces = subspaces
+        self.width = width
+        self.rotated = rotated
+        d = shape[1]
         n_bytes = bits.packed_bytes(subspaces, width)
         self.register_buffer("codes", torch.zeros(shape[0], n_bytes, dtype=torch.uint8))
         # All codebooks as one float32 table of centroids, and where each subspace's begin.
-        self.register_buffer("table", torch.zeros(subspaces << width, d // subspaces), persistent=False)
-        self.register_buffer("offset", torch.arange(subspaces, dtype=torch.int32) << width, persistent=False)
+        self.register_buffer(
+            "table", torch.zeros(subspaces << width, d // subspaces), persistent=False
+        )
+        self.register_buffer(
+            "offset", torch.arange(subspaces, dtype=torch.int32) << width, persistent=False
+        )
 
     @staticmethod
-    def factors(shape: tuple[int, int], subspaces: int, width: int, rotated: bool) -> dict[str, Factor]:
+    def factors(
+        shape: tuple[int, int], subspaces: int, width: int, rotated: bool
+    ) -> dict[str, Factor]:
         """What is stored beside the codes."""
         found = {"codebook": Factor((subspaces, (shape[1] // subspaces) << width), axis=1)}
         return found | {"rotation": Factor((shape[1], shape[1]), axis=1)} if rotated else found
 
     def config(self) -> dict[str, Any]:
         """See base class."""
-        return {"subspaces": self.subspaces, "width": self.width, "rotated": self.rotated, "dtype": self.dtype_name}
+        return {
+            "subspaces": self.subspaces,
+            "width": self.width,
+            "rotated": self.rotated,
+            "dtype": self.dtype_name,
+        }
 
     def prepare(self) -> None:
         """See base class."""
@@ -48,7 +67,10 @@ class ProductCodes(FactoredMatrix):
 
     def rows(self, ids: Tensor) -> Tensor:
         """See base class."""
-        index = bits.unpack_rows(self.codes.index_select(0, ids), self.width, self.subspaces) + self.offset
+        index = (
+            bits.unpack_rows(self.codes.index_select(0, ids), self.width, self.subspaces)
+            + self.offset
+        )
         # A trained codebook moves on from the table made of it.
         table = self._centroids() if "codebook" in self._parameters else self.table
         decoded = gather(table, index.flatten()).view(-1, self.shape[1])

@@ -5,12 +5,15 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from ..coding import bits
-from .factors import Factor, FactoredMatrix
+from ..numerics import bits
+from ._factors import Factor, FactoredMatrix
 
 
 class Pruned(FactoredMatrix):
-    """N kept rows, the row that stands for all others, and a bitmap of V bits that tells which are kept."""
+    """N kept rows, the row that stands for all others.
+
+    And a bitmap of V bits that tells which are kept.
+    """
 
     format = "pruned"
     is_kept: Tensor
@@ -19,7 +22,9 @@ class Pruned(FactoredMatrix):
     def __init__(self, shape: tuple[int, int], n_kept: int, dtype: str = "float32") -> None:
         super().__init__(shape, dtype, self.factors(shape, n_kept))
         self.n_kept = n_kept
-        self.register_buffer("is_kept", torch.zeros(bits.packed_bytes(shape[0], 1), dtype=torch.uint8))
+        self.register_buffer(
+            "is_kept", torch.zeros(bits.packed_bytes(shape[0], 1), dtype=torch.uint8)
+        )
         # Each row's place in the table; follows from the bitmap.
         self.register_buffer("position", torch.zeros(shape[0], dtype=torch.int32), persistent=False)
 

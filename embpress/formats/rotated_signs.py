@@ -6,14 +6,15 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from ..coding import bits
-from ..coding.rotation import Rotation
-from .base import ROW_BLOCK, CompressedMatrix
-from .gathering import gather, values_of_bytes
+from ..numerics import bits
+from ..numerics.rotation import Rotation
+from ._base import ROW_BLOCK, CompressedMatrix
+from ._gathering import gather, values_of_bytes
 
 
 class RotatedSigns(CompressedMatrix):
-    """K stages of d bits a row (set: +1, else -1), each stage in whole bytes, and an fp16 scale a row and stage.
+    """K stages of d bits a row (set: +1, else -1), each stage in whole bytes, and an fp16 scale a
+    row and stage.
 
     The rotation is not stored: it follows from the seed, which is part of the layout.
     """
@@ -22,12 +23,16 @@ class RotatedSigns(CompressedMatrix):
 
     def __init__(self, shape: tuple[int, int], stages: int, seed: int = 0) -> None:
         super().__init__(shape)
-        self.stages, self.seed = stages, seed
+        self.stages = stages
+        self.seed = seed
         self.rotation = Rotation(shape[1], seed)
         self.codes: Tensor
         self.scale: Tensor
         self.table: Tensor
-        self.register_buffer("codes", torch.zeros(shape[0], stages, bits.packed_bytes(shape[1], 1), dtype=torch.uint8))
+        self.register_buffer(
+            "codes",
+            torch.zeros(shape[0], stages, bits.packed_bytes(shape[1], 1), dtype=torch.uint8),
+        )
         self.register_buffer("scale", torch.zeros(shape[0], stages, dtype=torch.float16))
         # The eight signs of each byte.
         self.register_buffer("table", values_of_bytes(1).mul_(2).sub_(1), persistent=False)
@@ -43,7 +48,9 @@ class RotatedSigns(CompressedMatrix):
     def _rotated_rows(self, ids: Tensor) -> Tensor:
         """Rows before they are rotated back, (n, d)."""
         codes = self.codes.index_select(0, ids)
-        signs = gather(self.table, codes.flatten().int()).view(len(ids), self.stages, codes.shape[2] * 8)
+        signs = gather(self.table, codes.flatten().int()).view(
+            len(ids), self.stages, codes.shape[2] * 8
+        )
         scale = self.scale.index_select(0, ids).float()
         total = signs[:, 0].mul(scale[:, :1])
         for k in range(1, self.stages):
@@ -54,7 +61,9 @@ class RotatedSigns(CompressedMatrix):
         """See base class; (Y R) x = Y (R x), so that only x is rotated."""
         rotated = self.rotation.forward(x.float().reshape(-1, self.shape[1])).to(x.dtype)
         blocks = torch.arange(self.shape[0]).split(ROW_BLOCK)
-        scores = torch.cat([rotated @ self._rotated_rows(ids).to(x.dtype).T for ids in blocks], dim=1)
+        scores = torch.cat(
+            [rotated @ self._rotated_rows(ids).to(x.dtype).T for ids in blocks], dim=1
+        )
         return scores.view(*x.shape[:-1], self.shape[0])
 
     def decode_flops(self, n_rows: int) -> int:

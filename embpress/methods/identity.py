@@ -3,7 +3,7 @@
 from torch import Tensor
 
 from ..formats.dense import DenseRows
-from .base import Context, Method, Plan
+from ._base import Context, Method, Plan
 
 
 class Identity(Method):

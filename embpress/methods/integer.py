@@ -1,6 +1,8 @@
-"""Baseline: integers of 8 to 2 bits with one fp16 scale, and maybe an fp16 minimum, a row or a group of columns.
+"""Baseline: integers of 8 to 2 bits with one fp16 scale, and maybe an fp16 minimum, a row or a
+group of columns.
 
-What every quantisation library offers for embeddings. V (b d + 16) bits with a scale a row: 3.98x and 7.92x at d = 384.
+What every quantisation library offers for embeddings. V (b d + 16) bits with a scale a row: 3.98x
+and 7.92x at d = 384.
 """
 
 from dataclasses import dataclass
@@ -9,13 +11,13 @@ from typing import Literal
 import torch
 from torch import Tensor
 
-from ..coding import bits as packing
 from ..errors import UserError
-from ..formats.base import row_block
-from ..formats.factors import fp16_scales
+from ..formats._base import row_block
+from ..formats._factors import fp16_scales
 from ..formats.integer_rows import IntegerRows, centre
-from ..matrices import Rows
-from .base import Context, Method, Options, Plan, budget_bits, infeasible
+from ..numerics import bits as packing
+from ..numerics.matrices import Rows
+from ._base import Context, Method, Options, Plan, budget_bits, infeasible
 
 SCALE_BITS = 16
 SHRINK = [1 - 0.05 * step for step in range(18)]
@@ -35,7 +37,10 @@ class IntegerOptions(Options):
     zero_point: bool = False
     """Whether the grid starts at a stored minimum; else it lies around 0."""
     clip: Literal["auto", "range", "least_squares"] = "auto"
-    """Whether the grid spans all values or the range of least squared error; auto does the latter below 4 bits."""
+    """Whether the grid spans all values or the range of least squared error.
+
+    Auto does the latter below 4 bits.
+    """
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -44,7 +49,10 @@ class IntegerOptions(Options):
 
 
 class Integer(Method):
-    """Rounds to the nearest level of a grid whose scale is rounded first, so that codes and scale agree."""
+    """Rounds to the nearest level of a grid whose scale is rounded first.
+
+    So that codes and scale agree.
+    """
 
     label = "integer rows"
     kind = "baseline"
@@ -54,7 +62,8 @@ class Integer(Method):
 
     def plan(self, shape: tuple[int, int], ratio: float) -> Plan:
         """See base class."""
-        budget, options = budget_bits(shape, ratio), self.options
+        budget = budget_bits(shape, ratio)
+        options = self.options
         groups = -(-shape[1] // options.group) if options.group else 1
         side = SCALE_BITS * groups * shape[0] * (2 if options.zero_point else 1)
         for width in (options.bits,) if options.bits else (8, 4, 3, 2):
@@ -78,9 +87,13 @@ class Integer(Method):
             codes = _codes(block, width, scale, minimum).flatten(1)[:, :d]
             packed = packing.pack(codes, width)
             compressed.codes[start * d * width // 8 :][: len(packed)] = packed
-            compressed.scale[start : start + step] = scale.view(len(codes), *compressed.scale.shape[1:])
+            compressed.scale[start : start + step] = scale.view(
+                len(codes), *compressed.scale.shape[1:]
+            )
             if compressed.minimum is not None and minimum is not None:
-                compressed.minimum[start : start + step] = minimum.view(len(codes), *compressed.minimum.shape[1:])
+                compressed.minimum[start : start + step] = minimum.view(
+                    len(codes), *compressed.minimum.shape[1:]
+                )
             context.progress(f"{start + len(codes)}/{rows} rows")
         return compressed
 
@@ -90,7 +103,10 @@ Grid = tuple[Tensor, Tensor | None]
 
 
 def _in_groups(rows: Tensor, group: int) -> Tensor:
-    """(n, d) as (n, groups, group), a last shorter group filled up with copies of its last column."""
+    """(n, d) as (n, groups, group).
+
+    A last shorter group filled up with copies of its last column.
+    """
     lacking = -rows.shape[1] % group
     if lacking:
         rows = torch.cat([rows, rows[:, -1:].expand(-1, lacking)], dim=1)
@@ -102,9 +118,12 @@ def _full_range(block: Tensor, width: int, zero_point: bool, first_row: int) -> 
     if zero_point:
         low, high = block.aminmax(dim=2)
         minimum = held_by_fp16(low.half(), block, first_row)
-        reach, top = high - minimum.float(), float(2**width - 1)
+        reach = high - minimum.float()
+        top = float(2**width - 1)
     else:
-        minimum, reach, top = None, block.abs().amax(2), 2**width - 1 - centre(width)
+        minimum = None
+        reach = block.abs().amax(2)
+        top = 2**width - 1 - centre(width)
     return held_by_fp16(fp16_scales(reach.clamp_min(0), top), block, first_row), minimum
 
 
@@ -117,14 +136,19 @@ def held_by_fp16(half: Tensor, block: Tensor, first_row: int) -> Tensor:
     if half.isinf().any():
         row = int(half.isinf().any(1).nonzero()[0])
         reach = float(block[row].abs().max())
-        raise UserError(f"row {first_row + row} reaches {reach:g}: its scale does not fit fp16, so rescale the matrix")
+        raise UserError(
+            f"row {first_row + row} reaches {reach:g}: its scale does not fit fp16, so rescale the matrix"
+        )
     return half
 
 
 def _codes(block: Tensor, width: int, scale: Tensor, minimum: Tensor | None) -> Tensor:
     """The nearest codes on a grid, as floats; the rounded scale divides, as it is what decodes."""
-    step = torch.where(scale > 0, scale.float(), 1.0)[:, :, None]  # scale 0 decodes to one value, whatever the codes
-    low, high = 0, 2**width - 1
+    step = torch.where(scale > 0, scale.float(), 1.0)[
+        :, :, None
+    ]  # scale 0 decodes to one value, whatever the codes
+    low = 0
+    high = 2**width - 1
     if minimum is not None:
         return ((block - minimum.float()[:, :, None]) / step).round_().clamp_(low, high)
     # int8 and int4 leave the lowest code out: the grid is symmetric.
@@ -140,35 +164,55 @@ def _decoded(codes: Tensor, width: int, scale: Tensor, minimum: Tensor | None) -
 
 
 def _least_squares(block: Tensor, width: int, scale: Tensor, minimum: Tensor | None) -> Grid:
-    """The grid of least squared error among shrunk full ranges, then refitted to its own codes while that helps."""
-    full_scale, full_minimum = scale.float(), None if minimum is None else minimum.float()
+    """The grid of least squared error among shrunk full ranges.
+
+    Then refitted to its own codes while that helps.
+    """
+    full_scale = scale.float()
+    full_minimum = None if minimum is None else minimum.float()
     best = torch.full_like(full_scale, torch.inf)
 
     def keep_better(new_scale: Tensor, new_minimum: Tensor | None) -> None:
         nonlocal scale, minimum, best
-        new_scale, new_minimum = new_scale.half(), None if new_minimum is None else new_minimum.half()
+        new_scale = new_scale.half()
+        new_minimum = None if new_minimum is None else new_minimum.half()
         codes = _codes(block, width, new_scale, new_minimum)
         error = _decoded(codes, width, new_scale, new_minimum).sub_(block).square_().sum(2)
         better = error < best
-        best, scale = torch.where(better, error, best), torch.where(better, new_scale, scale)
+        best = torch.where(better, error, best)
+        scale = torch.where(better, new_scale, scale)
         if minimum is not None and new_minimum is not None:
             minimum = torch.where(better, new_minimum, minimum)
 
     for share in SHRINK:
         # A shrunk range keeps its middle.
-        moved = None if full_minimum is None else full_minimum + (1 - share) / 2 * (2**width - 1) * full_scale
+        moved = (
+            None
+            if full_minimum is None
+            else full_minimum + (1 - share) / 2 * (2**width - 1) * full_scale
+        )
         keep_better(share * full_scale, moved)
     for _ in range(REFITS):
-        keep_better(*_refit(block, _codes(block, width, scale, minimum), width, minimum is not None))
+        keep_better(
+            *_refit(block, _codes(block, width, scale, minimum), width, minimum is not None)
+        )
     return scale, minimum
 
 
-def _refit(block: Tensor, codes: Tensor, width: int, zero_point: bool) -> tuple[Tensor, Tensor | None]:
-    """Scale and minimum of least squared error for given codes: a regression on them, through 0 without a minimum."""
+def _refit(
+    block: Tensor, codes: Tensor, width: int, zero_point: bool
+) -> tuple[Tensor, Tensor | None]:
+    """Scale and minimum of least squared error for given codes.
+
+    A regression on them, through 0 without a minimum.
+    """
     if not zero_point:
         levels = codes - centre(width)
-        return (block * levels).sum(2).clamp_min_(0) / levels.square().sum(2).clamp_min_(1e-12), None
-    mean, mean_code = block.mean(2), codes.mean(2)
+        return (block * levels).sum(2).clamp_min_(0) / levels.square().sum(2).clamp_min_(
+            1e-12
+        ), None
+    mean = block.mean(2)
+    mean_code = codes.mean(2)
     spread = codes - mean_code[:, :, None]
     scale = (block * spread).sum(2).clamp_min_(0) / spread.square().sum(2).clamp_min_(1e-12)
     return scale, mean - scale * mean_code

@@ -1,5 +1,0 @@
-"""One HTML file that shows a study: which method for which budget, figures, tables, and where all of it comes from."""
-
-from .page import Inputs, render
-
-__all__ = ["Inputs", "render"]

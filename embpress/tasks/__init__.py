@@ -1,9 +1,9 @@
 """Kinds of tasks, one file each: data to tensors to the official metric."""
 
 from ..errors import UserError
-from .base import Inputs, Metric, Outcomes, Task
+from ._base import Inputs, Metric, Outcomes, Task
+from ._labelled import LabelledTask
 from .classification import Classification
-from .labelled import LabelledTask
 from .language_modelling import LanguageModelling
 from .multiple_choice import MultipleChoice
 from .regression import Regression

@@ -1,4 +1,7 @@
-"""Classification of texts or pairs of texts by a fine-tuned model: accuracy, F1, Matthews' correlation."""
+"""Classification of texts or pairs of texts by a fine-tuned model.
+
+Accuracy, F1, Matthews' correlation.
+"""
 
 from collections import Counter
 from collections.abc import Callable
@@ -10,11 +13,11 @@ from torch import Tensor
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 from ..errors import UserError
-from .base import Metric, Outcomes
-from .encoding import run_batches
-from .examples import Label, LabelledRows, read_one_file
-from .labelled import LabelledTask
-from .labels import label_position, spellings_of
+from ._base import Metric, Outcomes
+from ._encoding import run_batches
+from ._examples import Label, LabelledRows, read_one_file
+from ._labelled import LabelledTask
+from ._labels import label_position, spellings_of
 
 
 class Classification(LabelledTask):
@@ -29,7 +32,11 @@ class Classification(LabelledTask):
     @cached_property
     def _from_path(self) -> tuple[LabelledRows, LabelledRows] | None:
         """Rows of a single file, whose test groups are never trained on."""
-        return read_one_file(self.config, self.inputs.wheels) if "path" in self.config["data"] else None
+        return (
+            read_one_file(self.config, self.inputs.wheels)
+            if "path" in self.config["data"]
+            else None
+        )
 
     def training(self) -> LabelledRows:
         """See base class."""
@@ -56,7 +63,9 @@ class Classification(LabelledTask):
         counts = Counter(labels)
         for i, label in enumerate(self.config["data"]["labels"]):
             if not counts[i]:
-                raise UserError(f"{name}: no row has the label {label!r} of `data.labels`: check them")
+                raise UserError(
+                    f"{name}: no row has the label {label!r} of `data.labels`: check them"
+                )
 
     def head_options(self) -> dict[str, Any]:
         """See base class."""
@@ -64,13 +73,20 @@ class Classification(LabelledTask):
         return {"num_labels": len(labels), "id2label": dict(enumerate(labels))}
 
     def outcomes(
-        self, model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, progress: Callable[[str], None]
+        self,
+        model: PreTrainedModel,
+        tokenizer: PreTrainedTokenizerBase,
+        progress: Callable[[str], None],
     ) -> Outcomes:
         """See base class. Positions of labels, (n,) each."""
 
         def forward(batch: dict[str, Tensor]) -> Tensor:
             return model(**batch).logits
 
-        test, length = self.test, self.config["max_length"]
+        test = self.test
+        length = self.config["max_length"]
         logits = run_batches(test.texts, tokenizer, length, forward, progress, test.seconds)
-        return {"predicted": logits.argmax(1).numpy().astype(np.int16), "label": np.array(test.labels, dtype=np.int16)}
+        return {
+            "predicted": logits.argmax(1).numpy().astype(np.int16),
+            "label": np.array(test.labels, dtype=np.int16),
+        }

@@ -7,12 +7,15 @@ import numpy as np
 import torch
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
+from ..data.texts import read_texts
 from ..errors import UserError
-from ..sources.texts import read_texts
-from .base import Inputs, Metric, Outcomes, Task
+from ._base import Inputs, Metric, Outcomes, Task
 
 TOKENS_A_BATCH = 2048
-"""A compressed head decodes its rows once a batch: large batches, as long as logits of (tokens, V) floats fit memory."""
+"""A compressed head decodes its rows once a batch.
+
+Large batches, as long as logits of (tokens, V) floats fit memory.
+"""
 
 CHUNK = 15
 """Neighbouring tokens whose losses are resampled together: they are not independent."""
@@ -27,27 +30,43 @@ class LanguageModelling(Task):
     def __init__(self, config: dict[str, Any], inputs: Inputs) -> None:
         super().__init__(config, inputs)
         if inputs.held_out is None:
-            raise UserError("language modelling needs `corpus` under `data`, with `held_out` above 0 in that corpus")
+            raise UserError(
+                "language modelling needs `corpus` under `data`, with `held_out` above 0 in that corpus"
+            )
         self.texts = read_texts(inputs.held_out)
 
     def blocks(self, tokenizer: PreTrainedTokenizerBase) -> torch.Tensor:
         """Blocks of token ids, evenly spread over the held-out text: (tokens / block, block)."""
-        size, wanted = self.config["block"], self.config["tokens"] // self.config["block"]
-        stream = tokenizer("\n".join(self.texts), add_special_tokens=False, return_tensors="pt")["input_ids"][0]
+        size = self.config["block"]
+        wanted = self.config["tokens"] // self.config["block"]
+        stream = tokenizer("\n".join(self.texts), add_special_tokens=False, return_tensors="pt")[
+            "input_ids"
+        ][0]
         whole = stream[: len(stream) // size * size].view(-1, size)
         if not 0 < wanted <= len(whole):
-            raise UserError(f"{len(stream)} held-out tokens do not fill {wanted} blocks of {size}: lower `tokens`")
+            raise UserError(
+                f"{len(stream)} held-out tokens do not fill {wanted} blocks of {size}: lower `tokens`"
+            )
         return whole[torch.linspace(0, len(whole) - 1, wanted).round().long()]
 
     def outcomes(
-        self, model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, progress: Callable[[str], None]
+        self,
+        model: PreTrainedModel,
+        tokenizer: PreTrainedTokenizerBase,
+        progress: Callable[[str], None],
     ) -> Outcomes:
-        """See base class. `nll` holds the loss of each predicted token in nats, in rows of CHUNK neighbours."""
-        losses, blocks = [], self.blocks(tokenizer)
+        """See base class. `nll` holds the loss of each predicted token in nats.
+
+        In rows of CHUNK neighbours.
+        """
+        losses = []
+        blocks = self.blocks(tokenizer)
         with torch.inference_mode():
             for batch in blocks.split(max(1, TOKENS_A_BATCH // self.config["block"])):
                 logits = model(input_ids=batch, use_cache=False).logits[:, :-1]
-                loss = torch.nn.functional.cross_entropy(logits.flatten(0, 1), batch[:, 1:].flatten(), reduction="none")
+                loss = torch.nn.functional.cross_entropy(
+                    logits.flatten(0, 1), batch[:, 1:].flatten(), reduction="none"
+                )
                 losses.append(loss)
                 progress(f"{sum(map(len, losses))}/{blocks.numel()} tokens")
         nll = torch.cat(losses)

@@ -1,4 +1,7 @@
-"""Finding the translation of a sentence among all sentences of the other language, without fine-tuning: accuracy at 1."""
+"""Finding the translation of a sentence among all sentences of the other language.
+
+Without fine-tuning: accuracy at 1.
+"""
 
 import re
 from collections.abc import Callable
@@ -7,10 +10,10 @@ from typing import Any
 import numpy as np
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
+from ..data.corpora import JAPANESE, translations
 from ..errors import UserError
-from ..sources.corpora import JAPANESE, translations
-from .base import Inputs, Metric, Outcomes, Task
-from .encoding import sentence_embeddings
+from ._base import Inputs, Metric, Outcomes, Task
+from ._encoding import sentence_embeddings
 
 SAMPLE_SEED = 0
 
@@ -29,18 +32,28 @@ class Retrieval(Task):
         super().__init__(config, inputs)
         data = config["data"]
         found = translations([inputs.wheels[p] for p in data["packages"]], data["language"])
-        by_translation: dict[str, str] = {}  # two messages with one translation cannot be told apart
+        by_translation: dict[
+            str, str
+        ] = {}  # two messages with one translation cannot be told apart
         for source, translation in found.items():
-            if JAPANESE.search(translation) and len(re.findall("[A-Za-z]+", source)) >= data["min_words"]:
+            if (
+                JAPANESE.search(translation)
+                and len(re.findall("[A-Za-z]+", source)) >= data["min_words"]
+            ):
                 by_translation.setdefault(translation, source)
         pairs = sorted((s, t) for t, s in by_translation.items())
         if len(pairs) < config["pairs"]:
-            raise UserError(f"there are {len(pairs)} translated pairs, but {config['pairs']} are asked for: lower `pairs`")
+            raise UserError(
+                f"there are {len(pairs)} translated pairs, but {config['pairs']} are asked for: lower `pairs`"
+            )
         chosen = np.random.default_rng(SAMPLE_SEED).permutation(len(pairs))[: config["pairs"]]
         self.pairs = [pairs[i] for i in sorted(chosen)]
 
     def outcomes(
-        self, model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, progress: Callable[[str], None]
+        self,
+        model: PreTrainedModel,
+        tokenizer: PreTrainedTokenizerBase,
+        progress: Callable[[str], None],
     ) -> Outcomes:
         """See base class. 1 where the nearest neighbour by cosine is the translation."""
         texts = [self.config["prefix"] + text for side in zip(*self.pairs) for text in side]
@@ -61,5 +74,7 @@ class Retrieval(Task):
     @staticmethod
     def scores(outcomes: Outcomes, draws: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
         """See base class."""
-        ways = {f"accuracy_{way}": outcomes[way][draws["pair"]].mean(1) for way in ("ja_en", "en_ja")}
+        ways = {
+            f"accuracy_{way}": outcomes[way][draws["pair"]].mean(1) for way in ("ja_en", "en_ja")
+        }
         return {"accuracy": (ways["accuracy_ja_en"] + ways["accuracy_en_ja"]) / 2, **ways}

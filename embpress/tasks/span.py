@@ -1,4 +1,7 @@
-"""Finding the answer to a question in a text, by a fine-tuned model that scores first and last tokens: F1, exact match."""
+"""Finding the answer to a question in a text.
+
+By a fine-tuned model that scores first and last tokens: F1, exact match.
+"""
 
 import json
 from collections.abc import Callable
@@ -9,12 +12,12 @@ import torch
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 from ..errors import UserError
-from .base import Inputs, Metric, Outcomes
-from .encoding import padded_batches
-from .examples import Answers, Examples, Label, LabelledRows, as_list, read_labels, read_split
-from .labelled import LabelledTask
-from .span_metrics import answer_scores
-from .windows import Windows, token_span, windows_of, with_most_context
+from ._base import Inputs, Metric, Outcomes
+from ._encoding import padded_batches
+from ._examples import Answers, Examples, Label, LabelledRows, as_list, read_labels, read_split
+from ._labelled import LabelledTask
+from ._span_metrics import answer_scores
+from ._windows import Windows, token_span, windows_of, with_most_context
 
 BEST = 20
 """Likeliest first and last tokens that are paired, in each window; as run_squad.py."""
@@ -25,7 +28,8 @@ LONGEST_ANSWER = 30
 class Span(LabelledTask):
     """Which characters of `data.text`'s first column, the context, answer its second, the question.
 
-    A label is SQuAD's object as JSON, or the answer's text where `data.answer_start` is the column of its first character.
+    A label is SQuAD's object as JSON, or the answer's text where `data.answer_start` is the column
+    of its first character.
     """
 
     metrics = (Metric("f1", "F1"), Metric("exact_match", "exact match"))
@@ -41,11 +45,15 @@ class Span(LabelledTask):
             return Answers((value,), ())
         try:
             answers = json.loads(value)
-            found = Answers(tuple(map(str, answers["text"])), tuple(map(int, answers["answer_start"])))
+            found = Answers(
+                tuple(map(str, answers["text"])), tuple(map(int, answers["answer_start"]))
+            )
         except (ValueError, TypeError, KeyError):
             raise ValueError('not JSON like {"text": [...], "answer_start": [...]}') from None
         if not found.texts or len(found.texts) != len(found.starts):
-            raise ValueError("not one answer or more with a start each: leave questions without an answer out")
+            raise ValueError(
+                "not one answer or more with a start each: leave questions without an answer out"
+            )
         return found
 
     def head_options(self) -> dict[str, Any]:
@@ -79,7 +87,8 @@ class Span(LabelledTask):
         return LabelledRows(table.name, table.rows, labels)
 
     def training_rows(self, tokenizer: Any) -> list[dict[str, Any]]:
-        """A row a window: the model's inputs, (T,) each, and the first and last token of the first right answer.
+        """A row a window: the model's inputs, (T,) each, and the first and last token of the first
+        right answer.
 
         Where a window holds not all of it, both point to the window's first token.
         """
@@ -88,17 +97,25 @@ class Span(LabelledTask):
         rows = []
         for i, (example, offsets) in enumerate(zip(windows.example, windows.offsets)):
             answers = train.labels[example]
-            first, last = token_span(offsets, answers.starts[0], answers.starts[0] + len(answers.texts[0]))
+            first, last = token_span(
+                offsets, answers.starts[0], answers.starts[0] + len(answers.texts[0])
+            )
             inputs = {name: values[i] for name, values in windows.encoded.items()}
             rows.append({**inputs, "start_positions": first, "end_positions": last})
         return rows
 
     def outcomes(
-        self, model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, progress: Callable[[str], None]
+        self,
+        model: PreTrainedModel,
+        tokenizer: PreTrainedTokenizerBase,
+        progress: Callable[[str], None],
     ) -> Outcomes:
         """See base class. Exact match and F1 of each question, (n,) each."""
         answers = self._answers(model, tokenizer, progress)
-        scores = [answer_scores(answer, gold.texts, self.config["unit"]) for answer, gold in zip(answers, self.test.labels)]
+        scores = [
+            answer_scores(answer, gold.texts, self.config["unit"])
+            for answer, gold in zip(answers, self.test.labels)
+        ]
         exact, f1 = np.array(scores, dtype=np.float64).T
         return {"f1": f1, "exact_match": exact}
 
@@ -110,16 +127,22 @@ class Span(LabelledTask):
     @classmethod
     def scores(cls, outcomes: Outcomes, draws: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
         """See base class: means over questions."""
-        return {metric.name: outcomes[metric.name][draws["example"]].mean(1) for metric in cls.metrics}
+        return {
+            metric.name: outcomes[metric.name][draws["example"]].mean(1) for metric in cls.metrics
+        }
 
     def _test_windows(self, tokenizer: Any) -> Windows:
         """Windows of the test, cut once for all matrices that a model is evaluated with."""
         if self._cut is None or self._cut[0] is not tokenizer:
-            windows = windows_of(self.test, tokenizer, self.config["max_length"], self.config["stride"])
+            windows = windows_of(
+                self.test, tokenizer, self.config["max_length"], self.config["stride"]
+            )
             self._cut = tokenizer, windows
         return self._cut[1]
 
-    def _answers(self, model: PreTrainedModel, tokenizer: Any, progress: Callable[[str], None]) -> list[str]:
+    def _answers(
+        self, model: PreTrainedModel, tokenizer: Any, progress: Callable[[str], None]
+    ) -> list[str]:
         """The likeliest answer to each test question: its text in the context."""
         test: Examples = self.test
         windows = self._test_windows(tokenizer)
@@ -142,8 +165,11 @@ class Span(LabelledTask):
         return answers
 
 
-def best_span(logits: np.ndarray, offsets: np.ndarray, may_begin: np.ndarray) -> tuple[float, int, int]:
-    """The likeliest answer within a window: its score, its first character, and the character after its last.
+def best_span(
+    logits: np.ndarray, offsets: np.ndarray, may_begin: np.ndarray
+) -> tuple[float, int, int]:
+    """The likeliest answer within a window: its score, its first character, and the character after
+    its last.
 
     Args:
         logits: (2, T) of each token to be the answer's first, and its last.
@@ -151,12 +177,17 @@ def best_span(logits: np.ndarray, offsets: np.ndarray, may_begin: np.ndarray) ->
         may_begin: (T,) tokens whose answers another window does not see better.
 
     Returns:
-        The best sum of logits over spans of BEST first and last tokens, of up to LONGEST_ANSWER tokens of the context; minus
-        infinity, and no characters, if there is none.
+        The best sum of logits over spans of BEST first and last tokens, of up to LONGEST_ANSWER
+        tokens of the context; minus infinity, and no characters, if there is none.
     """
     firsts, lasts = (np.argsort(-side, kind="stable")[:BEST] for side in logits)
     first, last = np.meshgrid(firsts, lasts, indexing="ij")
-    allowed = may_begin[first] & (offsets[last, 0] >= 0) & (last >= first) & (last < first + LONGEST_ANSWER)
+    allowed = (
+        may_begin[first]
+        & (offsets[last, 0] >= 0)
+        & (last >= first)
+        & (last < first + LONGEST_ANSWER)
+    )
     scores = np.where(allowed, logits[0][first] + logits[1][last], -np.inf)
     best = np.unravel_index(scores.argmax(), scores.shape)
     if scores[best] == -np.inf:

@@ -1,12 +1,15 @@
-"""KroneckerBERT's distillation loss (Tahaei et al., NAACL 2022, section 3.4): a compressed student imitates its teacher.
+"""KroneckerBERT's distillation loss (Tahaei et al., NAACL 2022, section 3.4): a compressed student
+imitates its teacher.
 
     L = MSE(E^S, E^T) + sum_l MSE(O_l^S, O_l^T) + sum_l MSE(H_l^S, H_l^T) + L_logits + L_task
 
-E are the outputs of the embedding layer, O_l a layer's attention scores QK^T / sqrt(d_k) before the softmax, H_l its output.
-Student and teacher have layers of the same sizes, so that nothing is projected.
+E are the outputs of the embedding layer, O_l a layer's attention scores QK^T / sqrt(d_k) before the
+softmax, H_l its output. Student and teacher have layers of the same sizes, so that nothing is
+projected.
 
-What the paper leaves open: L_logits is the Kullback-Leibler divergence at temperature 1 (of a single output, the squared
-error); padding counts nowhere; the student runs without dropout, as its teacher does.
+What the paper leaves open: L_logits is the Kullback-Leibler divergence at temperature 1 (of a
+single output, the squared error); padding counts nowhere; the student runs without dropout, as its
+teacher does.
 """
 
 from collections.abc import Collection
@@ -55,7 +58,9 @@ class AttentionScores:
         """A layer's (B, heads, T, T) each, first layer first; they are forgotten then."""
         found = []
         for pair in self.pairs:
-            query, key = (self.seen[m].unflatten(-1, (self.heads, -1)).transpose(1, 2).float() for m in pair)
+            query, key = (
+                self.seen[m].unflatten(-1, (self.heads, -1)).transpose(1, 2).float() for m in pair
+            )
             found.append(query @ key.transpose(2, 3) / query.shape[-1] ** 0.5)
         self.seen.clear()
         return found
@@ -73,9 +78,16 @@ class Distillation:
         UserError: if `attention` is asked of a model whose scores cannot be read.
     """
 
-    def __init__(self, student: PreTrainedModel, teacher: PreTrainedModel, terms: Collection[str]) -> None:
-        self.teacher, self.terms = teacher.eval().requires_grad_(False), set(terms)
-        self.scores = [AttentionScores(model) for model in (student, teacher)] if "attention" in self.terms else []
+    def __init__(
+        self, student: PreTrainedModel, teacher: PreTrainedModel, terms: Collection[str]
+    ) -> None:
+        self.teacher = teacher.eval().requires_grad_(False)
+        self.terms = set(terms)
+        self.scores = (
+            [AttentionScores(model) for model in (student, teacher)]
+            if "attention" in self.terms
+            else []
+        )
 
     def __call__(self, model: nn.Module, batch: Batch) -> dict[str, Tensor]:
         """The terms, in the order of the formula."""
@@ -88,16 +100,22 @@ class Distillation:
             with torch.no_grad():
                 theirs = self.teacher.to(mask.device)(**inputs, output_hidden_states=states)
             if "embeddings" in self.terms:
-                found["embeddings"] = masked_mse(ours.hidden_states[0], theirs.hidden_states[0], mask)
+                found["embeddings"] = masked_mse(
+                    ours.hidden_states[0], theirs.hidden_states[0], mask
+                )
             if "attention" in self.terms:
                 pairs = mask[:, None, :, None] & mask[:, None, None, :]
                 layers = zip(*(scores.take() for scores in self.scores))
-                found["attention"] = _sum(masked_mse(s[..., None], t[..., None], pairs.expand_as(s)) for s, t in layers)
+                found["attention"] = _sum(
+                    masked_mse(s[..., None], t[..., None], pairs.expand_as(s)) for s, t in layers
+                )
             if "hidden" in self.terms:
                 layers = zip(ours.hidden_states[1:], theirs.hidden_states[1:])
                 found["hidden"] = _sum(masked_mse(s, t, mask) for s, t in layers)
             if "logits" in self.terms:
-                found["logits"] = _sum(logits_loss(s, t) for s, t in zip(_logits(ours), _logits(theirs)))
+                found["logits"] = _sum(
+                    logits_loss(s, t) for s, t in zip(_logits(ours), _logits(theirs))
+                )
         if "task" in self.terms:
             found["task"] = ours.loss
         return found
@@ -110,7 +128,10 @@ def masked_mse(student: Tensor, teacher: Tensor, mask: Tensor) -> Tensor:
 
 
 def logits_loss(student: Tensor, teacher: Tensor) -> Tensor:
-    """KL(teacher || student) of (B, C) logits, a mean over the batch; the mean squared error of (B, 1) numbers."""
+    """KL(teacher || student) of (B, C) logits, a mean over the batch.
+
+    The mean squared error of (B, 1) numbers.
+    """
     if student.shape[-1] == 1:
         return functional.mse_loss(student.float(), teacher.float())
     ours, theirs = (functional.log_softmax(logits.float(), dim=-1) for logits in (student, teacher))
@@ -119,7 +140,11 @@ def logits_loss(student: Tensor, teacher: Tensor) -> Tensor:
 
 def _logits(output: object) -> list[Tensor]:
     """A head's logits; of a span's two ends, both."""
-    names = [name for name in ("logits", "start_logits", "end_logits") if getattr(output, name, None) is not None]
+    names = [
+        name
+        for name in ("logits", "start_logits", "end_logits")
+        if getattr(output, name, None) is not None
+    ]
     return [getattr(output, name) for name in names]
 
 

@@ -14,32 +14,50 @@ from transformers import (
     set_seed,
 )
 
-from ..analysis.measures import metrics_of
-from ..analysis.statistics import score_of
-from ..checkpoints import card
 from ..files import whole_new_folder, write_json
-from ..models import AUTO_CLASSES, describe
+from ..models.checkpoints import card
+from ..models.embedding import AUTO_CLASSES, describe
+from ..models.tokenization import load_tokenizer
+from ..study.metric_names import metrics_of
+from ..study.search import RECORD
 from ..tasks import LabelledTask, Span
-from ..tasks.examples import Examples
-from ..tokenization import load_tokenizer
+from ..tasks._bootstrap import score_of
+from ..tasks._examples import Examples
 from .loop import Batch, Collate, Settings, scratch_of, train, write_history
-from .search import RECORD
 
 
-def finetune(base: Path, task: LabelledTask, seed: int, folder: Path, candidates: Sequence[dict[str, Any]] = ()) -> None:
-    """Train all weights of the checkpoint `base` with a new head for a task, and save it to `folder`.
+def finetune(
+    base: Path,
+    task: LabelledTask,
+    seed: int,
+    folder: Path,
+    candidates: Sequence[dict[str, Any]] = (),
+) -> None:
+    """Train all weights of the checkpoint `base` with a new head for a task, and save it to
+    `folder`.
 
     Args:
         base: a described checkpoint.
         task: gives training examples, the head, and the config entry's `max_length` and `finetune`.
         seed: seeds the new head, dropout and the order of examples.
-        folder: where the fine-tuned checkpoint goes, with the learning curve; written whole or not at all.
-        candidates: among which the settings were chosen, as `try_candidate` wrote them; recorded beside the checkpoint.
+        folder: where the fine-tuned checkpoint goes, with the learning curve; written whole or not
+            at all.
+        candidates: among which the settings were chosen, as `try_candidate` wrote them; recorded
+            beside the checkpoint.
     """
-    model, tokenizer = with_new_head(base, task, seed), load_tokenizer(base)
+    model = with_new_head(base, task, seed)
+    tokenizer = load_tokenizer(base)
     rows = rows_of(task, tokenizer)
     settings = Settings(**task.config["finetune"])
-    history = train(model.train(), rows, collator(task, tokenizer), task_loss, settings, seed, scratch_of(folder))
+    history = train(
+        model.train(),
+        rows,
+        collator(task, tokenizer),
+        task_loss,
+        settings,
+        seed,
+        scratch_of(folder),
+    )
     source = card(base)["source"] | {"finetuned_on": len(rows), "seed": seed}
     with whole_new_folder(folder) as whole:
         model.eval().save_pretrained(whole)
@@ -47,40 +65,62 @@ def finetune(base: Path, task: LabelledTask, seed: int, folder: Path, candidates
         describe(model, tokenizer.all_special_ids, whole, source)
         write_history(history, whole)
         if candidates:
-            write_json(whole / RECORD, {"chosen": task.config["finetune"], "candidates": list(candidates)})
+            write_json(
+                whole / RECORD, {"chosen": task.config["finetune"], "candidates": list(candidates)}
+            )
 
 
 def try_candidate(
-    base: Path, task: LabelledTask, seed: int, held_out: float, path: Path, progress: Callable[[str], None]
+    base: Path,
+    task: LabelledTask,
+    seed: int,
+    held_out: float,
+    path: Path,
+    progress: Callable[[str], None],
 ) -> None:
-    """Train as `finetune` does on all but a share of the training examples, and write the score on that share as JSON.
+    """Train as `finetune` does on all but a share of the training examples, and write the score on
+    that share as JSON.
 
     Args:
         base: a described checkpoint.
         task: as for `finetune`; its test examples are not read.
         seed: as for `finetune`.
         held_out: the share.
-        path: where settings, score (of the task's main metric) and numbers of examples go; its stem is the candidate's name.
+        path: where settings, score (of the task's main metric) and numbers of examples go; its stem
+            is the candidate's name.
         progress: called with a line about every batch that is scored.
 
     Raises:
         UserError: if there are too few training examples.
     """
     task = task.within_training(held_out)
-    model, tokenizer = with_new_head(base, task, seed), load_tokenizer(base)
+    model = with_new_head(base, task, seed)
+    tokenizer = load_tokenizer(base)
     settings = Settings(**task.config["finetune"])
     rows = rows_of(task, tokenizer)
-    train(model.train(), rows, collator(task, tokenizer), task_loss, settings, seed, scratch_of(path))
+    train(
+        model.train(), rows, collator(task, tokenizer), task_loss, settings, seed, scratch_of(path)
+    )
     name = metrics_of(task.config)[0]
     score = score_of(type(task), task.outcomes(model.eval(), tokenizer, progress), name)
-    found = {"candidate": path.stem, "settings": task.config["finetune"], "seed": seed, "metric": name, "score": score}
-    write_json(path, found | {"trained_on": len(task.train.labels), "held_out": len(task.test.labels)})
+    found = {
+        "candidate": path.stem,
+        "settings": task.config["finetune"],
+        "seed": seed,
+        "metric": name,
+        "score": score,
+    }
+    write_json(
+        path, found | {"trained_on": len(task.train.labels), "held_out": len(task.test.labels)}
+    )
 
 
 def with_new_head(base: Path, task: LabelledTask, seed: int) -> PreTrainedModel:
     """The model of a checkpoint with a random head for a task."""
     set_seed(seed)
-    return AUTO_CLASSES[task.head].from_pretrained(base, **task.head_options(), dtype=torch.float32, local_files_only=True)
+    return AUTO_CLASSES[task.head].from_pretrained(
+        base, **task.head_options(), dtype=torch.float32, local_files_only=True
+    )
 
 
 def task_loss(model: nn.Module, batch: Batch) -> dict[str, Tensor]:
@@ -90,7 +130,9 @@ def task_loss(model: nn.Module, batch: Batch) -> dict[str, Tensor]:
 
 def collator(task: LabelledTask, tokenizer: PreTrainedTokenizerBase) -> Collate:
     """How rows of a task become a batch."""
-    return (DataCollatorForMultipleChoice if task.head == "multiple_choice" else DataCollatorWithPadding)(tokenizer)
+    return (
+        DataCollatorForMultipleChoice if task.head == "multiple_choice" else DataCollatorWithPadding
+    )(tokenizer)
 
 
 def rows_of(task: LabelledTask, tokenizer: PreTrainedTokenizerBase) -> list[dict[str, Any]]:
@@ -100,8 +142,13 @@ def rows_of(task: LabelledTask, tokenizer: PreTrainedTokenizerBase) -> list[dict
     return training_rows(task.train, tokenizer, task.config["max_length"])
 
 
-def training_rows(examples: Examples, tokenizer: PreTrainedTokenizerBase, max_length: int) -> list[dict[str, Any]]:
-    """Tokenized examples with `labels`: ids (T,) of a text or pair each, or a list of them, one a choice."""
+def training_rows(
+    examples: Examples, tokenizer: PreTrainedTokenizerBase, max_length: int
+) -> list[dict[str, Any]]:
+    """Tokenized examples with `labels`.
+
+    Ids (T,) of a text or pair each, or a list of them, one a choice.
+    """
     encoded = tokenizer(examples.texts, examples.seconds, truncation=True, max_length=max_length)
     n = examples.choices
     rows = []

@@ -1,6 +1,7 @@
 """Students: models that are trained after their matrices were compressed, and their folders.
 
-A student's folder is an artefact's (its trained matrices, and RESULT), with all other weights of the model in REST.
+A student's folder is an artefact's (its trained matrices, and RESULT), with all other weights of
+the model in REST.
 """
 
 import json
@@ -9,27 +10,33 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from safetensors.torch import load_file, save_file
-from torch import Tensor, nn
+from torch import nn
 from transformers import DataCollatorForLanguageModeling, DataCollatorWithPadding, PreTrainedModel
 
 from .. import storage
-from ..checkpoints import embedding_matrix
-from ..compression import RESULT, measured
-from ..counting.frequency import read_counts
+from ..data.token_counts import read_counts
 from ..errors import UserError
+from ..fidelity.record import RESULT, measured
 from ..files import whole_new_folder, write_json
-from ..formats.base import CompressedMatrix
-from ..models import AUTO_CLASSES, embedding_of, load_model
-from ..modules.assembly import PARTS, Assembly, parts_of, weight_of, write_parts
-from ..sensitivity import blocks_of_text
+from ..formats._base import CompressedMatrix
+from ..models.assembly import (
+    PARTS,
+    REST,
+    Assembly,
+    load_rest,
+    parts_of,
+    weight_of,
+    write_parts,
+    write_rest,
+)
+from ..models.checkpoints import embedding_matrix
+from ..models.embedding import AUTO_CLASSES, embedding_of, load_model
+from ..models.tokenization import blocks_of_text, load_tokenizer
 from ..tasks import LabelledTask
-from ..tokenization import load_tokenizer
 from .distillation import Distillation
 from .fine_tuning import collator, rows_of, task_loss, with_new_head
 from .loop import Collate, Loss, Settings, scratch_of, train, write_history
 
-REST = "rest.safetensors"
 MASKED_SHARE = 0.15
 """Of the tokens of running text, as in BERT's pre-training."""
 
@@ -40,18 +47,26 @@ class Student:
     Args:
         model: dense, of the artefact's layers.
         start: an artefact, or a student's folder.
-        trained: whether the matrices' factors are trained with the other weights; else they are frozen.
+        trained: whether the matrices' factors are trained with the other weights; else they are
+            frozen.
     """
 
     def __init__(self, model: PreTrainedModel, start: Path, trained: bool) -> None:
-        self.model, self.start = model, start
+        self.model = model
+        self.start = start
         self.matrices: dict[str, CompressedMatrix] = Assembly(model).put(start)
         if trained:
             for matrix in self.matrices.values():
                 matrix.unfreeze()
 
     def train(
-        self, rows: list[dict[str, Any]], collate: Collate, loss: Loss, settings: Settings, seed: int, scratch: Path
+        self,
+        rows: list[dict[str, Any]],
+        collate: Collate,
+        loss: Loss,
+        settings: Settings,
+        seed: int,
+        scratch: Path,
     ) -> None:
         """Train; a killed training goes on from what it left in `scratch`."""
         self.history = train(self.model, rows, collate, loss, settings, seed, scratch)
@@ -79,18 +94,26 @@ class Student:
             write_rest(root, whole)
 
     def _result(self, source: Path, counts: Path) -> dict[str, Any]:
-        """Sizes, which training leaves as they were, and how far the matrices are now from the dense ones."""
+        """Sizes, which training leaves as they were.
+
+        And how far the matrices are now from the dense ones.
+        """
         if not (self.start / PARTS).is_file():
             return measured(embedding_matrix(source), self.matrices["."], read_counts(counts))
-        result, dense = json.loads((self.start / RESULT).read_text()), load_model(source, "encoder")
+        result = json.loads((self.start / RESULT).read_text())
+        dense = load_model(source, "encoder")
         for about, part in zip(result["modules"], parts_of(self.start)):
             weights = [weight_of(dense.get_submodule(place), place) for place in part.places]
             matrix = torch.cat(weights or [embedding_of(dense)[1].weight]).detach()
-            about["squared_error"] = float((matrix - self.matrices[part.folder].dense()).double().square().sum())
+            about["squared_error"] = float(
+                (matrix - self.matrices[part.folder].dense()).double().square().sum()
+            )
         return result
 
 
-def finetune_student(base: Path, artefact: Path, counts: Path, task: LabelledTask, seed: int, folder: Path) -> None:
+def finetune_student(
+    base: Path, artefact: Path, counts: Path, task: LabelledTask, seed: int, folder: Path
+) -> None:
     """Fine-tune a pre-trained model whose matrices are compressed already, with a new head.
 
     Args:
@@ -103,15 +126,29 @@ def finetune_student(base: Path, artefact: Path, counts: Path, task: LabelledTas
     """
     if _passed_on(artefact, folder):
         return
-    tokenizer, model = load_tokenizer(base), with_new_head(base, task, seed)
+    tokenizer = load_tokenizer(base)
+    model = with_new_head(base, task, seed)
     student = Student(model.train(), artefact, _is_trained(task.config))
     rows = rows_of(task, tokenizer)
-    student.train(rows, collator(task, tokenizer), task_loss, Settings(**task.config["finetune"]), seed, scratch_of(folder))
+    student.train(
+        rows,
+        collator(task, tokenizer),
+        task_loss,
+        Settings(**task.config["finetune"]),
+        seed,
+        scratch_of(folder),
+    )
     student.write(model, base, counts, folder)
 
 
 def distil_on_task(
-    teacher: Path, start: Path, source: Path, counts: Path, task: LabelledTask, seed: int, folder: Path
+    teacher: Path,
+    start: Path,
+    source: Path,
+    counts: Path,
+    task: LabelledTask,
+    seed: int,
+    folder: Path,
 ) -> None:
     """KroneckerBERT's second stage: a student of the fine-tuned model, whose head it starts from.
 
@@ -126,24 +163,39 @@ def distil_on_task(
     """
     if _passed_on(start, folder):
         return
-    tokenizer, model = load_tokenizer(teacher), load_model(teacher, task.head)
+    tokenizer = load_tokenizer(teacher)
+    model = load_model(teacher, task.head)
     student = Student(model, start, _is_trained(task.config))
     if (start / REST).is_file():
         load_rest(model.base_model, start)
     distil = task.config["distil"]
     loss = _distillation(model, load_model(teacher, task.head), distil["terms"])
     rows = rows_of(task, tokenizer)
-    student.train(rows, collator(task, tokenizer), loss, Settings(**distil["stage2"]), seed, scratch_of(folder))
+    student.train(
+        rows,
+        collator(task, tokenizer),
+        loss,
+        Settings(**distil["stage2"]),
+        seed,
+        scratch_of(folder),
+    )
     student.write(model, source, counts, folder)
 
 
 def distil_on_text(
-    teacher: Path, artefact: Path, counts: Path, texts: list[str], entry: dict[str, Any], seed: int, folder: Path
+    teacher: Path,
+    artefact: Path,
+    counts: Path,
+    texts: list[str],
+    entry: dict[str, Any],
+    seed: int,
+    folder: Path,
 ) -> None:
     """KroneckerBERT's first stage: a student of the pre-trained model, on running text.
 
-    With the term `task` the model also predicts masked tokens. The paper's prediction of the next sentence is left out: the
-    corpora hold texts without marked sentences, and RoBERTa's authors found that it does not help.
+    With the term `task` the model also predicts masked tokens. The paper's prediction of the next
+    sentence is left out: the corpora hold texts without marked sentences, and RoBERTa's authors
+    found that it does not help.
 
     Args:
         teacher: the pre-trained checkpoint.
@@ -155,16 +207,21 @@ def distil_on_text(
         folder: where the student goes, its encoder without the head.
 
     Raises:
-        UserError: if masked tokens are to be predicted by a model without a head for it, or a block is longer than the
-            model or the texts.
+        UserError: if masked tokens are to be predicted by a model without a head for it, or a block
+            is longer than the model or the texts.
     """
     if _passed_on(artefact, folder):
         return
     stage = dict(entry["distil"]["stage1"])
-    terms, tokens, block = stage.pop("terms"), stage.pop("tokens"), stage.pop("block")
+    terms = stage.pop("terms")
+    tokens = stage.pop("tokens")
+    block = stage.pop("block")
     stage.pop("corpus")
     tokenizer = load_tokenizer(teacher)
-    models = [_with_language_head(teacher) if "task" in terms else load_model(teacher, "encoder") for _ in range(2)]
+    models = [
+        _with_language_head(teacher) if "task" in terms else load_model(teacher, "encoder")
+        for _ in range(2)
+    ]
     collate = (
         DataCollatorForLanguageModeling(tokenizer, mlm_probability=MASKED_SHARE)
         if "task" in terms
@@ -172,38 +229,17 @@ def distil_on_text(
     )
     longest = getattr(models[0].config, "max_position_embeddings", block)
     if block > longest:
-        raise UserError(f"distil.stage1.block is {block}, but {teacher} reads at most {longest} tokens: lower it")
+        raise UserError(
+            f"distil.stage1.block is {block}, but {teacher} reads at most {longest} tokens: lower it"
+        )
     student = Student(models[0], artefact, _is_trained(entry))
     loss = _distillation(models[0], models[1], terms)
-    rows = [{"input_ids": ids, "attention_mask": [1] * len(ids)} for ids in _blocks(texts, tokenizer, block, tokens)]
+    rows = [
+        {"input_ids": ids, "attention_mask": [1] * len(ids)}
+        for ids in _blocks(texts, tokenizer, block, tokens)
+    ]
     student.train(rows, collate, loss, Settings(**stage), seed, scratch_of(folder))
     student.write(models[0].base_model, teacher, counts, folder)
-
-
-def write_rest(root: nn.Module, folder: Path) -> None:
-    """Write all weights of a model but the compressed matrices; what is tied is written once."""
-    rest: dict[str, Tensor] = {}
-    seen: set[int] = set()
-    for name, tensor in root.state_dict(keep_vars=True).items():
-        if ".matrix." not in name and id(tensor) not in seen:
-            seen.add(id(tensor))
-            rest[name] = tensor.detach().contiguous()
-    save_file(rest, folder / REST, metadata={"format": "pt"})
-
-
-def load_rest(root: nn.Module, folder: Path) -> None:
-    """Give a model on a student's matrices the student's other weights.
-
-    Raises:
-        UserError: if they are of another model.
-    """
-    rest = load_file(folder / REST)
-    try:
-        foreign = root.load_state_dict(rest, strict=False).unexpected_keys
-    except RuntimeError as error:  # shapes
-        raise UserError(f"{folder} is a student of a model of another size: train it anew") from error
-    if foreign:
-        raise UserError(f"{folder} is a student of another model, with a weight {foreign[0]}: train it anew")
 
 
 def _passed_on(start: Path, folder: Path) -> bool:
@@ -220,7 +256,9 @@ def _is_trained(entry: dict[str, Any]) -> bool:
     return entry["factors"] == "trained"
 
 
-def _distillation(student: PreTrainedModel, teacher: PreTrainedModel, terms: Collection[str]) -> Loss:
+def _distillation(
+    student: PreTrainedModel, teacher: PreTrainedModel, terms: Collection[str]
+) -> Loss:
     """The loss of some terms; without any of the teacher's, plain training, with dropout."""
     if set(terms) == {"task"}:
         student.train()
@@ -235,7 +273,9 @@ def _with_language_head(checkpoint: Path) -> PreTrainedModel:
     )
     model, info = loaded
     if info["missing_keys"]:
-        raise UserError(f"{checkpoint} has no head that predicts masked tokens: leave `task` out of `distil.stage1.terms`")
+        raise UserError(
+            f"{checkpoint} has no head that predicts masked tokens: leave `task` out of `distil.stage1.terms`"
+        )
     return model.eval()
 
 

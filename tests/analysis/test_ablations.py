@@ -3,8 +3,8 @@
 import re
 
 from embpress.analysis.ablations import ablations
-from embpress.config import compares_variants
-from embpress.tables import ablations_table, speed_table
+from embpress.report.tables import ablations_table, speed_table
+from embpress.study.config import compares_variants
 
 from ..fake_study import RATIOS, fake_ablations, fake_labels, fake_scores, fake_speed
 
@@ -21,7 +21,11 @@ def test_only_variants_that_meet_at_a_ratio_are_compared():
 
 def test_a_config_tells_before_it_runs(default_config):
     assert not compares_variants(default_config)
-    default_config["methods"]["svd_half"] = {"method": "svd", "options": {"factor_dtype": "float16"}, "ratios": [25]}
+    default_config["methods"]["svd_half"] = {
+        "method": "svd",
+        "options": {"factor_dtype": "float16"},
+        "ratios": [25],
+    }
     assert compares_variants(default_config)
     default_config["methods"]["svd_half"]["ratios"] = [24]
     assert not compares_variants(default_config)

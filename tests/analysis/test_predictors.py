@@ -14,9 +14,16 @@ LABELS = fake_labels()
 
 def scores(seed=0):
     """The made-up scores with metrics that are noise but for the relative error."""
-    frame, generator = fake_scores(), np.random.default_rng(seed)
-    noise = {m: generator.normal(size=len(frame)) for m in METRICS if m not in ("ratio_reached", "relative_error")}
-    return frame.assign(**{m: np.where(frame["retention"].notna(), v, np.nan) for m, v in noise.items()})
+    frame = fake_scores()
+    generator = np.random.default_rng(seed)
+    noise = {
+        m: generator.normal(size=len(frame))
+        for m in METRICS
+        if m not in ("ratio_reached", "relative_error")
+    }
+    return frame.assign(
+        **{m: np.where(frame["retention"].notna(), v, np.nan) for m, v in noise.items()}
+    )
 
 
 def compressed(frame, task):
@@ -30,7 +37,8 @@ def compressed(frame, task):
 def test_a_task_agrees_with_scipy(metric):
     frame = scores()
     found = predictors(frame, LABELS).tasks["rotten"][metric]
-    rows, sign = compressed(frame, "rotten"), 1 if METRICS[metric][1] else -1
+    rows = compressed(frame, "rotten")
+    sign = 1 if METRICS[metric][1] else -1
     assert found.n == len(rows) == 20
     assert found.value == pytest.approx(sign * spearmanr(rows[metric], rows["retention"]).statistic)
     assert found.tau == pytest.approx(sign * kendalltau(rows[metric], rows["retention"]).statistic)
@@ -47,9 +55,13 @@ def test_pooled_is_the_mean_over_tasks_of_equal_size():
 
 def test_the_interval_is_scipys_bootstrap():
     frame = scores()
-    rows, generator = compressed(frame, "rotten"), np.random.default_rng(5)
+    rows = compressed(frame, "rotten")
+    generator = np.random.default_rng(5)
     draws = [generator.integers(0, len(rows), len(rows)) for _ in range(1000)]
-    values = [-spearmanr(rows["relative_error"].iloc[d], rows["retention"].iloc[d]).statistic for d in draws]
+    values = [
+        -spearmanr(rows["relative_error"].iloc[d], rows["retention"].iloc[d]).statistic
+        for d in draws
+    ]
     found = predictors(frame, LABELS).tasks["rotten"]["relative_error"]
     assert np.allclose([found.low, found.high], np.percentile(values, (2.5, 97.5)), atol=0.05)
 
@@ -70,28 +82,38 @@ def test_controls_seeds_and_other_metrics_change_nothing():
     controls = frame["method"].isin(["random", "mean", "identity"])
     other = frame["metric"] != frame["task"].map({k: t.metric for k, t in LABELS.tasks.items()})
     columns = ["retention", *METRICS]
-    frame.loc[controls | other, columns] = np.random.default_rng(1).normal(size=((controls | other).sum(), len(columns)))
+    frame.loc[controls | other, columns] = np.random.default_rng(1).normal(
+        size=((controls | other).sum(), len(columns))
+    )
     assert predictors(frame, LABELS) == expected
 
 
 def test_a_missing_distance_is_that_of_a_perfect_row():
     frame = scores()
     best = (frame["method"] == "b23") & (frame["ratio_asked"] == 4)
-    nans, small = frame.copy(), frame.copy()
+    nans = frame.copy()
+    small = frame.copy()
     nans.loc[best, "distance_db"], small.loc[best, "distance_db"] = np.nan, -1e9
     assert predictors(nans, LABELS) == predictors(small, LABELS)
 
 
 def test_a_study_of_two_rows_has_no_correlation():
     frame = scores()
-    frame = frame[(frame["task"] == "rotten") & (frame["method"] == "svd") & (frame["ratio_asked"] < 20)]
+    frame = frame[
+        (frame["task"] == "rotten") & (frame["method"] == "svd") & (frame["ratio_asked"] < 20)
+    ]
     found = predictors(frame, LABELS)
-    assert np.isnan(found.tasks["rotten"]["relative_error"].value) and found.tasks["bitext"]["relative_error"].n == 0
+    assert (
+        np.isnan(found.tasks["rotten"]["relative_error"].value)
+        and found.tasks["bitext"]["relative_error"].n == 0
+    )
 
 
 def test_what_is_pooled_leaves_students_out(scores, labels):
     without = predictors(scores[scores["task"] != "rotten"], labels)
     scores.loc[scores["task"] == "rotten", "protocol"] = "compress_then_distil"
     found = predictors(scores, labels)
-    assert {name: c.n for name, c in found.pooled.items()} == {name: c.n for name, c in without.pooled.items()}
+    assert {name: c.n for name, c in found.pooled.items()} == {
+        name: c.n for name, c in without.pooled.items()
+    }
     assert found.tasks["rotten"]

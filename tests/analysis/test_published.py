@@ -1,13 +1,16 @@
-"""The papers' published numbers: every one has a source, none is invented, all papers are methods of ours."""
+"""The papers' published numbers.
+
+Every one has a source, none is invented, all papers are methods of ours.
+"""
 
 import re
 
 import pytest
 
 from embpress.analysis.published import read_published
-from embpress.config import method_names
 from embpress.errors import UserError
 from embpress.methods import method_class
+from embpress.study.config import method_names
 
 from ..conftest import ROOT
 
@@ -22,7 +25,13 @@ def papers():
 def test_the_papers_are_those_whose_methods_we_have(papers):
     cited = {c for name in method_names() if (c := method_class(name).citation)}
     assert set(papers) == cited
-    entries = set(re.findall(r"^@\w+\{(\S+),$", (ROOT / "workflow/resources/references.bib").read_text(), re.MULTILINE))
+    entries = set(
+        re.findall(
+            r"^@\w+\{(\S+),$",
+            (ROOT / "workflow/resources/references.bib").read_text(),
+            re.MULTILINE,
+        )
+    )
     assert entries == cited
 
 
@@ -30,7 +39,10 @@ def test_only_the_paper_that_was_read_has_scores(papers):
     for key, cells in papers.items():
         numbers = {(c.dataset, c.metric): c.value for c in cells if c.value}
         if key == "wang2023lighttoken":
-            assert numbers == {("GLUE", "gain"): "11", ("SQuAD v1.1", "gain"): "5"}  # the abstract's claim
+            assert numbers == {
+                ("GLUE", "gain"): "11",
+                ("SQuAD v1.1", "gain"): "5",
+            }  # the abstract's claim
         elif key != "tahaei2022kroneckerbert":
             assert not numbers, key
 
@@ -54,9 +66,18 @@ def test_cells_stand_where_the_paper_has_them(papers, table, model, dataset, met
 
 
 def test_averages_are_those_of_the_cells(papers):
-    """What was typed wrong would show in an average, which the paper printed itself: of nine columns, MNLI twice."""
-    for table, model in {(c.table, c.model) for c in papers["tahaei2022kroneckerbert"] if c.dataset == "average"}:
-        row = {c.dataset: float(c.value) for c in papers["tahaei2022kroneckerbert"] if (c.table, c.model) == (table, model)}
+    """What was typed wrong would show in an average, which the paper printed itself.
+
+    Of nine columns, MNLI twice.
+    """
+    for table, model in {
+        (c.table, c.model) for c in papers["tahaei2022kroneckerbert"] if c.dataset == "average"
+    }:
+        row = {
+            c.dataset: float(c.value)
+            for c in papers["tahaei2022kroneckerbert"]
+            if (c.table, c.model) == (table, model)
+        }
         average = row.pop("average")
         assert sum(row.values()) / 9 == pytest.approx(average, abs=0.06), (table, model)
 

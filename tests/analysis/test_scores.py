@@ -23,7 +23,11 @@ def test_round_trip_is_byte_identical_whatever_the_order(tmp_path):
 
 
 def test_values_keep_six_digits_and_counts_stay_whole(tmp_path):
-    frame = fake_scores().head(1).assign(value=0.123456789, n=12345678, note='a "quoted", note\nof two lines', method="NA")
+    frame = (
+        fake_scores()
+        .head(1)
+        .assign(value=0.123456789, n=12345678, note='a "quoted", note\nof two lines', method="NA")
+    )
     write(frame, tmp_path / "scores.csv")
     row = read(tmp_path / "scores.csv").iloc[0]
     assert (row["value"], row["n"], row["method"]) == (0.123457, 12345678, "NA")
@@ -48,7 +52,9 @@ def test_means_over_seeds():
     frame = fake_scores(seeds=3)
     pick = (frame["task"] == "rotten") & (frame["method"] == "svd") & (frame["ratio_asked"] == 10)
     means = over_seeds(frame)
-    row = means[(means["task"] == "rotten") & (means["method"] == "svd") & (means["ratio_asked"] == 10)].iloc[0]
+    row = means[
+        (means["task"] == "rotten") & (means["method"] == "svd") & (means["ratio_asked"] == 10)
+    ].iloc[0]
     assert row["seeds"] == 3
     assert row["value"] == pytest.approx(frame[pick]["value"].mean())
     assert row["value_sd"] == pytest.approx(frame[pick]["value"].std())
@@ -68,7 +74,9 @@ def test_a_fixed_size_goes_to_the_nearest_ratio():
 def test_a_slice_keeps_the_uncompressed_model_and_the_codecs_of_its_block():
     scores, labels = select(fake_scores(), fake_labels(), ["rotten"], [], [4.0])
     assert set(scores["task"]) == {"rotten"} == set(labels.tasks)
-    assert set(scores["ratio_asked"].dropna()) == {3.9, 4.0} and {"identity", "random"} < set(scores["method"])
+    assert set(scores["ratio_asked"].dropna()) == {3.9, 4.0} and {"identity", "random"} < set(
+        scores["method"]
+    )
     scores, labels = select(fake_scores(), fake_labels(), [], ["svd"], [])
     assert set(scores["method"]) == {"identity", "svd"} and list(labels.tasks) == list(TASKS)
     assert len(select(fake_scores(), fake_labels(), [], [], [])[0]) == len(fake_scores())

@@ -21,11 +21,14 @@ def weights_of(n=40, seed=0):
 
 @pytest.mark.parametrize("bits", [0, 0.5, 2, 8, 32])
 def test_white_gaussian_is_two_to_the_minus_two_r(bits):
-    assert distortion(torch.full((5,), 3.0), 5 * bits) == pytest.approx(5 * 3 * 2 ** (-2 * bits), rel=1e-12)
+    assert distortion(torch.full((5,), 3.0), 5 * bits) == pytest.approx(
+        5 * 3 * 2 ** (-2 * bits), rel=1e-12
+    )
 
 
 def test_two_components_by_hand():
-    # Variances 4 and 1: the first bit goes to the first alone (4 -> 1), the next two to both alike (1 -> 1/4).
+    # Variances 4 and 1: the first bit goes to the first alone (4 -> 1), the next two to both alike
+    # (1 -> 1/4).
     spectrum = torch.tensor([1.0, 4.0])
     assert distortion(spectrum, 0) == pytest.approx(5)
     assert distortion(spectrum, 0.5) == pytest.approx(2 + 1)
@@ -34,9 +37,14 @@ def test_two_components_by_hand():
 
 
 def test_two_weights_by_hand():
-    # Products of weight and variance are 4 and 1 again, over two rows of one component: 1 bit in all goes to the first.
-    assert distortion(torch.tensor([1.0]), 0.5, torch.tensor([4.0, 1.0])) == pytest.approx((1 + 1) / 5)
-    assert distortion(torch.tensor([1.0]), 1.5, torch.tensor([4.0, 1.0])) == pytest.approx((0.25 + 0.25) / 5)
+    # Products of weight and variance are 4 and 1 again, over two rows of one component: 1 bit in
+    # all goes to the first.
+    assert distortion(torch.tensor([1.0]), 0.5, torch.tensor([4.0, 1.0])) == pytest.approx(
+        (1 + 1) / 5
+    )
+    assert distortion(torch.tensor([1.0]), 1.5, torch.tensor([4.0, 1.0])) == pytest.approx(
+        (0.25 + 0.25) / 5
+    )
 
 
 @pytest.mark.parametrize("weights", [None, weights_of()], ids=["uniform", "weighted"])
@@ -53,12 +61,15 @@ def test_weighted_is_never_above_uniform_and_equal_weights_are_uniform():
     for bits in (0.1, 1, 5, 20, 100):
         uniform = distortion(spectrum, bits)
         assert distortion(spectrum, bits, weights_of()) < uniform
-        assert distortion(spectrum, bits, torch.full((7,), 3.0)) == pytest.approx(uniform, rel=1e-12)
+        assert distortion(spectrum, bits, torch.full((7,), 3.0)) == pytest.approx(
+            uniform, rel=1e-12
+        )
 
 
 @pytest.mark.parametrize("bits", [0.3, 1.0, 4.0])
 def test_no_allocation_that_an_optimiser_finds_is_better(bits):
-    variances, weights = spectrum_of(3, 1).numpy(), weights_of(4).numpy()
+    variances = spectrum_of(3, 1).numpy()
+    weights = weights_of(4).numpy()
     products = np.outer(weights, variances).ravel()
 
     def error(rates):
@@ -84,7 +95,9 @@ def test_the_source_of_a_matrix_is_its_covariance_about_the_mean():
     assert np.allclose(source.spectrum, np.linalg.eigvalsh(np.cov(matrix.T, bias=True)), atol=1e-12)
     assert source.energies.numpy() == pytest.approx((matrix**2).sum(1))
     # Nothing stored: what is left is the variance, as the mean is free.
-    assert source.relative_error(math.inf) == pytest.approx(np.sqrt(matrix.var(0).sum() / (matrix**2).sum(1).mean()))
+    assert source.relative_error(math.inf) == pytest.approx(
+        np.sqrt(matrix.var(0).sum() / (matrix**2).sum(1).mean())
+    )
     assert source.relative_error(1) < 1e-6
 
 

@@ -10,14 +10,19 @@ from embpress.fidelity.neighbours import query_rows
 from embpress.fidelity.reconstruction import METRICS, reconstruction
 from embpress.formats.dense import DenseRows
 
-V, D = 50, 7
+V = 50
+D = 7
 
 
 def brute_force_neighbours(original, decoded):
     """Share of the 10 nearest rows by cosine that stay, a row."""
     sets = []
     for matrix in (original, decoded):
-        found = NearestNeighbors(n_neighbors=11, metric="cosine", algorithm="brute").fit(matrix).kneighbors(matrix)[1]
+        found = (
+            NearestNeighbors(n_neighbors=11, metric="cosine", algorithm="brute")
+            .fit(matrix)
+            .kneighbors(matrix)[1]
+        )
         sets.append([set(row) - {i} for i, row in enumerate(found)])
     return np.array([len(a & b) / 10 for a, b in zip(*sets)])
 
@@ -26,7 +31,9 @@ def brute_force_eigenspace(original, decoded, weights=None):
     """The definition: left singular vectors by SVD."""
     bases = []
     for matrix in (original, decoded):
-        left, values, _ = np.linalg.svd(matrix * (1 if weights is None else np.sqrt(weights)[:, None]), full_matrices=False)
+        left, values, _ = np.linalg.svd(
+            matrix * (1 if weights is None else np.sqrt(weights)[:, None]), full_matrices=False
+        )
         bases.append(left[:, values > 1e-5 * values[0]])
     one, other = bases
     return ((one.T @ other) ** 2).sum() / max(one.shape[1], other.shape[1])
@@ -34,13 +41,18 @@ def brute_force_eigenspace(original, decoded, weights=None):
 
 @pytest.fixture(params=[None, 3], ids=["full rank", "rank 3"])
 def sample(request):
-    """Original, decoded, counts; the decoded matrix is the original with noise, or its projection on some directions."""
+    """Original, decoded, counts.
+
+    The decoded matrix is the original with noise, or its projection on some directions.
+    """
     generator = np.random.default_rng(0)
     original = generator.normal(size=(V, D)).astype(np.float32)
     if request.param is None:
         decoded = original + 0.5 * generator.normal(size=(V, D)).astype(np.float32)
     else:
-        decoded = original @ np.diag([1] * request.param + [0] * (D - request.param)).astype(np.float32)
+        decoded = original @ np.diag([1] * request.param + [0] * (D - request.param)).astype(
+            np.float32
+        )
     return original.astype(float), decoded.astype(float), generator.integers(0, 100, V)
 
 
@@ -51,31 +63,46 @@ def measured(original, decoded, counts):
 
 def test_errors_and_cosines(sample):
     original, decoded, counts = sample
-    found, weights = measured(*sample), counts + 1
-    error, energy = ((original - decoded) ** 2).sum(1), (original**2).sum(1)
+    found = measured(*sample)
+    weights = counts + 1
+    error = ((original - decoded) ** 2).sum(1)
+    energy = (original**2).sum(1)
     cosine = (original * decoded).sum(1) / np.sqrt(energy * (decoded**2).sum(1))
     assert np.isclose(found.relative_error, np.sqrt(error.sum() / energy.sum()), rtol=1e-6)
     assert np.isclose(found.mean_cosine, cosine.mean(), rtol=1e-6)
-    assert np.isclose(found.weighted_relative_error, np.sqrt((weights * error).sum() / (weights * energy).sum()), rtol=1e-6)
+    assert np.isclose(
+        found.weighted_relative_error,
+        np.sqrt((weights * error).sum() / (weights * energy).sum()),
+        rtol=1e-6,
+    )
     assert np.isclose(found.weighted_mean_cosine, np.average(cosine, weights=weights), rtol=1e-6)
     top = np.argsort(-counts, kind="stable")[:5]
-    assert np.isclose(found.decile_relative_error[0], np.sqrt(error[top].sum() / energy[top].sum()), rtol=1e-6)
+    assert np.isclose(
+        found.decile_relative_error[0], np.sqrt(error[top].sum() / energy[top].sum()), rtol=1e-6
+    )
     assert np.isclose(found.decile_mean_cosine[0], cosine[top].mean(), rtol=1e-6)
 
 
 def test_neighbour_overlap(sample):
     original, decoded, counts = sample
-    found, shares = measured(*sample), brute_force_neighbours(original, decoded)
+    found = measured(*sample)
+    shares = brute_force_neighbours(original, decoded)
     assert np.isclose(found.neighbour_overlap, shares.mean(), rtol=1e-9)
-    assert np.isclose(found.weighted_neighbour_overlap, np.average(shares, weights=counts + 1), rtol=1e-9)
-    by_decile = [shares[rows].mean() for rows in np.array_split(np.argsort(-counts, kind="stable"), 10)]
+    assert np.isclose(
+        found.weighted_neighbour_overlap, np.average(shares, weights=counts + 1), rtol=1e-9
+    )
+    by_decile = [
+        shares[rows].mean() for rows in np.array_split(np.argsort(-counts, kind="stable"), 10)
+    ]
     assert np.allclose(found.decile_neighbour_overlap, by_decile, rtol=1e-9)
 
 
 def test_eigenspace_overlap(sample):
     original, decoded, counts = sample
     found = measured(*sample)
-    assert np.isclose(found.eigenspace_overlap, brute_force_eigenspace(original, decoded), rtol=1e-9)
+    assert np.isclose(
+        found.eigenspace_overlap, brute_force_eigenspace(original, decoded), rtol=1e-9
+    )
     weighted = brute_force_eigenspace(original, decoded, counts + 1)
     assert np.isclose(found.weighted_eigenspace_overlap, weighted, rtol=1e-9)
     deciles = np.array_split(np.argsort(-counts, kind="stable"), 10)
@@ -95,7 +122,9 @@ def test_low_rank_in_float32_has_the_score_of_its_rank():
     original = generator.normal(size=(400, 40)).astype(np.float32)
     left, values, right = np.linalg.svd(original, full_matrices=False)
     decoded = (left[:, :10] * values[:10]) @ right[:10]
-    assert np.isclose(measured(original, decoded, np.ones(400)).eigenspace_overlap, 10 / 40, rtol=1e-6)
+    assert np.isclose(
+        measured(original, decoded, np.ones(400)).eigenspace_overlap, 10 / 40, rtol=1e-6
+    )
 
 
 @pytest.mark.parametrize("rows", [1, 2, 5, 11, 37])
@@ -104,7 +133,9 @@ def test_the_matrix_itself_is_perfect_however_few_its_rows(rows):
     found = measured(matrix, matrix, np.arange(rows))
     assert found.relative_error == 0
     for name in METRICS[1:]:
-        assert getattr(found, name) == pytest.approx(1) and getattr(found, f"weighted_{name}") == pytest.approx(1), name
+        assert getattr(found, name) == pytest.approx(1) and getattr(
+            found, f"weighted_{name}"
+        ) == pytest.approx(1), name
         assert len(getattr(found, f"decile_{name}")) == 10
 
 
@@ -124,5 +155,7 @@ def test_the_sample_of_queries_estimates_both_means_and_holds_the_frequent_rows(
     assert float(stand_for.sum()) == pytest.approx(rows, rel=0.01)
     assert float((stand_for * weights[ids]).sum() / weights.sum()) == pytest.approx(1, rel=0.01)
     assert set(weights.topk(50).indices.tolist()) <= set(ids.tolist())
-    tenths = torch.zeros(rows).index_put((weights.argsort(),), torch.arange(rows) * 10 // rows * 1.0)
+    tenths = torch.zeros(rows).index_put(
+        (weights.argsort(),), torch.arange(rows) * 10 // rows * 1.0
+    )
     assert torch.bincount(tenths[ids].long(), minlength=10).min() >= 45

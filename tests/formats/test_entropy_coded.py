@@ -3,12 +3,12 @@ import pytest
 import torch
 
 from embpress import storage
-from embpress.coding.index_tables import split_class
-from embpress.coding.trellis import NEXT, level
 from embpress.errors import UserError
 from embpress.formats.entropy_coded import SHIFT_UNIT, EntropyCoded
 from embpress.methods import compress
-from embpress.methods.base import Context
+from embpress.methods._base import Context
+from embpress.numerics.index_tables import split_class
+from embpress.numerics.trellis import NEXT, level
 
 
 @pytest.fixture(scope="module")
@@ -32,16 +32,22 @@ def decoded(compressed, row):
     n_raw = -(-sum(low for _, low in split) // 16)
     bits = sum(word << 16 * i for i, word in enumerate(words[:n_raw]))
     left = words[n_raw:] or [1]
-    code, left = left[0], left[1:]
+    code = left[0]
+    left = left[1:]
     while left and code < 2**32:
-        code, left = code * 2**16 + left[0], left[1:]
-    state, levels = 0, []
+        code = code * 2**16 + left[0]
+        left = left[1:]
+    state = 0
+    levels = []
     for table, low in split:
-        quantiser, raw = state & 1, bits & (1 << low) - 1
+        quantiser = state & 1
+        raw = bits & (1 << low) - 1
         bits >>= low
         frequency = compressed.tables.frequency[quantiser, table]
         slot = code % 4096
-        order = sorted(np.flatnonzero(frequency) - len(frequency) // 2, key=lambda k: (abs(k), -k))  # 0, 1, -1, 2, ...
+        order = sorted(
+            np.flatnonzero(frequency) - len(frequency) // 2, key=lambda k: (abs(k), -k)
+        )  # 0, 1, -1, 2, ...
         below = 0
         for k in order:
             size = int(frequency[k + len(frequency) // 2])
@@ -50,20 +56,26 @@ def decoded(compressed, row):
             below += size
         code = size * (code // 4096) + slot - below
         if left and code < 2**32:
-            code, left = code * 2**16 + left[0], left[1:]
+            code = code * 2**16 + left[0]
+            left = left[1:]
         index = int(k) * 2**low + raw - 2**low // 2
         shift = int(compressed.shift[quantiser, table, int(abs(index) > 1)]) / SHIFT_UNIT
         levels.append(level(index, quantiser) + np.sign(index) * shift)
         state = int(NEXT[state, index & 1])
     step = float(compressed.step) * 2 ** (-int(compressed.tier[row]) / 2)
-    return compressed.mean.double().numpy() + step * compressed.columns.double().numpy() @ np.array(levels)
+    return compressed.mean.double().numpy() + step * compressed.columns.double().numpy() @ np.array(
+        levels
+    )
 
 
 def test_rows_against_a_plain_reading_of_what_is_stored(compressed):
     rows = torch.tensor([0, 3, 599, 100])
     for row, found in zip(rows.tolist(), compressed.rows(rows)):
         np.testing.assert_allclose(found.numpy(), decoded(compressed, row), rtol=1e-4, atol=1e-5)
-    lows = [split_class(int(s) + int(2 * compressed.tier[0] + compressed.offset))[1] for s in compressed.spread]
+    lows = [
+        split_class(int(s) + int(2 * compressed.tier[0] + compressed.offset))[1]
+        for s in compressed.spread
+    ]
     assert max(lows) > 0  # the raw part was tried
 
 
@@ -80,12 +92,16 @@ def test_random_bytes_decode_to_something_or_are_refused(compressed):
     """Nothing outside the stream is read, whatever it says."""
     for seed in range(200):
         generator = torch.Generator().manual_seed(seed)
-        forged = EntropyCoded(compressed.shape, compressed.basis_bits, compressed.stream_bytes, compressed.length_bits)
+        forged = EntropyCoded(
+            compressed.shape, compressed.basis_bits, compressed.stream_bytes, compressed.length_bits
+        )
         forged.load_state_dict(compressed.state_dict())
         for name in ("stream", "spread", "offset", "shift"):
             buffer = getattr(forged, name)
             chosen = torch.rand(buffer.shape, generator=generator) < 0.02
-            buffer[chosen] = torch.randint(-128, 128, (int(chosen.sum()),), generator=generator).to(buffer.dtype)
+            buffer[chosen] = torch.randint(-128, 128, (int(chosen.sum()),), generator=generator).to(
+                buffer.dtype
+            )
         try:
             forged.prepare()
             assert forged.rows(torch.arange(600)).shape == compressed.shape

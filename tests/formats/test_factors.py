@@ -2,8 +2,8 @@ import pytest
 import torch
 
 from embpress.errors import UserError
-from embpress.formats import factors
-from embpress.formats.factors import TOP, Factor, FactoredMatrix, bits_of
+from embpress.formats import _factors as factors
+from embpress.formats._factors import TOP, Factor, FactoredMatrix, bits_of
 
 LAYOUT = {
     "left": Factor((50, 6), axis=0),
@@ -24,7 +24,10 @@ class Plain(FactoredMatrix):
 def filled(dtype, size=1.0):
     matrix = Plain((50, 9), dtype, LAYOUT)
     generator = torch.Generator().manual_seed(0)
-    values = {name: size * torch.randn(factor.shape, generator=generator) for name, factor in LAYOUT.items()}
+    values = {
+        name: size * torch.randn(factor.shape, generator=generator)
+        for name, factor in LAYOUT.items()
+    }
     for name, value in values.items():
         matrix.store(name, value)
     return matrix, values
@@ -43,7 +46,9 @@ def test_int8_is_off_by_half_a_level_where_fp16_scales_are_coarse_too(size):
     for name in values.keys() - {"bias", "none"}:
         scale = matrix.get_buffer(f"{name}_scale").double()
         assert (scale > 0).all()
-        assert ((matrix.factor(name).double() - values[name].double()).abs() <= 0.50001 * scale).all()
+        assert (
+            (matrix.factor(name).double() - values[name].double()).abs() <= 0.50001 * scale
+        ).all()
         largest = values[name].double().abs().amax(LAYOUT[name].axis, keepdim=True)
         assert (scale <= largest / TOP * 1.001 + 2**-24).all()
 
@@ -90,4 +95,8 @@ def test_a_factor_beyond_float16_is_named(dtype, largest):
 
 def test_int8_has_no_count_of_floats():
     assert filled("int8")[0].stored_floats is None
-    assert filled("float16")[0].stored_floats == filled("float32")[0].stored_floats == 300 + 54 + 300 + 9
+    assert (
+        filled("float16")[0].stored_floats
+        == filled("float32")[0].stored_floats
+        == 300 + 54 + 300 + 9
+    )

@@ -1,6 +1,8 @@
-"""Runs that are killed, starved, cheated and doubled: the next command finishes, with the results of an unbroken run.
+"""Runs that are killed, starved, cheated and doubled: the next command finishes, with the results
+of an unbroken run.
 
-All on a study of seconds with data of its own. Moments of kills are drawn by a fixed seed, but load moves them.
+All on a study of seconds with data of its own. Moments of kills are drawn by a fixed seed, but load
+moves them.
 """
 
 import os
@@ -24,10 +26,17 @@ WHEEL = "wheels/tiny_texts-1-py3-none-any.whl"
 
 
 def results(folder):
-    """Hash of every file that must come out the same; logs, provenance and the speed of lookups tell times."""
+    """Hash of every file that must come out the same.
+
+    Logs, provenance and the speed of lookups tell times.
+    """
     root = folder / "results"
     files = [p.relative_to(root) for p in root.rglob("*") if p.is_file()]
-    times = [p for p in files if p.parts[0] in ("logs", "provenance.json") or p.stem in ("speed", "latency_vs_size")]
+    times = [
+        p
+        for p in files
+        if p.parts[0] in ("logs", "provenance.json") or p.stem in ("speed", "latency_vs_size")
+    ]
     return {str(p): sha256_of(root / p) for p in files if p not in times}
 
 
@@ -41,7 +50,10 @@ def study(tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def unbroken(study, tmp_path_factory):
-    """A run that ends well, and what was told to those that started another, and a dry run, beside it."""
+    """A run that ends well, and what was told to those that started another, and a dry run.
+
+    Beside it.
+    """
     folder = shutil.copytree(study, tmp_path_factory.mktemp("unbroken") / "run")
     first = start(folder)
     until_jobs(first, 1)
@@ -70,17 +82,26 @@ def scripts_of(run):
     """Process ids of the jobs of a run."""
     listed = Path(f"/proc/{run.pid}/task").glob("*/children")
     children = [pid for file in listed for pid in file.read_text().split()]
-    return [int(pid) for pid in children if b".snakemake/scripts" in Path(f"/proc/{pid}/cmdline").read_bytes()]
+    return [
+        int(pid)
+        for pid in children
+        if b".snakemake/scripts" in Path(f"/proc/{pid}/cmdline").read_bytes()
+    ]
 
 
 def jobs(output, pattern):
     """What the jobs that a pattern finds said of themselves, without their numbers."""
     about = dict(re.findall(r"^Job (\d+): (.*)$", output, re.MULTILINE))
-    return [about[number] for number in re.findall(pattern, output, re.MULTILINE) if number in about]
+    return [
+        about[number] for number in re.findall(pattern, output, re.MULTILINE) if number in about
+    ]
 
 
 def killed_run(folder, random):
-    """Start a run and kill it, or a job of it, at a random moment: what it printed, and whether there was one to kill."""
+    """Start a run and kill it, or a job of it, at a random moment.
+
+    What it printed, and whether there was one to kill.
+    """
     run = start(folder)
     output = until_jobs(run, random.randint(1, 4))
     time.sleep(random.uniform(0, 3))
@@ -88,16 +109,20 @@ def killed_run(folder, random):
     alive = run.poll() is None and bool(victims)
     if alive:
         os.kill(random.choice(victims), signal.SIGKILL)
-    # Ends only once the jobs have ended too, which hold the pipe: a job that outlives its workflow would write on.
+    # Ends only once the jobs have ended too, which hold the pipe: a job that outlives its workflow
+    # would write on.
     status, rest = finish(run)
     assert not alive or status != 0
     return output + rest, alive
 
 
 def test_what_is_killed_20_times_ends_as_if_nothing_had_been(unbroken, study, tmp_path):
-    random, kills, passes = Random(7), 0, 0
+    random = Random(7)
+    kills = 0
+    passes = 0
     while kills < KILLS:
-        folder, finished = shutil.copytree(study, tmp_path / str(passes)), set()
+        folder = shutil.copytree(study, tmp_path / str(passes))
+        finished = set()
         passes += 1
         while kills < KILLS:
             output, killed = killed_run(folder, random)
@@ -130,7 +155,9 @@ def test_a_wrong_download_is_refused_and_the_right_one_taken(unbroken, folder, k
     target = "results/corpora/texts/counted.jsonl"
     status, output = finish(start(folder, target))
     assert status != 0 and "Traceback" not in output
-    assert re.search(r"tiny-texts==1 (has sha256 .* is pinned: the file was altered|\(.*\): check)", output)
+    assert re.search(
+        r"tiny-texts==1 (has sha256 .* is pinned: the file was altered|\(.*\): check)", output
+    )
     assert not [p for p in (folder / "results").rglob("*") if p.is_file() and "logs" not in p.parts]
     (folder / WHEEL).write_bytes(right)
     status, output = finish(start(folder, target))
@@ -143,22 +170,29 @@ def small_disk(tmp_path):
     """An own file system of 20 MB."""
     disk = tmp_path / "disk"
     disk.mkdir()
-    if subprocess.run(["mount", "-t", "tmpfs", "-o", "size=20m", "tmpfs", disk], capture_output=True).returncode:
+    if subprocess.run(
+        ["mount", "-t", "tmpfs", "-o", "size=20m", "tmpfs", disk], capture_output=True
+    ).returncode:
         pytest.skip("no leave to mount a tmpfs: not root")
     yield disk
     subprocess.run(["umount", "--lazy", disk], check=True)
 
 
 @pytest.mark.parametrize("room", [8, 60], ids=lambda kb: f"{kb} kB left")
-def test_a_full_disk_is_named_and_once_there_is_room_the_run_goes_on(unbroken, study, small_disk, room):
-    folder, target = shutil.copytree(study, small_disk / "run"), "results/models/bert"
+def test_a_full_disk_is_named_and_once_there_is_room_the_run_goes_on(
+    unbroken, study, small_disk, room
+):
+    folder = shutil.copytree(study, small_disk / "run")
+    target = "results/models/bert"
     with (small_disk / "ballast").open("wb") as ballast:
         free = shutil.disk_usage(small_disk).free
         ballast.write(bytes(free - room * 1024))
     status, output = finish(start(folder, target))
     assert status != 0 and "No space left on device" in output
     # With the least room, it is Snakemake that cannot write its own files, and shows where.
-    assert room == 8 or ("cannot write results/" in output and "Traceback" not in output), output[-3000:]
+    assert room == 8 or ("cannot write results/" in output and "Traceback" not in output), output[
+        -3000:
+    ]
     (small_disk / "ballast").unlink()
     status, output = finish(start(folder, target))
     assert status == 0, output[-3000:]

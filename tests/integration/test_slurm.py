@@ -1,4 +1,7 @@
-"""The DAG on a real SLURM cluster of three nodes on this machine, in conda environments, when jobs and nodes are lost."""
+"""The DAG on a real SLURM cluster of three nodes on this machine, in conda environments.
+
+When jobs and nodes are lost.
+"""
 
 import json
 import os
@@ -30,7 +33,8 @@ pytestmark = [
     pytest.mark.xdist_group("environments"),
     pytest.mark.skipif(
         bool(slurm.missing()) and "CI" not in os.environ,
-        reason="no cluster can be started here, .ci/run installs what it needs; missing: " + ", ".join(slurm.missing()),
+        reason="no cluster can be started here, .ci/run installs what it needs; missing: "
+        + ", ".join(slurm.missing()),
     ),
 ]
 
@@ -68,9 +72,13 @@ def test_every_job_completes_on_the_cluster_under_a_readable_name(finished):
     comments = [job["Comment"] for job in jobs]
     assert "rule_compress_wildcards_rotten_0_svd_4" in comments and "rule_scores" in comments
     # Nodes have no network: what downloads runs here, all else there.
-    ran = {job["rule"] for job in json.loads((folder / "results/provenance.json").read_text())["jobs"]}
+    ran = {
+        job["rule"] for job in json.loads((folder / "results/provenance.json").read_text())["jobs"]
+    }
     on_the_cluster = {re.match("rule_([a-z]+)", comment)[1] for comment in comments}
-    assert ran - on_the_cluster == {"package"} and {"corpus", "finetune", "claims"} <= on_the_cluster
+    assert (
+        ran - on_the_cluster == {"package"} and {"corpus", "finetune", "claims"} <= on_the_cluster
+    )
     assert {job["NodeList"] for job in jobs} == set(slurm.NODES)
     assert pandas.read_csv(folder / "results/scores.csv")["value"].notna().all()
 
@@ -78,8 +86,14 @@ def test_every_job_completes_on_the_cluster_under_a_readable_name(finished):
 def test_each_rule_asks_for_its_memory_time_partition_and_gpu(finished):
     _, jobs = finished
     asked = {job["Comment"].removeprefix("rule_").partition("_")[0]: job for job in jobs}
-    assert (asked["finetune"]["Partition"], asked["finetune"]["NodeList"]) == ("gpu", slurm.GPU_NODE)
-    assert "gres/gpu=1" in asked["finetune"]["AllocTRES"] and "gres/gpu" not in asked["compress"]["AllocTRES"]
+    assert (asked["finetune"]["Partition"], asked["finetune"]["NodeList"]) == (
+        "gpu",
+        slurm.GPU_NODE,
+    )
+    assert (
+        "gres/gpu=1" in asked["finetune"]["AllocTRES"]
+        and "gres/gpu" not in asked["compress"]["AllocTRES"]
+    )
     assert (asked["compress"]["ReqMem"], asked["compress"]["Timelimit"]) == ("3000M", "02:00:00")
     assert (asked["tables"]["ReqMem"], asked["tables"]["Timelimit"]) == ("1000M", "01:00:00")
     assert asked["compress"]["Partition"] == "cpu"
@@ -97,7 +111,10 @@ def test_a_job_out_of_memory_gets_more(finished, snakemake, cluster):
     assert (folder / WORDS).read_bytes() == before
     # The error names SLURM's log, and prints it.
     log = f"{folder}/results/logs/slurm/rule_words/wikipedia/{first['JobIDRaw']}.log"
-    assert f"SLURM-job '{first['JobIDRaw']}' failed" in output and f"log: results/logs/words/wikipedia.log, {log}" in output
+    assert (
+        f"SLURM-job '{first['JobIDRaw']}' failed" in output
+        and f"log: results/logs/words/wikipedia.log, {log}" in output
+    )
     assert "exceeded memory limit" in output
 
 
@@ -107,7 +124,9 @@ def test_a_lost_node_costs_a_retry_on_another_one_with_more_memory(finished, sna
     n_jobs = len(cluster.jobs())
     with ThreadPoolExecutor() as pool:
         run = pool.submit(snakemake, *ONLY, "corpus", "--until", "corpus")
-        slurm.wait_for("the job runs", lambda: [job["State"] for job in cluster.jobs()[n_jobs:]] == ["RUNNING"])
+        slurm.wait_for(
+            "the job runs", lambda: [job["State"] for job in cluster.jobs()[n_jobs:]] == ["RUNNING"]
+        )
         node = cluster.jobs()[-1]["NodeList"]
         cluster.lose_node(node)
         status, output = run.result()
@@ -123,7 +142,9 @@ def test_a_lost_node_costs_a_retry_on_another_one_with_more_memory(finished, sna
 
 def test_what_the_page_asks_slurm_is_answered(cluster, finished):
     page = (ROOT / "docs/slurm.md").read_text().split("```sh")
-    lines = [line.split(" #")[0] for block in page[1:] for line in block.split("```")[0].splitlines()]
+    lines = [
+        line.split(" #")[0] for block in page[1:] for line in block.split("```")[0].splitlines()
+    ]
     asked = [shlex.split(line) for line in lines if line.startswith(("squeue", "sacct"))]
     assert len(asked) == 3
     for command in asked:
@@ -136,7 +157,9 @@ def test_the_profile_runs_as_it_is_where_there_is_no_accounting(tmp_path, finish
     before = (folder / WORDS).read_bytes()
     with slurm.Cluster(tmp_path, accounting=False) as cluster:
         assert cluster.jobs() == []  # sacct has nothing to say
-        status, output = Runner({}, PROFILE)(folder, folder / "small.yaml", *ONLY, "words", "--until", "words")
+        status, output = Runner({}, PROFILE)(
+            folder, folder / "small.yaml", *ONLY, "words", "--until", "words"
+        )
         assert status == 0, output[-3000:]
         jobs = slurm.tell("squeue", "--states=all", "--noheader", "--format=%k %P %T").split("\n")
     assert jobs == ["rule_words_wildcards_wikipedia cpu COMPLETED", ""]

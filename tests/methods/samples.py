@@ -5,19 +5,21 @@ import torch
 from embpress.errors import InfeasibleRatio
 from embpress.fidelity.reconstruction import reconstruction
 from embpress.methods import method_class
-from embpress.methods.base import Context
+from embpress.methods._base import Context
 
-CONTROLS = ("identity", "random", "mean")
+CONTROLS = ("identity", "random_rows", "mean_row")
 RATIOS = [1.5, 3.9, 4, 7, 10, 25]
 DTYPES = ["float32", "float16", "int8"]
-QUICK = {"b21": {"epochs": 1}, "b23": {"epochs": 1}}
+QUICK = {"direction_autoencoder": {"epochs": 1}, "offline_autoencoder": {"epochs": 1}}
 """Options where only sizes and layout matter."""
 
 
 def matrix_of(n_rows: int, d: int, seed: int = 0) -> torch.Tensor:
     """Low rank plus noise, with a mean and rows of very different norms, like an embedding."""
     generator = torch.Generator().manual_seed(seed)
-    low = torch.randn(n_rows, max(2, d // 8), generator=generator) @ torch.randn(max(2, d // 8), d, generator=generator)
+    low = torch.randn(n_rows, max(2, d // 8), generator=generator) @ torch.randn(
+        max(2, d // 8), d, generator=generator
+    )
     noise = torch.randn(n_rows, d, generator=generator)
     return 0.02 * (low + noise + 0.5) * torch.rand(n_rows, 1, generator=generator).add(0.3)
 

@@ -5,11 +5,11 @@ import pytest
 import torch
 
 from embpress.errors import UserError
-from embpress.fitting import Schedule
 from embpress.formats.mlp_decoder import MLPDecoder
 from embpress.methods import compress
-from embpress.methods.b21 import B21, B21Options
-from embpress.methods.b23 import B23, B23Options, encode
+from embpress.methods.direction_autoencoder import B21, B21Options
+from embpress.methods.offline_autoencoder import B23, B23Options, encode
+from embpress.numerics.adam import Schedule
 
 from .samples import cosine, matrix_of
 
@@ -28,12 +28,18 @@ def test_b21_starts_at_pca_and_its_loss_takes_the_direction_beyond_it():
 
 def test_b21_from_a_random_start_nears_the_same_direction():
     matrix = matrix_of(600, 24)
-    trained = [compress(matrix, "b21", 4, start=s, epochs=80, batch_size=32, learning_rate=5e-3) for s in ("pca", "random")]
+    trained = [
+        compress(matrix, "b21", 4, start=s, epochs=80, batch_size=32, learning_rate=5e-3)
+        for s in ("pca", "random")
+    ]
     assert cosine(matrix, trained[1]) == pytest.approx(cosine(matrix, trained[0]), abs=0.02)
 
 
 def test_b21_of_squared_error_alone_is_pca_whatever_the_start():
-    """The optimum of a linear autoencoder under L2 is PCA; alpha 2 makes the norm term the squared error."""
+    """The optimum of a linear autoencoder under L2 is PCA.
+
+    Alpha 2 makes the norm term the squared error.
+    """
     matrix = matrix_of(600, 24)
     u, s, v = np.linalg.svd((matrix - matrix.mean(0)).double().numpy(), full_matrices=False)
     losses = (
@@ -41,7 +47,9 @@ def test_b21_of_squared_error_alone_is_pca_whatever_the_start():
         dict(norm_weight=0.0, rmse_weight=1.0),
     )
     for loss in losses:
-        options = dict(cosine_weight=0.0, start="random", epochs=150, batch_size=30, learning_rate=2e-2)
+        options = dict(
+            cosine_weight=0.0, start="random", epochs=150, batch_size=30, learning_rate=2e-2
+        )
         compressed = compress(matrix, "b21", 6, **options, **loss)
         k = compressed.rank
         best = np.sqrt((s[k:] ** 2).sum())
@@ -51,17 +59,28 @@ def test_b21_of_squared_error_alone_is_pca_whatever_the_start():
 def test_b21_loss_has_the_papers_weights_and_course_of_alpha():
     options = B21Options(epochs=30)
     assert options.cosine_weight == pytest.approx(0.1995) and options.norm_weight == 0.0025
-    assert [options.alpha(e) for e in (0, 10, 20, 25, 29)] == pytest.approx([1.0, 0.55, 0.1, 0.1, 0.1])
+    assert [options.alpha(e) for e in (0, 10, 20, 25, 29)] == pytest.approx(
+        [1.0, 0.55, 0.1, 0.1, 0.1]
+    )
     generator = torch.Generator().manual_seed(0)
-    decoded, rows = torch.randn(5, 7, generator=generator), torch.randn(5, 7, generator=generator)
-    d, r = decoded.double().numpy(), rows.double().numpy()
+    decoded = torch.randn(5, 7, generator=generator)
+    rows = torch.randn(5, 7, generator=generator)
+    d = decoded.double().numpy()
+    r = rows.double().numpy()
     cosines = (d * r).sum(1) / np.linalg.norm(d, axis=1) / np.linalg.norm(r, axis=1)
     for weights in (torch.ones(5), torch.rand(5, generator=generator)):
         w = weights.double().numpy()
-        wanted = 0.1995 * (w * (1 - cosines)).mean() + 0.0025 * (w * (np.abs(d - r) ** 0.55).mean(1)).mean()
+        wanted = (
+            0.1995 * (w * (1 - cosines)).mean()
+            + 0.0025 * (w * (np.abs(d - r) ** 0.55).mean(1)).mean()
+        )
         assert float(options.loss(decoded, rows, weights, 10)) == pytest.approx(wanted, rel=1e-5)
-    extra = B21Options(epochs=30, cosine_weight=0.0, norm_weight=0.0, rmse_weight=2.0, l1_weight=3.0)
-    wanted = 2 * np.sqrt((w * ((d - r) ** 2).mean(1)).mean()) + 3 * (w * np.abs(d - r).mean(1)).mean()
+    extra = B21Options(
+        epochs=30, cosine_weight=0.0, norm_weight=0.0, rmse_weight=2.0, l1_weight=3.0
+    )
+    wanted = (
+        2 * np.sqrt((w * ((d - r) ** 2).mean(1)).mean()) + 3 * (w * np.abs(d - r).mean(1)).mean()
+    )
     assert float(extra.loss(decoded, rows, weights, 0)) == pytest.approx(wanted, rel=1e-5)
 
 
@@ -72,7 +91,8 @@ def test_b21_the_papers_recipe_is_reachable():
 
 
 def test_learning_rates_fall_by_halves_every_4_of_30_epochs_or_linearly():
-    steps, linear = Schedule(30, 32, 1.0, (4, 0.5)), Schedule(10, 32, 1.0)
+    steps = Schedule(30, 32, 1.0, (4, 0.5))
+    linear = Schedule(10, 32, 1.0)
     assert [steps.rate(e) for e in (0, 3.99, 4, 8, 29.9)] == [1, 1, 0.5, 0.25, 0.5**7]
     assert [linear.rate(e) for e in (0, 2.5, 10)] == [1, 0.75, 0]
 
@@ -80,7 +100,11 @@ def test_learning_rates_fall_by_halves_every_4_of_30_epochs_or_linearly():
 def test_b21_with_elus_stays_above_minus_one_and_learns():
     matrix = matrix_of(800, 32)
     compressed = compress(matrix, "b21", 4, linear=False, epochs=20, batch_size=128)
-    assert isinstance(compressed, MLPDecoder) and compressed.output == "elu" and not compressed.has_norms
+    assert (
+        isinstance(compressed, MLPDecoder)
+        and compressed.output == "elu"
+        and not compressed.has_norms
+    )
     untrained = compress(matrix, "b21", 4, linear=False, epochs=1, learning_rate=1e-12)
     assert cosine(matrix, compressed) > cosine(matrix, untrained)
     assert compress(matrix * 1000, "b21", 4, linear=False, epochs=1).dense().min() >= -1
@@ -92,24 +116,42 @@ def test_autoencoders_are_as_good_on_rows_of_any_size(name, size):
     matrix = matrix_of(600, 48)
     wanted, found = (compress(m, name, 8, epochs=3) for m in (matrix, matrix * size))
     assert cosine(matrix * size, found) == pytest.approx(cosine(matrix, wanted), abs=0.005)
-    assert (found.dense() / size - matrix).norm() == pytest.approx(float((wanted.dense() - matrix).norm()), rel=0.02)
+    assert (found.dense() / size - matrix).norm() == pytest.approx(
+        float((wanted.dense() - matrix).norm()), rel=0.02
+    )
 
 
 def test_b21_widths_of_the_paper():
     """k for 30,522 x 768 (papers.md, section 7); the decoder's bias is counted."""
-    assert [B21().plan((30522, 768), r).sizes["rank"] for r in (2.5, 5, 10, 25)] == [299, 149, 74, 29]
+    assert [B21().plan((30522, 768), r).sizes["rank"] for r in (2.5, 5, 10, 25)] == [
+        299,
+        149,
+        74,
+        29,
+    ]
 
 
 def test_b23_width_is_the_root_of_the_papers_quadratic():
-    """a x^2 + b x + c = 0 with a = 10, b = V + 6 + 4 d, c = d + V - V d / CR: encoder dropped, norms counted."""
+    """a x^2 + b x + c = 0 with a = 10, b = V + 6 + 4 d, c = d + V - V d / CR.
+
+    Encoder dropped, norms counted.
+    """
     for ratio in (2.5, 5, 10, 25):
-        rows, d = 30522, 768
+        rows = 30522
+        d = 768
         root = max(np.roots([10, rows + 6 + 4 * d, d + rows - rows * d / ratio]))
         assert B23().plan((rows, d), ratio).sizes["latent"] == int(root)
-    assert [B23().plan((30522, 768), r).sizes["latent"] for r in (2.5, 5, 10, 25)] == [258, 133, 67, 26]
+    assert [B23().plan((30522, 768), r).sizes["latent"] for r in (2.5, 5, 10, 25)] == [
+        258,
+        133,
+        67,
+        26,
+    ]
 
 
-@pytest.mark.parametrize(("encoder", "decoder"), [((8, 4), (2, 4)), ([2], [3]), ([], []), ([8, 4], [])])
+@pytest.mark.parametrize(
+    ("encoder", "decoder"), [((8, 4), (2, 4)), ([2], [3]), ([], []), ([8, 4], [])]
+)
 def test_b23_widths_may_be_chosen(encoder, decoder):
     matrix = matrix_of(600, 48)
     compressed = compress(matrix, "b23", 5, encoder=encoder, decoder=decoder, epochs=3)
@@ -118,13 +160,16 @@ def test_b23_widths_may_be_chosen(encoder, decoder):
     floats = 600 * (x + 1) + sum(a * b + b for a, b in zip(sizes, sizes[1:]))
     assert compressed.stored_bits == 32 * floats
     assert compressed.widths == [m * x for m in decoder] and cosine(matrix, compressed) > 0.5
-    with pytest.raises(UserError, match="encoder is \\[2.5\\], but must be a list of whole numbers above 0"):
+    with pytest.raises(
+        UserError, match="encoder is \\[2.5\\], but must be a list of whole numbers above 0"
+    ):
         B23(encoder=[2.5])
 
 
 def test_b23_linear_width_is_the_papers():
     """k = int((n m / CR - m - n) / (n + m)) with norms, without n where they are not enforced."""
-    n, m = 30522, 768
+    n = 30522
+    m = 768
     for ratio in (2.5, 5, 10, 25):
         for norm in (True, False):
             wanted = int((n * m / ratio - m - n * norm) / (n + m))
@@ -133,7 +178,9 @@ def test_b23_linear_width_is_the_papers():
 
 def test_b23_linear_starts_at_pca_and_has_no_tanh():
     matrix = matrix_of(600, 24) * 100
-    compressed = compress(matrix, "b23", 4, linear=True, enforce_norm=False, epochs=1, learning_rate=1e-12)
+    compressed = compress(
+        matrix, "b23", 4, linear=True, enforce_norm=False, epochs=1, learning_rate=1e-12
+    )
     u, s, v = np.linalg.svd((matrix - matrix.mean(0)).double().numpy(), full_matrices=False)
     k = compressed.latent_size
     pca = torch.tensor((u[:, :k] * s[:k]) @ v[:k]).float() + matrix.mean(0)
@@ -142,20 +189,30 @@ def test_b23_linear_starts_at_pca_and_has_no_tanh():
 
 def test_b23_loss_has_the_papers_weights():
     generator = torch.Generator().manual_seed(0)
-    decoded, rows, weights = torch.randn(5, 7, generator=generator), torch.randn(5, 7, generator=generator), torch.ones(5)
+    decoded = torch.randn(5, 7, generator=generator)
+    rows = torch.randn(5, 7, generator=generator)
+    weights = torch.ones(5)
     distance = (1 - torch.cosine_similarity(decoded, rows)).mean()
     rmse = (decoded - rows).square().mean().sqrt()
-    assert float(B23Options().loss(decoded, rows, weights)) == pytest.approx(float(0.9091 * distance + 0.0909 * rmse))
+    assert float(B23Options().loss(decoded, rows, weights)) == pytest.approx(
+        float(0.9091 * distance + 0.0909 * rmse)
+    )
     wanted = 0.9091 * distance + 0.0909 * rmse + 0.5 * (decoded - rows).abs().mean()
-    assert float(B23Options(l1_weight=0.5).loss(decoded, rows, weights)) == pytest.approx(float(wanted))
+    assert float(B23Options(l1_weight=0.5).loss(decoded, rows, weights)) == pytest.approx(
+        float(wanted)
+    )
 
 
 def test_b23_keeps_every_rows_norm():
     matrix = matrix_of(400, 32)
     compressed = compress(matrix, "b23", 4, epochs=1)
-    torch.testing.assert_close(compressed.dense().norm(dim=1), matrix.norm(dim=1), rtol=1e-4, atol=1e-5)
+    torch.testing.assert_close(
+        compressed.dense().norm(dim=1), matrix.norm(dim=1), rtol=1e-4, atol=1e-5
+    )
     free = compress(matrix, "b23", 4, epochs=1, enforce_norm=False)
-    assert not free.has_norms and not torch.allclose(free.dense().norm(dim=1), matrix.norm(dim=1), rtol=1e-2)
+    assert not free.has_norms and not torch.allclose(
+        free.dense().norm(dim=1), matrix.norm(dim=1), rtol=1e-2
+    )
 
 
 def test_b23_starts_near_pca_and_training_betters_it():
@@ -164,8 +221,12 @@ def test_b23_starts_near_pca_and_training_betters_it():
     u, s, v = np.linalg.svd((matrix - matrix.mean(0)).double().numpy(), full_matrices=False)
     k = start.latent_size
     pca = torch.tensor((u[:, :k] * s[:k]) @ v[:k]).float() + matrix.mean(0)
-    assert cosine(matrix, start) == pytest.approx(float(torch.cosine_similarity(pca, matrix).mean()), abs=0.02)
-    assert cosine(matrix, compress(matrix, "b23", 6, epochs=40, batch_size=64)) > cosine(matrix, start)
+    assert cosine(matrix, start) == pytest.approx(
+        float(torch.cosine_similarity(pca, matrix).mean()), abs=0.02
+    )
+    assert cosine(matrix, compress(matrix, "b23", 6, epochs=40, batch_size=64)) > cosine(
+        matrix, start
+    )
 
 
 def test_leaky_relu_stands_on_the_latent_too():

@@ -1,4 +1,7 @@
-"""What every method must do, whatever it is: a new file in embpress/methods is tested here without another line."""
+"""What every method must do, whatever it is.
+
+A new file in embpress/methods is tested here without another line.
+"""
 
 import math
 import os
@@ -11,11 +14,11 @@ from torch.utils.flop_counter import FlopCounterMode
 from embpress import storage
 from embpress.errors import InfeasibleRatio, UserError
 from embpress.fidelity.reconstruction import reconstruction
-from embpress.matrices import safetensors_matrix
 from embpress.methods import compress, method_class
-from embpress.methods.base import Context, budget_bits
-from embpress.models import CompressedLinear
-from embpress.modules.assembly import RowRange
+from embpress.methods._base import Context, budget_bits
+from embpress.models.assembly import RowRange
+from embpress.models.embedding import CompressedLinear
+from embpress.numerics.matrices import safetensors_matrix
 
 from .samples import CONTROLS, DTYPES, QUICK, RATIOS, context_of, feasible, fitted, matrix_of
 
@@ -57,8 +60,12 @@ def test_rows_equal_dense_rows_in_any_order_and_repeated(name):
 def test_product_equals_product_with_dense(name):
     _, compressed = fitted(name, 600, 48, feasible(name))
     x = torch.randn(2, 3, 48, generator=torch.Generator().manual_seed(1))
-    torch.testing.assert_close(compressed.product(x), x @ compressed.dense().T, rtol=1e-4, atol=1e-5)
-    torch.testing.assert_close(compressed.product(x[0, 0]), compressed.dense() @ x[0, 0], rtol=1e-4, atol=1e-5)
+    torch.testing.assert_close(
+        compressed.product(x), x @ compressed.dense().T, rtol=1e-4, atol=1e-5
+    )
+    torch.testing.assert_close(
+        compressed.product(x[0, 0]), compressed.dense() @ x[0, 0], rtol=1e-4, atol=1e-5
+    )
     # A model is fine-tuned around a compressed head: gradients pass through it.
     leaf = x.clone().requires_grad_()
     compressed.product(leaf).sum().backward()
@@ -100,11 +107,16 @@ def test_error_falls_as_the_budget_grows(name):
     if name in CONTROLS:
         return
     # White rows: on structured ones a Kronecker product of fewer floats may happen to fit better.
-    matrix, context = torch.randn(600, 48, generator=torch.Generator().manual_seed(2)), context_of(600)
+    matrix = torch.randn(600, 48, generator=torch.Generator().manual_seed(2))
+    context = context_of(600)
     errors = []
     for ratio in (24, 12, 6, 3.9, 2.5, 2, 1.5, 1.2):
         try:
-            errors.append(reconstruction(matrix, compress(matrix, name, ratio, context), context.counts).relative_error)
+            errors.append(
+                reconstruction(
+                    matrix, compress(matrix, name, ratio, context), context.counts
+                ).relative_error
+            )
         except InfeasibleRatio:
             continue
     assert errors
@@ -122,20 +134,26 @@ def test_nan_and_inf_are_named_with_their_row(name, bad):
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float16, torch.bfloat16])
 def test_a_matrix_on_disk_gives_the_same_bits(name, dtype, tmp_path, monkeypatch):
-    monkeypatch.setattr("embpress.formats.base.ROW_BLOCK", 64)  # so that there are several blocks
+    monkeypatch.setattr("embpress.formats._base.ROW_BLOCK", 64)  # so that there are several blocks
     matrix = matrix_of(600, 48).to(dtype)
     save_file({"e": matrix}, tmp_path / "m.safetensors")
-    on_disk, context = safetensors_matrix(tmp_path / "m.safetensors", "e"), context_of(600)
+    on_disk = safetensors_matrix(tmp_path / "m.safetensors", "e")
+    context = context_of(600)
     if method_class(name).streams:  # never the whole matrix at once
-        monkeypatch.setattr(on_disk, "_read", lambda a, b, read=on_disk._read: read(a, b) if b - a < 600 else 1 / 0)
-        monkeypatch.setattr("embpress.linalg.ROW_BLOCK", 64)
-        monkeypatch.setattr("embpress.methods.ectcq.BLOCK", 64 * 48)
-        monkeypatch.setattr("embpress.methods.prune.ROW_BLOCK", 64)
-        monkeypatch.setattr("embpress.formats.factors.ROW_BLOCK", 64)
+        monkeypatch.setattr(
+            on_disk, "_read", lambda a, b, read=on_disk._read: read(a, b) if b - a < 600 else 1 / 0
+        )
+        monkeypatch.setattr("embpress.numerics.linalg.ROW_BLOCK", 64)
+        monkeypatch.setattr("embpress.methods.entropy_coded_trellis.BLOCK", 64 * 48)
+        monkeypatch.setattr("embpress.methods.vocabulary_pruning.ROW_BLOCK", 64)
+        monkeypatch.setattr("embpress.formats._factors.ROW_BLOCK", 64)
     ratio = feasible(name)
-    found, wanted = compress(on_disk, name, ratio, context), compress(matrix, name, ratio, context)
+    found = compress(on_disk, name, ratio, context)
+    wanted = compress(matrix, name, ratio, context)
     assert found.state_dict().keys() == wanted.state_dict().keys()
-    assert all(torch.equal(a, b) for a, b in zip(found.state_dict().values(), wanted.state_dict().values()))
+    assert all(
+        torch.equal(a, b) for a, b in zip(found.state_dict().values(), wanted.state_dict().values())
+    )
 
 
 def test_nan_on_disk_is_named_with_its_row(name, tmp_path):
@@ -187,14 +205,17 @@ def test_other_dtypes_and_layouts_give_what_float32_gives(name, dtype):
 @pytest.mark.parametrize("cast", ["half", "bfloat16", "double", "float"])
 def test_rows_and_bits_stay_when_a_model_around_is_cast(name, cast):
     _, compressed = fitted(name, 600, 48, feasible(name))
-    wanted, bits = compressed.dense(), compressed.stored_bits
+    wanted = compressed.dense()
+    bits = compressed.stored_bits
     getattr(compressed, cast)()
     assert compressed.stored_bits == bits
     assert torch.equal(compressed.dense(), wanted)
 
 
 def test_what_is_known_of_rows_must_be_of_this_matrix(name):
-    matrix, ratio, counts = matrix_of(600, 48), feasible(name), torch.ones(600)
+    matrix = matrix_of(600, 48)
+    ratio = feasible(name)
+    counts = torch.ones(600)
     for context, message in (
         (Context(torch.ones(601)), "counts of shape .601,. are not of this matrix"),
         (Context(torch.ones(7)), "counts of shape .7,. are not of this matrix"),
@@ -232,29 +253,38 @@ def test_metadata_is_complete(name):
 def test_operations_of_a_product_are_those_that_torch_counts(name, n_vectors):
     _, compressed = fitted(name, 600, 48, feasible(name))
     # A product with one vector, such as a bias, is a matrix product too; torch leaves it out.
-    with FlopCounterMode(display=False, custom_mapping={torch.ops.aten.mv: lambda a, b, **_: 2 * math.prod(a)}) as counter:
+    with FlopCounterMode(
+        display=False, custom_mapping={torch.ops.aten.mv: lambda a, b, **_: 2 * math.prod(a)}
+    ) as counter:
         compressed.product(torch.randn(n_vectors, 48))
     assert counter.get_total_flops() == compressed.product_flops(n_vectors) > 0
 
 
 def test_a_linear_layer_runs_on_any_method(name):
     method = method_class(name)
-    matrix, options = matrix_of(48, 64), method.linear_defaults | QUICK.get(name, {})
+    matrix = matrix_of(48, 64)
+    options = method.linear_defaults | QUICK.get(name, {})
     for ratio in RATIOS:
         try:
-            compressed = compress(matrix, name, ratio, Context(torch.ones(48, dtype=torch.int64)), **options)
+            compressed = compress(
+                matrix, name, ratio, Context(torch.ones(48, dtype=torch.int64)), **options
+            )
             break
         except InfeasibleRatio:  # LightToken's decoder alone is larger than so small a matrix
             continue
     else:
         pytest.skip(f"{name} reaches no ratio on a matrix of this size")
     dense = torch.nn.Linear(64, 48)
-    layer, x = CompressedLinear(compressed, dense), torch.randn(3, 5, 64, generator=torch.Generator().manual_seed(1))
+    layer = CompressedLinear(compressed, dense)
+    x = torch.randn(3, 5, 64, generator=torch.Generator().manual_seed(1))
     wanted = torch.nn.functional.linear(x, compressed.dense(), dense.bias)
     torch.testing.assert_close(layer(x), wanted, rtol=1e-4, atol=1e-5)
     # Layers that share a matrix run on their own rows of it.
     torch.testing.assert_close(
-        RowRange(compressed, 16, 32).product(x), x @ compressed.dense()[16:32].T, rtol=1e-4, atol=1e-5
+        RowRange(compressed, 16, 32).product(x),
+        x @ compressed.dense()[16:32].T,
+        rtol=1e-4,
+        atol=1e-5,
     )
     for n_vectors in (1, 300):
         with FlopCounterMode(

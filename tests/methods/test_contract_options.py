@@ -1,4 +1,7 @@
-"""What every method must do with the options that all have: precision of factors and weights of rows."""
+"""What every method must do with the options that all have.
+
+Precision of factors and weights of rows.
+"""
 
 import pytest
 import torch
@@ -6,7 +9,7 @@ import torch
 from embpress.errors import InfeasibleRatio, UserError
 from embpress.fidelity.reconstruction import reconstruction
 from embpress.methods import compress, method_class
-from embpress.methods.base import Context, budget_bits
+from embpress.methods._base import Context, budget_bits
 
 from .samples import CONTROLS, DTYPES, QUICK, context_of, feasible, fitted, matrix_of
 
@@ -14,7 +17,9 @@ from .samples import CONTROLS, DTYPES, QUICK, context_of, feasible, fitted, matr
 @pytest.mark.parametrize("dtype", DTYPES[1:])
 @pytest.mark.parametrize("shape", [(600, 48), (70, 31)])
 @pytest.mark.parametrize("ratio", [1.5, 4, 10])
-def test_narrow_factors_are_planned_exactly_and_decode_alike_by_row_and_by_product(name, dtype, shape, ratio):
+def test_narrow_factors_are_planned_exactly_and_decode_alike_by_row_and_by_product(
+    name, dtype, shape, ratio
+):
     if not method_class(name).has_factors:
         return
     try:
@@ -33,14 +38,18 @@ def test_narrow_factors_are_planned_exactly_and_decode_alike_by_row_and_by_produ
 
 @pytest.mark.parametrize("dtype", DTYPES[1:])
 def test_narrow_factors_lose_little_at_the_same_sizes(name, dtype):
-    """The same sizes in float32 are a lower ratio; what rounding adds is small against what compressing loses."""
+    """The same sizes in float32 are a lower ratio.
+
+    What rounding adds is small against what compressing loses.
+    """
     if not method_class(name).has_factors:
         with pytest.raises(UserError, match="stores no factors: leave out option factor_dtype"):
             method_class(name)(factor_dtype=dtype)
         return
     method = method_class(name)(factor_dtype=dtype, **QUICK.get(name, {}))
     wide = method_class(name)(**QUICK.get(name, {}))
-    matrix, context = matrix_of(600, 48), context_of(600)
+    matrix = matrix_of(600, 48)
+    context = context_of(600)
     plan = method.plan((600, 48), feasible(name))
     found, wanted = (m.fit(matrix, plan, context) for m in (method, wide))
     found.prepare()
@@ -55,15 +64,22 @@ def test_weights_of_rows_move_the_error_to_rows_that_count_less(name):
         with pytest.raises(UserError, match="cannot weight rows"):
             method(weighting="counts")
         return
-    matrix, context = matrix_of(600, 48), context_of(600)
+    matrix = matrix_of(600, 48)
+    context = context_of(600)
     ratio = feasible(name, ratios=[4, 7])
-    plain, weighted = (compress(matrix, name, ratio, context, weighting=w) for w in ("uniform", "counts"))
-    errors = [reconstruction(matrix, c, context.counts).weighted_relative_error for c in (plain, weighted)]
+    plain, weighted = (
+        compress(matrix, name, ratio, context, weighting=w) for w in ("uniform", "counts")
+    )
+    errors = [
+        reconstruction(matrix, c, context.counts).weighted_relative_error for c in (plain, weighted)
+    ]
     assert errors[1] < errors[0]
     with pytest.raises(UserError, match="needs token counts"):
         compress(matrix, name, ratio, weighting="counts")
     equal = Context(torch.zeros(600, dtype=torch.int64), context.special_ids)
-    assert torch.equal(compress(matrix, name, ratio, equal, weighting="counts").dense(), plain.dense())
+    assert torch.equal(
+        compress(matrix, name, ratio, equal, weighting="counts").dense(), plain.dense()
+    )
 
 
 @pytest.mark.parametrize("dtype", ["float16", "int8"])
@@ -71,4 +87,11 @@ def test_factors_beyond_float16_are_named(name, dtype):
     if name in CONTROLS or not method_class(name).has_factors:
         return
     with pytest.raises(UserError, match=r"factor \w+ is beyond float16: take factor_dtype float32"):
-        compress(matrix_of(600, 48) * 1e10, name, feasible(name), context_of(600), factor_dtype=dtype, **QUICK.get(name, {}))
+        compress(
+            matrix_of(600, 48) * 1e10,
+            name,
+            feasible(name),
+            context_of(600),
+            factor_dtype=dtype,
+            **QUICK.get(name, {}),
+        )

@@ -1,4 +1,7 @@
-"""What every compressed matrix must do in training: what it stores as real numbers can be trained, and is stored again."""
+"""What every compressed matrix must do in training.
+
+What it stores as real numbers can be trained, and is stored again.
+"""
 
 import pytest
 import torch
@@ -20,7 +23,8 @@ def has_factors(name):
 def some_function(matrix):
     """A number that depends on rows and on products with the matrix."""
     generator = torch.Generator().manual_seed(3)
-    at_rows, x = torch.randn(len(IDS), 48, generator=generator), torch.randn(2, 48, generator=generator)
+    at_rows = torch.randn(len(IDS), 48, generator=generator)
+    x = torch.randn(2, 48, generator=generator)
     at_products = torch.randn(2, 600, generator=generator)
     return (matrix.rows(IDS) * at_rows).sum() + (matrix.product(x) * at_products).sum()
 
@@ -36,7 +40,8 @@ def test_gradients_are_those_of_finite_differences(name):
     some_function(compressed).backward()
     for parameter_name, parameter in parameters.items():
         assert parameter.grad is not None and parameter.grad.abs().sum() > 0, parameter_name
-        direction, step = parameter.grad / parameter.grad.norm(), 1e-3 * parameter.detach().norm() + 1e-4
+        direction = parameter.grad / parameter.grad.norm()
+        step = 1e-3 * parameter.detach().norm() + 1e-4
         ends = []
         for sign in (1, -1):
             with torch.no_grad():
@@ -52,7 +57,9 @@ def test_unfrozen_and_frozen_again_is_the_same(name, dtype):
     if dtype != "float32" and not method_class(name).has_factors:
         return
     _, compressed = fitted(name, 600, 48, feasible(name), factor_dtype=dtype)
-    before, bits, names = compressed.dense(), compressed.stored_bits, set(compressed.state_dict())
+    before = compressed.dense()
+    bits = compressed.stored_bits
+    names = set(compressed.state_dict())
     compressed.unfreeze()
     torch.testing.assert_close(compressed.dense().detach(), before, rtol=1e-5, atol=1e-6)
     compressed.freeze()
@@ -60,7 +67,10 @@ def test_unfrozen_and_frozen_again_is_the_same(name, dtype):
     assert set(compressed.state_dict()) == names and compressed.stored_bits == bits
     # Scales of int8 codes are found anew, and may come out one fp16 number lower.
     torch.testing.assert_close(
-        compressed.dense(), before, rtol=1e-2 if dtype == "int8" else 0, atol=1e-3 * (dtype == "int8")
+        compressed.dense(),
+        before,
+        rtol=1e-2 if dtype == "int8" else 0,
+        atol=1e-3 * (dtype == "int8"),
     )
 
 
@@ -68,7 +78,8 @@ def test_trained_it_is_nearer_and_as_large_and_saved(name, tmp_path):
     if not has_factors(name):
         return
     _, compressed = fitted(name, 600, 48, feasible(name))
-    target, bits = matrix_of(600, 48, seed=1) * 0.5, compressed.stored_bits
+    target = matrix_of(600, 48, seed=1) * 0.5
+    bits = compressed.stored_bits
     before = (compressed.dense() - target).square().mean()
     compressed.unfreeze()
     optimizer = torch.optim.Adam(compressed.parameters(), lr=2e-3)

@@ -4,7 +4,7 @@ import torch
 
 from embpress.errors import InfeasibleRatio, UserError
 from embpress.methods import compress, method_class
-from embpress.methods.base import Context
+from embpress.methods._base import Context
 from embpress.methods.integer import Integer
 
 from .samples import matrix_of
@@ -14,7 +14,9 @@ class RowsOnly:
     """A matrix of which only blocks of rows and the shape may be read, as of one on disk."""
 
     def __init__(self, matrix):
-        self.matrix, self.shape, self.longest = matrix, matrix.shape, 0
+        self.matrix = matrix
+        self.shape = matrix.shape
+        self.longest = 0
 
     def __getitem__(self, rows):
         assert isinstance(rows, slice)
@@ -66,7 +68,9 @@ def test_zero_rows_stay_zero_and_rows_beyond_fp16_are_refused():
     matrix = matrix_of(30, 8)
     matrix[5] = 0
     assert (compress(matrix, "integer", 2).dense()[5] == 0).all()
-    assert (compress(matrix, "integer", 1.1, bits=2, group=4, zero_point=True).dense()[5] == 0).all()
+    assert (
+        compress(matrix, "integer", 1.1, bits=2, group=4, zero_point=True).dense()[5] == 0
+    ).all()
     matrix[7, 2] = 1e8
     with pytest.raises(UserError, match="row 7 reaches 1e\\+08"):
         compress(matrix, "integer", 2, bits=8)
@@ -95,7 +99,9 @@ def test_stored_numbers_decode_by_the_stated_formula(width, group, zero_point, d
 @pytest.mark.parametrize("zero_point", [False, True])
 def test_full_range_of_a_group_reaches_its_ends(zero_point):
     matrix = matrix_of(80, 64) + 0.05
-    compressed = compress(matrix, "integer", 1, bits=4, group=16, zero_point=zero_point, clip="range")
+    compressed = compress(
+        matrix, "integer", 1, bits=4, group=16, zero_point=zero_point, clip="range"
+    )
     level = compressed.scale.float().repeat_interleave(16, 1)
     assert ((compressed.dense() - matrix).abs() <= 0.51 * level + 2e-4).all()
     reach = matrix.unflatten(1, (4, 16))
@@ -110,10 +116,12 @@ def test_least_squares_clip_beats_the_full_range(width, zero_point, group):
     matrix = torch.randn(200, 96, generator=torch.Generator().manual_seed(0))
     options = {"bits": width, "zero_point": zero_point, "group": group}
     full, searched = (
-        error_of(compress(matrix, "integer", 1, clip=clip, **options), matrix) for clip in ("range", "least_squares")
+        error_of(compress(matrix, "integer", 1, clip=clip, **options), matrix)
+        for clip in ("range", "least_squares")
     )
     assert searched < full
-    # The best uniform quantisers of a Gaussian variable leave .1188, .0374 and .0115 of its variance (Max 1960).
+    # The best uniform quantisers of a Gaussian variable leave .1188, .0374 and .0115 of its
+    # variance (Max 1960).
     if not group and not zero_point:
         best = {4: 0.0115, 3: 0.0374, 2: 0.1188}[width] ** 0.5
         assert 0.9 * best < searched < 1.06 * best

@@ -28,9 +28,12 @@ def test_order_is_torch_krons():
 
 def test_an_exact_product_is_found():
     generator = torch.Generator().manual_seed(0)
-    a, b = torch.randn(40, 6, generator=generator), torch.randn(1, 4, generator=generator)
+    a = torch.randn(40, 6, generator=generator)
+    b = torch.randn(1, 4, generator=generator)
     matrix = torch.kron(a, b)
-    torch.testing.assert_close(compress(matrix, "kronecker", 3.9).dense(), matrix, rtol=1e-4, atol=1e-5)
+    torch.testing.assert_close(
+        compress(matrix, "kronecker", 3.9).dense(), matrix, rtol=1e-4, atol=1e-5
+    )
 
 
 def test_sizes_of_the_paper():
@@ -48,12 +51,15 @@ def test_reachable_ratios_are_named():
 
 
 def test_weighted_product_equals_numpys():
-    matrix, context = matrix_of(50, 24), context_of(50)
+    matrix = matrix_of(50, 24)
+    context = context_of(50)
     compressed = compress(matrix, "kronecker", 5.5, context, weighting="counts")
     n = compressed.n
     root = np.sqrt(np.repeat(context.counts.double().numpy() + 1, 24 // n))[:, None]
     u, s, v = np.linalg.svd(root * matrix.double().numpy().reshape(-1, n), full_matrices=False)
-    np.testing.assert_allclose(compressed.dense().numpy(), (s[0] * u[:, :1] @ v[:1] / root).reshape(50, 24), atol=1e-6)
+    np.testing.assert_allclose(
+        compressed.dense().numpy(), (s[0] * u[:, :1] @ v[:1] / root).reshape(50, 24), atol=1e-6
+    )
 
 
 def test_n_may_be_chosen_and_must_fit():
@@ -82,19 +88,36 @@ def test_a_random_start_is_as_large_as_the_matrix_but_knows_nothing_of_it(terms)
 def test_nearest_product_of_matrices_equals_numpys_svd_of_the_rearranged_matrix(m, n, terms):
     matrix = matrix_of(50, 24)
     compressed = compress(matrix, "kronecker", 1, m=m, n=n, terms=terms)
-    rearranged = matrix.double().numpy().reshape(50 // m, m, 24 // n, n).transpose(0, 2, 1, 3).reshape(-1, m * n)
+    rearranged = (
+        matrix.double()
+        .numpy()
+        .reshape(50 // m, m, 24 // n, n)
+        .transpose(0, 2, 1, 3)
+        .reshape(-1, m * n)
+    )
     u, s, v = np.linalg.svd(rearranged, full_matrices=False)
-    nearest = ((u[:, :terms] * s[:terms]) @ v[:terms]).reshape(50 // m, 24 // n, m, n).transpose(0, 2, 1, 3).reshape(50, 24)
+    nearest = (
+        ((u[:, :terms] * s[:terms]) @ v[:terms])
+        .reshape(50 // m, 24 // n, m, n)
+        .transpose(0, 2, 1, 3)
+        .reshape(50, 24)
+    )
     np.testing.assert_allclose(compressed.dense().numpy(), nearest, atol=1e-6)
-    torch.testing.assert_close(sum(torch.kron(a, b) for a, b in zip(compressed.a, compressed.b)), compressed.dense())
+    torch.testing.assert_close(
+        sum(torch.kron(a, b) for a, b in zip(compressed.a, compressed.b)), compressed.dense()
+    )
     # As the paper balances them.
-    torch.testing.assert_close(compressed.a.flatten(1).norm(dim=1), compressed.b.flatten(1).norm(dim=1), rtol=1e-4, atol=0)
+    torch.testing.assert_close(
+        compressed.a.flatten(1).norm(dim=1), compressed.b.flatten(1).norm(dim=1), rtol=1e-4, atol=0
+    )
 
 
 @pytest.mark.parametrize(("m", "n", "terms"), [(2, 3, 1), (25, 12, 1), (10, 2, 2), (5, 4, 14)])
 @pytest.mark.parametrize("n_vectors", [1, 30])
 def test_products_of_matrices_are_exact_and_cost_what_the_paper_says(m, n, terms, n_vectors):
-    compressed = compress(matrix_of(50, 24), "kronecker", 1 if terms == 1 else 1.001, m=m, n=n, terms=terms)
+    compressed = compress(
+        matrix_of(50, 24), "kronecker", 1 if terms == 1 else 1.001, m=m, n=n, terms=terms
+    )
     x = torch.randn(n_vectors, 24, generator=torch.Generator().manual_seed(0))
     with FlopCounterMode(display=False) as counter:
         found = compressed.product(x)
@@ -102,16 +125,25 @@ def test_products_of_matrices_are_exact_and_cost_what_the_paper_says(m, n, terms
     torch.testing.assert_close(compressed.product(x[0]), found[0], rtol=1e-4, atol=1e-5)
     assert counter.get_total_flops() == compressed.product_flops(n_vectors)
     # The paper's count has one addition less in each sum; A is (m1, n1), B (m2, n2).
-    m1, n1, m2, n2 = 50 // m, 24 // n, m, n
-    paper = min((2 * n2 - 1) * m2 * n1 + (2 * n1 - 1) * m2 * m1, (2 * n1 - 1) * n2 * m1 + (2 * n2 - 1) * m2 * m1)
+    m1 = 50 // m
+    n1 = 24 // n
+    m2 = m
+    n2 = n
+    paper = min(
+        (2 * n2 - 1) * m2 * n1 + (2 * n1 - 1) * m2 * m1,
+        (2 * n1 - 1) * n2 * m1 + (2 * n2 - 1) * m2 * m1,
+    )
     sums = {"b": m2 * n1 + m2 * m1, "a": n2 * m1 + m2 * m1}
     if terms == 1:
-        assert compressed.product_flops(n_vectors) in [n_vectors * (paper + extra) for extra in sums.values()]
+        assert compressed.product_flops(n_vectors) in [
+            n_vectors * (paper + extra) for extra in sums.values()
+        ]
 
 
 def test_gradients_reach_both_factors():
     compressed = compress(matrix_of(50, 24), "kronecker", 2, m=2, n=2)
-    compressed.a, compressed.b = compressed.a.requires_grad_(), compressed.b.requires_grad_()
+    compressed.a = compressed.a.requires_grad_()
+    compressed.b = compressed.b.requires_grad_()
     compressed.product(torch.randn(3, 24)).square().sum().backward()
     assert float(compressed.a.grad.abs().min()) > 0 and float(compressed.b.grad.abs().min()) > 0
 
@@ -120,7 +152,9 @@ def test_shapes_of_b_are_the_smallest_that_fit_and_nearest_a_square():
     assert KroneckerBERT(m=0).plan((384, 384), 3.9).sizes == {"m": 2, "n": 2, "terms": 1}
     assert KroneckerBERT(m=0).plan((384, 1536), 8).sizes == {"m": 3, "n": 3, "terms": 1}
     many = KroneckerBERT(m=0, terms=0).plan((384, 1536), 4)
-    assert many.sizes == {"m": 24, "n": 48, "terms": 88} and many.bits == 32 * 88 * (16 * 32 + 24 * 48)
+    assert many.sizes == {"m": 24, "n": 48, "terms": 88} and many.bits == 32 * 88 * (
+        16 * 32 + 24 * 48
+    )
     assert KroneckerBERT(terms=0).plan((3000, 64), 4).sizes == {"m": 1, "n": 8, "terms": 1}
     with pytest.raises(InfeasibleRatio, match="reaches at most"):
         KroneckerBERT(m=0, terms=0).plan((384, 384), 1e5)
@@ -133,4 +167,6 @@ def test_shapes_of_b_are_the_smallest_that_fit_and_nearest_a_square():
 def test_a_random_start_has_the_size_of_the_matrix():
     matrix = matrix_of(200, 48)
     compressed = compress(matrix, "kronecker", 1.9, m=10, n=12, start="random", terms=3)
-    assert compressed.dense().square().mean().sqrt() == pytest.approx(float(matrix.square().mean().sqrt()), rel=0.3)
+    assert compressed.dense().square().mean().sqrt() == pytest.approx(
+        float(matrix.square().mean().sqrt()), rel=0.3
+    )

@@ -3,7 +3,7 @@
 import re
 from xml.etree import ElementTree
 
-from embpress.report.graph import WIDTH, RuleGraph, svg
+from embpress.report.html.graph import WIDTH, RuleGraph, svg
 
 MERMAID = """---
 title: DAG
@@ -24,7 +24,12 @@ flowchart TB
 
 def test_edges_are_read_and_needless_ones_left_out():
     graph = RuleGraph.from_mermaid(MERMAID)
-    assert graph.needs == {"all": {"scores"}, "scores": {"fit <x>", "model"}, "fit <x>": {"model"}, "model": set()}
+    assert graph.needs == {
+        "all": {"scores"},
+        "scores": {"fit <x>", "model"},
+        "fit <x>": {"model"},
+        "model": set(),
+    }
     assert graph.reduced().needs["scores"] == {"fit <x>"}
     assert graph.layers() == [["model"], ["fit <x>"], ["scores"], ["all"]]
 

@@ -1,4 +1,7 @@
-"""The HTML report, as a browser shows it: no error, no broken picture, nothing asked of a network, no sideways scrolling."""
+"""The HTML report, as a browser shows it.
+
+No error, no broken picture, nothing asked of a network, no sideways scrolling.
+"""
 
 import dataclasses
 import html.parser
@@ -10,9 +13,9 @@ import pytest
 import yaml
 
 from embpress.analysis import scores
-from embpress.plots import pareto, retention_of_task
-from embpress.plots.style import save
-from embpress.report import Inputs, render
+from embpress.report.html import Inputs, render
+from embpress.report.plots import pareto, retention_of_task
+from embpress.report.plots.style import save
 
 from ..browser import PROGRAM, Page
 from ..conftest import ROOT
@@ -28,32 +31,70 @@ def page(tmp_path_factory):
     """The report of a made-up study with awkward names."""
     folder = tmp_path_factory.mktemp("report")
     table, labels = fake_ablations()
-    tasks = labels.tasks | {"rotten": dataclasses.replace(labels.tasks["rotten"], label="<b>Tomatoes</b> & 日本語")}
+    tasks = labels.tasks | {
+        "rotten": dataclasses.replace(labels.tasks["rotten"], label="<b>Tomatoes</b> & 日本語")
+    }
     svd = dataclasses.replace(labels.methods["svd"], label="SVD, whole model", whole_model=True)
     labels = dataclasses.replace(labels, tasks=tasks, methods=labels.methods | {"svd_model": svd})
-    whole = table[(table["method"] == "svd") & (table["task"] == "similarity") & (table["ratio_asked"] != 25)]
+    whole = table[
+        (table["method"] == "svd") & (table["task"] == "similarity") & (table["ratio_asked"] != 25)
+    ]
     table = pandas.concat([table, whole.assign(method="svd_model")], ignore_index=True)
     scores.write(table, folder / "scores.csv")
-    mean = table[(table["task"] == "rotten") & (table["metric"] == "accuracy")].assign(task="both", metric="average")
+    mean = table[(table["task"] == "rotten") & (table["metric"] == "accuracy")].assign(
+        task="both", metric="average"
+    )
     scores.write(pandas.concat([mean, mean.assign(metric="rotten")]), folder / "averages.csv")
-    sizes = dict(matrices=1, dense_parameters=10**7, floats=10**6, bits=32 * 10**6, dense_flops=10**9, flops=10**8)
+    sizes = dict(
+        matrices=1,
+        dense_parameters=10**7,
+        floats=10**6,
+        bits=32 * 10**6,
+        dense_flops=10**9,
+        flops=10**8,
+    )
     sizes |= dict(model="MiniLM-L6", method="svd_model", seed=0, relative_error=0.5)
-    kinds = [sizes | dict(ratio_asked=r, kind=kind) for r in (4.0, 10.0) for kind in ("query", "not compressed")]
+    kinds = [
+        sizes | dict(ratio_asked=r, kind=kind)
+        for r in (4.0, 10.0)
+        for kind in ("query", "not compressed")
+    ]
     pandas.DataFrame(kinds).to_csv(folder / "modules.csv", index=False)
     (folder / "labels.json").write_text(json.dumps(dataclasses.asdict(labels)))
     fake_search().to_csv(folder / "search.csv", index=False)
-    parts = fake_sizes().assign(part="embedding matrix", dtype="F32", why="what the methods replace")
-    parts.assign(ratio_asked="", seed=0, rows_kept="", rows=30522).to_csv(folder / "sizes.csv", index=False)
+    parts = fake_sizes().assign(
+        part="embedding matrix", dtype="F32", why="what the methods replace"
+    )
+    parts.assign(ratio_asked="", seed=0, rows_kept="", rows=30522).to_csv(
+        folder / "sizes.csv", index=False
+    )
     fake_speed().to_csv(folder / "speed.csv", index=False)
     (folder / "graph.mmd").write_text(MERMAID)
     claims = {"one": {"paper": "B23", "text": "<script>alert(1)</script>", "evidence": "inferred"}}
-    about = dict.fromkeys(("ratio", "better_value", "worse_value", "difference", "low", "high"), 1.0)
-    row = {"claim": "one", "better": "b23", "worse": "svd", "task": "rotten", "metric": "accuracy", "verdict": "holds"}
+    about = dict.fromkeys(
+        ("ratio", "better_value", "worse_value", "difference", "low", "high"), 1.0
+    )
+    row = {
+        "claim": "one",
+        "better": "b23",
+        "worse": "svd",
+        "task": "rotten",
+        "metric": "accuracy",
+        "verdict": "holds",
+    }
     pandas.DataFrame([about | row]).to_csv(folder / "claims.csv", index=False)
     study = yaml.safe_load((ROOT / "studies/smoke.yaml").read_text())
     study |= {"claims": claims, "averages": {"both": {"label": "Both & all"}}}
-    jobs = [{"rule": "model", "wildcards": {"model": "m"}, "threads": 1, "seconds": s, "peak_mb": 300} for s in (3.5, 200)]
-    provenance = {"embpress": "0", "libraries": {"torch": "2"}, "machine": {"cores": 2}, "files": {"a.csv": 64 * "a"}}
+    jobs = [
+        {"rule": "model", "wildcards": {"model": "m"}, "threads": 1, "seconds": s, "peak_mb": 300}
+        for s in (3.5, 200)
+    ]
+    provenance = {
+        "embpress": "0",
+        "libraries": {"torch": "2"},
+        "machine": {"cores": 2},
+        "files": {"a.csv": 64 * "a"},
+    }
     packages = {"gensim": {"version": "4", "sha256": 64 * "0"}}
     provenance |= {
         "packages": packages,
@@ -63,10 +104,20 @@ def page(tmp_path_factory):
     (folder / "provenance.json").write_text(json.dumps(provenance))
     save(pareto(table, fake_sizes(), labels), folder / "pareto")
     save(retention_of_task(table, labels, "rotten"), folder / "retention-rotten")
-    names = {n: folder / f"{n}.csv" for n in ("scores", "sizes", "speed", "claims", "averages", "modules", "search")}
-    names |= {"labels": folder / "labels.json", "provenance": folder / "provenance.json", "graph": folder / "graph.mmd"}
+    names = {
+        n: folder / f"{n}.csv"
+        for n in ("scores", "sizes", "speed", "claims", "averages", "modules", "search")
+    }
+    names |= {
+        "labels": folder / "labels.json",
+        "provenance": folder / "provenance.json",
+        "graph": folder / "graph.mmd",
+    }
     names["published"] = ROOT / "workflow/resources/published.csv"
-    render(Inputs(**names, figures=[folder / "pareto.png", folder / "retention-rotten.png"]), folder / "report.html")
+    render(
+        Inputs(**names, figures=[folder / "pareto.png", folder / "retention-rotten.png"]),
+        folder / "report.html",
+    )
     return folder / "report.html"
 
 
@@ -75,10 +126,13 @@ class Balanced(html.parser.HTMLParser):
 
     def __init__(self):
         super().__init__()
-        self.open, self.links = [], []
+        self.open = []
+        self.links = []
 
     def handle_starttag(self, tag, attributes):
-        self.links += [v for k, v in attributes if k in ("src", "href") and not v.startswith(("data:", "#"))]
+        self.links += [
+            v for k, v in attributes if k in ("src", "href") and not v.startswith(("data:", "#"))
+        ]
         if tag not in VOID:
             self.open.append(tag)
 
@@ -87,11 +141,20 @@ class Balanced(html.parser.HTMLParser):
 
 
 def test_the_page_is_well_formed_escaped_and_asks_for_nothing(page):
-    text, parser = page.read_text(encoding="utf-8"), Balanced()
+    text = page.read_text(encoding="utf-8")
+    parser = Balanced()
     parser.feed(text)
     assert parser.open == [] and parser.links == []
     assert "<script>alert" not in text and "&lt;b&gt;Tomatoes&lt;/b&gt; &amp; 日本語" in text
-    for anchor in ("summary", "scores", "size-and-speed", "errors-of-the-matrix", "ablations", "claims", "provenance"):
+    for anchor in (
+        "summary",
+        "scores",
+        "size-and-speed",
+        "errors-of-the-matrix",
+        "ablations",
+        "claims",
+        "provenance",
+    ):
         assert f'id="{anchor}"' in text and f'href="#{anchor}"' in text
     assert "2 jobs, 3 min" in text and 64 * "a" in text and "study: smoke" in text
 
@@ -101,21 +164,31 @@ def test_a_search_shows_every_candidate_and_the_choice(page):
     (table,) = re.findall(r'<table id="table-search"(.*?)</table>', text, re.DOTALL)
     assert table.count("learning rate") == 6 and table.count(">chosen<") == 1
     before, after = table.split(">chosen<")
-    assert "86.00" in before.split("learning rate 3e-05, epochs 3<")[1] and "learning rate 3e-05, epochs 4<" in after
+    assert (
+        "86.00" in before.split("learning rate 3e-05, epochs 3<")[1]
+        and "learning rate 3e-05, epochs 4<" in after
+    )
 
 
 def test_averages_and_whole_models_have_tables_and_whole_models_are_not_among_embeddings(page):
     text = page.read_text(encoding="utf-8")
     tables = dict(re.findall(r'<table id="table-(\w+)"(.*?)</table>', text, re.DOTALL))
-    assert "SVD, whole model" not in tables["comparison"] and tables["scores"].count("SVD, whole model ‡") > 2
+    assert (
+        "SVD, whole model" not in tables["comparison"]
+        and tables["scores"].count("SVD, whole model ‡") > 2
+    )
     assert "SVD, whole model" not in text[text.index('id="summary"') : text.index('id="scores"')]
     average = [line for line in tables["averages"].splitlines() if "Both &amp; all" in line]
     compared = [
-        line for line in tables["comparison"].splitlines() if line.startswith('<tr><th scope="row">') or "<td" in line
+        line
+        for line in tables["comparison"].splitlines()
+        if line.startswith('<tr><th scope="row">') or "<td" in line
     ]
     assert len(average) == len(compared)  # one line an average and method, none for the tasks in it
     lines = [line for line in tables["whole_model"].splitlines() if "SVD, whole model" in line]
-    assert len(lines) == 2 and '<td class="n" data-v="2.0">2.00</td>' in lines[0]  # 2 million parameters
+    assert (
+        len(lines) == 2 and '<td class="n" data-v="2.0">2.00</td>' in lines[0]
+    )  # 2 million parameters
     assert "uncompressed" in tables["whole_model"]
 
 
@@ -125,11 +198,15 @@ def test_a_browser_shows_it_without_an_error(page, tmp_path, width, dark):
     with Page(tmp_path / "profile", page, width, dark=dark) as opened:
         opened.evaluate("document.querySelectorAll('details').forEach((d) => { d.open = true })")
         assert opened.errors() == []
-        pictures = opened.evaluate("[...document.images].map((i) => [i.complete, i.naturalWidth, i.alt.length > 9])")
+        pictures = opened.evaluate(
+            "[...document.images].map((i) => [i.complete, i.naturalWidth, i.alt.length > 9])"
+        )
         assert len(pictures) == 2 and all(done and wide and said for done, wide, said in pictures)
         # What is wide scrolls in its own box.
         assert opened.evaluate("document.documentElement.scrollWidth") <= width
-        assert opened.evaluate("[...document.querySelectorAll('table')].every((t) => t.closest('.scroll'))")
+        assert opened.evaluate(
+            "[...document.querySelectorAll('table')].every((t) => t.closest('.scroll'))"
+        )
         ink, paper = opened.evaluate(
             "['color', 'backgroundColor'].map((k) => getComputedStyle(document.documentElement)[k])"
         )
@@ -154,5 +231,8 @@ def test_a_click_sorts_by_number_and_back_and_words_by_the_alphabet(page, tmp_pa
         opened.evaluate(click % 0)
         words = opened.evaluate(column % 0)
         assert words == sorted(words, key=str.lower)
-        assert opened.evaluate("document.querySelectorAll('#table-comparison [aria-sort]').length") == 1
+        assert (
+            opened.evaluate("document.querySelectorAll('#table-comparison [aria-sort]').length")
+            == 1
+        )
         assert opened.errors() == []

@@ -5,13 +5,14 @@ import dataclasses
 import pandas
 import pytest
 
-from embpress.report.summary import choices
+from embpress.report.html.summary import choices
 
 from ..fake_study import RATIOS, fake_labels, fake_scores
 
 
 def test_the_best_mean_of_those_within_budget_is_chosen():
-    scores, labels = fake_scores(), fake_labels()
+    scores = fake_scores()
+    labels = fake_labels()
     found = choices(scores, labels)
     assert [choice.ratio for choice in found] == RATIOS
     # int8 keeps most of all, but is larger than 4x allows.
@@ -27,29 +28,38 @@ def test_the_best_mean_of_those_within_budget_is_chosen():
 
 
 def test_whole_models_do_not_compete_and_students_have_no_part_in_the_mean():
-    scores, labels = fake_scores(), fake_labels()
+    scores = fake_scores()
+    labels = fake_labels()
     before = choices(scores, labels)
     best = dataclasses.replace(labels.methods["b23"], label="B23, whole model", whole_model=True)
     with_whole = dataclasses.replace(labels, methods=labels.methods | {"whole": best})
-    better = scores[scores["method"] == "b23"].assign(method="whole", retention=99.9, retention_low=99, retention_high=101)
+    better = scores[scores["method"] == "b23"].assign(
+        method="whole", retention=99.9, retention_low=99, retention_high=101
+    )
     assert choices(pandas.concat([scores, better], ignore_index=True), with_whole) == before
     scores.loc[scores["task"] == "rotten", "protocol"] = "compress_then_distil"
-    without = dataclasses.replace(labels, tasks={k: t for k, t in labels.tasks.items() if k != "rotten"})
+    without = dataclasses.replace(
+        labels, tasks={k: t for k, t in labels.tasks.items() if k != "rotten"}
+    )
     alone = choices(scores[scores["task"] != "rotten"], without)
     assert [c.retention for c in choices(scores, labels)] == [c.retention for c in alone]
     assert "Rotten Tomatoes, accuracy" in choices(scores, labels)[0].by_task
 
 
 def test_methods_within_the_intervals_of_all_tasks_are_named():
-    scores, labels = fake_scores(), fake_labels()
+    scores = fake_scores()
+    labels = fake_labels()
     for column in ("retention", "retention_low", "retention_high"):
-        scores.loc[scores["method"] == "svd", column] = scores[scores["method"] == "b23"][column].to_numpy()
+        scores.loc[scores["method"] == "svd", column] = scores[scores["method"] == "b23"][
+            column
+        ].to_numpy()
     first = choices(scores, labels)[0]
     assert "SVD" in [first.method, *first.as_good]
 
 
 def test_without_a_method_on_all_tasks_only_tasks_have_a_best():
-    scores, labels = fake_scores(), fake_labels()
+    scores = fake_scores()
+    labels = fake_labels()
     scores = scores[(scores["task"] != "rotten") | (scores["method"] == "identity")]
     first = choices(scores, labels)[0]
     assert first.method == "" and first.by_task["Rotten Tomatoes, accuracy"] == "nothing measured"

@@ -1,7 +1,9 @@
-"""A real SLURM cluster on this one machine, without systemd or cgroups: several nodes, with accounting or without.
+"""A real SLURM cluster on this one machine, without systemd or cgroups: several nodes, with
+accounting or without.
 
-Needs root and Debian's slurm-wlm, slurmdbd, munge and mariadb-server. Every daemon is a child of this process and stays in
-the foreground, so that exactly these are stopped. Facts that cost time stand where they matter.
+Needs root and Debian's slurm-wlm, slurmdbd, munge and mariadb-server. Every daemon is a child of
+this process and stays in the foreground, so that exactly these are stopped. Facts that cost time
+stand where they matter.
 """
 
 import contextlib
@@ -14,8 +16,19 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
-PROGRAMS = ["slurmctld", "slurmd", "slurmdbd", "munged", "mariadbd", "mariadb-admin", "sbatch", "sacct", "pgrep"]
-# slurm-jobstep takes every SLURM_* from the environment before its srun, SLURM_CONF too: only the default place is found.
+PROGRAMS = [
+    "slurmctld",
+    "slurmd",
+    "slurmdbd",
+    "munged",
+    "mariadbd",
+    "mariadb-admin",
+    "sbatch",
+    "sacct",
+    "pgrep",
+]
+# slurm-jobstep takes every SLURM_* from the environment before its srun, SLURM_CONF too: only the
+# default place is found.
 CONFIGURATION = Path("/etc/slurm")
 FILES = ["slurm.conf", "gres.conf", "slurmdbd.conf"]
 MUNGE_SOCKET = Path("/run/munge/munge.socket.2")  # slurmctld finds slurmdbd by no other
@@ -86,7 +99,10 @@ def missing() -> list[str]:
     lacking = [program for program in PROGRAMS if shutil.which(program, path=search_path()) is None]
     if os.geteuid() != 0:
         lacking.append("root")
-    if any((CONFIGURATION / name).exists() and not (CONFIGURATION / name).is_symlink() for name in FILES):
+    if any(
+        (CONFIGURATION / name).exists() and not (CONFIGURATION / name).is_symlink()
+        for name in FILES
+    ):
         lacking.append(f"{CONFIGURATION} without a cluster's configuration")
     return lacking
 
@@ -115,9 +131,15 @@ def wait_for(what: str, ready: Callable[[], bool], seconds: float = SECONDS_TO_S
 
 
 def tell(*command: str) -> str:
-    """What a command prints. Each ends by itself: against a dead controller most wait for minutes."""
+    """What a command prints.
+
+    Each ends by itself: against a dead controller most wait for minutes.
+    """
     run = subprocess.run(
-        ["timeout", "20", *command], capture_output=True, text=True, env=os.environ | {"PATH": search_path()}
+        ["timeout", "20", *command],
+        capture_output=True,
+        text=True,
+        env=os.environ | {"PATH": search_path()},
     )
     return run.stdout
 
@@ -132,7 +154,8 @@ class Cluster:
     """Daemons of one cluster, all files in one folder."""
 
     def __init__(self, folder: Path, accounting: bool) -> None:
-        self.folder, self.accounting = folder, accounting
+        self.folder = folder
+        self.accounting = accounting
         self.daemons: dict[str, subprocess.Popen] = {}
 
     def __enter__(self) -> "Cluster":
@@ -159,7 +182,8 @@ class Cluster:
             self.daemons[name] = subprocess.Popen(command, stdout=out, stderr=out, env=environment)
 
     def _configure(self, name: str, text: str) -> None:
-        file, link = self.folder / name, CONFIGURATION / name
+        file = self.folder / name
+        link = CONFIGURATION / name
         file.write_text(text)
         file.chmod(0o600)  # or slurmdbd refuses its own
         link.parent.mkdir(exist_ok=True)
@@ -172,14 +196,22 @@ class Cluster:
             key.write_bytes(os.urandom(128))
             key.chmod(0o400)
             MUNGE_SOCKET.parent.mkdir(exist_ok=True)
-            options = [f"--{kind}-file={self.folder}/munged.{kind}" for kind in ("pid", "log", "seed")]
-            self._daemon("munged", "munged", "--foreground", "--force", f"--key-file={key}", *options)
+            options = [
+                f"--{kind}-file={self.folder}/munged.{kind}" for kind in ("pid", "log", "seed")
+            ]
+            self._daemon(
+                "munged", "munged", "--foreground", "--force", f"--key-file={key}", *options
+            )
             wait_for("munged answers", lambda: succeeds("munge", "--no-input"))
         ctld_port, dbd_port, *node_ports = free_ports(2 + len(NODES))
         where = {"folder": self.folder, "host": socket.gethostname().partition(".")[0]}
         if self.accounting:
             self._start_accounting(dbd_port)
-        conf = [(COMMON + (ACCOUNTING if self.accounting else "")).format(**where, ctld_port=ctld_port, dbd_port=dbd_port)]
+        conf = [
+            (COMMON + (ACCOUNTING if self.accounting else "")).format(
+                **where, ctld_port=ctld_port, dbd_port=dbd_port
+            )
+        ]
         for node, port in zip(NODES, node_ports):
             gpu = "Gres=gpu:1 " if node == GPU_NODE else ""
             conf.append(
@@ -200,11 +232,29 @@ class Cluster:
         wait_for("all nodes are idle", lambda: self.node_states() == dict.fromkeys(NODES, "idle"))
 
     def _start_accounting(self, port: int) -> None:
-        database, mysql = self.folder / "mysql", self.folder / "mysql.sock"
-        install = ["mariadb-install-db", "--no-defaults", "--user=root", f"--datadir={database}", "--skip-test-db"]
-        subprocess.run([*install, "--auth-root-authentication-method=socket"], check=True, capture_output=True)
-        options = [f"--datadir={database}", f"--socket={mysql}", f"--pid-file={self.folder}/mysql.pid", "--skip-networking"]
-        options += ["--innodb-buffer-pool-size=64M", "--innodb-log-file-size=32M", "--innodb-flush-log-at-trx-commit=0"]
+        database = self.folder / "mysql"
+        mysql = self.folder / "mysql.sock"
+        install = [
+            "mariadb-install-db",
+            "--no-defaults",
+            "--user=root",
+            f"--datadir={database}",
+            "--skip-test-db",
+        ]
+        subprocess.run(
+            [*install, "--auth-root-authentication-method=socket"], check=True, capture_output=True
+        )
+        options = [
+            f"--datadir={database}",
+            f"--socket={mysql}",
+            f"--pid-file={self.folder}/mysql.pid",
+            "--skip-networking",
+        ]
+        options += [
+            "--innodb-buffer-pool-size=64M",
+            "--innodb-log-file-size=32M",
+            "--innodb-flush-log-at-trx-commit=0",
+        ]
         self._daemon("mariadbd", "mariadbd", "--no-defaults", "--user=root", *options)
         wait_for("MariaDB answers", lambda: succeeds("mariadb-admin", f"--socket={mysql}", "ping"))
         if not succeeds("mariadb", f"--socket={mysql}", "-e", "CREATE DATABASE slurm_acct_db"):
@@ -224,7 +274,10 @@ class Cluster:
         self._daemon(node, "slurmd", "-D", "-N", node)
 
     def lose_node(self, node: str) -> None:
-        """End a node's daemon and all that its jobs run at once, as when a machine loses power, and tell the controller."""
+        """End a node's daemon and all that its jobs run at once, as when a machine loses power.
+
+        And tell the controller.
+        """
         jobs = tell("squeue", "--noheader", f"--nodelist={node}", "--format=%i").split()
         processes = [str(self.daemons.pop(node).pid)]
         for job in jobs:
@@ -248,7 +301,22 @@ class Cluster:
         return dict(line.split() for line in lines if line)
 
     def jobs(self) -> list[dict]:
-        """All jobs that accounting knows, oldest first: state, memory, partition, comment and more."""
-        fields = ["JobIDRaw", "JobName", "State", "ReqMem", "Timelimit", "Partition", "NodeList", "AllocTRES", "Comment"]
-        table = tell("sacct", "--allocations", "--parsable2", "--noheader", "--format=" + ",".join(fields))
+        """All jobs that accounting knows, oldest first.
+
+        State, memory, partition, comment and more.
+        """
+        fields = [
+            "JobIDRaw",
+            "JobName",
+            "State",
+            "ReqMem",
+            "Timelimit",
+            "Partition",
+            "NodeList",
+            "AllocTRES",
+            "Comment",
+        ]
+        table = tell(
+            "sacct", "--allocations", "--parsable2", "--noheader", "--format=" + ",".join(fields)
+        )
         return [dict(zip(fields, line.split("|"))) for line in table.splitlines()]

@@ -1,4 +1,7 @@
-"""Tokens in Python aligned with their text: what a tokenizer in Rust tells is the oracle, and real Japanese the trial."""
+"""Tokens in Python aligned with their text.
+
+What a tokenizer in Rust tells is the oracle, and real Japanese the trial.
+"""
 
 import json
 import unicodedata
@@ -8,25 +11,55 @@ from tokenizers import Tokenizer, models, normalizers, pre_tokenizers, processor
 from transformers import BertJapaneseTokenizer, PreTrainedTokenizerFast
 
 from embpress.tasks import Inputs, task_class
-from embpress.tasks.alignment import offsets_of
-from embpress.tasks.windows import windows_of
+from embpress.tasks._alignment import offsets_of
+from embpress.tasks._windows import windows_of
 
 TEXT = (
     "梅雨（つゆ、ばいう）は、北海道と小笠原諸島を除く日本、"
     "ｶﾞｽ㌔の Ｗindows１０ を😀使う。５月から７月にかけて来る曇りや雨の多い期間。"
 )
-WORDS = ["梅雨", "つゆ", "北海道", "を", "は", "の", "日本", "期間", "。", "、", "雨", "月", "から", "10", "キロ"]
+WORDS = [
+    "梅雨",
+    "つゆ",
+    "北海道",
+    "を",
+    "は",
+    "の",
+    "日本",
+    "期間",
+    "。",
+    "、",
+    "雨",
+    "月",
+    "から",
+    "10",
+    "キロ",
+]
 SPECIALS = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]"]
 
 
 @pytest.fixture
 def japanese(tmp_path):
-    """MeCab, then WordPiece of some words and all characters but the emoji, as Tohoku's BERT is made."""
+    """MeCab, then WordPiece of some words and all characters but the emoji.
+
+    As Tohoku's BERT is made.
+    """
     characters = sorted(set(unicodedata.normalize("NFKC", TEXT).lower()) - {" ", "😀"})
-    pieces = [*SPECIALS, *WORDS, *(c for c in characters if c not in WORDS), *(f"##{c}" for c in characters)]
+    pieces = [
+        *SPECIALS,
+        *WORDS,
+        *(c for c in characters if c not in WORDS),
+        *(f"##{c}" for c in characters),
+    ]
     (tmp_path / "vocab.txt").write_text("\n".join(pieces), encoding="utf-8")
-    kinds = {"word_tokenizer_type": "mecab", "subword_tokenizer_type": "wordpiece", "do_lower_case": True}
-    return BertJapaneseTokenizer(tmp_path / "vocab.txt", **kinds, mecab_kwargs={"mecab_dic": "unidic_lite"})
+    kinds = {
+        "word_tokenizer_type": "mecab",
+        "subword_tokenizer_type": "wordpiece",
+        "do_lower_case": True,
+    }
+    return BertJapaneseTokenizer(
+        tmp_path / "vocab.txt", **kinds, mecab_kwargs={"mecab_dic": "unidic_lite"}
+    )
 
 
 def test_every_piece_covers_what_it_was_read_from(japanese):
@@ -49,7 +82,14 @@ def test_offsets_are_those_that_a_tokenizer_in_rust_tells():
     backend.pre_tokenizer = pre_tokenizers.BertPreTokenizer()
     backend.post_processor = processors.TemplateProcessing(single="$A", special_tokens=[])
     rust = PreTrainedTokenizerFast(tokenizer_object=backend, unk_token="[UNK]")
-    for text in ("The  cats, abc. ", "dog dog the DOG, cat", "ｃat ｄog.", "", "xyz", "the\u3000cat ①②"):
+    for text in (
+        "The  cats, abc. ",
+        "dog dog the DOG, cat",
+        "ｃat ｄog.",
+        "",
+        "xyz",
+        "the\u3000cat ①②",
+    ):
         encoded = rust(text, return_offsets_mapping=True)
         found = offsets_of(rust.convert_ids_to_tokens(encoded["input_ids"]), text, "[UNK]")
         assert [tuple(pair) for pair in found.tolist()] == encoded["offset_mapping"], text
@@ -59,11 +99,21 @@ def test_windows_of_a_tokenizer_in_python_cover_the_context(japanese, tmp_path):
     """And an answer's tokens, found by its characters, are its own."""
     answers = [{"text": "小笠原諸島", "answer_start": TEXT.index("小笠原")}]
     paragraph = {"context": TEXT, "qas": [{"id": "q", "question": "梅雨は？", "answers": answers}]}
-    (tmp_path / "one.json").write_text(json.dumps({"data": [{"title": "梅雨", "paragraphs": [paragraph]}]}))
+    (tmp_path / "one.json").write_text(
+        json.dumps({"data": [{"title": "梅雨", "paragraphs": [paragraph]}]})
+    )
     path = str(tmp_path / "one.json")
-    data = {"format": "squad", "text": ["context", "question"], "label": "answers", "test": path, "train": path}
+    data = {
+        "format": "squad",
+        "text": ["context", "question"],
+        "label": "answers",
+        "test": path,
+        "train": path,
+    }
     entry = {"checkpoint": "x", "unit": "characters", "max_length": 24, "stride": 6}
-    task = task_class("span")(entry | {"kind": "span", "protocol": "finetune_then_compress", "data": data}, Inputs({}))
+    task = task_class("span")(
+        entry | {"kind": "span", "protocol": "finetune_then_compress", "data": data}, Inputs({})
+    )
     windows = windows_of(task.test, japanese, 24, 6)
     assert len(windows.example) > 2 and all(len(ids) <= 24 for ids in windows.encoded["input_ids"])
     parts = [part[part[:, 0] >= 0].tolist() for part in windows.offsets]

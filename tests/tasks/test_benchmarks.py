@@ -7,12 +7,13 @@ from pathlib import Path
 import pytest
 import yaml
 
-from embpress import benchmarks, task_data
-from embpress import config as study
-from embpress.analysis.aggregation import labels
-from embpress.analysis.measures import metrics_of
-from embpress.config_check import check
 from embpress.errors import UserError
+from embpress.pipeline.aggregation import labels
+from embpress.study import benchmarks
+from embpress.study import config as study
+from embpress.study import task_files as task_data
+from embpress.study.metric_names import metrics_of
+from embpress.study.validation import check
 from embpress.tasks import Inputs, task_class
 
 ROOT = Path(__file__).parents[2]
@@ -34,44 +35,89 @@ def jsonl(*rows):
 
 
 def pair(label, key="label", **more):
-    return {"sentence_pair_id": "0", "sentence1": "犬がいる。", "sentence2": "猫がいる。", key: label} | more
+    return {
+        "sentence_pair_id": "0",
+        "sentence1": "犬がいる。",
+        "sentence2": "猫がいる。",
+        key: label,
+    } | more
 
 
 def question(label):
-    return {"q_id": 1, "question": "何？"} | {f"choice{i}": str(i) * 2 for i in range(5)} | {"label": label}
+    return (
+        {"q_id": 1, "question": "何？"}
+        | {f"choice{i}": str(i) * 2 for i in range(5)}
+        | {"label": label}
+    )
 
 
-MNLI_HEADER = ["index", "promptID", "pairID", "genre", "sentence1_binary_parse", "sentence2_binary_parse"]
+MNLI_HEADER = [
+    "index",
+    "promptID",
+    "pairID",
+    "genre",
+    "sentence1_binary_parse",
+    "sentence2_binary_parse",
+]
 MNLI_HEADER += ["sentence1_parse", "sentence2_parse", "sentence1", "sentence2"]
 MRPC_HEADER = ["Quality", "#1 ID", "#2 ID", "#1 String", "#2 String"]
-STSB_HEADER = ["index", "genre", "filename", "year", "old_index", "source1", "source2", "sentence1", "sentence2", "score"]
+STSB_HEADER = [
+    "index",
+    "genre",
+    "filename",
+    "year",
+    "old_index",
+    "source1",
+    "source2",
+    "sentence1",
+    "sentence2",
+    "score",
+]
 
 
 def mnli(labels, *rows):
     """Lines with as many annotators' labels as the split has, before the gold one."""
     header = [*MNLI_HEADER, *(f"label{i + 1}" for i in range(labels)), "gold_label"]
     return tsv(
-        header, *([*"01234567", f"premise {i}", f"hypothesis {i}", *["neutral"] * labels, g] for i, g in enumerate(rows))
+        header,
+        *(
+            [*"01234567", f"premise {i}", f"hypothesis {i}", *["neutral"] * labels, g]
+            for i, g in enumerate(rows)
+        ),
     )
 
 
 def nli(first, second, *labels):
     return tsv(
-        ("index", first, second, "label"), *((str(i), f"one {i}", f'two "{i}', label) for i, label in enumerate(labels))
+        ("index", first, second, "label"),
+        *((str(i), f"one {i}", f'two "{i}', label) for i, label in enumerate(labels)),
     )
 
 
 def squad(version, title, context, answers, **more):
     """A file with one question."""
     found = [{"answer_start": context.index(text), "text": text} for text in answers]
-    paragraph = {"context": context, "qas": [{"answers": found, "question": "Q0", "id": "a1p0q0"} | more]}
-    return json.dumps({"data": [{"title": title, "paragraphs": [paragraph]}]} | ({"version": version} if version else {}))
+    paragraph = {
+        "context": context,
+        "qas": [{"answers": found, "question": "Q0", "id": "a1p0q0"} | more],
+    }
+    return json.dumps(
+        {"data": [{"title": title, "paragraphs": [paragraph]}]}
+        | ({"version": version} if version else {})
+    )
 
 
-HANS_HEADER = ["gold_label", "sentence1_binary_parse", "sentence2_binary_parse", "sentence1_parse", "sentence2_parse"]
+HANS_HEADER = [
+    "gold_label",
+    "sentence1_binary_parse",
+    "sentence2_binary_parse",
+    "sentence1_parse",
+    "sentence2_parse",
+]
 HANS_HEADER += ["sentence1", "sentence2", "pairID", "heuristic", "subcase", "template"]
 HANS_ROW = ["non-entailment", *"1234", "c", "d", "ex1", "subsequence", "s", "t"]
-# train and test as published, then what is to be read: first text, second text, label of the first row; labels of the test
+# train and test as published, then what is to be read: first text, second text, label of the first
+# row; labels of the test
 FILES = {
     "cola": (
         tsv(("gj04", "1", "", 'He said "no".'), ("gj04", "0", "*", "Him said")),
@@ -86,7 +132,10 @@ FILES = {
         [1],
     ),
     "mrpc": (
-        "\ufeff" + tsv(MRPC_HEADER, ("1", "7", "8", 'Say "a', "b"), ("0", "7", "8", "c", "d")).replace("\n", "\r\n"),
+        "\ufeff"
+        + tsv(MRPC_HEADER, ("1", "7", "8", 'Say "a', "b"), ("0", "7", "8", "c", "d")).replace(
+            "\n", "\r\n"
+        ),
         "\ufeff" + tsv(MRPC_HEADER, ("1", "7", "8", "e", "f")).replace("\n", "\r\n"),
         ('Say "a', "b", 1),
         [1],
@@ -107,7 +156,10 @@ FILES = {
             ("4", "5", "6", "broken off"),
             ("4", "5", "6", "A?", "B?", "1"),
         ),
-        tsv(("id", "qid1", "qid2", "question1", "question2", "is_duplicate"), ("1", "2", "3", "C?", "", "0")),
+        tsv(
+            ("id", "qid1", "qid2", "question1", "question2", "is_duplicate"),
+            ("1", "2", "3", "C?", "", "0"),
+        ),
         ("How?", "Why?", 0),
         [0],
     ),
@@ -135,7 +187,12 @@ FILES = {
         ("one 0", 'two "0', 0),
         [1],
     ),
-    "wnli": (nli("sentence1", "sentence2", "1", "0"), nli("sentence1", "sentence2", "0"), ("one 0", 'two "0', 1), [0]),
+    "wnli": (
+        nli("sentence1", "sentence2", "1", "0"),
+        nli("sentence1", "sentence2", "0"),
+        ("one 0", 'two "0', 1),
+        [0],
+    ),
     "marc_ja": (
         jsonl(
             {"sentence": "最高", "label": "positive", "review_id": "R1"},
@@ -147,14 +204,42 @@ FILES = {
     ),
     "jcola": (
         jsonl(
-            {"uid": 1, "source": "K", "label": 0, "diacritic": "*", "sentence": "ここは寒すぎている。", "original": "x"},
-            {"uid": 2, "source": "K", "label": 1, "diacritic": "g", "sentence": "僕は東京だ。", "original": "x"},
+            {
+                "uid": 1,
+                "source": "K",
+                "label": 0,
+                "diacritic": "*",
+                "sentence": "ここは寒すぎている。",
+                "original": "x",
+            },
+            {
+                "uid": 2,
+                "source": "K",
+                "label": 1,
+                "diacritic": "g",
+                "sentence": "僕は東京だ。",
+                "original": "x",
+            },
         ),
-        jsonl({"uid": 3, "source": "K", "label": 1, "diacritic": "g", "sentence": "犬が動物です。", "original": "x"}),
+        jsonl(
+            {
+                "uid": 3,
+                "source": "K",
+                "label": 1,
+                "diacritic": "g",
+                "sentence": "犬が動物です。",
+                "original": "x",
+            }
+        ),
         ("ここは寒すぎている。", None, 0),
         [1],
     ),
-    "jsts": (jsonl(pair(0.0), pair(3.8)), jsonl(pair(4.4)), ("犬がいる。", "猫がいる。", 0.0), [4.4]),
+    "jsts": (
+        jsonl(pair(0.0), pair(3.8)),
+        jsonl(pair(4.4)),
+        ("犬がいる。", "猫がいる。", 0.0),
+        [4.4],
+    ),
     "jnli": (
         jsonl(pair("neutral"), pair("entailment"), pair("contradiction")),
         jsonl(pair("contradiction")),
@@ -169,8 +254,20 @@ FILES = {
         [(("Warsaw", "the capital"), (0, 10))],
     ),
     "jsquad": (
-        squad(None, "梅雨", "梅雨 [SEP] 梅雨（つゆ）は雨季の一種である。", ["雨季"], is_impossible=False),
-        squad(None, "梅雨", "梅雨 [SEP] 梅雨（つゆ）は雨季の一種である。", ["つゆ"], is_impossible=False),
+        squad(
+            None,
+            "梅雨",
+            "梅雨 [SEP] 梅雨（つゆ）は雨季の一種である。",
+            ["雨季"],
+            is_impossible=False,
+        ),
+        squad(
+            None,
+            "梅雨",
+            "梅雨 [SEP] 梅雨（つゆ）は雨季の一種である。",
+            ["つゆ"],
+            is_impossible=False,
+        ),
         ("梅雨 [SEP] 梅雨（つゆ）は雨季の一種である。", "Q0", (("雨季",), (16,))),
         [(("つゆ",), (12,))],
     ),
@@ -197,7 +294,11 @@ FILES = {
         [0],
     ),
     "hans": (
-        tsv(HANS_HEADER, ("entailment", *"1234", "The a saw b .", "b saw .", "ex0", "lexical_overlap", "l", "t"), HANS_ROW),
+        tsv(
+            HANS_HEADER,
+            ("entailment", *"1234", "The a saw b .", "b saw .", "ex0", "lexical_overlap", "l", "t"),
+            HANS_ROW,
+        ),
         tsv(HANS_HEADER, HANS_ROW),
         ("The a saw b .", "b saw .", 0),
         [1],
@@ -207,16 +308,27 @@ FILES = {
 
 @pytest.fixture
 def published(tmp_path):
-    """A function that writes a benchmark's files into a folder as published, and returns the task over them."""
+    """A function that writes a benchmark's files into a folder as published.
+
+    And returns the task over them.
+    """
 
     def task(name, train=None, test=None, **own):
         data = {"folder": str(tmp_path)} | own.pop("data", {})
-        entry = benchmarks.resolve({name: ENTRY | {"benchmark": name, "data": data} | own}, DECLARED)[name]
-        for split, text in zip(("train", "test"), (train or FILES[name][0], test or FILES[name][1])):
-            (tmp_path / entry["data"][split].rsplit("/")[-1]).write_text(text, encoding="utf-8", newline="")
+        entry = benchmarks.resolve(
+            {name: ENTRY | {"benchmark": name, "data": data} | own}, DECLARED
+        )[name]
+        for split, text in zip(
+            ("train", "test"), (train or FILES[name][0], test or FILES[name][1])
+        ):
+            (tmp_path / entry["data"][split].rsplit("/")[-1]).write_text(
+                text, encoding="utf-8", newline=""
+            )
         task_data.check(name, entry)
         files = task_data.files_of(name, entry, task_data.SPLITS)
-        return task_class(entry["kind"])(entry, Inputs.of({k: tmp_path / v for k, v in files.items()}))
+        return task_class(entry["kind"])(
+            entry, Inputs.of({k: tmp_path / v for k, v in files.items()})
+        )
 
     return task
 
@@ -230,24 +342,42 @@ def test_a_benchmark_is_read_as_published(name, published):
     _, _, (text, second, label), test_labels = FILES[name]
     task = published(name)
     train = task.train
-    assert (train.texts[0], train.seconds and train.seconds[0], train.labels[0]) == (text, second, label)
+    assert (train.texts[0], train.seconds and train.seconds[0], train.labels[0]) == (
+        text,
+        second,
+        label,
+    )
     assert task.test.labels == test_labels
     assert len(train.texts) == train.choices * len(train.labels)
     assert train.choices == (5 if name == "jcommonsenseqa" else 1)
 
 
 @pytest.mark.parametrize(
-    "name", [n for n, declared in DECLARED.items() if declared["kind"] != "regression" and "hub" in declared]
+    "name",
+    [
+        n
+        for n, declared in DECLARED.items()
+        if declared["kind"] != "regression" and "hub" in declared
+    ],
 )
 def test_labels_are_read_by_the_hubs_names_too(name, tmp_path):
-    """Rows as `export_split` writes them: label names in the hub's order, which is that of the declared labels."""
+    """Rows as `export_split` writes them.
+
+    Label names in the hub's order, which is that of the declared labels.
+    """
     entry = benchmarks.resolve({name: ENTRY | {"benchmark": name}}, DECLARED)[name]
-    data, files = entry["data"], {}
+    data = entry["data"]
+    files = {}
     columns = data["text"] if isinstance(data["text"], list) else [data["text"]]
     for split in task_data.SPLITS:
         files[split] = tmp_path / f"{split}.jsonl"
         files[split].write_text(
-            jsonl(*(dict.fromkeys(columns, "x") | {"label": label, "idx": 0} for label in data["labels"]))
+            jsonl(
+                *(
+                    dict.fromkeys(columns, "x") | {"label": label, "idx": 0}
+                    for label in data["labels"]
+                )
+            )
         )
     assert task_data.files_of(name, entry, ("test",)) == {"test": f"results/hub/{name}/test.jsonl"}
     task = task_class(entry["kind"])(entry, Inputs({}, files=files))
@@ -271,7 +401,9 @@ def test_a_declaration_makes_a_whole_entry(name, default_config, schema, package
 
 def test_tables_show_the_official_metrics_first(default_config):
     own = ENTRY | {"benchmark": "mnli_mismatched", "checkpoint": "mnli"}
-    named = {name: ENTRY | {"benchmark": name} for name in ("mrpc", "stsb", "cola", "mnli")} | {"mm": own}
+    named = {name: ENTRY | {"benchmark": name} for name in ("mrpc", "stsb", "cola", "mnli")} | {
+        "mm": own
+    }
     default_config["tasks"] = benchmarks.resolve(named, DECLARED)
     shown = labels(default_config)["tasks"]
     assert {name: (about["metric"], *about["metrics"]) for name, about in shown.items()} == {
@@ -285,12 +417,17 @@ def test_tables_show_the_official_metrics_first(default_config):
 
 
 @pytest.mark.parametrize(
-    ("other", "trained"), [("paws", "mrpc"), ("imdb", "sst2"), ("hans", "rte"), ("cola_out_of_domain", "cola")]
+    ("other", "trained"),
+    [("paws", "mrpc"), ("imdb", "sst2"), ("hans", "rte"), ("cola_out_of_domain", "cola")],
 )
-def test_a_model_is_tested_on_other_data_of_the_same_labels(other, trained, default_config, schema, packages, published):
+def test_a_model_is_tested_on_other_data_of_the_same_labels(
+    other, trained, default_config, schema, packages, published
+):
     entry = published(other, checkpoint=trained).config
     del entry["finetune"]
-    default_config["tasks"] |= benchmarks.resolve({trained: ENTRY | {"benchmark": trained}, other: entry}, DECLARED)
+    default_config["tasks"] |= benchmarks.resolve(
+        {trained: ENTRY | {"benchmark": trained}, other: entry}, DECLARED
+    )
     check(default_config, schema, packages)
     assert study.checkpoint_of(default_config, other) == trained
     wrong = "rte" if trained != "rte" else "mrpc"
@@ -301,14 +438,24 @@ def test_a_model_is_tested_on_other_data_of_the_same_labels(other, trained, defa
 
 
 def test_own_keys_replace_declared_ones():
-    own = ENTRY | {"benchmark": "mrpc", "max_length": 32, "data": {"folder": "d", "test": "test.tsv"}}
+    own = ENTRY | {
+        "benchmark": "mrpc",
+        "max_length": 32,
+        "data": {"folder": "d", "test": "test.tsv"},
+    }
     entry = benchmarks.resolve({"x": own}, DECLARED)["x"]
-    assert (entry["max_length"], entry["data"]["test"], entry["data"]["train"]) == (32, "d/test.tsv", "d/train.tsv")
+    assert (entry["max_length"], entry["data"]["test"], entry["data"]["train"]) == (
+        32,
+        "d/test.tsv",
+        "d/train.tsv",
+    )
     assert DECLARED["mrpc"]["max_length"] == 128 and "hub" in DECLARED["mrpc"]
 
 
 def test_an_unknown_benchmark_and_one_from_nowhere_are_named():
-    with pytest.raises(UserError, match="tasks.x: there is no benchmark 'sst-2'; did you mean 'sst2'"):
+    with pytest.raises(
+        UserError, match="tasks.x: there is no benchmark 'sst-2'; did you mean 'sst2'"
+    ):
         benchmarks.resolve({"x": {"benchmark": "sst-2"}}, DECLARED)
     with pytest.raises(UserError, match="tasks.x: marc_ja has no pinned source: name a folder"):
         benchmarks.resolve({"x": {"benchmark": "marc_ja"}}, DECLARED)
@@ -317,7 +464,11 @@ def test_an_unknown_benchmark_and_one_from_nowhere_are_named():
 @pytest.mark.parametrize(
     ("name", "test", "message"),
     [
-        ("cola", "index\tsentence\n0\tx\n", r"dev.tsv, line 1: no column 'label'; there are .*unlabelled"),
+        (
+            "cola",
+            "index\tsentence\n0\tx\n",
+            r"dev.tsv, line 1: no column 'label'; there are .*unlabelled",
+        ),
         (
             "rte",
             nli("sentence1", "sentence2", "entailment", "-1"),
@@ -329,12 +480,32 @@ def test_an_unknown_benchmark_and_one_from_nowhere_are_named():
             "dev.tsv, line 2, column 'label': the label 'Entailment' is none of 'entailment', 'not_entailment'",
         ),
         ("sst2", "sentence\tlabel\n", "dev.tsv has no rows: the test split is empty"),
-        ("sst2", "sentence\tlable\nx\t1\n", "dev.tsv, line 1: no column 'label'; .*did you mean 'lable'"),
+        (
+            "sst2",
+            "sentence\tlable\nx\t1\n",
+            "dev.tsv, line 1: no column 'label'; .*did you mean 'lable'",
+        ),
         ("sst2", "sentence\tlabel\n\t1\n", "dev.tsv, line 2: no text in column 'sentence'"),
-        ("stsb", "g\tf\ty\ti\tfour\ta\tb\n", "dev.tsv, line 1, column 'score': the label 'four' is not a number"),
-        ("stsb", "g\tf\ty\ti\tnan\ta\tb\n", "dev.tsv, line 1, column 'score': the label 'nan' is not a finite number"),
-        ("jsts", jsonl(pair(1.0), {"sentence1": "a", "sentence2": "b"}), "valid.jsonl, line 2, column 'label': no label"),
-        ("jcommonsenseqa", jsonl(question(5)), "line 1, column 'label': the label '5' is none of '0', '1', '2', '3', '4'"),
+        (
+            "stsb",
+            "g\tf\ty\ti\tfour\ta\tb\n",
+            "dev.tsv, line 1, column 'score': the label 'four' is not a number",
+        ),
+        (
+            "stsb",
+            "g\tf\ty\ti\tnan\ta\tb\n",
+            "dev.tsv, line 1, column 'score': the label 'nan' is not a finite number",
+        ),
+        (
+            "jsts",
+            jsonl(pair(1.0), {"sentence1": "a", "sentence2": "b"}),
+            "valid.jsonl, line 2, column 'label': no label",
+        ),
+        (
+            "jcommonsenseqa",
+            jsonl(question(5)),
+            "line 1, column 'label': the label '5' is none of '0', '1', '2', '3', '4'",
+        ),
     ],
 )
 def test_what_is_wrong_in_a_split_is_told_with_file_and_line(name, test, message, published):
@@ -343,5 +514,7 @@ def test_what_is_wrong_in_a_split_is_told_with_file_and_line(name, test, message
 
 
 def test_a_label_without_training_rows_does_not_match(published):
-    with pytest.raises(UserError, match="train.jsonl: no row has the label 'contradiction' of `data.labels`"):
+    with pytest.raises(
+        UserError, match="train.jsonl: no row has the label 'contradiction' of `data.labels`"
+    ):
         published("jnli", train=jsonl(pair("neutral"), pair("entailment"))).train  # noqa: B018

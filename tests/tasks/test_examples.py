@@ -3,17 +3,25 @@ from pathlib import Path
 
 import pytest
 
+from embpress.data.rows import Row
 from embpress.errors import UserError
-from embpress.sources.rows import Row
 from embpress.tasks import Inputs, task_class
-from embpress.tasks.examples import connected, split_by_group, to_examples
-from embpress.tasks.labels import spellings_of
+from embpress.tasks._examples import connected, split_by_group, to_examples
+from embpress.tasks._labels import spellings_of
 
 DATA = {"format": "jsonl", "text": ["a", "b"], "label": "label", "labels": ["x", "y"]}
 
 
 def rows(n, labels="xy"):
-    return [{"a": f"first {i // 2}", "b": f"second {i}", "label": labels[i % len(labels)], "film": i // 5} for i in range(n)]
+    return [
+        {
+            "a": f"first {i // 2}",
+            "b": f"second {i}",
+            "label": labels[i % len(labels)],
+            "film": i // 5,
+        }
+        for i in range(n)
+    ]
 
 
 @pytest.fixture
@@ -26,7 +34,11 @@ def task(tmp_path):
             files[split] = tmp_path / ("one.jsonl" if test is None else f"{split}.jsonl")
             files[split].write_text("".join(json.dumps(row) + "\n" for row in content))
         data = data | {split: str(path) for split, path in files.items()}
-        entry = {"kind": "classification", "protocol": "finetune_then_compress", "data": data} | entry
+        entry = {
+            "kind": "classification",
+            "protocol": "finetune_then_compress",
+            "data": data,
+        } | entry
         return task_class(entry["kind"])(entry, Inputs({}, files=files))
 
     return make
@@ -44,7 +56,9 @@ def test_fewer_examples_are_a_fixed_sample(task):
     assert one.train == two.train and one.test == two.test
     assert (len(one.train.labels), len(one.test.labels)) == (8, 4)
     assert one.train.seconds != [f"second {i}" for i in range(8)]
-    with pytest.raises(UserError, match="test.jsonl has 20 rows, but test_examples is 21: lower it"):
+    with pytest.raises(
+        UserError, match="test.jsonl has 20 rows, but test_examples is 21: lower it"
+    ):
         task(rows(40), rows(20), test_examples=21).test  # noqa: B018
 
 
@@ -76,13 +90,16 @@ def test_rows_are_connected_by_either_text_and_by_other_rows():
 
 def test_too_small_a_file_to_split_is_named(task):
     with pytest.raises(
-        UserError, match="one.jsonl has 6 rows, too few to train on and 6 test_examples that share no a or b"
+        UserError,
+        match="one.jsonl has 6 rows, too few to train on and 6 test_examples that share no a or b",
     ):
         task(rows(6), test_examples=6).test  # noqa: B018
 
 
 def test_labels_are_told_by_name_or_by_how_files_write_them(task):
-    found = task(rows(4, ["0", "yes"]), rows(2, "01"), data=DATA | {"labels": {"no": "0", "yes": "1"}})
+    found = task(
+        rows(4, ["0", "yes"]), rows(2, "01"), data=DATA | {"labels": {"no": "0", "yes": "1"}}
+    )
     assert found.train.labels == [0, 1, 0, 1] and found.test.labels == [0, 1]
     assert spellings_of(["a", "b"]) == {"a": 0, "b": 1}
     for ambiguous in ({"a": "1", "b": "1"}, {"a": "b", "b": "a"}):
@@ -93,7 +110,9 @@ def test_labels_are_told_by_name_or_by_how_files_write_them(task):
 def test_inputs_tell_wheels_from_splits():
     named = {name: Path(name) for name in ("gensim", "train", "test", "held_out")}
     found = Inputs.of(named)
-    assert found == Inputs({"gensim": Path("gensim")}, Path("held_out"), {"train": Path("train"), "test": Path("test")})
+    assert found == Inputs(
+        {"gensim": Path("gensim")}, Path("held_out"), {"train": Path("train"), "test": Path("test")}
+    )
 
 
 BALANCED = {
@@ -101,12 +120,18 @@ BALANCED = {
     "test_examples": 10,
     "data": {"path": "x.csv", "text": "t", "label": "l", "labels": ["bad", "good"], "group": "g"},
 }
-FILMS = [{"t": f"text {i}", "l": ("bad", "good", "plot")[i % 3], "g": f"film {i // 4}"} for i in range(80)]
+FILMS = [
+    {"t": f"text {i}", "l": ("bad", "good", "plot")[i % 3], "g": f"film {i // 4}"}
+    for i in range(80)
+]
 
 
 def parted(films):
     """Training and test examples of the single file."""
-    return [to_examples(part.rows, part.labels, BALANCED["data"]) for part in split_by_group(films, BALANCED)]
+    return [
+        to_examples(part.rows, part.labels, BALANCED["data"])
+        for part in split_by_group(films, BALANCED)
+    ]
 
 
 def test_split_keeps_groups_apart_and_leaves_other_labels_out():
@@ -125,5 +150,7 @@ def test_a_repeated_text_stands_in_one_part_only():
 
 
 def test_too_few_examples_name_the_numbers():
-    with pytest.raises(UserError, match="x.csv has too few examples of a label for train_examples: 500"):
+    with pytest.raises(
+        UserError, match="x.csv has too few examples of a label for train_examples: 500"
+    ):
         split_by_group(FILMS, BALANCED | {"train_examples": 500})

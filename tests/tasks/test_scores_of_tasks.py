@@ -3,7 +3,7 @@ import pytest
 from scipy.stats import spearmanr
 
 from embpress.tasks import Retrieval, Similarity
-from embpress.tasks.encoding import batches
+from embpress.tasks._encoding import batches
 from embpress.tasks.similarity import spearman, word_pairs
 
 
@@ -19,7 +19,8 @@ def test_spearman_of_a_constant_side_is_zero():
 
 
 def test_similarity_is_the_mean_over_sets():
-    up, down = np.stack([np.arange(9.0), np.arange(9.0)], 1), np.stack([np.arange(9.0), -np.arange(9.0)], 1)
+    up = np.stack([np.arange(9.0), np.arange(9.0)], 1)
+    down = np.stack([np.arange(9.0), -np.arange(9.0)], 1)
     outcomes = {"simlex999": up, "wordsim353": down}
     draws = {name: np.arange(9)[None] for name in outcomes}
     scores = Similarity.scores(outcomes, draws)
@@ -38,7 +39,10 @@ def test_retrieval_averages_both_directions():
 
 def test_word_pairs_reads_comments_and_repeated_words():
     pairs = word_pairs(b"# comment\nold\tnew\t1.5\nnew\tcar\t9\n")
-    assert [(pairs.texts[a], pairs.texts[b]) for a, b in pairs.positions] == [("old", "new"), ("new", "car")]
+    assert [(pairs.texts[a], pairs.texts[b]) for a, b in pairs.positions] == [
+        ("old", "new"),
+        ("new", "car"),
+    ]
     assert pairs.gold.tolist() == [1.5, 9]
 
 

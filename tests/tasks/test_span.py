@@ -1,4 +1,7 @@
-"""Spans of contexts: the official rules, windows over long contexts, and what is wrong in a file."""
+"""Spans of contexts: the official rules, windows over long contexts.
+
+And what is wrong in a file.
+"""
 
 import copy
 import json
@@ -13,20 +16,26 @@ from tokenizers import processors
 from transformers.data.metrics import squad_metrics as official
 
 from embpress import storage
-from embpress.analysis.measures import metrics_of
-from embpress.checkpoints import embedding_matrix
 from embpress.errors import UserError
-from embpress.evaluation import evaluate
 from embpress.methods import compress
-from embpress.models import describe, load_model
+from embpress.models.checkpoints import embedding_matrix
+from embpress.models.embedding import describe, load_model
+from embpress.pipeline.evaluation import evaluate
+from embpress.study.metric_names import metrics_of
 from embpress.tasks import Inputs, task_class
+from embpress.tasks._span_metrics import answer_scores
+from embpress.tasks._windows import token_span, windows_of, with_most_context
 from embpress.tasks.span import BEST, LONGEST_ANSWER, best_span
-from embpress.tasks.span_metrics import answer_scores
-from embpress.tasks.windows import token_span, windows_of, with_most_context
 from embpress.training.fine_tuning import finetune
 
 RANDOM = np.random.default_rng(0)
-ENTRY = {"kind": "span", "protocol": "finetune_then_compress", "unit": "words", "max_length": 16, "stride": 4}
+ENTRY = {
+    "kind": "span",
+    "protocol": "finetune_then_compress",
+    "unit": "words",
+    "max_length": 16,
+    "stride": 4,
+}
 DATA = {"format": "squad", "text": ["context", "question"], "label": "answers", "group": "title"}
 CONTEXT = "the cat, a dog. " * 6 + "abc ba cab, the cats"
 
@@ -35,11 +44,17 @@ def squad(*paragraphs, title="Pets"):
     """A file of one article; a paragraph is its context and its questions' answers."""
     found = []
     for i, (context, *questions) in enumerate(paragraphs):
-        answers = [[{"text": t, "answer_start": context.find(t) if s is None else s} for t, s in q] for q in questions]
+        answers = [
+            [{"text": t, "answer_start": context.find(t) if s is None else s} for t, s in q]
+            for q in questions
+        ]
         found.append(
             {
                 "context": context,
-                "qas": [{"id": f"{i}-{j}", "question": "a cat", "answers": a} for j, a in enumerate(answers)],
+                "qas": [
+                    {"id": f"{i}-{j}", "question": "a cat", "answers": a}
+                    for j, a in enumerate(answers)
+                ],
             }
         )
     return {"version": "1.1", "data": [{"title": title, "paragraphs": found}]}
@@ -51,8 +66,15 @@ def task(tmp_path):
 
     def make(content, data=DATA, **entry):
         path = tmp_path / "dev.json"
-        path.write_text(content if isinstance(content, str) else json.dumps(content, ensure_ascii=False), encoding="utf-8")
-        entry = ENTRY | {"checkpoint": "x", "data": data | {"train": str(path), "test": str(path)}} | entry
+        path.write_text(
+            content if isinstance(content, str) else json.dumps(content, ensure_ascii=False),
+            encoding="utf-8",
+        )
+        entry = (
+            ENTRY
+            | {"checkpoint": "x", "data": data | {"train": str(path), "test": str(path)}}
+            | entry
+        )
         return task_class("span")(entry, Inputs({}))
 
     return make
@@ -62,7 +84,9 @@ def task(tmp_path):
 def pairs(wordpiece):
     """A tokenizer that joins two texts as BERT's does."""
     wordpiece.backend_tokenizer.post_processor = processors.TemplateProcessing(
-        single="[CLS] $A [SEP]", pair="[CLS] $A [SEP] $B:1 [SEP]:1", special_tokens=[("[CLS]", 2), ("[SEP]", 3)]
+        single="[CLS] $A [SEP]",
+        pair="[CLS] $A [SEP] $B:1 [SEP]:1",
+        special_tokens=[("[CLS]", 2), ("[SEP]", 3)],
     )
     return wordpiece
 
@@ -92,16 +116,23 @@ def test_words_are_scored_as_transformers_scores_squad(predicted):
 
 
 def jglue_f1(gold, predicted):
-    """What JGLUE's patch of transformers' squad_metrics.py computes, written again from its lines."""
+    """What JGLUE's patch of transformers' squad_metrics.py computes.
+
+    Written again from its lines.
+    """
     texts = [" ".join(text.lower().rstrip("。").split()) for text in (gold, predicted)]
     same = sum((Counter(texts[0]) & Counter(texts[1])).values())
     if same == 0:
         return 0
-    precision, recall = same / len(texts[1]), same / len(texts[0])
+    precision = same / len(texts[1])
+    recall = same / len(texts[0])
     return 2 * precision * recall / (precision + recall)
 
 
-@pytest.mark.parametrize("predicted", ["小笠原諸島。", "小笠原", "小 笠　原", "「梅雨」", "5月から7月", "ABC 梅雨。。", ""])
+@pytest.mark.parametrize(
+    "predicted",
+    ["小笠原諸島。", "小笠原", "小 笠　原", "「梅雨」", "5月から7月", "ABC 梅雨。。", ""],
+)
 def test_characters_are_scored_as_jglue_does(predicted):
     gold = ("小笠原諸島", "梅雨", "abc 梅雨", "5月から7月にかけて。")
     exact, f1 = answer_scores(predicted, gold, "characters")
@@ -127,11 +158,18 @@ def test_training_labels_are_the_tokens_of_the_answer_where_a_window_holds_it(pa
     held = [r for r in rows if r["start_positions"]]
     assert 0 < len(held) < len(rows)
     for row, offsets in zip(rows, windows.offsets):
-        first, last = row["start_positions"], row["end_positions"]
+        first = row["start_positions"]
+        last = row["end_positions"]
         if first:
             assert CONTEXT[offsets[first, 0] : offsets[last, 1]] == "cab, the"
         else:
-            assert last == 0 and CONTEXT[offsets[offsets[:, 0] >= 0][0, 0] : offsets[:, 1].max()].find("cab, the") < 0
+            assert (
+                last == 0
+                and CONTEXT[offsets[offsets[:, 0] >= 0][0, 0] : offsets[:, 1].max()].find(
+                    "cab, the"
+                )
+                < 0
+            )
 
 
 def test_an_answer_within_a_token_is_the_whole_token():
@@ -148,18 +186,25 @@ def most_context(lengths, stride):
     for i, n in enumerate(lengths):
         for place in range(starts[i], starts[i] + n):
             scores = [
-                min(place - s, s + m - 1 - place) + 0.01 * m if s <= place < s + m else -1 for s, m in zip(starts, lengths)
+                min(place - s, s + m - 1 - place) + 0.01 * m if s <= place < s + m else -1
+                for s, m in zip(starts, lengths)
             ]
             found.append(int(np.argmax(scores)) == i)
     return found
 
 
-@pytest.mark.parametrize(("lengths", "stride"), [([5], 2), ([8, 8, 5], 3), ([6, 6, 6, 4], 4), ([5, 3], 1)])
+@pytest.mark.parametrize(
+    ("lengths", "stride"), [([5], 2), ([8, 8, 5], 3), ([6, 6, 6, 4], 4), ([5, 3], 1)]
+)
 def test_each_token_belongs_to_the_window_with_most_context(lengths, stride):
     question = np.full((2, 2), -1)
-    windows = [np.concatenate([question, np.zeros((n, 2), dtype=int), question[:1]]) for n in lengths]
+    windows = [
+        np.concatenate([question, np.zeros((n, 2), dtype=int), question[:1]]) for n in lengths
+    ]
     found = with_most_context(windows, stride)
-    assert [b for part, n in zip(found, lengths) for b in part[2 : 2 + n]] == most_context(lengths, stride)
+    assert [b for part, n in zip(found, lengths) for b in part[2 : 2 + n]] == most_context(
+        lengths, stride
+    )
     assert not any(part[:2].any() or part[-1] for part in found)
 
 
@@ -183,20 +228,30 @@ def test_the_best_span_is_that_of_all_allowed_pairs(length):
         may_begin = (offsets[:, 0] >= 0) & (RANDOM.random(length) < 0.6)
         logits = RANDOM.normal(size=(2, length)).astype(np.float32)
         assert best_span(logits, offsets, may_begin) == reference_span(logits, offsets, may_begin)
-    assert best_span(np.zeros((2, 3), np.float32), np.full((3, 2), -1), np.zeros(3, bool)) == (-np.inf, 0, 0)
+    assert best_span(np.zeros((2, 3), np.float32), np.full((3, 2), -1), np.zeros(3, bool)) == (
+        -np.inf,
+        0,
+        0,
+    )
 
 
 class Oracle(torch.nn.Module):
-    """Scores the tokens `cab` and `##s` of the test text highest, as first and last, wherever a window has them."""
+    """Scores the tokens `cab` and `##s` of the test text highest, as first and last.
+
+    Wherever a window has them.
+    """
 
     def __init__(self, first, last):
         super().__init__()
-        self.first, self.last = first, last
+        self.first = first
+        self.last = last
 
     def forward(self, input_ids, **_):
         """Logits by token."""
         output = type("Output", (), {})()
-        output.start_logits, output.end_logits = ((input_ids == i) * 9.0 for i in (self.first, self.last))
+        output.start_logits, output.end_logits = (
+            (input_ids == i) * 9.0 for i in (self.first, self.last)
+        )
         return output
 
 
@@ -217,7 +272,11 @@ def test_padding_does_not_change_an_answer(pairs, task, bert, tmp_path):
     torch.manual_seed(0)
     BertForQuestionAnswering(bert.config).save_pretrained(tmp_path / "qa")
     model = load_model(tmp_path / "qa", "span")
-    texts = [("the cat, a dog", [("dog", None)]), (CONTEXT, [("cab", None)]), ("abc", [("abc", None)])]
+    texts = [
+        ("the cat, a dog", [("dog", None)]),
+        (CONTEXT, [("cab", None)]),
+        ("abc", [("abc", None)]),
+    ]
     together = task(squad(*texts)).outcomes(model, pairs, lambda line: None)
     alone = [task(squad(text)).outcomes(model, pairs, lambda line: None) for text in texts]
     assert together["f1"].tolist() == [float(a["f1"][0]) for a in alone]
@@ -228,19 +287,27 @@ def test_spans_are_fine_tuned_saved_and_evaluated_on_a_compressed_matrix(pairs, 
     bert.save_pretrained(tmp_path / "base")
     pairs.save_pretrained(tmp_path / "base")
     describe(bert, pairs.all_special_ids, tmp_path / "base", {})
-    (tmp_path / "own.json").write_text(json.dumps(squad(*((CONTEXT + " cat" * i, [("cab", None)]) for i in range(6)))))
+    (tmp_path / "own.json").write_text(
+        json.dumps(squad(*((CONTEXT + " cat" * i, [("cab", None)]) for i in range(6))))
+    )
     own = {key: str(tmp_path / "own.json") for key in ("train", "test")}
     data = {k: v for k, v in DATA.items() if k != "group"} | {"text": ["context", "id"]} | own
     settings = {"epochs": 1, "batch_size": 4, "learning_rate": 1e-3}
-    made = task_class("span")(ENTRY | {"data": data, "test_examples": 2, "finetune": settings}, Inputs({}))
+    made = task_class("span")(
+        ENTRY | {"data": data, "test_examples": 2, "finetune": settings}, Inputs({})
+    )
     finetune(tmp_path / "base", made, 0, tmp_path / "tuned")
     assert load_file(tmp_path / "tuned/model.safetensors")["qa_outputs.weight"].shape == (2, 16)
     matrix = embedding_matrix(tmp_path / "tuned")
     storage.save(compress(matrix, "identity", ratio=1), tmp_path / "same")
     ((_, outcomes),) = evaluate(made, tmp_path / "tuned", [tmp_path / "same"], lambda line: None)
     dense = made.outcomes(load_model(tmp_path / "tuned", "span"), pairs, lambda line: None)
-    assert {name: values.tolist() for name, values in outcomes.items()} == {k: v.tolist() for k, v in dense.items()}
-    assert made.sizes(outcomes) == {"example": 2} and metrics_of(ENTRY) == tuple(m.name for m in made.metrics)
+    assert {name: values.tolist() for name, values in outcomes.items()} == {
+        k: v.tolist() for k, v in dense.items()
+    }
+    assert made.sizes(outcomes) == {"example": 2} and metrics_of(ENTRY) == tuple(
+        m.name for m in made.metrics
+    )
 
 
 def changed(content, change):
@@ -261,19 +328,43 @@ GOOD = squad(("the cat", [("cat", None)]))
         ([1], "dev.json: no 'data' of SQuAD's format"),
         ({"data": [1]}, "dev.json, article 1: no 'paragraphs'"),
         ({"data": []}, "dev.json has no rows: the test split is empty"),
-        (changed(GOOD, lambda p: p.pop("context")), r"dev.json, article 1 \(Pets\), paragraph 1: no 'context'"),
-        (changed(GOOD, lambda p: p.pop("qas")), r"dev.json, article 1 \(Pets\), paragraph 1: no 'qas'"),
+        (
+            changed(GOOD, lambda p: p.pop("context")),
+            r"dev.json, article 1 \(Pets\), paragraph 1: no 'context'",
+        ),
+        (
+            changed(GOOD, lambda p: p.pop("qas")),
+            r"dev.json, article 1 \(Pets\), paragraph 1: no 'qas'",
+        ),
         (changed(GOOD, lambda p: p["qas"][0].pop("id")), r"paragraph 1, question 1: no 'id'"),
-        (changed(GOOD, lambda p: p["qas"][0].pop("question")), "dev.json, question 0-0: no 'question'"),
-        (changed(GOOD, lambda p: p["qas"][0].update(question="")), "question 0-0: no text in column 'question'"),
-        (changed(GOOD, lambda p: p["qas"][0].pop("answers")), "dev.json, question 0-0: no 'answers'"),
+        (
+            changed(GOOD, lambda p: p["qas"][0].pop("question")),
+            "dev.json, question 0-0: no 'question'",
+        ),
+        (
+            changed(GOOD, lambda p: p["qas"][0].update(question="")),
+            "question 0-0: no text in column 'question'",
+        ),
+        (
+            changed(GOOD, lambda p: p["qas"][0].pop("answers")),
+            "dev.json, question 0-0: no 'answers'",
+        ),
         (
             changed(GOOD, lambda p: p["qas"][0].update(answers=[])),
             "question 0-0, column 'answers': .*leave questions without",
         ),
-        (changed(GOOD, lambda p: p["qas"][0]["answers"][0].pop("answer_start")), "question 0-0: no 'answer_start'"),
-        (squad(("the cat", [("cat", 3)])), "dev.json, question 0-0: the answer 'cat' is not at character 3 .* ' ca' stands"),
-        (squad(("the cat", [("cat", -3)])), "question 0-0: the answer 'cat' is not at character -3"),
+        (
+            changed(GOOD, lambda p: p["qas"][0]["answers"][0].pop("answer_start")),
+            "question 0-0: no 'answer_start'",
+        ),
+        (
+            squad(("the cat", [("cat", 3)])),
+            "dev.json, question 0-0: the answer 'cat' is not at character 3 .* ' ca' stands",
+        ),
+        (
+            squad(("the cat", [("cat", -3)])),
+            "question 0-0: the answer 'cat' is not at character -3",
+        ),
         (squad(("the cat", [("", 3)])), "question 0-0: the answer '' is not at"),
     ],
 )
@@ -284,14 +375,23 @@ def test_what_is_wrong_in_a_file_is_told_with_the_item(content, message, task):
 
 
 def test_a_question_that_leaves_no_room_is_told(pairs, task):
-    with pytest.raises(UserError, match="the question 'a cat' has 2 tokens, which leaves 4 of `max_length` 9 .*`stride` 4"):
+    with pytest.raises(
+        UserError,
+        match="the question 'a cat' has 2 tokens, which leaves 4 of `max_length` 9 .*`stride` 4",
+    ):
         windows_of(task(GOOD).test, pairs, 9, 4)
 
 
 def test_tables_of_the_hub_and_own_ones_are_read_alike(task):
     rows = [("the cat", "who", "cat", 4), ("a dog", "what", "a", 0)]
     hub = [
-        {"id": "1", "context": c, "question": q, "answers": {"text": [t], "answer_start": [s]}, "title": "x"}
+        {
+            "id": "1",
+            "context": c,
+            "question": q,
+            "answers": {"text": [t], "answer_start": [s]},
+            "title": "x",
+        }
         for c, q, t, s in rows
     ]
     as_hub = task("".join(json.dumps(row) + "\n" for row in hub), DATA | {"format": "jsonl"}).test
@@ -299,23 +399,39 @@ def test_tables_of_the_hub_and_own_ones_are_read_alike(task):
     lines = "text,question,answer,at\n" + "".join(",".join(map(str, row)) + "\n" for row in rows)
     assert task(lines, own).test == as_hub
     assert as_hub.texts == ["the cat", "a dog"] and as_hub.labels[0] == (("cat",), (4,))
-    for wrong, message in (("cat,5", "line 2: the answer 'cat' is not at character 5"), ("cat,x", "line 2, column 'at'")):
+    for wrong, message in (
+        ("cat,5", "line 2: the answer 'cat' is not at character 5"),
+        ("cat,x", "line 2, column 'at'"),
+    ):
         with pytest.raises(UserError, match=message):
             task(lines.replace("cat,4", wrong), own).test  # noqa: B018
-    with pytest.raises(UserError, match="line 1: no column 'answer'; there are .*did you mean 'answers'"):
-        task("".join(json.dumps(row) + "\n" for row in hub), own | {"format": "jsonl", "text": DATA["text"]}).test  # noqa: B018
-    with pytest.raises(UserError, match="as SQuAD's JSON: no column 'answer'; there are .*did you mean 'answers'"):
+    with pytest.raises(
+        UserError, match="line 1: no column 'answer'; there are .*did you mean 'answers'"
+    ):
+        task(
+            "".join(json.dumps(row) + "\n" for row in hub),
+            own | {"format": "jsonl", "text": DATA["text"]},
+        ).test  # noqa: B018
+    with pytest.raises(
+        UserError, match="as SQuAD's JSON: no column 'answer'; there are .*did you mean 'answers'"
+    ):
         task(GOOD, DATA | {"label": "answer"}).test  # noqa: B018
 
 
 @pytest.mark.parametrize("group", ["title", None])
 def test_one_file_is_parted_by_article_or_context(group, tmp_path):
     articles = [
-        squad(*((f"the cat {i} {j}", [("cat", None)], [("the", None)]) for j in range(3)), title=str(i)) for i in range(8)
+        squad(
+            *((f"the cat {i} {j}", [("cat", None)], [("the", None)]) for j in range(3)),
+            title=str(i),
+        )
+        for i in range(8)
     ]
     path = tmp_path / "one.json"
     path.write_text(json.dumps({"data": [a["data"][0] for a in articles]}))
-    data = {k: v for k, v in DATA.items() if k != "group"} | ({"group": group} if group else {"text": ["context", "id"]})
+    data = {k: v for k, v in DATA.items() if k != "group"} | (
+        {"group": group} if group else {"text": ["context", "id"]}
+    )
     entry = ENTRY | {"data": data | {"train": str(path), "test": str(path)}, "test_examples": 10}
     made = task_class("span")(entry, Inputs({}))
     key = {"title": lambda text: text.split()[2], None: lambda text: text}[group]
@@ -326,8 +442,12 @@ def test_one_file_is_parted_by_article_or_context(group, tmp_path):
 SHARED = Path(__file__).parents[3] / "shared/data"
 
 
-@pytest.mark.skipif(not SHARED.exists(), reason="needs a folder of the benchmarks' files beside this repository")
-@pytest.mark.parametrize(("file", "n"), [("squad/dev-v1.1.json", 10_570), ("jglue/jsquad/valid.json", 4_442)])
+@pytest.mark.skipif(
+    not SHARED.exists(), reason="needs a folder of the benchmarks' files beside this repository"
+)
+@pytest.mark.parametrize(
+    ("file", "n"), [("squad/dev-v1.1.json", 10_570), ("jglue/jsquad/valid.json", 4_442)]
+)
 def test_published_files_are_read_whole(file, n):
     entry = ENTRY | {"checkpoint": "x", "data": DATA | {"test": str(SHARED / file)}}
     assert len(task_class("span")(entry, Inputs({})).test.labels) == n

@@ -1,4 +1,7 @@
-"""KroneckerBERT's loss against plain float64 arithmetic, and students from made to evaluated, on tiny models."""
+"""KroneckerBERT's loss against plain float64 arithmetic, and students from made to evaluated.
+
+On tiny models.
+"""
 
 import copy
 import math
@@ -8,7 +11,7 @@ import pytest
 import torch
 
 from embpress.errors import UserError
-from embpress.protocols import TERMS
+from embpress.study.protocols import TERMS
 from embpress.training.distillation import Distillation, logits_loss
 
 from ..zoo import tiny
@@ -32,13 +35,20 @@ def pair(name="bert_classifier", **changes):
 
 
 def plain_bert(model):
-    """BERT's classifier in numpy float64, from its weights: embeddings, scores and hidden states by layer, logits."""
+    """BERT's classifier in numpy float64, from its weights.
+
+    Embeddings, scores and hidden states by layer, logits.
+    """
     w = {k: v.double().numpy() for k, v in model.state_dict().items()}
-    heads, n_layers = model.config.num_attention_heads, model.config.num_hidden_layers
+    heads = model.config.num_attention_heads
+    n_layers = model.config.num_hidden_layers
 
     def norm(x, name):
         x = x - x.mean(-1, keepdims=True)
-        return x / np.sqrt((x**2).mean(-1, keepdims=True) + 1e-12) * w[name + ".weight"] + w[name + ".bias"]
+        return (
+            x / np.sqrt((x**2).mean(-1, keepdims=True) + 1e-12) * w[name + ".weight"]
+            + w[name + ".bias"]
+        )
 
     def linear(x, name):
         return x @ w[name + ".weight"].T + w[name + ".bias"]
@@ -47,19 +57,28 @@ def plain_bert(model):
         return x.reshape(*x.shape[:2], heads, -1).transpose(0, 2, 1, 3)
 
     e = "bert.embeddings."
-    x = w[e + "word_embeddings.weight"][IDS.numpy()] + w[e + "position_embeddings.weight"][: IDS.shape[1]]
+    x = (
+        w[e + "word_embeddings.weight"][IDS.numpy()]
+        + w[e + "position_embeddings.weight"][: IDS.shape[1]]
+    )
     x = norm(x + w[e + "token_type_embeddings.weight"][0], e + "LayerNorm")
-    states, scores = [x], []
+    states = [x]
+    scores = []
     for i in range(n_layers):
         layer = f"bert.encoder.layer.{i}."
-        q, k, v = (split(linear(x, f"{layer}attention.self.{name}")) for name in ("query", "key", "value"))
+        q, k, v = (
+            split(linear(x, f"{layer}attention.self.{name}")) for name in ("query", "key", "value")
+        )
         score = q @ k.transpose(0, 1, 3, 2) / math.sqrt(q.shape[-1])
         scores.append(score)
         masked = np.where(MASK.numpy()[:, None, None, :] == 1, score, -1e30)
         p = np.exp(masked - masked.max(-1, keepdims=True))
         p /= p.sum(-1, keepdims=True)
         mixed = (p @ v).transpose(0, 2, 1, 3).reshape(x.shape)
-        x = norm(x + linear(mixed, layer + "attention.output.dense"), layer + "attention.output.LayerNorm")
+        x = norm(
+            x + linear(mixed, layer + "attention.output.dense"),
+            layer + "attention.output.LayerNorm",
+        )
         inner = linear(x, layer + "intermediate.dense")
         inner = inner * 0.5 * (1 + np.vectorize(math.erf)(inner / math.sqrt(2)))
         x = norm(x + linear(inner, layer + "output.dense"), layer + "output.LayerNorm")
@@ -68,17 +87,25 @@ def plain_bert(model):
 
 
 def log_softmax(x):
-    return x - x.max(-1, keepdims=True) - np.log(np.exp(x - x.max(-1, keepdims=True)).sum(-1, keepdims=True))
+    return (
+        x
+        - x.max(-1, keepdims=True)
+        - np.log(np.exp(x - x.max(-1, keepdims=True)).sum(-1, keepdims=True))
+    )
 
 
 def test_every_term_is_that_of_plain_arithmetic():
     student, teacher = pair(num_hidden_layers=2)
     labels = torch.tensor([2, 0])
     found = Distillation(student, teacher, TERMS)(student, batch(labels=labels))
-    (ours, our_scores, our_logits), (theirs, their_scores, their_logits) = plain_bert(student), plain_bert(teacher)
+    (ours, our_scores, our_logits), (theirs, their_scores, their_logits) = (
+        plain_bert(student),
+        plain_bert(teacher),
+    )
     real = MASK.numpy() == 1
     pairs = np.broadcast_to((real[:, None, :, None] & real[:, None, None, :]), our_scores[0].shape)
-    p, q = log_softmax(our_logits), log_softmax(their_logits)
+    p = log_softmax(our_logits)
+    q = log_softmax(their_logits)
     wanted = {
         "embeddings": ((ours[0] - theirs[0])[real] ** 2).mean(),
         "attention": sum(((a - b)[pairs] ** 2).mean() for a, b in zip(our_scores, their_scores)),
@@ -95,16 +122,24 @@ def test_a_number_for_logits_is_compared_by_its_square():
     assert logits_loss(torch.tensor([[1.0], [3.0]]), torch.tensor([[1.0], [1.0]])).item() == 2
 
 
-@pytest.mark.parametrize("name", ["bert_classifier", "distilbert_mlm", "xlm_roberta_classifier", "electra_mlm"])
+@pytest.mark.parametrize(
+    "name", ["bert_classifier", "distilbert_mlm", "xlm_roberta_classifier", "electra_mlm"]
+)
 def test_a_student_equal_to_its_teacher_has_no_loss(name):
     teacher = tiny(name)
     student = copy.deepcopy(teacher)
-    found = Distillation(student, teacher, ["embeddings", "attention", "hidden", "logits"])(student, batch())
-    assert len(found) == 4 and all(value.item() == pytest.approx(0, abs=1e-9) for value in found.values())
+    found = Distillation(student, teacher, ["embeddings", "attention", "hidden", "logits"])(
+        student, batch()
+    )
+    assert len(found) == 4 and all(
+        value.item() == pytest.approx(0, abs=1e-9) for value in found.values()
+    )
     with torch.no_grad():
         for parameter in student.parameters():
             parameter.add_(torch.randn_like(parameter) * 0.05)
-    found = Distillation(student, teacher, ["embeddings", "attention", "hidden", "logits"])(student, batch())
+    found = Distillation(student, teacher, ["embeddings", "attention", "hidden", "logits"])(
+        student, batch()
+    )
     assert all(value.item() > 1e-6 for value in found.values())
 
 
@@ -130,9 +165,14 @@ def test_each_term_can_be_switched_off_and_its_gradient_with_it(term):
         assert set(values) == set(terms)
         sum(values.values()).backward()
         assert all(p.grad is None for p in teacher.parameters())
-        return {n: torch.zeros_like(p) if p.grad is None else p.grad for n, p in student.named_parameters()}
+        return {
+            n: torch.zeros_like(p) if p.grad is None else p.grad
+            for n, p in student.named_parameters()
+        }
 
-    every, others, own = gradients(TERMS), gradients([t for t in TERMS if t != term]), gradients([term])
+    every = gradients(TERMS)
+    others = gradients([t for t in TERMS if t != term])
+    own = gradients([term])
     for name in every:
         torch.testing.assert_close(every[name], others[name] + own[name], rtol=1e-3, atol=1e-6)
     assert max(g.abs().max().item() for g in own.values()) > 1e-4
@@ -143,6 +183,8 @@ def test_each_term_can_be_switched_off_and_its_gradient_with_it(term):
 @pytest.mark.parametrize("name", ["deberta_v2_mlm", "modernbert_mlm", "gpt2", "albert_mlm"])
 def test_models_whose_scores_cannot_be_read_are_named(name):
     student, teacher = pair(name, **({"num_hidden_layers": 2} if name == "albert_mlm" else {}))
-    with pytest.raises(UserError, match=f"not of {type(teacher).__name__}: leave `attention` out of `terms`"):
+    with pytest.raises(
+        UserError, match=f"not of {type(teacher).__name__}: leave `attention` out of `terms`"
+    ):
         Distillation(student, teacher, TERMS)
     assert Distillation(student, teacher, ["hidden"])(student, batch())["hidden"].item() > 0

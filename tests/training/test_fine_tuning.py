@@ -1,4 +1,7 @@
-"""Own tables of each kind, from the config entry alone: read, fine-tuned, saved, and evaluated on a compressed matrix."""
+"""Own tables of each kind, from the config entry alone.
+
+Read, fine-tuned, saved, and evaluated on a compressed matrix.
+"""
 
 import csv
 import json
@@ -8,11 +11,12 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
-from embpress import storage, task_data
-from embpress.checkpoints import embedding_matrix
-from embpress.evaluation import evaluate
+from embpress import storage
 from embpress.methods import compress
-from embpress.models import load_model
+from embpress.models.checkpoints import embedding_matrix
+from embpress.models.embedding import load_model
+from embpress.pipeline.evaluation import evaluate
+from embpress.study import task_files as task_data
 from embpress.tasks import Inputs, task_class
 from embpress.training.fine_tuning import finetune, training_rows
 
@@ -27,7 +31,9 @@ def table(path, columns, rows):
         if path.suffix == ".jsonl":
             file.writelines(json.dumps(dict(zip(columns, row))) + "\n" for row in rows)
         else:
-            csv.writer(file, delimiter="\t" if path.suffix == ".tsv" else ",").writerows([columns, *rows])
+            csv.writer(file, delimiter="\t" if path.suffix == ".tsv" else ",").writerows(
+                [columns, *rows]
+            )
     return str(path)
 
 
@@ -36,19 +42,45 @@ def entry_of(kind, folder):
     n = len(WORDS)
     if kind == "classification":
         path = table(
-            folder / "own.csv", ["text", "mood"], [(w, ("bad", "good", "so-so")[i % 3]) for i, w in enumerate(WORDS)]
+            folder / "own.csv",
+            ["text", "mood"],
+            [(w, ("bad", "good", "so-so")[i % 3]) for i, w in enumerate(WORDS)],
         )
-        data = {"format": "csv", "text": "text", "label": "mood", "labels": ["bad", "good", "so-so"]}
+        data = {
+            "format": "csv",
+            "text": "text",
+            "label": "mood",
+            "labels": ["bad", "good", "so-so"],
+        }
     elif kind == "pairs":
-        path = table(folder / "own.tsv", ["a", "b", "same"], [(w, WORDS[-i], i % 2) for i, w in enumerate(WORDS)])
-        data = {"format": "tsv", "text": ["a", "b"], "label": "same", "labels": {"no": "0", "yes": "1"}}
+        path = table(
+            folder / "own.tsv",
+            ["a", "b", "same"],
+            [(w, WORDS[-i], i % 2) for i, w in enumerate(WORDS)],
+        )
+        data = {
+            "format": "tsv",
+            "text": ["a", "b"],
+            "label": "same",
+            "labels": {"no": "0", "yes": "1"},
+        }
     elif kind == "regression":
-        path = table(folder / "own.jsonl", ["a", "b", "score"], [(w, WORDS[-i], i / 2) for i, w in enumerate(WORDS)])
+        path = table(
+            folder / "own.jsonl",
+            ["a", "b", "score"],
+            [(w, WORDS[-i], i / 2) for i, w in enumerate(WORDS)],
+        )
         data = {"format": "jsonl", "text": ["a", "b"], "label": "score"}
     else:
         rows = [(w, WORDS[i - 1], WORDS[i - 2], "AB"[i % 2]) for i, w in enumerate(WORDS)]
         path = table(folder / "own.csv", ["q", "A", "B", "answer"], rows)
-        data = {"format": "csv", "text": "q", "choices": ["A", "B"], "label": "answer", "labels": ["A", "B"]}
+        data = {
+            "format": "csv",
+            "text": "q",
+            "choices": ["A", "B"],
+            "label": "answer",
+            "labels": ["A", "B"],
+        }
     kind = "classification" if kind == "pairs" else kind
     return ENTRY | {
         "kind": kind,
@@ -60,7 +92,9 @@ def entry_of(kind, folder):
 
 def task_of(entry):
     task_data.check("own", entry)
-    return task_class(entry["kind"])(entry, Inputs({}, files=task_data.files_of("own", entry, ("train", "test"))))
+    return task_class(entry["kind"])(
+        entry, Inputs({}, files=task_data.files_of("own", entry, ("train", "test")))
+    )
 
 
 @pytest.mark.parametrize(
@@ -76,11 +110,18 @@ def test_own_tables_train_and_score(kind, labels, metrics, base, tmp_path):
     task = task_of(entry_of(kind, tmp_path))
     torch.manual_seed(1)
     finetune(base, task, 0, tmp_path / "tuned")
-    assert load_file(tmp_path / "tuned/model.safetensors")["classifier.weight"].shape == (labels, 16)
+    assert load_file(tmp_path / "tuned/model.safetensors")["classifier.weight"].shape == (
+        labels,
+        16,
+    )
     assert not torch.equal(embedding_matrix(tmp_path / "tuned"), embedding_matrix(base))
-    storage.save(compress(embedding_matrix(tmp_path / "tuned"), "identity", ratio=1), tmp_path / "same")
+    storage.save(
+        compress(embedding_matrix(tmp_path / "tuned"), "identity", ratio=1), tmp_path / "same"
+    )
     ((_, outcomes),) = evaluate(task, tmp_path / "tuned", [tmp_path / "same"], lambda line: None)
-    assert {len(values) for values in outcomes.values()} == {3} == set(task.sizes(outcomes).values())
+    assert (
+        {len(values) for values in outcomes.values()} == {3} == set(task.sizes(outcomes).values())
+    )
     assert np.isfinite(outcomes["predicted"]).all()
     scores = task.scores(outcomes, {"example": np.arange(3)[None]})
     assert scores.keys() == metrics == {metric.name for metric in task.metrics}
@@ -95,7 +136,9 @@ def test_choices_are_scored_alike_one_by_one_and_together(base, wordpiece, tmp_p
     for row in training_rows(task.test, wordpiece, 16):
         batch = wordpiece.pad({k: row[k] for k in row if k != "labels"}, return_tensors="pt")
         with torch.inference_mode():
-            together.append(model(**{k: v[None] for k, v in batch.items()}).logits[0].argmax().item())
+            together.append(
+                model(**{k: v[None] for k, v in batch.items()}).logits[0].argmax().item()
+            )
     assert task.outcomes(model, wordpiece, lambda line: None)["predicted"].tolist() == together
 
 
@@ -117,5 +160,7 @@ def test_without_fine_tuning_a_pairs_number_is_a_cosine(base, wordpiece, tmp_pat
     vectors = []
     for text in (task.test.texts[1], task.test.seconds[1]):
         with torch.inference_mode():
-            vectors.append(model(**wordpiece("the " + text, return_tensors="pt")).last_hidden_state[0].mean(0))
+            vectors.append(
+                model(**wordpiece("the " + text, return_tensors="pt")).last_hidden_state[0].mean(0)
+            )
     assert found[1] == pytest.approx(torch.cosine_similarity(*vectors, dim=0).item(), abs=1e-5)

@@ -23,7 +23,8 @@ class Line(nn.Module):
 
     def __init__(self, dropout=0.0):
         super().__init__()
-        self.linear, self.dropout = nn.Linear(1, 1), nn.Dropout(dropout)
+        self.linear = nn.Linear(1, 1)
+        self.dropout = nn.Dropout(dropout)
         with torch.no_grad():
             self.linear.weight.fill_(0.5)
             self.linear.bias.zero_()
@@ -74,13 +75,16 @@ def test_the_seed_decides_dropout_and_order(tmp_path):
 def test_accumulated_batches_are_one_large_batch(tmp_path):
     found = []
     for size, accumulation in ((8, 1), (2, 4)):
-        model, seen = Line(), []
+        model = Line()
+        seen = []
 
         def loss(model, batch, seen=seen):
             seen.append(len(batch["x"]))
             return squared(model, batch)
 
-        settings = Settings(epochs=1, batch_size=size, learning_rate=0.05, accumulation=accumulation)
+        settings = Settings(
+            epochs=1, batch_size=size, learning_rate=0.05, accumulation=accumulation
+        )
         same_length = [row | {"input_ids": [1]} for row in rows(8)]
         curve = train(model, same_length, collate, loss, settings, 0, tmp_path)
         assert len(curve) == 1 and sum(seen) == 8 and len(seen) == accumulation
@@ -91,7 +95,8 @@ def test_accumulated_batches_are_one_large_batch(tmp_path):
 def test_bfloat16_computes_otherwise_and_weights_stay_float32(tmp_path):
     found = []
     for precision in ("fp32", "bf16"):
-        model, types = Line(), []
+        model = Line()
+        types = []
 
         def loss(model, batch, types=types):
             out = model(batch["x"])
@@ -152,7 +157,8 @@ def with_checkpoints(scratch, pause=0.0, steps=None):
 
 
 def test_a_killed_run_goes_on_and_comes_to_the_same_bits(tmp_path):
-    steps, again = [], []
+    steps = []
+    again = []
     whole, curve = with_checkpoints(tmp_path / "whole", steps=steps)
     code = f"""
 import runpy, torch
@@ -160,7 +166,9 @@ from pathlib import Path
 torch.set_num_threads(1)
 runpy.run_path({__file__!r})["with_checkpoints"](Path({str(tmp_path / "broken")!r}), pause=0.05)
 """
-    process = subprocess.Popen([sys.executable, "-c", code], env=os.environ | {"PYTHONPATH": os.getcwd()})
+    process = subprocess.Popen(
+        [sys.executable, "-c", code], env=os.environ | {"PYTHONPATH": os.getcwd()}
+    )
     deadline = time.monotonic() + 180
     while not (tmp_path / "broken/step10").exists():
         assert time.monotonic() < deadline and process.poll() is None
@@ -187,7 +195,8 @@ def test_a_checkpoint_of_another_training_is_not_gone_on_from(tmp_path):
     shutil.copytree(tmp_path / "step3", kept := tmp_path / "kept")
     for seed, start, steps in ((0, 0.5, 13), (1, 0.5, 16), (0, 0.25, 16)):
         shutil.copytree(kept, tmp_path / str(seed) / str(start) / "step3")
-        model, count = Line(), []
+        model = Line()
+        count = []
         with torch.no_grad():
             model.linear.weight.fill_(start)
 
@@ -220,7 +229,10 @@ found = runpy.run_path({__file__!r})["in_a_group"](1, {str(tmp_path / "meeting")
 print(found[0].tolist())
 """
     other = subprocess.Popen(
-        [sys.executable, "-c", code], env=os.environ | {"PYTHONPATH": os.getcwd()}, stdout=subprocess.PIPE, text=True
+        [sys.executable, "-c", code],
+        env=os.environ | {"PYTHONPATH": os.getcwd()},
+        stdout=subprocess.PIPE,
+        text=True,
     )
     together, same_curve = in_a_group(0, tmp_path / "meeting", tmp_path / "both")
     printed, _ = other.communicate(timeout=120)

@@ -1,4 +1,7 @@
-"""Students from compressed matrices to outcomes, on a tiny model: what is trained, what stays, what is stored."""
+"""Students from compressed matrices to outcomes, on a tiny model.
+
+What is trained, what stays, what is stored.
+"""
 
 import json
 
@@ -8,27 +11,43 @@ import torch
 from safetensors.torch import load_file, save_file
 from transformers import BertForMaskedLM
 
-from embpress import protocols, storage
-from embpress.checkpoints import embedding_matrix
-from embpress.compression import RESULT, compress_checkpoint
+from embpress import storage
 from embpress.errors import UserError
-from embpress.evaluation import evaluate
+from embpress.fidelity.record import RESULT
 from embpress.files import write_json
 from embpress.methods import compress
-from embpress.models import describe, load_model
-from embpress.modules.assembly import Part, write_parts
+from embpress.models.assembly import REST, Part, write_parts
+from embpress.models.checkpoints import embedding_matrix
+from embpress.models.embedding import describe, load_model
+from embpress.pipeline.compression import compress_checkpoint
+from embpress.pipeline.evaluation import evaluate
+from embpress.study import protocols
 from embpress.tasks import Inputs, task_class
 from embpress.training.fine_tuning import finetune
 from embpress.training.loop import HISTORY
-from embpress.training.students import REST, distil_on_task, distil_on_text, finetune_student
+from embpress.training.students import distil_on_task, distil_on_text, finetune_student
 
-TEXTS = ["the cat, the dog", "a b c", "dogs", "cats. a dog", "abc", "the dogs", "a cat", "b. c", "ab", "the a"]
+TEXTS = [
+    "the cat, the dog",
+    "a b c",
+    "dogs",
+    "cats. a dog",
+    "abc",
+    "the dogs",
+    "a cat",
+    "b. c",
+    "ab",
+    "the a",
+]
 STAGE = {"epochs": 3, "batch_size": 4, "learning_rate": 0.01}
 
 
 @pytest.fixture
 def folder(tmp_path, bert, wordpiece):
-    """A checkpoint with a head for masked tokens, counts, and a task's files and fine-tuned model."""
+    """A checkpoint with a head for masked tokens, counts.
+
+    And a task's files and fine-tuned model.
+    """
     torch.manual_seed(3)
     model = BertForMaskedLM(bert.config)
     for name in ("base", "tuned"):
@@ -54,7 +73,10 @@ def task_of(folder, protocol, **more):
         "finetune": STAGE,
         "test_examples": 4,
     }
-    tasks = {"plain": own, "student": {"label": "y", "protocol": protocol, "checkpoint": "plain"} | more}
+    tasks = {
+        "plain": own,
+        "student": {"label": "y", "protocol": protocol, "checkpoint": "plain"} | more,
+    }
     entry = protocols.resolve(tasks)["student"] if protocol in protocols.STUDENTS else own
     files = {split: folder / "rows.jsonl" for split in ("train", "test")}
     return task_class(entry["kind"])(entry, Inputs({}, files=files))
@@ -63,13 +85,25 @@ def task_of(folder, protocol, **more):
 def compressed(folder, source, method="svd", ratio=2, **options):
     """An artefact of a checkpoint."""
     out = folder / f"artefact-{source}-{method}-{len(options)}"
-    compress_checkpoint(folder / source, folder / "counts.safetensors", method, options, ratio, 0, out, print)
+    compress_checkpoint(
+        folder / source, folder / "counts.safetensors", method, options, ratio, 0, out, print
+    )
     return out
 
 
 def distilled(folder, start, out, source="tuned", **more):
-    task = task_of(folder, "compress_then_distil", distil={"stage2": STAGE} | more.pop("distil", {}), **more)
-    distil_on_task(folder / "tuned", start, folder / source, folder / "counts.safetensors", task, 0, folder / out)
+    task = task_of(
+        folder, "compress_then_distil", distil={"stage2": STAGE} | more.pop("distil", {}), **more
+    )
+    distil_on_task(
+        folder / "tuned",
+        start,
+        folder / source,
+        folder / "counts.safetensors",
+        task,
+        0,
+        folder / out,
+    )
     return folder / out
 
 
@@ -82,7 +116,8 @@ def test_a_student_is_trained_and_as_large_as_what_it_started_from(folder, dtype
     start = compressed(folder, "tuned", ratio=6, factor_dtype=dtype)
     stage = STAGE | {"epochs": 12, "learning_rate": 3e-3}
     student = distilled(folder, start, "student", distil={"stage2": stage})
-    before, after = storage.load(start), storage.load(student)
+    before = storage.load(start)
+    after = storage.load(student)
     assert bits(student) == bits(start) == after.stored_bits == before.stored_bits
     assert not torch.equal(before.dense(), after.dense())
     curve = json.loads((student / HISTORY).read_text())["rows"]
@@ -96,13 +131,18 @@ def test_students_are_evaluated_like_artefacts_each_with_its_own_weights(folder)
     start = compressed(folder, "tuned")
     one = distilled(folder, start, "one")
     two = distilled(folder, start, "two", distil={"terms": ["logits"]})
-    task, found = task_of(folder, "finetune_then_compress"), {}
+    task = task_of(folder, "finetune_then_compress")
+    found = {}
     for order in ([start, one, two], [two, start], [one]):
         model_outputs = dict(evaluate(task, folder / "tuned", order, lambda line: None))
         for path, outcomes in model_outputs.items():
             assert set(outcomes) == {"predicted", "label"} and len(outcomes["label"]) == 4
-            if path != start:  # after a student, the offline artefact would run on the student's other weights
-                np.testing.assert_array_equal(found.setdefault(path, outcomes)["predicted"], outcomes["predicted"])
+            if (
+                path != start
+            ):  # after a student, the offline artefact would run on the student's other weights
+                np.testing.assert_array_equal(
+                    found.setdefault(path, outcomes)["predicted"], outcomes["predicted"]
+                )
 
 
 def test_frozen_factors_stay_and_the_rest_is_trained(folder):
@@ -120,7 +160,9 @@ def test_compressed_first_the_head_is_new_and_all_is_fine_tuned(folder):
     task = task_of(folder, "compress_then_finetune")
     assert task.config["finetune"] == STAGE
     for name in ("one", "two"):
-        finetune_student(folder / "base", start, folder / "counts.safetensors", task, 0, folder / name)
+        finetune_student(
+            folder / "base", start, folder / "counts.safetensors", task, 0, folder / name
+        )
     one, two = (load_file(folder / name / REST) for name in ("one", "two"))
     assert all(torch.equal(one[name], two[name]) for name in one)
     assert bits(folder / "one") == bits(start)
@@ -133,20 +175,34 @@ def test_compressed_first_the_head_is_new_and_all_is_fine_tuned(folder):
 def test_first_on_text_then_on_the_task(folder, terms):
     start = compressed(folder, "base")
     stage = {"corpus": "c", "tokens": 64, "block": 8, "terms": terms} | STAGE
-    task = task_of(folder, "compress_then_distil", distil={"stage1": stage, "stage2": STAGE, "terms": ["task"]})
+    task = task_of(
+        folder, "compress_then_distil", distil={"stage1": stage, "stage2": STAGE, "terms": ["task"]}
+    )
     counts = folder / "counts.safetensors"
-    distil_on_text(folder / "base", start, counts, [" ".join(TEXTS)] * 3, task.config, 0, folder / "text")
+    distil_on_text(
+        folder / "base", start, counts, [" ".join(TEXTS)] * 3, task.config, 0, folder / "text"
+    )
     rows = json.loads((folder / "text" / HISTORY).read_text())["rows"]
     assert rows[-1]["loss"] < rows[0]["loss"]
     assert set(rows[0]) & set(protocols.TERMS) == (set(terms) if len(terms) > 1 else set())
-    distil_on_task(folder / "tuned", folder / "text", folder / "base", counts, task, 0, folder / "student")
+    distil_on_task(
+        folder / "tuned", folder / "text", folder / "base", counts, task, 0, folder / "student"
+    )
     assert bits(folder / "student") == bits(start)
-    # With no step taken, the student has the encoder of the first stage and the head of the teacher.
+    # With no step taken, the student has the encoder of the first stage and the head of the
+    # teacher.
     still = task.config["distil"]["stage2"] | {"learning_rate": 1e-30}
     task.config["distil"]["stage2"] = still
-    distil_on_task(folder / "tuned", folder / "text", folder / "base", counts, task, 0, folder / "still")
+    distil_on_task(
+        folder / "tuned", folder / "text", folder / "base", counts, task, 0, folder / "still"
+    )
     text, at_start, tuned = (
-        load_file(path) for path in (folder / "text" / REST, folder / "still" / REST, folder / "tuned/model.safetensors")
+        load_file(path)
+        for path in (
+            folder / "text" / REST,
+            folder / "still" / REST,
+            folder / "tuned/model.safetensors",
+        )
     )
     encoder = "encoder.layer.0.output.dense.weight"
     assert torch.equal(at_start["bert." + encoder], text[encoder])
@@ -163,11 +219,23 @@ def test_masked_tokens_need_a_head_for_them(folder, bert, wordpiece):
         "factors": "trained",
         "distil": {"stage1": {"corpus": "c", "tokens": 64, "block": 8, "terms": ["task"]} | STAGE},
     }
-    arguments = (folder / "headless", start, folder / "counts.safetensors", TEXTS, entry, 0, folder / "out")
-    with pytest.raises(UserError, match="headless has no head that predicts masked tokens: leave `task` out"):
+    arguments = (
+        folder / "headless",
+        start,
+        folder / "counts.safetensors",
+        TEXTS,
+        entry,
+        0,
+        folder / "out",
+    )
+    with pytest.raises(
+        UserError, match="headless has no head that predicts masked tokens: leave `task` out"
+    ):
         distil_on_text(*arguments)
     entry["distil"]["stage1"] |= {"terms": ["hidden"], "block": 1000}
-    with pytest.raises(UserError, match="distil.stage1.block is 1000, but .*headless reads at most 512 tokens"):
+    with pytest.raises(
+        UserError, match="distil.stage1.block is 1000, but .*headless reads at most 512 tokens"
+    ):
         distil_on_text(*arguments)
 
 
@@ -197,13 +265,21 @@ def test_a_student_of_another_model_is_refused(folder):
     ):
         save_file(rest | wrong, student / REST)
         with pytest.raises(UserError, match=message):
-            list(evaluate(task_of(folder, "finetune_then_compress"), folder / "tuned", [student], lambda line: None))
+            list(
+                evaluate(
+                    task_of(folder, "finetune_then_compress"),
+                    folder / "tuned",
+                    [student],
+                    lambda line: None,
+                )
+            )
     assert load_model(folder / "tuned", "classifier").config.num_labels == 2
 
 
 def test_matrices_of_layers_are_trained_with_the_embedding(folder):
     """An artefact of the embedding and of a layer's queries and keys, stacked in one matrix."""
-    start, model = folder / "whole", load_model(folder / "tuned", "encoder")
+    start = folder / "whole"
+    model = load_model(folder / "tuned", "encoder")
     places = tuple(f"encoder.layer.0.attention.self.{name}" for name in ("query", "key"))
     parts = [Part("embedding", "embedding"), Part("query", "query", places)]
     stacked = torch.cat([model.get_submodule(place).weight.detach() for place in places])
@@ -211,17 +287,31 @@ def test_matrices_of_layers_are_trained_with_the_embedding(folder):
     for part, matrix in zip(parts, (embedding_matrix(folder / "tuned"), stacked)):
         fitted = compress(matrix, "svd", 2)
         storage.save(fitted, start / part.folder)
-        abouts.append({"name": part.folder, "squared_error": float((fitted.dense() - matrix).square().sum())})
+        abouts.append(
+            {"name": part.folder, "squared_error": float((fitted.dense() - matrix).square().sum())}
+        )
     write_parts(parts, start)
     write_json(start / RESULT, {"stored_bits": 1, "modules": abouts})
     student = distilled(folder, start, "student")
     for part, matrix, about in zip(
-        parts, (embedding_matrix(folder / "tuned"), stacked), json.loads((student / RESULT).read_text())["modules"]
+        parts,
+        (embedding_matrix(folder / "tuned"), stacked),
+        json.loads((student / RESULT).read_text())["modules"],
     ):
         before, after = (storage.load(one / part.folder) for one in (start, student))
-        assert after.stored_bits == before.stored_bits and not torch.equal(before.dense(), after.dense())
-        assert about["squared_error"] == pytest.approx(float((after.dense() - matrix).square().sum()), rel=1e-4)
-    left = {name for name in load_file(student / REST) if "attention.self" in name and name.endswith("weight")}
+        assert after.stored_bits == before.stored_bits and not torch.equal(
+            before.dense(), after.dense()
+        )
+        assert about["squared_error"] == pytest.approx(
+            float((after.dense() - matrix).square().sum()), rel=1e-4
+        )
+    left = {
+        name
+        for name in load_file(student / REST)
+        if "attention.self" in name and name.endswith("weight")
+    }
     assert left == {"bert.encoder.layer.0.attention.self.value.weight"}
-    ((_, outcomes),) = evaluate(task_of(folder, "x"), folder / "tuned", [student], lambda line: None)
+    ((_, outcomes),) = evaluate(
+        task_of(folder, "x"), folder / "tuned", [student], lambda line: None
+    )
     assert len(outcomes["predicted"]) == 4

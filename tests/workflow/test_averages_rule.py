@@ -10,9 +10,9 @@ import pandas
 import pytest
 import yaml
 
-from embpress.analysis.aggregation import labels
 from embpress.analysis.scores import COLUMNS, write
-from embpress.evaluation import write_outcomes
+from embpress.pipeline.aggregation import labels
+from embpress.pipeline.evaluation import write_outcomes
 
 ROOT = Path(__file__).parents[2]
 RIGHT = {"a": {"identity": 0.9, "svd": 0.6}, "b": {"identity": 0.8, "svd": 0.8}}
@@ -21,8 +21,20 @@ RIGHT = {"a": {"identity": 0.9, "svd": 0.6}, "b": {"identity": 0.8, "svd": 0.8}}
 
 def test_averages_are_tables_of_their_own(tmp_path, default_config):
     (tmp_path / "own.csv").write_text("text,label\n")
-    data = {"format": "csv", "train": "own.csv", "test": "own.csv", "text": "text", "label": "label", "labels": ["x", "y"]}
-    entry = {"kind": "classification", "protocol": "finetune_then_compress", "model": "minilm", "corpus": "wikipedia"}
+    data = {
+        "format": "csv",
+        "train": "own.csv",
+        "test": "own.csv",
+        "text": "text",
+        "label": "label",
+        "labels": ["x", "y"],
+    }
+    entry = {
+        "kind": "classification",
+        "protocol": "finetune_then_compress",
+        "model": "minilm",
+        "corpus": "wikipedia",
+    }
     entry |= {"data": data, "test_examples": 100, "max_length": 8}
     entry |= {"finetune": {"epochs": 1, "batch_size": 32, "learning_rate": 1e-4}}
     del default_config["claims"]
@@ -36,16 +48,41 @@ def test_averages_are_tables_of_their_own(tmp_path, default_config):
             predicted = (np.arange(100) < 100 * share).astype(np.int16)
             ratio = "1" if method == "identity" else "4"
             found = {ratio: {"predicted": predicted, "label": np.ones(100, dtype=np.int16)}}
-            write_outcomes(found, tmp_path / f"results/evaluation/{task}/seed0/{method}.safetensors")
+            write_outcomes(
+                found, tmp_path / f"results/evaluation/{task}/seed0/{method}.safetensors"
+            )
             about = dict(
-                study="default", model="minilm", task=task, protocol=entry["protocol"], method=method, seed=0, note=""
+                study="default",
+                model="minilm",
+                task=task,
+                protocol=entry["protocol"],
+                method=method,
+                seed=0,
+                note="",
             )
             asked = np.nan if method == "identity" else 4.0
             rows.append(about | dict(ratio_asked=asked, metric="accuracy", value=share, n=100))
     write(pandas.DataFrame(rows, columns=COLUMNS), tmp_path / "results/scores.csv")
     (tmp_path / "results/labels.json").write_text(json.dumps(labels(study)))
-    command = [sys.executable, "-m", "snakemake", "--snakefile", ROOT / "Snakefile", "--directory", tmp_path, "--cores", "1"]
-    command += ["--configfile", tmp_path / "study.yaml", "--allowed-rules", "averages", "--", "results/averages.csv"]
+    command = [
+        sys.executable,
+        "-m",
+        "snakemake",
+        "--snakefile",
+        ROOT / "Snakefile",
+        "--directory",
+        tmp_path,
+        "--cores",
+        "1",
+    ]
+    command += [
+        "--configfile",
+        tmp_path / "study.yaml",
+        "--allowed-rules",
+        "averages",
+        "--",
+        "results/averages.csv",
+    ]
     run = subprocess.run(command, capture_output=True, text=True)
     assert run.returncode == 0, run.stdout + run.stderr
     found = pandas.read_csv(tmp_path / "results/averages.csv").set_index(["method", "metric"])

@@ -1,4 +1,7 @@
-"""The rules that count corpora, on a folder of texts and on the training texts of a task, with a local model."""
+"""The rules that count corpora, on a folder of texts and on the training texts of a task.
+
+With a local model.
+"""
 
 import json
 import subprocess
@@ -8,23 +11,41 @@ from pathlib import Path
 import torch
 import yaml
 
-from embpress.counting.frequency import read_counts
-from embpress.counting.words import count_words, read_words
-from embpress.sources.texts import read_texts
+from embpress.data.texts import read_texts
+from embpress.data.token_counts import read_counts
+from embpress.data.words import count_words, read_words
 
 ROOT = Path(__file__).parents[2]
 
 
-def test_a_folder_and_a_task_are_counted_from_the_config_alone(tmp_path, default_config, bert, wordpiece):
+def test_a_folder_and_a_task_are_counted_from_the_config_alone(
+    tmp_path, default_config, bert, wordpiece
+):
     bert.save_pretrained(tmp_path / "model")
     wordpiece.save_pretrained(tmp_path / "model")
     texts = [f"the cat {i % 3} dogs, abc" for i in range(100)]
     (tmp_path / "texts").mkdir()
     (tmp_path / "texts/a.txt").write_text("\n".join(texts[:60]))
-    (tmp_path / "texts/b.jsonl").write_text("\n".join(json.dumps({"text": text}) for text in texts[60:]))
-    (tmp_path / "own.csv").write_text("a,b,score\n" + "".join(f"the cat {i},a dog {i},{i}\n" for i in range(20)))
-    data = {"format": "csv", "train": "own.csv", "test": "own.csv", "text": ["a", "b"], "label": "score"}
-    task = {"label": "Own", "kind": "regression", "protocol": "finetune_then_compress", "model": "own", "corpus": "trained"}
+    (tmp_path / "texts/b.jsonl").write_text(
+        "\n".join(json.dumps({"text": text}) for text in texts[60:])
+    )
+    (tmp_path / "own.csv").write_text(
+        "a,b,score\n" + "".join(f"the cat {i},a dog {i},{i}\n" for i in range(20))
+    )
+    data = {
+        "format": "csv",
+        "train": "own.csv",
+        "test": "own.csv",
+        "text": ["a", "b"],
+        "label": "score",
+    }
+    task = {
+        "label": "Own",
+        "kind": "regression",
+        "protocol": "finetune_then_compress",
+        "model": "own",
+        "corpus": "trained",
+    }
     task |= {"data": data, "test_examples": 5, "max_length": 8}
     study = default_config | {
         "models": {"own": {"label": "Own", "format": "transformers", "path": "model"}},
@@ -32,19 +53,38 @@ def test_a_folder_and_a_task_are_counted_from_the_config_alone(tmp_path, default
             "texts": {"format": "folder", "path": "texts", "held_out": 0.1},
             "trained": {"format": "task", "task": "own_task"},
         },
-        "tasks": {"own_task": task | {"finetune": {"epochs": 1, "batch_size": 4, "learning_rate": 1e-4}}},
+        "tasks": {
+            "own_task": task | {"finetune": {"epochs": 1, "batch_size": 4, "learning_rate": 1e-4}}
+        },
         "methods": {"identity": {}},
     }
     del study["claims"]
     (tmp_path / "study.yaml").write_text(yaml.safe_dump(study))
-    wanted = [f"results/frequency/{corpus}/tokens-own.safetensors" for corpus in ("texts", "trained")]
-    command = [sys.executable, "-m", "snakemake", "--snakefile", ROOT / "Snakefile", "--directory", tmp_path, "--cores", "2"]
+    wanted = [
+        f"results/frequency/{corpus}/tokens-own.safetensors" for corpus in ("texts", "trained")
+    ]
+    command = [
+        sys.executable,
+        "-m",
+        "snakemake",
+        "--snakefile",
+        ROOT / "Snakefile",
+        "--directory",
+        tmp_path,
+        "--cores",
+        "2",
+    ]
     run = subprocess.run(
-        [*command, *wanted, "--configfile", tmp_path / "study.yaml"], capture_output=True, text=True, cwd=tmp_path
+        [*command, *wanted, "--configfile", tmp_path / "study.yaml"],
+        capture_output=True,
+        text=True,
+        cwd=tmp_path,
     )
     assert run.returncode == 0, (run.stdout + run.stderr)[-3000:]
     results = tmp_path / "results"
-    held_out, counted = (read_texts(results / f"corpora/texts/{name}.jsonl") for name in ("held_out", "counted"))
+    held_out, counted = (
+        read_texts(results / f"corpora/texts/{name}.jsonl") for name in ("held_out", "counted")
+    )
     assert len(held_out) == 10 and sorted(held_out + counted) == sorted(texts)
     assert read_words(results / "frequency/texts/words.tsv") == count_words(counted)
     for corpus in ("texts", "trained"):

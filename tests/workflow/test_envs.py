@@ -1,4 +1,7 @@
-"""Conda environments and requirements pin the same versions, and every rule runs in one of the environments."""
+"""Conda environments and requirements pin the same versions.
+
+And every rule runs in one of the environments.
+"""
 
 import re
 import sys
@@ -61,7 +64,11 @@ def test_what_the_library_imports_is_installed_with_it():
     }
     names = {"sklearn": "scikit-learn", "yaml": "pyyaml", "faiss": "faiss-cpu"}
     of_the_workflow = {"matplotlib", "cycler", "fugashi"}
-    for file in set((ROOT / "embpress").rglob("*.py")) - set((ROOT / "embpress/sources").iterdir()):
+    for file in set((ROOT / "embpress").rglob("*.py")) - set((ROOT / "embpress/data").iterdir()):
         for found in re.findall(r"^ *(?:from|import) (\w+)", file.read_text(), flags=re.MULTILINE):
-            if found not in sys.stdlib_module_names and found not in of_the_workflow and found != "embpress":
+            if (
+                found not in sys.stdlib_module_names
+                and found not in of_the_workflow
+                and found != "embpress"
+            ):
                 assert names.get(found, found).lower() in listed, f"{file}: {found}"

@@ -20,7 +20,15 @@ def documented():
 
 
 def test_the_papers_grid_is_planned_as_documented(tmp_path):
-    command = [sys.executable, "-m", "snakemake", "--snakefile", ROOT / "Snakefile", "--directory", tmp_path]
+    command = [
+        sys.executable,
+        "-m",
+        "snakemake",
+        "--snakefile",
+        ROOT / "Snakefile",
+        "--directory",
+        tmp_path,
+    ]
     command += ["--configfile", ROOT / "studies/paper.yaml", "--dry-run", "--quiet", "rules"]
     run = subprocess.run(command, capture_output=True, text=True)
     assert run.returncode == 0, run.stdout + run.stderr

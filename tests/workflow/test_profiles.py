@@ -13,14 +13,22 @@ RULES = {
     for block in re.split(r"^ *rule ", file.read_text(), flags=re.MULTILINE)[1:]
 }
 TEXTS = [file.read_text() for file in (ROOT / "workflow/rules").glob("*.smk")]
-LISTED = [listed for text in TEXTS for listed in re.findall(r"^localrules:((?:\n    \w+,)+)", text, re.MULTILINE)]
+LISTED = [
+    listed
+    for text in TEXTS
+    for listed in re.findall(r"^localrules:((?:\n    \w+,)+)", text, re.MULTILINE)
+]
 LOCAL = set(re.findall(r"\w+", " ".join(LISTED)))
 LOCAL |= {name for name, block in RULES.items() if "localrule: True" in block}
 
 
 def test_what_asks_the_network_is_local():
     scripts = {rule: (ROOT / f"workflow/scripts/{rule}.py").read_text() for rule in RULES}
-    asking = {rule for rule, text in scripts.items() if re.search(r"import (download|fetch)\b|offline=False", text)}
+    asking = {
+        rule
+        for rule, text in scripts.items()
+        if re.search(r"import (download|fetch)\b|offline=False", text)
+    }
     assert asking == {"package", "download", "hub_split", "hub_model", "hub_corpus"} <= LOCAL
 
 

@@ -8,12 +8,12 @@ ROOT = Path(workflow.basedir)
 # The library lies beside this workflow and is not installed.
 sys.path.insert(0, str(ROOT))
 
-from embpress import benchmarks, protocols, task_data
-from embpress import config as study
 from embpress.analysis.published import read_published
-from embpress.config_check import check
 from embpress.errors import UserError
-from embpress.training import search
+from embpress.study import benchmarks, protocols, search
+from embpress.study import config as study
+from embpress.study import task_files as task_data
+from embpress.study.validation import check
 from snakemake.exceptions import WorkflowError
 
 PINNED = study.read_yaml(ROOT / "workflow/resources/packages.yaml")

@@ -5,12 +5,12 @@ from pathlib import Path
 from job import read_json, run
 
 with run(snakemake):
-    from embpress import tables
-    from embpress.analysis.aggregation import Evaluation
-    from embpress.analysis.averages import average_labels, average_scores
     from embpress.analysis.scores import Labels, read, write
     from embpress.files import write_text
-    from embpress.tables.averages import average_table
+    from embpress.pipeline.aggregation import Evaluation
+    from embpress.pipeline.averages import average_labels, average_scores
+    from embpress.report import tables
+    from embpress.report.tables.averages import average_table
 
     study = snakemake.params.study
     evaluations = [Evaluation.from_json(e) for e in snakemake.params.evaluations]

@@ -5,12 +5,12 @@ from pathlib import Path
 from job import read_json, run
 
 with run(snakemake) as log:
-    from embpress.analysis.aggregation import Evaluation
-    from embpress.analysis.claims import judge
     from embpress.analysis.scores import Labels, read
     from embpress.analysis.verdicts import to_csv
     from embpress.files import write_text
-    from embpress.tables.claims import claims_table, claims_text
+    from embpress.pipeline.aggregation import Evaluation
+    from embpress.pipeline.claims import judge
+    from embpress.report.tables.claims import claims_table, claims_text
 
     evaluations = [Evaluation.from_json(e) for e in snakemake.params.evaluations]
     claims = snakemake.params.study["claims"]

@@ -7,11 +7,12 @@ from job import run, throttled
 with run(snakemake) as log:
     import torch
 
-    from embpress.compression import compress_checkpoint
-    from embpress.modules.choices import is_whole_model
+    from embpress.pipeline.compression import compress_checkpoint
+    from embpress.study.matrix_choices import is_whole_model
 
     torch.set_num_threads(snakemake.threads)
-    entry, chosen = snakemake.params.entry, snakemake.wildcards
+    entry = snakemake.params.entry
+    chosen = snakemake.wildcards
     files = Path(snakemake.input.checkpoint), Path(snakemake.input.counts)
     sensitivity = snakemake.input.get("sensitivity")
     asked = (
@@ -22,10 +23,13 @@ with run(snakemake) as log:
         sensitivity and Path(sensitivity),
     )
     if is_whole_model(entry):
-        from embpress.modules.compression import compress_modules
+        from embpress.pipeline.layer_compression import compress_modules
 
-        result = compress_modules(*files, chosen.variant, entry, *asked, patterns=snakemake.params.patterns)
+        result = compress_modules(
+            *files, chosen.variant, entry, *asked, patterns=snakemake.params.patterns
+        )
         log.info("%s", {key: value for key, value in result.items() if key != "modules"})
     else:
-        method, options = entry.get("method", chosen.variant), entry.get("options", {})
+        method = entry.get("method", chosen.variant)
+        options = entry.get("options", {})
         log.info("%s", compress_checkpoint(*files, method, options, *asked))

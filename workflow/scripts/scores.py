@@ -5,12 +5,12 @@ from pathlib import Path
 from job import run
 
 with run(snakemake) as log:
-    from embpress.analysis.aggregation import Evaluation, aggregate, bounds, labels
     from embpress.analysis.scores import write
-    from embpress.analysis.sizes import sizes
-    from embpress.fidelity.spectra import spectra
     from embpress.files import write_json
-    from embpress.modules.sizes import module_sizes
+    from embpress.pipeline.aggregation import Evaluation, aggregate, bounds, labels
+    from embpress.pipeline.layer_sizes import module_sizes
+    from embpress.pipeline.sizes import sizes
+    from embpress.pipeline.spectra import spectra
 
     evaluations = [Evaluation.from_json(e) for e in snakemake.params.evaluations]
     scores, deciles = aggregate(snakemake.params.study, evaluations)

@@ -8,8 +8,11 @@ with run(snakemake) as log:
     from embpress.tasks import Inputs, task_class
     from embpress.training.fine_tuning import try_candidate
 
-    entry, seed = snakemake.params.entry, int(snakemake.wildcards.seed)
+    entry = snakemake.params.entry
+    seed = int(snakemake.wildcards.seed)
     files = {name: Path(path) for name, path in snakemake.input.items()}
     model = files.pop("model")
     task = task_class(entry["kind"])(entry, Inputs.of(files))
-    try_candidate(model, task, seed, snakemake.params.held_out, Path(snakemake.output[0]), throttled(log))
+    try_candidate(
+        model, task, seed, snakemake.params.held_out, Path(snakemake.output[0]), throttled(log)
+    )

@@ -7,12 +7,18 @@ from job import read_json, run
 with run(snakemake):
     import pandas
 
-    from embpress import tables
     from embpress.files import write_text
-    from embpress.training.search import rows
+    from embpress.report import tables
+    from embpress.study.search import rows
 
-    files, titles, output = snakemake.params.files, snakemake.params.titles, snakemake.output
-    found = pandas.DataFrame(rows({task: [read_json(path) for path in paths] for task, paths in files.items()}))
-    write_text(Path(output.rows), found.to_csv(index=False, float_format="%.6g", lineterminator="\n"))
+    files = snakemake.params.files
+    titles = snakemake.params.titles
+    output = snakemake.output
+    found = pandas.DataFrame(
+        rows({task: [read_json(path) for path in paths] for task, paths in files.items()})
+    )
+    write_text(
+        Path(output.rows), found.to_csv(index=False, float_format="%.6g", lineterminator="\n")
+    )
     write_text(Path(output.latex), tables.search_table(found, titles))
     write_text(Path(output.text), tables.search_text(found, titles))

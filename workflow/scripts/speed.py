@@ -5,8 +5,8 @@ from job import run, throttled
 with run(snakemake) as log:
     import torch
 
-    from embpress.analysis.aggregation import Evaluation
-    from embpress.analysis.speed import speed
+    from embpress.pipeline.aggregation import Evaluation
+    from embpress.pipeline.speed import speed
 
     torch.set_num_threads(1)
     evaluations = [Evaluation.from_json(e) for e in snakemake.params.evaluations]

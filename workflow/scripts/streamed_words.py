@@ -5,8 +5,8 @@ from pathlib import Path
 from job import run, throttled
 
 with run(snakemake) as log:
-    from embpress.counting.corpus_counts import Outputs, count_corpus
-    from embpress.sources.shards import shards_of
+    from embpress.data.corpus_counts import Outputs, count_corpus
+    from embpress.data.shards import shards_of
 
     entry = snakemake.params.entry
     shards = shards_of(Path(snakemake.input[0]), entry.get("column", "text"))

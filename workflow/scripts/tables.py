@@ -7,12 +7,12 @@ from job import read_json, run
 with run(snakemake):
     import pandas
 
-    from embpress import tables
     from embpress.analysis.ablations import ablations
     from embpress.analysis.predictors import predictors
     from embpress.analysis.published import read_published
     from embpress.analysis.scores import Labels, read
     from embpress.files import write_text
+    from embpress.report import tables
 
     scores = read(Path(snakemake.input.scores))
     labels = Labels.from_json(read_json(snakemake.input.labels))
@@ -24,7 +24,9 @@ with run(snakemake):
     sizes = tables.read_sizes(Path(snakemake.input.sizes))
     write_text(Path(snakemake.output.sizes), tables.sizes_table(sizes, scores, labels))
     for key, cells in read_published(Path(snakemake.input.published)).items():
-        write_text(Path(f"results/tables/paper_{key}.tex"), tables.paper_table(cells, scores, labels))
+        write_text(
+            Path(f"results/tables/paper_{key}.tex"), tables.paper_table(cells, scores, labels)
+        )
     for task in labels.tasks:
         write_text(Path(f"results/tables/{task}.tex"), tables.task_table(scores, labels, task))
     speed = pandas.read_csv(snakemake.input.speed)

@@ -5,11 +5,13 @@ from pathlib import Path
 from job import run
 
 with run(snakemake) as log:
-    from embpress.sources.texts import write_texts
+    from embpress.data.texts import write_texts
     from embpress.tasks import Inputs, task_class
 
     entry = snakemake.params.task
-    task = task_class(entry["kind"])(entry, Inputs.of({name: Path(path) for name, path in snakemake.input.items()}))
+    task = task_class(entry["kind"])(
+        entry, Inputs.of({name: Path(path) for name, path in snakemake.input.items()})
+    )
     texts = [*task.train.texts, *(task.train.seconds or [])]
     log.info("%d texts", len(texts))
     write_texts(texts, Path(snakemake.output[0]))

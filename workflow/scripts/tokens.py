@@ -5,13 +5,15 @@ from pathlib import Path
 from job import run
 
 with run(snakemake) as log:
-    from embpress.checkpoints import card
-    from embpress.counting.frequency import check_segmenter, count_table, write_counts
-    from embpress.tokenization import load_tokenizer
+    from embpress.data.token_counts import check_segmenter, count_table, write_counts
+    from embpress.models.checkpoints import card
+    from embpress.models.tokenization import load_tokenizer
 
     model = Path(snakemake.input.model)
     tokenizer = load_tokenizer(model)
     check_segmenter(tokenizer, snakemake.params.segmenter, snakemake.wildcards.corpus)
     counts = count_table(Path(snakemake.input.words), tokenizer, card(model)["shape"][0])
-    log.info("%d tokens, %d of %d rows seen", int(counts.sum()), int((counts > 0).sum()), len(counts))
+    log.info(
+        "%d tokens, %d of %d rows seen", int(counts.sum()), int((counts > 0).sum()), len(counts)
+    )
     write_counts(counts, Path(snakemake.output[0]))

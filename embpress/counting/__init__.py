@@ -1,1 +1,0 @@
-"""Words and tokens of corpora, counted."""

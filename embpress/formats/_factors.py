@@ -1,0 +1,196 @@
+"""How the real numbers of a compressed matrix are stored: float32, float16, or int8 codes with fp16
+scales.
+
+An int8 factor is codes in -127..127 and an fp16 scale for all values along its `axis`: value = code
+x scale, the scale being the least that holds the largest absolute value. Factors of few numbers
+(biases, norms) have no axis, and are float16 where the others are int8.
+"""
+
+import math
+from collections.abc import Callable
+from typing import Literal, NamedTuple
+
+import torch
+from torch import Tensor
+
+from ..errors import UserError
+from ._base import ROW_BLOCK, CompressedMatrix
+
+FactorDtype = Literal["float32", "float16", "int8"]
+
+TOP = 127
+"""Largest int8 code; -128 is not used, so that codes are symmetric around 0."""
+
+
+class Factor(NamedTuple):
+    """Shape of a factor, and the dimension along which its values share an int8 scale."""
+
+    shape: tuple[int, ...]
+    axis: int | None = None
+
+
+def bits_of(factors: dict[str, Factor], dtype: str) -> int:
+    """Bits that a `FactoredMatrix` stores for these factors, scales included."""
+    total = 0
+    for shape, axis in factors.values():
+        if dtype == "int8" and axis is not None:
+            total += 8 * math.prod(shape) + 16 * math.prod(
+                n for i, n in enumerate(shape) if i != axis
+            )
+        else:
+            total += (32 if dtype == "float32" else 16) * math.prod(shape)
+    return total
+
+
+def fp16_scales(largest: Tensor, top: float) -> Tensor:
+    """Scales with which codes up to `top` reach values up to `largest`.
+
+    Float16, infinite where fp16 holds none.
+    """
+    scale = (largest / top).half()
+    # Near 0 fp16 is coarse and may round a scale down so far that the largest value is cut by more
+    # than half a level; the next fp16 number up, which for positive numbers has the next bits,
+    # holds it.
+    cut = scale.float() * (top + 0.5) < largest
+    return torch.where(cut, (scale.view(torch.int16) + 1).view(torch.float16), scale)
+
+
+def integer_codes(values: Tensor, scale: Tensor, top: int) -> Tensor:
+    """Whole numbers in -top..top, as floats, that decode nearest to the values."""
+    # The rounded scale divides, as it is what decodes; where it is 0 so are all values.
+    return (values / torch.where(scale > 0, scale.float(), 1.0)).round_().clamp_(-top, top)
+
+
+class FactoredMatrix(CompressedMatrix):
+    """A compressed matrix whose real numbers are factors of one precision, each a buffer of the
+    factor's name.
+
+    As int8 the scales of factor `name` are the buffer `{name}_scale`.
+    """
+
+    def __init__(self, shape: tuple[int, int], dtype: str, factors: dict[str, Factor]) -> None:
+        super().__init__(shape)
+        self.dtype_name = dtype
+        self._stored_dtypes: dict[str, torch.dtype] = {}
+        self._axes = {
+            name: factor.axis if dtype == "int8" else None for name, factor in factors.items()
+        }
+        for name, factor in factors.items():
+            axis = self._axes[name]
+            kind = (
+                torch.int8
+                if axis is not None
+                else torch.float32
+                if dtype == "float32"
+                else torch.float16
+            )
+            self.register_buffer(name, torch.zeros(factor.shape, dtype=kind))
+            if axis is not None:
+                scales = tuple(1 if i == axis else n for i, n in enumerate(factor.shape))
+                self.register_buffer(f"{name}_scale", torch.zeros(scales, dtype=torch.float16))
+
+    def store(self, name: str, values: Tensor) -> None:
+        """Fill a factor.
+
+        Raises:
+            UserError: if the values, or the scales they need, are beyond float16.
+        """
+        self.store_rows(name, lambda start, stop: values[start:stop])
+
+    def store_rows(self, name: str, rows: Callable[[int, int], Tensor]) -> None:
+        """Fill a factor block by block: `rows(start, stop)` gives these rows, and is asked twice
+        where rows share scales.
+
+        Raises:
+            UserError: if the values, or the scales they need, are beyond float16.
+        """
+        stored = self.get_buffer(name)
+        axis = self._axes[name]
+        blocks = [
+            (start, min(start + ROW_BLOCK, len(stored)))
+            for start in range(0, len(stored), ROW_BLOCK)
+        ]
+        if axis is None:
+            for start, stop in blocks:
+                stored[start:stop] = _finite(rows(start, stop).to(stored.dtype), name)
+            return
+        scale = self.get_buffer(f"{name}_scale")
+        if axis == 0:
+            largest = torch.zeros(scale.shape)
+            for start, stop in blocks:
+                largest = largest.maximum(rows(start, stop).abs().amax(0, keepdim=True))
+            scale.copy_(_finite(fp16_scales(largest, TOP), name))
+        for start, stop in blocks:
+            values = rows(start, stop)
+            if axis > 0:
+                scale[start:stop] = _finite(
+                    fp16_scales(values.abs().amax(axis, keepdim=True), TOP), name
+                )
+            stored[start:stop] = integer_codes(
+                values, scale if axis == 0 else scale[start:stop], TOP
+            ).to(torch.int8)
+
+    def factor(self, name: str) -> Tensor:
+        """A whole factor in float32; float32 itself is not copied."""
+        values = getattr(self, name).float()
+        return (
+            values.mul_(self.get_buffer(f"{name}_scale").float())
+            if self._is_coded(name)
+            else values
+        )
+
+    def factor_rows(self, name: str, ids: Tensor, dim: int = 0) -> Tensor:
+        """Positions `ids` of a factor's dimension `dim` in float32.
+
+        Gathered first, so that nothing else is converted.
+        """
+        values = getattr(self, name).index_select(dim, ids).float()
+        if not self._is_coded(name):
+            return values
+        scale = self.get_buffer(f"{name}_scale")
+        return values.mul_(
+            (scale if self._axes[name] == dim else scale.index_select(dim, ids)).float()
+        )
+
+    def _is_coded(self, name: str) -> bool:
+        """Whether a factor is int8 codes that its scales decode.
+
+        Which it is not while it is trained.
+        """
+        return self._axes[name] is not None and name not in self._parameters
+
+    def unfreeze(self) -> None:
+        """See base class."""
+        for name in self._axes:
+            if name not in self._parameters:
+                values = self.factor(name).clone()
+                stored = self.get_buffer(name)
+                self._stored_dtypes[name] = stored.dtype
+                del self._buffers[name]
+                self.register_parameter(name, torch.nn.Parameter(values))
+
+    def freeze(self) -> None:
+        """See base class; the scales of int8 factors are found anew."""
+        for name, values in list(self._parameters.items()):
+            assert values is not None
+            del self._parameters[name]
+            self.register_buffer(name, torch.empty(values.shape, dtype=self._stored_dtypes[name]))
+            self.store(name, values.detach())
+        self.prepare()
+
+    @property
+    def stored_floats(self) -> int | None:
+        """Floats stored, the papers' way to count size.
+
+        None for int8, whose codes are no floats.
+        """
+        return None if self.dtype_name == "int8" else super().stored_floats
+
+
+def _finite(stored: Tensor, name: str) -> Tensor:
+    """What is to be stored, after checking that float16 held it."""
+    if stored.isinf().any():
+        raise UserError(
+            f"factor {name} is beyond float16: take factor_dtype float32, or rescale the matrix"
+        )
+    return stored

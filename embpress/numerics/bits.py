@@ -1,0 +1,102 @@
+"""Pack unsigned integers of any width into bytes.
+
+And read single ones back without unpacking the rest.
+"""
+
+import torch
+from torch import Tensor
+
+BLOCK = 1 << 18
+"""Values packed at once; a multiple of 8, so that blocks end on whole bytes.
+
+Bounds memory at BLOCK x width x 9 bytes.
+"""
+
+
+def width_for(n_values: int) -> int:
+    """Bits that tell `n_values` different values apart; at least 1."""
+    return max(1, (n_values - 1).bit_length())
+
+
+def packed_bytes(count: int, width: int) -> int:
+    """Bytes that `pack` makes of `count` values of `width` bits."""
+    return (count * width + 7) // 8
+
+
+def pack(values: Tensor, width: int) -> Tensor:
+    """Pack integers in [0, 2**width) into a little-endian bit stream.
+
+    Args:
+        values: integers, any shape, read in row-major order.
+        width: bits of a value, 1 to 32.
+
+    Returns:
+        uint8 tensor of `packed_bytes(values.numel(), width)` bytes.
+    """
+    flat = values.reshape(-1)
+    if flat.numel() and (int(flat.min()) < 0 or int(flat.max()) >> width):
+        raise ValueError(f"values do not fit {width} bits")
+    parts = [_pack_block(block, width) for block in flat.split(BLOCK)]
+    return torch.cat(parts) if parts else torch.empty(0, dtype=torch.uint8)
+
+
+def _pack_block(values: Tensor, width: int) -> Tensor:
+    """Bytes of one block; only the last block of a stream may need padding."""
+    if 8 % width == 0:  # whole values a byte: no need to spread them into bits
+        values = torch.nn.functional.pad(values.to(torch.uint8), (0, -len(values) % (8 // width)))
+        return (values.view(-1, 8 // width) << torch.arange(0, 8, width, dtype=torch.uint8)).sum(
+            1, dtype=torch.uint8
+        )
+    stream = (
+        ((values.to(torch.int64)[:, None] >> torch.arange(width)) & 1).to(torch.uint8).reshape(-1)
+    )
+    stream = torch.nn.functional.pad(stream, (0, -stream.numel() % 8)).view(-1, 8)
+    return (stream << torch.arange(8, dtype=torch.uint8)).sum(1, dtype=torch.uint8)
+
+
+def gather(packed: Tensor, index: Tensor, width: int) -> Tensor:
+    """Values at positions `index` (any shape) of a stream made by `pack`, as int64."""
+    start = index.to(torch.int64).flatten() * width
+    first = start >> 3
+    value = packed.index_select(0, first).to(torch.int64)
+    # A value of up to 32 bits touches at most 5 bytes.
+    last = packed.numel() - 1
+    for k in range(1, (width + 14) // 8):
+        value.bitwise_or_(
+            packed.index_select(0, (first + k).clamp_max_(last)).to(torch.int64) << (8 * k)
+        )
+    return (value >> (start & 7)).bitwise_and_((1 << width) - 1).view(index.shape)
+
+
+def pack_rows(values: Tensor, width: int) -> Tensor:
+    """Pack (n, m) integers in [0, 2**width), width up to 8, each row into bytes of its own: (n,
+    packed_bytes(m, width)).
+
+    Rows of whole bytes are gathered and unpacked without arithmetic on positions; at most 7 bits a
+    row are padding.
+    """
+    padded = torch.nn.functional.pad(values, (0, -values.shape[1] % 8))
+    return pack(padded, width).view(len(values), -1)[:, : packed_bytes(values.shape[1], width)]
+
+
+def unpack_rows(packed: Tensor, width: int, count: int) -> Tensor:
+    """The (n, count) values of rows made by `pack_rows`.
+
+    Uint8 where a byte holds whole values, else int64.
+    """
+    if width == 8:
+        return packed
+    if 8 % width == 0:
+        shifts = torch.arange(0, 8, width, dtype=torch.uint8)
+        return (packed[:, :, None] >> shifts).bitwise_and_((1 << width) - 1).flatten(1)[:, :count]
+    # 8 values are `width` bytes, which fit one little-endian int64.
+    groups = (count + 7) // 8
+    padded = torch.nn.functional.pad(packed, (0, groups * width - packed.shape[1])).view(
+        -1, groups, width
+    )
+    words = torch.nn.functional.pad(padded, (0, 8 - width)).view(torch.int64)
+    return (
+        (words >> torch.arange(0, 8 * width, width))
+        .bitwise_and_((1 << width) - 1)
+        .flatten(1)[:, :count]
+    )

@@ -1,0 +1,30 @@
+"""Figures of a study, each a function from its tables to a matplotlib figure in the project's style."""
+
+from .ablations import ablation_bars
+from .errors import error_by_decile, error_vs_ratio
+from .learning import learning_curves
+from .pareto import pareto
+from .predictors import score_vs_predictors
+from .retention import (
+    error_vs_score,
+    retention_by_ratio,
+    retention_of_task,
+    retention_of_whole_models,
+)
+from .spectra import spectra
+from .speed import latency_vs_size
+
+__all__ = [
+    "ablation_bars",
+    "error_by_decile",
+    "error_vs_ratio",
+    "error_vs_score",
+    "latency_vs_size",
+    "learning_curves",
+    "pareto",
+    "retention_by_ratio",
+    "retention_of_task",
+    "retention_of_whole_models",
+    "score_vs_predictors",
+    "spectra",
+]

@@ -1,0 +1,81 @@
+"""Bars of variants of one method."""
+
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
+from pandas import DataFrame
+
+from ...analysis.scores import Labels
+from ..tables.rows import number
+from .panels import DASHED, SMALL, drawn, legend
+from .style import PAGE, new_figure, styles
+
+BAR = 0.115
+"""Inches that a bar takes."""
+
+
+@drawn
+def ablation_bars(found: DataFrame, labels: Labels) -> Figure:
+    """A panel a method: retention of its variants with 95 % intervals, in groups of one task and
+    ratio.
+
+    Args:
+        found: from `embpress.analysis.ablations`; at least one row.
+        labels: of the same study.
+    """
+    bases = list(dict.fromkeys(found["base"]))
+    heights = [
+        len(own := found[found["base"] == base]) + own.groupby(["task", "ratio_asked"]).ngroups
+        for base in bases
+    ]
+    figure = new_figure(PAGE, BAR * sum(heights) + 0.35 * len(bases) + 0.5)
+    axes = figure.subplots(
+        len(bases), 1, squeeze=False, gridspec_kw={"height_ratios": heights}, sharex=True
+    )
+    for panel, base in zip(axes.flat, bases):
+        _panel(panel, found[found["base"] == base], labels)
+        panel.set_title(labels.methods[base].label if base in labels.methods else base, loc="left")
+    axes[-1, 0].set(
+        xlabel="retention (%)", xlim=(min(0.0, 1.05 * float(found["retention_low"].min())), 145)
+    )
+    dashed = Line2D([], [], label="uncompressed", **DASHED)
+    legend(figure, [], [dashed], columns=1)
+    return figure
+
+
+def _panel(panel: Axes, own: DataFrame, labels: Labels) -> None:
+    """Groups from the top down, a bar a variant in its own colour, with its label and number."""
+    look = styles(labels.methods)
+    place = 0.0
+    ticks = []
+    names = []
+    for (task, ratio), group in own.groupby(["task", "ratio_asked"], sort=False):
+        about = labels.tasks[str(task)]
+        middle = place + (len(group) - 1) / 2
+        ticks.append(middle)
+        names.append(f"{about.label}\n{about.metric_label}, {ratio:g}×")
+        for row in group.itertuples():
+            left = float(row.retention)  # type: ignore[arg-type]
+            bars = np.abs([[left - float(row.retention_low)], [float(row.retention_high) - left]])  # type: ignore[arg-type]
+            if not np.isnan(left):
+                panel.barh(place, left, height=0.8, color=look[str(row.method)].colour, alpha=0.75)
+                panel.errorbar(
+                    left, place, xerr=bars, fmt="none", ecolor="black", elinewidth=0.6, capsize=1.2
+                )
+            shown = "out of reach" if np.isnan(left) else f"{left:.1f}"
+            if not about.higher_is_better and not np.isnan(
+                left
+            ):  # what is left of it is often next to nothing
+                shown += f" ({about.metric_label} {number(float(row.value))})"  # type: ignore[arg-type]
+            end = 0.0 if np.isnan(left) else max(0.0, float(row.retention_high))  # type: ignore[arg-type]
+            panel.annotate(
+                f"{labels.methods[str(row.method)].label}: {shown}", (end, place), (3, 0), **SMALL
+            )
+            place += 1
+        place += 1
+    panel.axvline(100, **DASHED)
+    panel.set_yticks(ticks, names, fontsize=6)
+    panel.set_ylim(place - 1.3, -0.7)
+    panel.set_xticks([0, 25, 50, 75, 100])
+    panel.grid(axis="y", visible=False)

@@ -1,0 +1,142 @@
+"""Error of the matrix: by token frequency, and by ratio over its bound."""
+
+from textwrap import wrap
+from typing import Any
+
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
+from matplotlib.patches import Patch
+from matplotlib.ticker import FixedLocator, FuncFormatter, NullLocator
+from pandas import DataFrame
+
+from ...analysis.scores import Labels
+from .panels import axis_labels, compressed, drawn, legend, main_scores, method_handles
+from .style import PAGE, new_figure, styles
+
+WEIGHTINGS = {
+    "uniform": ("relative_error", "plain"),
+    "counts": ("weighted_relative_error", "count-weighted"),
+}
+"""Column of the error, and title, by the name of the weighting in the table of bounds."""
+UNREACHABLE = "#e2e2e2"
+
+
+@drawn
+def error_by_decile(deciles: DataFrame, labels: Labels) -> Figure:
+    """Which tokens pay: relative error by frequency decile.
+
+    A row a checkpoint, a column a ratio.
+    """
+    found = compressed(deciles, labels)
+    found = found.assign(block=[labels.block(r) for r in found["ratio_asked"]])
+    models = sorted(set(found["model"]))
+    ratios = sorted(set(found["block"]))
+    look = styles(labels.methods)
+    figure = new_figure(PAGE, 0.8 + 1.5 * max(1, len(models)))
+    axes = figure.subplots(
+        max(1, len(models)), max(1, len(ratios)), sharex=True, sharey=True, squeeze=False
+    )
+    for line, model in zip(axes, models):
+        for panel, ratio in zip(line, ratios):
+            part = found[(found["model"] == model) & (found["block"] == ratio)]
+            for (method, _), points in part.groupby(["method", "ratio_asked"]):
+                curve = points.groupby("decile")["relative_error"].mean()
+                style = look[str(method)]
+                panel.plot(
+                    curve.index,
+                    curve,
+                    color=style.colour,
+                    marker=style.marker,
+                    markersize=3.2,
+                    linewidth=0.9,
+                )
+            if model == models[0]:
+                panel.set_title(f"asked {ratio:g}×")
+            panel.xaxis.set_major_locator(FixedLocator([1, 4, 7, 10]))
+    axes[0, 0].set_ylim(0, 1.05 * float(np.nanmax([*found["relative_error"], 1e-3])))
+    axis_labels(list(axes.flat), axes.shape[1], "frequency decile (1: most frequent)", "")
+    for panel, model in zip(axes[:, 0], models):
+        panel.set_ylabel("\n".join([*wrap(model, 24), "relative error"]))
+    legend(figure, method_handles(found, labels), [], columns=4)
+    return figure
+
+
+@drawn
+def error_vs_ratio(scores: DataFrame, bounds: DataFrame, labels: Labels) -> Figure:
+    """How far is each method from what is possible? A row a checkpoint.
+
+    Plain errors left, count-weighted ones right.
+    """
+    found = compressed(main_scores(scores, labels), labels).dropna(subset=["ratio_reached"])
+    checkpoint = found["task"].map({k: t.checkpoint or t.model for k, t in labels.tasks.items()})
+    # Tasks that share a checkpoint share its artefacts.
+    found = found.assign(checkpoint=checkpoint).drop_duplicates(
+        ["checkpoint", "method", "ratio_asked"]
+    )
+    checkpoints = list(dict.fromkeys(found["checkpoint"]))
+    figure = new_figure(PAGE, 0.9 + 1.75 * max(1, len(checkpoints)))
+    axes = figure.subplots(
+        max(1, len(checkpoints)), len(WEIGHTINGS), sharex=True, sharey=True, squeeze=False
+    )
+    for line, name in zip(axes, checkpoints):
+        for panel, (weighting, (column, title)) in zip(line, WEIGHTINGS.items()):
+            of_checkpoint = bounds[(bounds["model"] == name) & (bounds["weighting"] == weighting)]
+            _bound_panel(panel, found[found["checkpoint"] == name], column, of_checkpoint, labels)
+            panel.set_title(f"{name}, {title}")
+    _error_axes(axes[0, 0], found)
+    axis_labels(
+        list(axes.flat),
+        axes.shape[1],
+        "compression ratio of the embedding matrix",
+        "relative error",
+    )
+    others: list[Any] = [
+        Line2D([], [], color="black", linewidth=1.2, label="rate-distortion bound")
+    ]
+    others.append(Patch(facecolor=UNREACHABLE, label="not reachable by any code for Gaussian rows"))
+    legend(figure, method_handles(found, labels), others, columns=3)
+    return figure
+
+
+def _bound_panel(
+    panel: Axes, found: DataFrame, column: str, bounds: DataFrame, labels: Labels
+) -> None:
+    """Markers of methods over the line of the bound, all below it in grey."""
+    look = styles(labels.methods)
+    bound = bounds.groupby("ratio")["relative_error"].mean()
+    panel.fill_between(bound.index, bound, 1e-9, color=UNREACHABLE, linewidth=0, zorder=0.5)
+    panel.plot(bound.index, bound, color="black", linewidth=1.2)
+    for method in labels.methods:
+        line = found[found["method"] == method].sort_values("ratio_reached")
+        style = look[method]
+        x = line["ratio_reached"]
+        y = line[column]
+        panel.plot(x, y, color=style.colour, linewidth=0.7, alpha=0.6)
+        panel.plot(
+            x,
+            y,
+            style.marker,
+            color=style.colour,
+            markeredgecolor="white",
+            markeredgewidth=0.3,
+            markersize=4.2,
+        )
+
+
+def _error_axes(panel: Axes, found: DataFrame) -> None:
+    """Log axes around all that was measured, with plain numbers at the ticks."""
+    ratios = found["ratio_reached"]
+    errors = found[[column for column, _ in WEIGHTINGS.values()]].to_numpy().ravel()
+    panel.set(xscale="log", yscale="log")
+    panel.set_xlim(max(2.0, ratios.min() / 1.25), min(64.0, ratios.max() * 1.25))
+    panel.set_ylim(
+        np.nanmin(errors[errors > 0], initial=0.5) / 1.6, 1.25 * np.nanmax(errors, initial=1.0)
+    )
+    panel.xaxis.set_major_locator(FixedLocator([2, 4, 8, 16, 32, 64]))
+    panel.xaxis.set_major_formatter(FuncFormatter(lambda x, _: f"{x:g}×"))
+    panel.yaxis.set_major_locator(FixedLocator([0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1]))
+    panel.yaxis.set_major_formatter(FuncFormatter(lambda y, _: f"{y:g}"))
+    for axis in (panel.xaxis, panel.yaxis):
+        axis.set_minor_locator(NullLocator())

@@ -1,0 +1,93 @@
+"""Run an encoder over texts of very different lengths without wasting time on padding."""
+
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import torch
+from torch import Tensor
+from transformers import PreTrainedModel, PreTrainedTokenizerBase
+
+TOKENS_A_BATCH = 2048
+
+
+def batches(lengths: list[int]) -> Iterator[list[int]]:
+    """Positions of texts grouped by length, longest first.
+
+    Each group at most TOKENS_A_BATCH tokens once padded.
+    """
+    order = sorted(range(len(lengths)), key=lambda i: -lengths[i])
+    start = 0
+    while start < len(order):
+        size = max(1, TOKENS_A_BATCH // lengths[order[start]])
+        yield order[start : start + size]
+        start += size
+
+
+def padded_batches(
+    encoded: dict[str, list[Any]], tokenizer: Any, progress: Callable[[str], None]
+) -> Iterator[tuple[list[int], dict[str, Tensor]]]:
+    """Tokenized texts in batches of similar length, longest first.
+
+    Their positions, and the model's inputs, (B, T) each.
+    """
+    done = 0
+    n = len(encoded["input_ids"])
+    for group in batches([len(ids) for ids in encoded["input_ids"]]):
+        yield (
+            group,
+            dict(
+                tokenizer.pad(
+                    {k: [v[i] for i in group] for k, v in encoded.items()}, return_tensors="pt"
+                )
+            ),
+        )
+        done += len(group)
+        progress(f"{done}/{n} texts")
+
+
+def run_batches(
+    texts: list[str],
+    tokenizer: PreTrainedTokenizerBase,
+    max_length: int,
+    forward: Callable[[dict[str, Tensor]], Tensor],
+    progress: Callable[[str], None],
+    seconds: list[str] | None = None,
+) -> Tensor:
+    """Apply `forward` to tokenized batches of texts: the rows of its (B, k) results in the texts'
+    order, (n, k).
+
+    With `seconds`, texts are pairs, of which the longer is cut where both are longer than
+    `max_length` tokens.
+    """
+    encoded = tokenizer(texts, seconds, truncation=True, max_length=max_length)
+    with torch.inference_mode():
+        parts = [
+            (group, forward(batch))
+            for group, batch in padded_batches(dict(encoded), tokenizer, progress)
+        ]
+    result = torch.empty(len(texts), parts[0][1].shape[1])
+    for group, rows in parts:
+        result[group] = rows
+    return result
+
+
+def sentence_embeddings(
+    model: PreTrainedModel,
+    tokenizer: PreTrainedTokenizerBase,
+    texts: list[str],
+    progress: Callable[[str], None],
+    max_length: int = 256,
+) -> Tensor:
+    """Unit-length means of the last hidden states.
+
+    As MiniLM and E5 sentence encoders define them: (n, d).
+    """
+
+    def forward(batch: dict[str, Tensor]) -> Tensor:
+        hidden = model(
+            input_ids=batch["input_ids"], attention_mask=batch["attention_mask"]
+        ).last_hidden_state
+        mask = batch["attention_mask"][..., None].to(hidden.dtype)
+        return torch.nn.functional.normalize((hidden * mask).sum(1) / mask.sum(1), dim=-1)
+
+    return run_batches(texts, tokenizer, max_length, forward, progress)

@@ -1,0 +1,121 @@
+import numpy as np
+import pytest
+import torch
+
+from embpress.errors import UserError
+from embpress.fidelity.rate_distortion import Source
+from embpress.fidelity.reconstruction import reconstruction
+from embpress.methods import compress
+from embpress.methods._base import Context
+from embpress.numerics.weights import smoothed
+
+
+def gaussian(n_rows=5000, d=96, seed=0):
+    """Rows of one covariance, with a spectrum that falls as an embedding's, and Zipf counts."""
+    generator = torch.Generator().manual_seed(seed)
+    basis, _ = torch.linalg.qr(torch.randn(d, d, generator=generator))
+    rows = torch.randn(n_rows, d, generator=generator) * torch.linspace(1, 0.2, d)
+    counts = (100_000 / (torch.randperm(n_rows, generator=generator) + 1)).long()
+    return 0.05 * rows @ basis + 0.01, counts
+
+
+@pytest.mark.parametrize("ratio", [4, 8, 16])
+@pytest.mark.parametrize("weighting", ["counts", "uniform"])
+def test_gaussian_rows_come_near_the_bound_of_their_weights(ratio, weighting):
+    """Rows of 96 components.
+
+    A length, a tier and a norm for each weigh more here than on a real table.
+    """
+    matrix, counts = gaussian()
+    compressed = compress(matrix, "ectcq", ratio, Context(counts), weighting=weighting)
+    found = reconstruction(matrix, compressed, counts)
+    source = Source.of(matrix)
+    if weighting == "counts":
+        error = found.weighted_relative_error
+        bound = source.relative_error(ratio, smoothed(counts))
+    else:
+        error = found.relative_error
+        bound = source.relative_error(ratio)
+    assert 0 < 20 * np.log10(error / bound) < 4
+
+
+def test_errors_fall_where_tokens_are_frequent():
+    matrix, counts = gaussian()
+    compressed = compress(matrix, "ectcq", 10, Context(counts))
+    error = (compressed.dense() - matrix).square().sum(1)
+    order = counts.argsort(descending=True)
+    tenths = [float(error[ids].mean()) for ids in order.tensor_split(10)]
+    assert all(error <= 1.01 * less_frequent for error, less_frequent in zip(tenths, tenths[1:]))
+    assert tenths[0] < tenths[-1] / 15
+
+
+def test_rows_far_from_all_others_are_held():
+    """What no table of its own class holds must raise the row's class, and not be cut."""
+    matrix, counts = gaussian(2000, 48)
+    matrix[7] *= 40
+    matrix[8, 0] += 5
+    counts[7] = counts[8] = 100_000
+    decoded = compress(matrix, "ectcq", 6, Context(counts)).rows(torch.tensor([7, 8]))
+    error = (decoded - matrix[[7, 8]]).norm(dim=1) / matrix[[7, 8]].norm(dim=1)
+    assert (error < 0.02).all()
+
+
+@pytest.mark.parametrize("weighting", ["counts", "uniform"])
+def test_errors_fall_with_the_ratio_down_to_1_whatever_the_range_of_counts(weighting):
+    matrix, counts = gaussian(3000, 64)
+    counts = counts * 10_000  # as of a large corpus
+    counts[counts < 10**6] = 0
+    errors = []
+    for ratio in (16, 8, 4, 2.5, 2, 1.5, 1):
+        compressed = compress(matrix, "ectcq", ratio, Context(counts), weighting=weighting)
+        found = reconstruction(matrix, compressed, counts)
+        errors.append(
+            found.weighted_relative_error if weighting == "counts" else found.relative_error
+        )
+    assert all(smaller <= larger for larger, smaller in zip(errors, errors[1:]))
+    assert errors[-1] < 1e-5
+
+
+@pytest.mark.parametrize("ratio", [1, 2, 4, 8])
+@pytest.mark.parametrize("value", [0.0, 0.3])
+def test_a_matrix_of_one_value_is_exact(value, ratio):
+    matrix = torch.full((500, 16), value)
+    decoded = compress(matrix, "ectcq", ratio, Context(torch.arange(500, 0, -1))).dense()
+    torch.testing.assert_close(decoded, matrix, rtol=1e-6, atol=0)
+
+
+def test_the_stream_is_filled():
+    matrix, counts = gaussian()
+    for ratio in (4, 20):
+        compressed = compress(matrix, "ectcq", ratio, Context(counts))
+        used = compressed.info_bytes + 2 * int(compressed.length.sum())
+        assert 0.985 < used / compressed.stream_bytes <= 1
+
+
+def test_the_trellis_gains_on_a_high_price_of_bits():
+    """The price is near its best: ten times less or more is worse at the same size."""
+    matrix, counts = gaussian(2000, 64)
+    found = [
+        reconstruction(
+            matrix, compress(matrix, "ectcq", 16, Context(counts), bit_price=p), counts
+        ).weighted_relative_error
+        for p in (0.037, 0.37, 3.7)
+    ]
+    assert found[1] < min(found[0], found[2])
+
+
+def test_the_rough_basis_costs_little():
+    matrix, counts = gaussian(2000, 64)
+    rough, fine = (
+        reconstruction(
+            matrix, compress(matrix, "ectcq", 6, Context(counts), basis_bits=b), counts
+        ).weighted_relative_error
+        for b in (4, 12)
+    )
+    assert rough < 1.1 * fine
+
+
+def test_options_out_of_range_are_refused():
+    for options in ({"basis_bits": 1}, {"basis_bits": 17}, {"bit_price": -0.1}):
+        with pytest.raises(UserError, match="basis_bits and bit_price"):
+            compress(torch.ones(10, 4), "ectcq", 2, Context(torch.ones(10)), **options)

@@ -1,0 +1,96 @@
+import numpy as np
+import pytest
+import torch
+
+from embpress.errors import InfeasibleRatio, UserError
+from embpress.methods import compress
+from embpress.methods._base import Context
+from embpress.methods.rotated_signs import GAUSSIAN_STEP, Signs
+
+from ..numerics.test_rotation import dense
+from .samples import context_of, matrix_of
+from .test_integer import RowsOnly, error_of
+
+# Shares of variance that the best quantisers of a Gaussian variable leave (Max 1960), by bits.
+MAX = {1: 0.3634, 2: 0.1175, 3: 0.03454, 4: 0.009497}
+
+
+@pytest.mark.parametrize("d", [48, 31, 5])
+@pytest.mark.parametrize("stages", [1, 3])
+def test_stored_numbers_decode_by_the_stated_formula(d, stages):
+    compressed = compress(matrix_of(40, d), "signs", 1, context_of(40, seed=3), stages=stages)
+    bits = np.unpackbits(compressed.codes.numpy(), axis=2, bitorder="little")[:, :, :d]
+    rotated = ((2.0 * bits - 1) * compressed.scale.double().numpy()[:, :, None]).sum(1)
+    np.testing.assert_allclose(compressed.dense().numpy(), rotated @ dense(d, 3).T, atol=1e-5)
+    assert compressed.stored_bits == 40 * stages * (8 * -(-d // 8) + 16)
+
+
+def test_one_stage_is_the_sign_times_the_mean_absolute_value():
+    matrix = matrix_of(60, 64).double().numpy()
+    rotated = matrix @ dense(64, 0)
+    wanted = np.sign(rotated) * np.abs(rotated).mean(1, keepdims=True)
+    found = compress(torch.from_numpy(matrix), "signs", 20).dense().numpy()
+    np.testing.assert_allclose(
+        found, wanted @ dense(64, 0).T, rtol=2e-3, atol=1e-3 * np.abs(matrix).max()
+    )
+
+
+@pytest.mark.parametrize("stages", [1, 2, 3, 4])
+def test_gaussian_rows_are_quantised_as_well_as_can_be(stages):
+    matrix = torch.randn(300, 768, generator=torch.Generator().manual_seed(0))
+    error = error_of(compress(matrix, "signs", 1, stages=stages), matrix) ** 2
+    assert 0.95 * MAX[stages] < error < (1.2 if stages > 3 else 1.12) * MAX[stages]
+
+
+def test_rotation_makes_rows_of_outliers_as_easy_as_any():
+    matrix = 0.01 * torch.randn(200, 96, generator=torch.Generator().manual_seed(0))
+    matrix[torch.arange(200), torch.arange(200) % 96] = 1
+    assert error_of(compress(matrix, "signs", 10, stages=2), matrix) < 0.35
+    assert error_of(compress(matrix, "integer", 10, bits=2, clip="range"), matrix) > 1
+
+
+@pytest.mark.parametrize("stages", [2, 4, 8])
+def test_refits_only_help(stages):
+    matrix = matrix_of(200, 48)
+    errors = [
+        (compress(matrix, "signs", 1, stages=stages, refits=n).dense() - matrix).norm(dim=1)
+        for n in (0, 1, 4)
+    ]
+    assert (errors[1] <= errors[0] * (1 + 1e-5)).all()
+    assert (errors[2] <= errors[1] * (1 + 1e-5)).all()
+    assert errors[2].sum() < errors[0].sum()
+
+
+def test_as_many_stages_as_fit():
+    for ratio, stages in ((30.7, 1), (15.3, 2), (10.2, 3), (4, 7), (1, 8)):
+        assert Signs().plan((1000, 384), ratio).sizes["stages"] == stages
+    assert Signs(stages=2).plan((1000, 384), 3).sizes["stages"] == 2
+    with pytest.raises(InfeasibleRatio, match="reaches at most 15.36"):
+        Signs(stages=2).plan((1000, 384), 20)
+    with pytest.raises(UserError, match=f"0 to {max(GAUSSIAN_STEP)}"):
+        Signs(stages=9)
+
+
+def test_zero_rows_stay_zero_and_rows_beyond_fp16_are_refused():
+    matrix = matrix_of(30, 16)
+    matrix[5] = 0
+    assert (compress(matrix, "signs", 5).dense()[5] == 0).all()
+    matrix[7, 2] = 1e8
+    with pytest.raises(UserError, match="row 7 reaches"):
+        compress(matrix, "signs", 5)
+
+
+def test_other_seeds_rotate_otherwise_and_are_kept(tmp_path):
+    matrix = matrix_of(50, 48)
+    first, second = (compress(matrix, "signs", 7, Context(seed=seed)) for seed in (0, 1))
+    assert not torch.equal(first.codes, second.codes)
+    assert first.config()["seed"] == 0 and second.config()["seed"] == 1
+
+
+def test_matrix_is_read_by_blocks_of_rows():
+    matrix = matrix_of(9000, 12)
+    plan = Signs().plan((9000, 12), 5)
+    reader = RowsOnly(matrix)
+    streamed = Signs().fit(reader, plan, Context())
+    assert reader.longest <= 4096
+    assert torch.equal(streamed.dense(), compress(matrix, "signs", 5).dense())

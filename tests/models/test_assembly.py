@@ -1,0 +1,127 @@
+"""Compressed matrices of an artefact in the places of a model's own."""
+
+import pytest
+import torch
+
+from embpress import storage
+from embpress.errors import UserError
+from embpress.formats.dense import DenseRows
+from embpress.methods import compress
+from embpress.models.assembly import Assembly, Part, assemble, parts_of, weight_of, write_parts
+from embpress.models.embedding import CompressedLinear, embedding_of
+from embpress.study.layer_kinds import places
+
+from ..zoo import outputs, tiny
+
+LAYERS = {
+    "gpt2": ("query_key_value", "attention_output", "output"),
+    "llama_tied": ("query", "intermediate_gate", "output"),
+}
+
+
+def write_artefact(model, folder, kinds, make, shared=False):
+    """Compress the layers of some kinds and the embedding by `make`.
+
+    And write what `assemble` reads.
+    """
+    parts = [Part("embedding", "embedding")]
+    storage.save(make(embedding_of(model)[1].weight.detach()), folder / "embedding")
+    base = model.base_model
+    found = places([name for name, _ in base.named_modules()], kinds)
+    for kind in kinds:
+        of_kind = [p.name for p in found if p.kind == kind]
+        for i, names in enumerate([of_kind] if shared else [[name] for name in of_kind]):
+            weights = torch.cat([weight_of(base.get_submodule(n), n).detach() for n in names])
+            storage.save(make(weights), folder / f"{kind}-{i}")
+            parts.append(Part(f"{kind}-{i}", kind, tuple(names)))
+    write_parts(parts, folder)
+    return folder
+
+
+def dense_rows(weight):
+    return DenseRows(tuple(weight.shape), weight)
+
+
+@pytest.mark.parametrize(
+    "name", ["bert_classifier", "distilbert_mlm", "deberta_v2_mlm", "electra", "gpt2", "llama_tied"]
+)
+@pytest.mark.parametrize("shared", [False, True])
+def test_dense_matrices_in_all_places_change_nothing(name, shared, tmp_path):
+    more = {"num_hidden_layers": 2} if name not in ("distilbert_mlm", "gpt2") else {}
+    model = tiny(name, **more)
+    wanted = outputs(model)
+    kinds = LAYERS.get(
+        name, ("query", "key", "value", "attention_output", "intermediate", "output")
+    )
+    assemble(model, write_artefact(model, tmp_path, kinds, dense_rows, shared))
+    replaced = [m for m in model.modules() if isinstance(m, CompressedLinear)]
+    assert len(replaced) >= len(kinds)
+    torch.testing.assert_close(outputs(model), wanted, rtol=1e-4, atol=1e-5)
+
+
+def test_an_artefact_of_the_embedding_alone_goes_in_too(tmp_path):
+    model = tiny("bert_classifier")
+    wanted = outputs(model)
+    storage.save(dense_rows(embedding_of(model)[1].weight.detach()), tmp_path)
+    assert parts_of(tmp_path) == [Part(".", "embedding")]
+    assemble(model, tmp_path)
+    assert type(model.bert.embeddings.word_embeddings).__name__ == "CompressedEmbedding"
+    torch.testing.assert_close(outputs(model), wanted)
+
+
+@pytest.mark.parametrize("shared", [False, True])
+def test_compressed_layers_compute_what_their_decoded_matrices_do(shared, tmp_path):
+    model = tiny("bert", num_hidden_layers=2)
+    by_hand = tiny("bert", num_hidden_layers=2)
+    write_artefact(model, tmp_path, ("query", "output"), lambda w: compress(w, "svd", 1.5), shared)
+    matrices = Assembly(model).put(tmp_path)
+    with torch.no_grad():
+        by_hand.embeddings.word_embeddings.weight.copy_(matrices["embedding"].dense())
+        for part in parts_of(tmp_path)[1:]:
+            for name, rows in zip(
+                part.places, matrices[part.folder].dense().chunk(len(part.places))
+            ):
+                by_hand.get_submodule(name).weight.copy_(rows)
+    torch.testing.assert_close(outputs(model), outputs(by_hand), rtol=1e-4, atol=1e-5)
+
+
+def test_artefacts_go_in_one_after_another(tmp_path):
+    model = tiny("gpt2")
+    wanted = outputs(model)
+    near = write_artefact(model, tmp_path / "near", LAYERS["gpt2"], dense_rows)
+    far = write_artefact(model, tmp_path / "far", LAYERS["gpt2"], lambda w: compress(w, "mean", 1))
+    assembly = Assembly(model)
+    assembly.put(far)
+    assert not torch.allclose(outputs(model), wanted, atol=1e-2)
+    assembly.put(near)
+    torch.testing.assert_close(outputs(model), wanted, rtol=1e-4, atol=1e-5)
+
+
+def test_gradients_pass_to_the_input_and_to_float_factors(tmp_path):
+    matrix = compress(torch.randn(24, 16, generator=torch.Generator().manual_seed(0)), "svd", 1.5)
+    layer = CompressedLinear(matrix, torch.nn.Linear(16, 24))
+    matrix.left = matrix.left.requires_grad_()
+    x = torch.randn(5, 16, requires_grad=True)
+    layer(x).square().sum().backward()
+    assert float(x.grad.abs().sum()) > 0 and float(matrix.left.grad.abs().sum()) > 0
+
+
+def test_a_model_of_other_layers_or_shapes_is_refused(tmp_path):
+    folder = write_artefact(tiny("bert"), tmp_path / "a", ("query",), dense_rows)
+    with pytest.raises(
+        UserError, match=r"LlamaModel has no layer encoder.layer.0.attention.self.query: compress"
+    ):
+        assemble(tiny("llama_tied"), folder)
+    with pytest.raises(UserError, match=r"query is \(32, 32\), the compressed one \(16, 16\)"):
+        storage.save(dense_rows(torch.randn(23, 32)), folder / "embedding")
+        assemble(tiny("bert", hidden_size=32), folder)
+
+
+@pytest.mark.parametrize(
+    "text", ["{}", '{"parts": [{"folder": "../x", "kind": "query", "places": ["a"]}]}', "[]", '{"parts": [{"folder": "a"}]}',
+             '{"parts": [{"folder": "a", "kind": "embedding", "places": ["a"]}]}']
+)  # fmt: skip
+def test_a_broken_list_is_refused(text, tmp_path):
+    (tmp_path / "modules.json").write_text(text)
+    with pytest.raises(UserError, match="is not a whole artefact"):
+        parts_of(tmp_path)

@@ -1,0 +1,88 @@
+import itertools
+
+import numpy as np
+import pytest
+
+from embpress.numerics.trellis import NEXT, STATES, cheapest_path, level, nearest_size
+
+
+def follow(indices):
+    """The levels that a sequence of indices stands for, as the decoder walks."""
+    state = 0
+    levels = []
+    for index in indices:
+        levels.append(level(int(index), state & 1))
+        state = int(NEXT[state, index & 1])
+    return levels
+
+
+def candidates(samples):
+    """The nearest index of each branch, (d, 4), and its squared error."""
+    sizes = np.array(
+        [[nearest_size(abs(sample), branch) for branch in range(4)] for sample in samples]
+    )
+    levels = np.array(
+        [[level(int(size), branch >> 1) for branch, size in enumerate(row)] for row in sizes]
+    )
+    costs = (np.abs(samples)[:, None] - levels) ** 2
+    return (np.sign(samples)[:, None] * sizes).astype(int), costs.astype(np.float32)
+
+
+def path(costs):
+    taken, branch = np.empty((2, len(costs)), dtype=np.uint8)
+    cheapest_path(costs, taken, branch)
+    return branch
+
+
+def test_every_state_is_entered_and_left_twice():
+    assert sorted(NEXT.flatten().tolist()) == sorted(2 * list(range(STATES)))
+    assert all(a != b for a, b in NEXT)
+
+
+@pytest.mark.parametrize("branch", range(4))
+def test_nearest_size_against_all_levels(branch):
+    every = np.array([k for k in range(40) if k % 2 == branch & 1])
+    levels = np.array([level(int(k), branch >> 1) for k in every])
+    for size in np.abs(np.random.default_rng(0).normal(scale=6, size=500)):
+        found = nearest_size(size, branch)
+        assert found % 2 == branch & 1
+        assert abs(size - level(found, branch >> 1)) == pytest.approx(np.abs(size - levels).min())
+
+
+def test_levels_are_odd_functions_of_the_index():
+    for quantiser, index in itertools.product((0, 1), range(1, 9)):
+        assert level(-index, quantiser) == -level(index, quantiser) == quantiser - 2 * index
+    assert level(0, 0) == level(0, 1) == 0
+
+
+def test_cheapest_path_against_exhaustive_search():
+    """Of all sequences of branches that the machine allows, none is cheaper."""
+    generator = np.random.default_rng(1)
+    for _ in range(5):
+        costs = generator.random((6, 4), dtype=np.float32)
+        allowed = {}
+        for parities in itertools.product((0, 1), repeat=len(costs)):
+            state = 0
+            branches = []
+            for parity in parities:
+                branches.append(2 * (state & 1) + parity)
+                state = int(NEXT[state, parity])
+            allowed[tuple(branches)] = costs[np.arange(len(costs)), branches].sum()
+        found = allowed[tuple(path(costs).tolist())]  # a KeyError if the machine does not allow it
+        assert found == pytest.approx(min(allowed.values()), abs=1e-5)
+
+
+def test_gain_over_rounding_at_the_density_of_its_indices():
+    """Uniform samples: levels of half the step for the price of the whole one save about 1 dB of the 1.53 that there are."""
+    samples = 400 * (np.random.default_rng(2).random(16384) - 0.5)
+    _, costs = candidates(samples)
+    error = costs[np.arange(len(costs)), path(costs)].mean()
+    assert 0.75 < 10 * np.log10((4 / 12) / error) < 1.53
+
+
+def test_decoder_walks_as_the_encoder_did():
+    samples = np.random.default_rng(3).normal(scale=4, size=60)
+    indices, costs = candidates(samples)
+    branch = path(costs)
+    index = indices[np.arange(len(indices)), branch]
+    assert follow(index) == [level(int(k), int(b) >> 1) for k, b in zip(index, branch)]

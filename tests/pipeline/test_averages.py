@@ -1,0 +1,223 @@
+"""Averages over tasks of made-up outcomes whose scores are known."""
+
+import shutil
+import subprocess
+from dataclasses import replace
+
+import numpy as np
+import pandas
+import pytest
+
+from embpress.analysis.scores import COLUMNS, Labels
+from embpress.errors import UserError
+from embpress.pipeline.aggregation import Evaluation
+from embpress.pipeline.averages import average, average_labels, average_scores
+from embpress.pipeline.evaluation import write_outcomes
+from embpress.report import tables
+from embpress.report.tables.averages import average_table
+from embpress.study import config as study
+from embpress.study.metric_names import metrics_of
+from embpress.study.validation import check
+from embpress.tasks import task_class
+from embpress.tasks._bootstrap import compare
+
+from ..fake_study import fake_scores
+
+N = 300
+WRONG = {"identity": 0.1, "svd": 0.3, "int4": 0.2}
+"""Share of test examples that a variant gets wrong."""
+TASKS = {
+    "mrpc": {"kind": "classification", "metrics": ["accuracy", "f1"]},
+    "mnli": {"kind": "classification"},
+    "mm": {"kind": "classification"},
+}
+SHARED = {"protocol": "finetune_then_compress", "model": "minilm", "corpus": "wikipedia"}
+CONFIG = {
+    "study": "s",
+    "seeds": [0, 1],
+    "ratios": [4, 10],
+    "methods": {"identity": {}, "svd": {}, "int4": {"method": "integer", "ratios": [3.9]}},
+    "tasks": {name: task | SHARED for name, task in TASKS.items()},
+    "averages": {"glue": {"label": "GLUE", "tasks": ["mrpc", ["mnli", "mm"]]}},
+}
+
+
+def outcomes(task, variant, seed):
+    random = np.random.default_rng([len(task), len(variant), seed])
+    gold = (random.random(N) < 0.6).astype(np.int16)
+    return {
+        "predicted": np.where(random.random(N) < WRONG[variant], 1 - gold, gold).astype(np.int16),
+        "label": gold,
+    }
+
+
+@pytest.fixture
+def found(tmp_path):
+    """Evaluations and scores of the study; SVD cannot reach 10."""
+    evaluations = []
+    rows = []
+    for task in TASKS:
+        for variant in CONFIG["methods"]:
+            for seed in CONFIG["seeds"]:
+                ratios = study.ratios_of(CONFIG, variant)
+                done = [r for r in ratios if (variant, r) != ("svd", 10)]
+                path = tmp_path / f"{task}-{variant}-{seed}.safetensors"
+                own = outcomes(task, variant, seed)
+                base = outcomes(task, "identity", seed)
+                write_outcomes({f"{r:g}": own for r in done}, path)
+                evaluations.append(Evaluation(task, variant, seed, path, [], path, path))
+                keys = dict(
+                    model="minilm",
+                    task=task,
+                    protocol=SHARED["protocol"],
+                    method=variant,
+                    seed=seed,
+                    study="s",
+                )
+                for ratio in ratios:
+                    about = keys | {
+                        "ratio_asked": np.nan if variant == "identity" else ratio,
+                        "note": "",
+                        "ratio_reached": ratio + 0.1,
+                    }
+                    if ratio not in done:
+                        rows.append(about | {"metric": "accuracy", "note": "too much asked"})
+                        continue
+                    for score in compare(task_class("classification"), own, base, task):
+                        if score.metric in metrics_of(CONFIG["tasks"][task]):
+                            rows.append(
+                                about | {"metric": score.metric, "value": score.value, "n": score.n}
+                            )
+                            rows[-1] |= {"relative_error": 0.2 if task == "mrpc" else 0.5}
+    return evaluations, pandas.DataFrame(rows, columns=COLUMNS)
+
+
+def test_glue_counts_its_two_mnlis_as_one(found):
+    evaluations, scores = found
+    rows = (
+        average_scores(CONFIG, evaluations, scores)
+        .set_index(["method", "ratio_asked", "seed", "metric"])
+        .sort_index()
+    )
+    value = scores.set_index(["task", "method", "ratio_asked", "seed", "metric"])["value"]
+    for seed in (0, 1):
+        mrpc = np.mean([value["mrpc", "svd", 4, seed, m] for m in ("accuracy", "f1")])
+        mnli = np.mean([value[t, "svd", 4, seed, "accuracy"] for t in ("mnli", "mm")])
+        row = rows.loc[("svd", 4, seed, "average")]
+        assert row["value"] == pytest.approx((mrpc + mnli) / 2)
+        assert rows.loc[("svd", 4, seed, "mrpc"), "value"] == pytest.approx(mrpc)
+        assert row["retention_low"] < row["retention"] < row["retention_high"] < 100
+        assert row["retention"] == pytest.approx(100 * row["value"] / row["uncompressed_value"])
+        assert (
+            row["n"] == 3 * N
+            and row["ratio_reached"] == 4.1
+            and row["relative_error"] == pytest.approx(0.4)
+        )
+
+
+def test_the_interval_is_narrower_than_that_of_one_task_and_of_no_width_for_the_same_model(found):
+    rows = average_scores(CONFIG, *found)
+    width = (
+        (rows["retention_high"] - rows["retention_low"])
+        .groupby([rows["method"], rows["metric"]])
+        .mean()
+    )
+    assert width["int4", "average"] < min(width["int4", task] for task in TASKS)
+    same = rows[rows["method"] == "identity"]
+    assert (same[["retention", "retention_low", "retention_high"]] == 100).all().all()
+
+
+def test_what_could_not_be_compressed_has_no_average_but_a_reason(found):
+    rows = average_scores(CONFIG, *found)
+    short = rows[(rows["method"] == "svd") & (rows["ratio_asked"] == 10)]
+    assert short["metric"].tolist() == ["average"] * 2 and set(short["note"]) == {"too much asked"}
+    assert short["value"].isna().all()
+
+
+def test_a_method_that_lacks_a_task_is_left_out(found):
+    evaluations, scores = found
+    rows = average_scores(
+        CONFIG, evaluations, scores[(scores["method"] != "svd") | (scores["task"] != "mm")]
+    )
+    assert set(rows["method"]) == {"identity", "int4"}
+
+
+def test_kroneckerberts_average_counts_each_mnli():
+    """Table 2 of the paper: KroneckerBERT8's nine scores on the test of GLUE, and their average."""
+    scores = dict(
+        zip("abcdefghi", np.array([83.0, 82.7, 91.9, 88.5, 39.8, 71.5, 90.2, 67.2, 84.5]))
+    )
+    assert average(scores, list("abcdefghi")) == pytest.approx(77.7, abs=0.05)
+    assert average(scores, [["a", "b"], *"cdefghi"]) == pytest.approx(77.1, abs=0.05)
+
+
+def test_tables_show_the_average_and_its_tasks(found):
+    task = {
+        "metric": "accuracy",
+        "metric_label": "accuracy",
+        "model": "MiniLM",
+        "label": "MRPC & co",
+    }
+    methods = {
+        name: {"label": name, "kind": "control" if name == "identity" else "baseline"}
+        for name in WRONG
+    }
+    labels = Labels.from_json(
+        {"methods": methods, "tasks": dict.fromkeys(TASKS, task), "ratios": [4, 10]}
+    )
+    own = average_labels(CONFIG, labels)
+    rows = average_scores(CONFIG, *found)
+    table = average_table(rows, own, "glue")
+    assert table.count(r"MRPC \&") == 3
+    mean = rows[(rows["method"] == "int4") & (rows["metric"] == "average")]["value"].mean()
+    assert f"{100 * mean:.1f}(" in table and "too much asked" in table
+    text = tables.text_table(rows, own)
+    assert f"{100 * mean:.1f}(" in text and "glue" in text
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (
+            {"tasks": ["rotten", "similarity"]},
+            "averages.x: rotten and similarity have different `protocol`s",
+        ),
+        (
+            {"tasks": ["similarity", ["bitext"]]},
+            "averages.x: similarity and bitext have different `model`s",
+        ),
+        (
+            {"tasks": ["rotten", "roten"]},
+            "averages.x: task 'roten' is not under `tasks:`; did you mean 'rotten'",
+        ),
+        ({"tasks": ["rotten"]}, "averages.x.tasks: .* is too short"),
+        ({"tasks": ["wikitext", "similarity"]}, "averages.x: wikitext is measured by perplexity"),
+        ({"taks": []}, "averages.x: unknown key 'taks'; did you mean 'tasks'"),
+    ],
+)
+def test_wrong_averages_are_named(change, message, default_config, schema, packages):
+    default_config["averages"] = {"x": {"label": "X", "tasks": ["rotten", "similarity"]} | change}
+    with pytest.raises(UserError, match=message):
+        check(default_config, schema, packages)
+
+
+def test_an_average_has_no_tasks_name(default_config, schema, packages):
+    default_config["averages"] = {"rotten": {"label": "X", "tasks": ["bitext", "similarity"]}}
+    with pytest.raises(UserError, match="averages.rotten: a task has this name too"):
+        check(default_config, schema, packages)
+
+
+@pytest.mark.skipif(shutil.which("pdflatex") is None, reason="needs pdflatex")
+def test_glues_nine_tasks_fit_a_page(labels, tmp_path):
+    """Of three seeds, with the intervals and standard deviations that these have."""
+    names = ["CoLA", "SST-2", "MRPC", "STS-B", "QQP", "MNLI-m", "MNLI-mm", "QNLI", "RTE"]
+    about = labels.tasks["rotten"]
+    one = replace(labels, tasks={name: replace(about, label=name) for name in names})
+    own = average_labels({"averages": {"glue": {"label": "GLUE", "tasks": names}}}, one)
+    found = fake_scores(seeds=3)
+    found = found[found["task"] == "rotten"].assign(task="glue")
+    rows = pandas.concat([found.assign(metric=metric) for metric in ("average", *names)])
+    (tmp_path / "table.tex").write_text(tables.latex_document([average_table(rows, own, "glue")]))
+    command = ["pdflatex", "-interaction=nonstopmode", "-halt-on-error", "table.tex"]
+    run = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True)
+    assert run.returncode == 0 and "Overfull" not in run.stdout, run.stdout

@@ -1,0 +1,336 @@
+"""Verdicts on claims about made-up outcomes whose truth is known."""
+
+import re
+import shutil
+import subprocess
+
+import numpy as np
+import pandas
+import pytest
+
+from embpress.analysis.scores import COLUMNS, Labels
+from embpress.analysis.verdicts import Measured, over_claim, to_csv, verdict
+from embpress.errors import UserError
+from embpress.pipeline.aggregation import Evaluation
+from embpress.pipeline.claims import judge
+from embpress.pipeline.evaluation import write_outcomes
+from embpress.report.tables import latex_document
+from embpress.report.tables.claims import claims_table, claims_text
+from embpress.study import config as study
+from embpress.study.metric_names import ERRORS, METRICS
+from embpress.tasks import KINDS, Classification, LanguageModelling
+from embpress.tasks._bootstrap import RESAMPLES, difference
+
+N = 400
+NOTE = "Kronecker reaches at most 24 on 100 x 8: ask for less"
+QUALITY = {"identity": 0.0, "good": 0.02, "twin": 0.02, "bad": 0.2, "mean": 0.4, "never": 0.3}
+"""Share of test examples that a variant gets wrong; `twin` gets the same ones wrong as `good`."""
+
+
+def claim(*comparisons, **more):
+    return {
+        "paper": "B21",
+        "text": "Good beats bad.",
+        "evidence": "abstract",
+        "comparisons": list(comparisons),
+    } | more
+
+
+def compare(better, worse, by="accuracy", on="rotten", **more):
+    return {"better": better, "worse": worse, "on": on, "by": by} | more
+
+
+@pytest.fixture
+def config():
+    """A study of two tasks, with as much in it as judging reads."""
+    methods = {
+        name: {}
+        if name in ("identity", "random", "mean")
+        else {"method": "svd", "label": f"A {name}"}
+        for name in QUALITY
+    }
+    tasks = {
+        "rotten": {"kind": "classification", "protocol": "finetune_then_compress", "model": "m"},
+        "wikitext": {"kind": "language_modelling", "protocol": "zero_shot", "model": "m"},
+    }
+    return {"study": "s", "seeds": [0, 1], "ratios": [4, 10], "methods": methods, "tasks": tasks}
+
+
+@pytest.fixture
+def labels(config):
+    methods = {name: {"label": f"A_{name}", "kind": "baseline"} for name in QUALITY}
+    task = {"metric": "accuracy", "metric_label": "accuracy", "label": "Rotten & co"}
+    other = {
+        "metric": "perplexity",
+        "metric_label": "perplexity",
+        "label": "Wikipedia",
+        "higher_is_better": False,
+    }
+    return Labels.from_json(
+        {"methods": methods, "tasks": {"rotten": task, "wikitext": other}, "ratios": [4, 10]}
+    )
+
+
+def answers(right):
+    """Outcomes of a classifier that is right where `right` is true."""
+    return {"predicted": right.astype(np.int16), "label": np.ones(len(right), dtype=np.int16)}
+
+
+def outcomes_of(task, variant, seed):
+    """What test examples came to: the more wrong, the worse the variant."""
+    random = np.random.default_rng(
+        [seed, sorted(QUALITY).index("good" if variant == "twin" else variant)]
+    )
+    wrong = random.random(N) < QUALITY[variant]
+    if task == "rotten":
+        return answers(~wrong)
+    return {"nll": (2 + np.repeat(wrong[:, None], 15, 1)).astype(np.float32)}
+
+
+@pytest.fixture
+def found(config, tmp_path):
+    """Evaluations on disk, and the table of scores that belongs to them."""
+    evaluations = []
+    rows = []
+    for task, entry in config["tasks"].items():
+        for variant in config["methods"]:
+            for seed in config["seeds"]:
+                ratios = study.ratios_of(config, variant)
+                path = tmp_path / task / str(seed) / f"{variant}.safetensors"
+                here = (
+                    {}
+                    if variant == "never"
+                    else {f"{r:g}": outcomes_of(task, variant, seed) for r in ratios}
+                )
+                write_outcomes(here, path)
+                evaluations.append(Evaluation(task, variant, seed, path, [], tmp_path, tmp_path))
+                for ratio in ratios:
+                    row = dict(
+                        study="s",
+                        model="m",
+                        task=task,
+                        protocol=entry["protocol"],
+                        method=variant,
+                        seed=seed,
+                    )
+                    row["ratio_asked"] = None if study.is_control(config, variant) else ratio
+                    row["metric"], row["note"] = (
+                        METRICS[entry["kind"]][0],
+                        NOTE if variant == "never" else "",
+                    )
+                    if variant != "never":
+                        row |= dict(
+                            ratio_reached=ratio,
+                            mean_cosine=1 - QUALITY[variant],
+                            relative_error=QUALITY[variant],
+                        )
+                    rows.append(row)
+    return {"evaluations": evaluations, "scores": pandas.DataFrame(rows, columns=COLUMNS)}
+
+
+def verdicts(config, found, *comparisons):
+    rows = judge(config | {"claims": {"c": claim(*comparisons)}}, **found)
+    return rows["verdict"].tolist()
+
+
+@pytest.mark.parametrize(("on", "by"), [("rotten", "accuracy"), ("wikitext", "perplexity")])
+def test_the_truth_is_found_whichever_way_the_metric_points(config, found, on, by):
+    assert verdicts(config, found, compare("good", "bad", by, on)) == ["holds"] * 2
+    assert verdicts(config, found, compare("bad", "good", by, on, ratios=[10])) == ["does not hold"]
+
+
+def test_equal_outcomes_and_equal_errors_are_undecided(config, found):
+    asked = [
+        compare("good", "twin", by, ratios=[4])
+        for by in ("accuracy", "mean_cosine", "relative_error")
+    ]
+    assert verdicts(config, found, *asked) == ["undecided"] * 3
+
+
+def test_errors_of_the_matrix_decide_without_an_interval(config, found):
+    asked = [
+        compare("good", ["bad", "mean"], by, ratios=[4]) for by in ("mean_cosine", "relative_error")
+    ]
+    assert verdicts(config, found, *asked) == ["holds"] * 4
+    rows = judge(
+        config | {"claims": {"c": claim(compare("bad", "good", "relative_error"))}}, **found
+    )
+    assert rows["verdict"].tolist() == ["does not hold"] * 2
+    assert rows["low"].isna().all() and rows["difference"].tolist() == pytest.approx([0.18, 0.18])
+
+
+def test_what_could_not_be_compressed_is_not_measured_and_says_why(config, found):
+    rows = judge(
+        config
+        | {
+            "claims": {"c": claim(compare("good", "never"), compare("never", "bad", "mean_cosine"))}
+        },
+        **found,
+    )
+    assert set(rows["verdict"]) == {"not measured"} and set(rows["note"]) == {NOTE}
+    assert over_claim(rows) == "not measured"
+
+
+def test_a_control_stands_beside_every_ratio(config, found):
+    rows = judge(
+        config | {"claims": {"c": claim(compare("good", "mean"), compare("identity", "mean"))}},
+        **found,
+    )
+    assert rows["ratio"].tolist()[:2] == [4, 10] and pandas.isna(rows["ratio"][2])
+    assert rows["verdict"].tolist() == ["holds"] * 3
+
+
+def test_numbers_are_means_over_seeds_and_the_interval_is_of_their_difference(config, found):
+    row = judge(
+        config | {"claims": {"c": claim(compare("good", "bad", ratios=[4]))}}, **found
+    ).iloc[0]
+    pairs = [[outcomes_of("rotten", v, s)["predicted"] for v in ("good", "bad")] for s in (0, 1)]
+    assert row["better_value"] == pytest.approx(np.mean([p[0].mean() for p in pairs]))
+    assert row["worse_value"] == pytest.approx(np.mean([p[1].mean() for p in pairs]))
+    assert (row["seeds"], row["n"]) == (2, N)
+    assert row["low"] < row["difference"] == row["better_value"] - row["worse_value"] < row["high"]
+    # The spread of a mean of independent differences of two seeds, by the textbook.
+    spread = np.std([p[0].astype(int) - p[1] for p in pairs], axis=1)
+    assert row["high"] - row["low"] == pytest.approx(
+        2 * 1.96 * np.sqrt((spread**2).sum()) / 2 / N**0.5, rel=0.15
+    )
+
+
+def test_intervals_are_paired(config):
+    """Two models that stumble over the same examples differ by less than their own intervals are wide."""
+    random = np.random.default_rng(0)
+    hard = random.random(N) < 0.4
+    first = answers(~hard)
+    second = answers(~(hard | (random.random(N) < 0.03)))
+    found = difference(Classification, [(first, second)], "t", "accuracy")
+    assert found.low > 0 and found.high - found.low < 0.05 and found.n == N
+
+
+def test_a_difference_of_nothing_has_no_width():
+    same = {"nll": np.full((6, 15), 2.0)}
+    found = difference(LanguageModelling, [(same, same)] * 3, "t", "perplexity")
+    assert (
+        (found.first, found.low, found.high) == (pytest.approx(np.exp(2)), 0, 0)
+        and found.n == 90
+        and RESAMPLES == 1000
+    )
+
+
+@pytest.mark.parametrize(
+    ("low", "high", "up", "wanted"),
+    [(0.1, 2, True, "holds"), (-1, 2, True, "undecided"), (-2, -1, True, "does not hold"), (-2, -1, False, "holds"),
+     (0, 1, True, "undecided"), (1, 2, False, "does not hold")],
+)  # fmt: skip
+def test_verdicts_by_interval(low, high, up, wanted):
+    assert verdict(Measured(1, 2, low, high, 5), up) == wanted
+
+
+def test_a_claims_verdict_counts_its_rows():
+    rows = pandas.DataFrame(
+        {"verdict": ["holds", "holds", "undecided", "does not hold", "not measured"]}
+    )
+    assert over_claim(rows) == "holds at 2 of 4 (1 undecided, 1 against it, 1 not measured)"
+    assert over_claim(rows[:2]) == "holds at 2 of 2"
+
+
+def test_a_missing_column_or_row_is_named(config, found):
+    scores = found["scores"].drop(columns="mean_cosine")
+    with pytest.raises(UserError, match="no column mean_cosine, by which a claim is to be tested"):
+        judge(
+            config | {"claims": {"c": claim(compare("good", "bad", "mean_cosine"))}},
+            found["evaluations"],
+            scores,
+        )
+    with pytest.raises(UserError, match="no row of bad on rotten: make it anew"):
+        scores = found["scores"][found["scores"]["method"] != "bad"]
+        judge(
+            config | {"claims": {"c": claim(compare("good", "bad"))}}, found["evaluations"], scores
+        )
+
+
+def test_measures_are_those_of_the_tasks_and_of_the_table():
+    assert {kind: tuple(m.name for m in task.metrics) for kind, task in KINDS.items()} == METRICS
+    told = {
+        "ratio_reached",
+        "parameter_ratio",
+        "model_ratio",
+        "uncompressed_value",
+        "ratio_asked",
+        "value",
+    }
+    about_matrix = {
+        c for c in COLUMNS if re.search("error|cosine|overlap|_db", c) and "bound" not in c
+    }
+    assert about_matrix <= set(ERRORS) and not told & set(ERRORS)
+
+
+@pytest.fixture
+def claims():
+    """Claims with all kinds of verdicts, and characters that LaTeX minds."""
+    return {
+        "one": claim(
+            compare("good", ["bad", "twin"]), compare("bad", "good", "perplexity", "wikitext", ratios=[4]),
+            compare("good", "never"), compare("good", "mean", "weighted_relative_error"), text="50% & more_of it.",
+        ),
+        "two": claim(compare("twin", "never"), paper="T24", label="Tamura et al. 2024", evidence="inferred"),
+    }  # fmt: skip
+
+
+@pytest.fixture
+def rows(config, found, claims):
+    found["scores"]["weighted_relative_error"] = found["scores"]["relative_error"]
+    return judge(config | {"claims": claims}, **found)
+
+
+def test_text_tells_claims_numbers_and_verdicts(rows, claims, labels):
+    text = claims_text(rows, claims, labels, 110)
+    assert max(map(len, text.splitlines())) <= 110
+    assert (
+        "B21: 50% & more_of it. (abstract)" in text
+        and "Tamura et al. 2024: Good beats bad. (inferred)" in text
+    )
+    assert (
+        "-> holds at 4 of 7 (2 undecided, 1 against it, 2 not measured)" in text
+        and "-> not measured" in text
+    )
+    assert "  A_good > A_bad: rotten, accuracy (higher is better)\n     4×   97." in text
+    assert re.search(
+        r"^     4× +97\.\d +7\d\.\d +1\d\.\d +\[1\d\.\d, 2\d\.\d\]  holds$", text, re.MULTILINE
+    )
+    assert "A_bad > A_good: wikitext, perplexity (lower is better)" in text
+    assert re.search(r"10× +-- +-- +-- +not measured\^a", text) and f"^a {NOTE}." in text
+
+
+def test_latex_escapes_and_repeats_no_words(rows, claims, labels):
+    table = claims_table(rows, claims, labels)
+    assert r"50\% \& more\_of it. (abstract) \textbf{holds at 4 of 7" in table
+    assert table.count(r"A\_good better than A\_bad: Rotten \& co, accuracy\,$\uparrow$") == 1
+    assert re.search(r"^10 & \$97\.\d\$ & .* & \\textbf\{holds\} \\\\$", table, re.MULTILINE)
+    assert r"perplexity\,$\downarrow$" in table and r"not measured\textsuperscript{a}" in table
+
+
+def test_csv_has_a_line_a_comparison(rows):
+    lines = to_csv(rows).splitlines()
+    assert len(lines) == 1 + len(rows) and lines[0].startswith(
+        "claim,paper,evidence,better,worse,task,metric,ratio"
+    )
+    assert re.match(
+        r"one,B21,abstract,good,bad,rotten,accuracy,4,0\.97\d*,0\.\d+,0\.\d+,0\.\d+,0\.\d+,400,2,4,4,holds,$",
+        lines[1],
+    )
+
+
+def test_table_compiles_and_fits_the_page_however_long(rows, claims, labels, tmp_path):
+    if shutil.which("pdflatex") is None:
+        pytest.skip("pdflatex is not installed (texlive-latex-recommended, texlive-science)")
+    long = pandas.concat([rows] * 12, ignore_index=True)
+    (tmp_path / "t.tex").write_text(
+        latex_document([claims_table(t, claims, labels) for t in (rows, long)]), encoding="utf-8"
+    )
+    command = ["pdflatex", "-interaction=nonstopmode", "-halt-on-error", "t.tex"]
+    for _ in range(3):  # a longtable settles its widths from run to run
+        done = subprocess.run(
+            command, cwd=tmp_path, capture_output=True, text=True, errors="replace"
+        )
+    assert done.returncode == 0, done.stdout[-2000:]
+    assert "Overfull" not in done.stdout, re.findall(r"Overfull.*", done.stdout)

@@ -1,0 +1,98 @@
+"""From a checkpoint's files to an artefact and its result."""
+
+import json
+
+import pytest
+import torch
+from safetensors.torch import save_file
+
+from embpress.data.token_counts import write_counts
+from embpress.fidelity.rate_distortion import Source
+from embpress.models.checkpoints import CARD
+from embpress.numerics.weights import smoothed
+from embpress.pipeline import compression
+from embpress.pipeline.aggregation import Evaluation, bounds
+from embpress.pipeline.bounds import RATIOS, bound_curve
+
+V = 200
+D = 16
+
+
+@pytest.fixture
+def files(tmp_path):
+    """A checkpoint that holds a normal matrix alone, and counts like a corpus's."""
+    matrix = torch.randn(V, D, generator=torch.Generator().manual_seed(0))
+    counts = (1e4 / torch.arange(1, V + 1)).long()
+    (tmp_path / "model").mkdir()
+    save_file({"words.weight": matrix}, tmp_path / "model/model.safetensors")
+    about = {
+        "embedding": "words.weight",
+        "shape": [V, D],
+        "special_ids": [3, 5],
+        "parameters": V * D,
+    }
+    (tmp_path / "model" / CARD).write_text(json.dumps(about))
+    write_counts(counts, tmp_path / "counts.safetensors")
+    return tmp_path / "model", tmp_path / "counts.safetensors"
+
+
+def test_the_result_holds_metrics_and_distances_from_the_bound(files, tmp_path, monkeypatch):
+    contexts = []
+    compress = compression.compress
+    monkeypatch.setattr(
+        compression,
+        "compress",
+        lambda *args, **options: contexts.append(args[3]) or compress(*args, **options),
+    )
+    result = compression.compress_checkpoint(
+        *files, "svd", {}, 2.0, 7, tmp_path / "out", lambda message: None
+    )
+    assert json.loads((tmp_path / "out/result.json").read_text()) == result
+    assert (contexts[0].special_ids, contexts[0].seed) == ((3, 5), 7)
+    near = result["reconstruction"]
+    bound = result["bound"]
+    assert 0 < bound["weighted_error_bound"] < bound["error_bound"] < near["relative_error"] < 1
+    assert near["relative_error"] == pytest.approx(
+        bound["error_bound"] * 10 ** (bound["distance_db"] / 20)
+    )
+
+
+def test_an_exact_copy_has_no_distance(files, tmp_path):
+    result = compression.compress_checkpoint(
+        *files, "identity", {}, 1.0, 0, tmp_path / "out", lambda message: None
+    )
+    assert result["bound"]["distance_db"] is None and result["reconstruction"][
+        "eigenspace_overlap"
+    ] == pytest.approx(1)
+
+
+def test_the_curve_of_bounds_is_the_sources(files):
+    rows = bound_curve(*files)
+    source = Source.of(torch.randn(V, D, generator=torch.Generator().manual_seed(0)))
+    assert [r["weighting"] for r in rows] == ["uniform"] * len(RATIOS) + ["counts"] * len(RATIOS)
+    weights = smoothed((1e4 / torch.arange(1, V + 1)).long())
+    at_eight = [r["relative_error"] for r in rows if r["ratio"] == 8]
+    assert at_eight == [source.relative_error(8), source.relative_error(8, weights)]
+
+
+def test_a_checkpoint_of_several_tasks_has_one_curve_a_seed(files):
+    config = {
+        "models": {"m": {"label": "Model"}},
+        "tasks": {
+            t: {"model": "m", "label": t.upper(), "protocol": p}
+            for t, p in (("a", "zero_shot"), ("b", "zero_shot"))
+        },
+    }
+    paths = {
+        "outcomes": "none",
+        "checkpoint": str(files[0]),
+        "counts": str(files[1]),
+        "artefacts": [],
+    }
+    evaluations = [
+        Evaluation.from_json({"task": t, "variant": "svd", "seed": s, **paths})
+        for t in "ab"
+        for s in (0, 1)
+    ]
+    found = bounds(config, evaluations)
+    assert set(found["model"]) == {"Model"} and len(found) == 2 * 2 * len(RATIOS)

@@ -1,0 +1,25 @@
+"""Outcomes on disk."""
+
+import numpy as np
+
+from embpress.pipeline.evaluation import read_outcomes, write_outcomes
+from embpress.tasks._span_metrics import answer_scores
+
+
+def test_outcomes_come_back_as_they_went_views_with_strides_too(tmp_path):
+    answers = ("red house", "red", "blue", "a red house here")
+    found = [answer_scores(answer, ("the red house",), "words") for answer in answers]
+    exact, f1 = np.array(found).T
+    assert not f1.flags["C_CONTIGUOUS"]
+    written = {
+        "4": {"f1": f1, "exact_match": exact, "losses": np.arange(12.0).reshape(3, 4)[:, 1:3]},
+        "10": {"f1": f1[::2]},
+    }
+    write_outcomes(written, tmp_path / "here" / "svd.safetensors")
+    read = read_outcomes(tmp_path / "here" / "svd.safetensors")
+    assert set(read) == {"4", "10"}
+    for artefact, outcomes in written.items():
+        assert set(read[artefact]) == set(outcomes)
+        for name, values in outcomes.items():
+            assert np.array_equal(read[artefact][name], values), name
+    assert (read["4"]["f1"] >= read["4"]["exact_match"]).all()

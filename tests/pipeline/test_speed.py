@@ -1,0 +1,48 @@
+"""Lookups are timed beside dense ones, one checkpoint a model.
+
+Of embeddings that are compressed alone.
+"""
+
+import torch
+from safetensors.torch import save_file
+
+from embpress import storage
+from embpress.fidelity.record import RESULT
+from embpress.files import write_json
+from embpress.methods import compress
+from embpress.pipeline.aggregation import Evaluation
+from embpress.pipeline.speed import ROWS, lookups, speed
+
+
+def test_lookups_are_timed_for_every_number_of_rows():
+    dense = torch.randn(500, 16, generator=torch.Generator().manual_seed(0))
+    compressed = compress(dense, "integer", 6.0, bits=4)
+    found = lookups(compressed, dense)
+    assert [row["rows"] for row in found] == list(ROWS)
+    for row in found:
+        assert row["bytes"] == compressed.stored_bits // 8
+        assert 0 < row["low"] <= row["microseconds"] <= row["high"] and row["dense"] > 0
+
+
+def test_whole_models_are_not_among_the_embeddings(tmp_path):
+    dense = torch.randn(500, 16, generator=torch.Generator().manual_seed(0))
+    save_file({"words": dense}, tmp_path / "model.safetensors")
+    write_json(tmp_path / "checkpoint.json", {"embedding": "words"})
+    storage.save(compress(dense, "integer", 6.0, bits=4), tmp_path / "int4/6")
+    for variant in ("int4", "int4_model"):
+        write_json(tmp_path / variant / "6" / RESULT, {"ratio": 6.0})
+    config = {
+        "methods": {
+            "int4": {"method": "integer"},
+            "int4_model": {"method": "integer", "modules": ["query"]},
+        },
+        "models": {"m": {"label": "M"}},
+        "tasks": {"t": {"model": "m"}},
+    }
+    paths = {"outcomes": tmp_path, "checkpoint": tmp_path, "counts": tmp_path}
+    found = [
+        Evaluation("t", v, 0, artefacts=[tmp_path / v / "6"], **paths) for v in config["methods"]
+    ]
+    assert speed(config, found, print)["method"].tolist() == ["int4"] * len(ROWS) + [
+        "identity"
+    ] * len(ROWS)

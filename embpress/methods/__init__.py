@@ -26,26 +26,30 @@ def names() -> list[str]:
 
 
 @lru_cache
-def aliases() -> dict[str, str]:
-    """Method names by alias.
+def _declared(attribute: str) -> dict[str, str]:
+    """Values of a class attribute by method, of the methods that assign a string to it.
 
-    Read from the `alias = "..."` line of each method's class without importing it.
+    They are read from the source, as importing a method imports torch.
     """
-    return {alias: name for name in names() if (alias := _declared_alias(FOLDER / f"{name}.py"))}
+    values = {}
+    for name in names():
+        tree = ast.parse((FOLDER / f"{name}.py").read_text(encoding="utf-8"))
+        classes = [node for node in tree.body if isinstance(node, ast.ClassDef)]
+        for node in (statement for part in classes for statement in part.body):
+            if isinstance(node, ast.Assign) and isinstance(node.value, ast.Constant):
+                if any(isinstance(t, ast.Name) and t.id == attribute for t in node.targets):
+                    values[name] = str(node.value.value)
+    return values
 
 
-def _declared_alias(path: Path) -> str | None:
-    """The string assigned to `alias` in a class of a file, if there is one."""
-    tree = ast.parse(path.read_text(encoding="utf-8"))
-    for node in (
-        statement for part in tree.body if isinstance(part, ast.ClassDef) for statement in part.body
-    ):
-        if isinstance(node, ast.Assign) and isinstance(node.value, ast.Constant):
-            if any(
-                isinstance(target, ast.Name) and target.id == "alias" for target in node.targets
-            ):
-                return str(node.value.value)
-    return None
+def aliases() -> dict[str, str]:
+    """Method names by alias."""
+    return {alias: name for name, alias in _declared("alias").items()}
+
+
+def controls() -> frozenset[str]:
+    """Names of the methods that are controls: the uncompressed matrix and the two floors."""
+    return frozenset(name for name, kind in _declared("kind").items() if kind == "control")
 
 
 def resolve_name(name: str) -> str:

@@ -94,7 +94,7 @@ def _check_tasks(study: Study) -> None:
         for key, path in task.local_files().items():
             if not path.is_file():
                 raise UserError(f"tasks.{name}.data.{key}: there is no file {path}")
-        protocols.check(name, study.tasks)
+        protocols.check_protocol(name, study.tasks)
         if task.checkpoint is None:
             continue
         place = f"tasks.{name}.checkpoint"

@@ -10,7 +10,6 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 
 from ..errors import UserError
-from ..files import safetensors_shapes
 from . import protocols
 from .claim_entry import ComparisonEntry
 from .fields import nearest
@@ -18,6 +17,9 @@ from .method_entry import MatrixChoice
 from .metric_names import ERRORS
 from .model_entry import FolderCorpus, ModelEntry, PackagePin, TaskCorpus
 from .study import IDENTITY, Study
+from .task_entry import LabelledTaskEntry, TaskEntry
+from .task_training import TextStage
+from .validation import safetensors_shapes
 
 
 def check_study(study: Study, packages: Mapping[str, PackagePin]) -> None:
@@ -67,7 +69,9 @@ def _check_known(name: str, entries: Iterable[str], what: str, section: str) -> 
 def _check_references(study: Study, packages: Mapping[str, PackagePin]) -> None:
     """Names of packages, models, corpora and methods exist."""
     known = [*packages, *study.packages]
-    sources = {f"models.{name}": model.packages for name, model in study.models.items()}
+    sources: dict[str, Iterable[str]] = {
+        f"models.{name}": model.packages for name, model in study.models.items()
+    }
     sources |= {f"corpora.{name}": c.package_names for name, c in study.corpora.items()}
     sources |= {f"tasks.{name}": task.packages for name, task in study.tasks.items()}
     for place, names in sources.items():
@@ -82,37 +86,49 @@ def _check_references(study: Study, packages: Mapping[str, PackagePin]) -> None:
                 f"tasks.{name}: a model has this name too; rename one, as both would use one folder"
             )
         _check_known(task.model, study.models, f"tasks.{name}: model", "models")
-        for corpus in task.corpora:
+        for corpus in _corpora_of(task):
             _check_known(corpus, study.corpora, f"tasks.{name}: corpus", "corpora")
         for method in task.methods or ():
             _check_known(method, study.methods, f"tasks.{name}: method", "methods")
 
 
+def _corpora_of(task: TaskEntry) -> list[str]:
+    """Corpora that a task names."""
+    corpora = [task.corpus, *([task.held_out_corpus] if task.held_out_corpus else [])]
+    distil = task.distil if isinstance(task, LabelledTaskEntry) else None
+    if distil is not None and isinstance(distil.stage1, TextStage):
+        corpora.append(distil.stage1.corpus)
+    return corpora
+
+
 def _check_tasks(study: Study) -> None:
     """Files of tasks exist, and tasks that use the checkpoint of another task agree with it."""
     for name, task in study.tasks.items():
-        for key, path in task.local_files().items():
-            if not path.is_file():
-                raise UserError(f"tasks.{name}.data.{key}: there is no file {path}")
-        protocols.check_protocol(name, study.tasks)
-        if task.checkpoint is None:
-            continue
-        place = f"tasks.{name}.checkpoint"
-        trained = [t for t, e in study.tasks.items() if e.finetune and not e.is_student]
-        _check_known(task.checkpoint, trained, f"{place}: fine-tuned task", "tasks")
-        other = study.tasks[task.checkpoint]
-        for key in ("model", "kind", "head_labels"):
-            if getattr(task, key) != getattr(other, key):
-                raise UserError(
-                    f"{place}: {task.checkpoint} has another `{key.removeprefix('head_')}`, but a "
-                    "head predicts one set of labels: name a task that has the same"
-                )
-        # A student's only file is split exactly as its teacher's.
-        same_file = task.is_student and task.data == other.data
-        if not same_file and task.test_file is not None and task.test_file == other.train_file:
+        task.check_files(f"tasks.{name}")
+        protocols.check_student(name, study.tasks)
+    for name, entry in study.labelled_tasks.items():
+        if entry.checkpoint is not None:
+            _check_checkpoint(study, f"tasks.{name}.checkpoint", entry, entry.checkpoint)
+
+
+def _check_checkpoint(study: Study, place: str, task: LabelledTaskEntry, checkpoint: str) -> None:
+    """The task whose model is evaluated is fine-tuned, on the same labels but other rows."""
+    trained = {t: e for t, e in study.labelled_tasks.items() if e.finetune and not e.is_student}
+    _check_known(checkpoint, trained, f"{place}: fine-tuned task", "tasks")
+    other = trained[checkpoint]
+    for key in ("model", "kind", "label_names"):
+        if getattr(task, key) != getattr(other, key):
+            word = "labels" if key == "label_names" else key
             raise UserError(
-                f"{place}: {task.checkpoint} was trained on `data.test` of this task: name other rows"
+                f"{place}: {checkpoint} has another `{word}`, but a head predicts one set of "
+                "labels: name a task that has the same"
             )
+    # A student's only file is split exactly as its teacher's.
+    same_file = task.is_student and task.data == other.data
+    if not same_file and task.data.hub is None and task.data.test == other.data.train:
+        raise UserError(
+            f"{place}: {checkpoint} was trained on `data.test` of this task: name other rows"
+        )
 
 
 def _check_options(name: str, choice: MatrixChoice) -> None:
@@ -134,9 +150,9 @@ def _check_sensitivities(study: Study) -> None:
             weighting = next((c.sensitivity for c in variant.matrices if c.sensitivity), None)
             if weighting and not study.predicts(study.source_of(task)):
                 raise UserError(
-                    f"tasks.{task}: {variant.name} weights rows by {weighting}, but the task's model "
-                    "has no head that predicts tokens or labels: list the task's `methods` without "
-                    f"{variant.name}"
+                    f"tasks.{task}: {variant.name} weights rows by {weighting}, but the task's "
+                    "model has no head that predicts tokens or labels: list the task's `methods` "
+                    f"without {variant.name}"
                 )
 
 
@@ -148,16 +164,16 @@ def _check_averages(study: Study) -> None:
         first = average.all_tasks[0]
         for task in average.all_tasks:
             _check_known(task, study.tasks, f"averages.{name}: task", "tasks")
-            if "perplexity" in study.tasks[task].metric_names:
+            if "perplexity" in study.tasks[task].reported_metrics:
                 raise UserError(
-                    f"averages.{name}: {task} is measured by perplexity, which is not averaged with "
-                    "other scores: remove it"
+                    f"averages.{name}: {task} is measured by perplexity, which is not averaged "
+                    "with other scores: remove it"
                 )
             for key in ("model", "protocol"):
                 if getattr(study.tasks[task], key) != getattr(study.tasks[first], key):
                     raise UserError(
-                        f"averages.{name}: {first} and {task} have different `{key}`s: average them "
-                        "apart"
+                        f"averages.{name}: {first} and {task} have different `{key}`s: average "
+                        "them apart"
                     )
 
 
@@ -174,7 +190,7 @@ def _check_comparison(study: Study, place: str, comparison: ComparisonEntry) -> 
                 raise UserError(
                     f"{place}: {variant} does not run on {task}: add it to tasks.{task}.methods"
                 )
-        measures = [*study.tasks[task].metric_names, *ERRORS]
+        measures = [*study.tasks[task].reported_metrics, *ERRORS]
         if comparison.by not in measures:
             hint = nearest(comparison.by, measures)
             raise UserError(f"{place}: {task} has no metric {comparison.by!r}{hint}")

@@ -25,7 +25,7 @@ class ComparisonEntry(Frozen):
         description="A metric of the tasks, or an error of the matrix (a column of scores.csv)."
     )
     ratios: Ratios | None = Field(
-        None, description="The default is every ratio at which both variants run."
+        default=None, description="The default is every ratio at which both variants run."
     )
 
 
@@ -34,7 +34,7 @@ class ClaimEntry(Frozen):
 
     paper: str = Field(description="Short name of the paper.")
     label: str | None = Field(
-        None, description="Name of the paper in tables; the default is `paper`."
+        default=None, description="Name of the paper in tables; the default is `paper`."
     )
     text: str = Field(description="What the paper claims, in our own words.")
     evidence: Literal["abstract", "text", "code", "inferred"] = Field(

@@ -27,37 +27,37 @@ class KindEntry(Frozen):
 
     method: str | None = None
     options: Options = {}
-    ratio: Ratio | None = Field(None, description="Ratio of each matrix of the kind.")
+    ratio: Ratio | None = Field(default=None, description="Ratio of each matrix of the kind.")
 
 
 class MethodEntry(Frozen):
     """A row of the tables. Two entries may run one method with different options."""
 
     method: str | None = Field(
-        None,
+        default=None,
         description="A file in embpress/methods, or its alias; the default is the entry's name.",
     )
     label: str | None = Field(
-        None, description="Name in tables and plots; the default is the method's own."
+        default=None, description="Name in tables and plots; the default is the method's own."
     )
-    options: Options = Field({}, description="Options of the method.")
-    ratios: Ratios | None = Field(None, description="Replaces the study's `ratios`.")
+    options: Options = Field(default={}, description="Options of the method.")
+    ratios: Ratios | None = Field(default=None, description="Replaces the study's `ratios`.")
     modules: Strings | dict[str, KindEntry | None] | None = Field(
-        None,
+        default=None,
         description="Kinds of weight matrices to compress, if not the embedding alone: a list, or "
         "a mapping with what is different for a kind. A kind's own ratio is the ratio of each of "
         "its matrices; the others share what is left of the budget.",
     )
     preset: str | None = Field(
-        None,
+        default=None,
         description="A file in embpress/study/presets that gives method, options and modules.",
     )
     budget: Literal["modules", "model"] = Field(
-        "modules",
+        default="modules",
         description="What ratios refer to: the compressed matrices together, or the whole model.",
     )
     share: Literal["separate", "layers"] = Field(
-        "separate",
+        default="separate",
         description="layers: the matrices of a kind in all layers are stacked and coded as one.",
     )
 
@@ -90,7 +90,7 @@ class MatrixChoice(Frozen):
     method: str = Field(description="Name of a method's file.")
     options: Options = {}
     ratio: Ratio | None = Field(
-        None,
+        default=None,
         description="Ratio of each matrix; without, the matrices share what the budget leaves.",
     )
 

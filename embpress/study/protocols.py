@@ -16,7 +16,8 @@ from typing import Any
 
 from ..errors import UserError
 from .fields import nearest
-from .task_entry import STUDENT_PROTOCOLS, TaskEntry, TextStage
+from .task_entry import STUDENT_PROTOCOLS, LabelledTaskEntry, TaskEntry
+from .task_training import TextStage
 
 PROTOCOLS = ("zero_shot", "finetune_then_compress", *STUDENT_PROTOCOLS)
 NOT_INHERITED = (
@@ -62,8 +63,8 @@ def _inherit(name: str, entry: RawTask, tasks: Mapping[str, RawTask]) -> RawTask
     if teacher is None:
         known = ", ".join(teachers) or "none"
         raise UserError(
-            f"tasks.{name}.checkpoint: {entry['protocol']} needs the name of a fine-tuned task, the "
-            f"teacher; there are {known}"
+            f"tasks.{name}.checkpoint: {entry['protocol']} needs the name of a fine-tuned task, "
+            f"the teacher; there are {known}"
         )
     inherited = {key: value for key, value in teacher.items() if key not in NOT_INHERITED}
     if entry["protocol"] == "compress_then_finetune":
@@ -71,41 +72,26 @@ def _inherit(name: str, entry: RawTask, tasks: Mapping[str, RawTask]) -> RawTask
     return inherited | dict(entry)
 
 
-def check_protocol(name: str, tasks: Mapping[str, TaskEntry]) -> None:
-    """Check that a task says how its protocol trains, and nothing else about training.
+def check_student(name: str, tasks: Mapping[str, TaskEntry]) -> None:
+    """Check that a student's entry fits its teacher's and the students that it starts from.
 
     Raises:
         UserError: with the key at fault and the remedy.
     """
     entry = tasks[name]
-    given = entry.model_fields_set
-    if not entry.is_student:
-        wrong = next((key for key in ("distil", "factors") if key in given), None)
-        if wrong:
-            raise UserError(
-                f"tasks.{name}.{wrong}: nothing is trained after compression in {entry.protocol}: "
-                "remove it"
-            )
-        return
-    distils = entry.protocol == "compress_then_distil"
-    needed, other = ("distil", "finetune") if distils else ("finetune", "distil")
-    if needed not in given:
-        raise UserError(
-            f"tasks.{name}: {needed!r} is missing; it says how {entry.protocol} trains"
-        )
-    if other in given:
-        raise UserError(
-            f"tasks.{name}.{other}: {entry.protocol} trains as `{needed}` says: remove it"
-        )
-    _check_student_settings(name, entry, tasks)
-    _check_text_stage(name, entry, tasks)
+    if isinstance(entry, LabelledTaskEntry) and entry.is_student:
+        _check_student_settings(name, entry, tasks)
+        _check_text_stage(name, entry, tasks)
 
 
-def _check_student_settings(name: str, entry: TaskEntry, tasks: Mapping[str, TaskEntry]) -> None:
+def _check_student_settings(
+    name: str, entry: LabelledTaskEntry, tasks: Mapping[str, TaskEntry]
+) -> None:
     """A student's own settings of fine-tuning are not searched."""
     own = entry.finetune
     teacher = tasks.get(str(entry.checkpoint))
-    if own is None or teacher is None or own == teacher.finetune:
+    inherited = isinstance(teacher, LabelledTaskEntry) and own == teacher.finetune
+    if own is None or inherited:
         return
     if own.is_searched or own.held_out is not None:
         raise UserError(
@@ -114,16 +100,20 @@ def _check_student_settings(name: str, entry: TaskEntry, tasks: Mapping[str, Tas
         )
 
 
-def _check_text_stage(name: str, entry: TaskEntry, tasks: Mapping[str, TaskEntry]) -> None:
+def _check_text_stage(name: str, entry: LabelledTaskEntry, tasks: Mapping[str, TaskEntry]) -> None:
     """The task whose students on text are used has such students, of the same kind."""
     owner = text_stage_owner(name, entry)
     if owner is None:
         return
     place = f"tasks.{name}.distil.stage1"
     other = tasks.get(owner)
-    if other is None or other.distil is None or not isinstance(other.distil.stage1, TextStage):
-        raise UserError(f"{place}: {owner} is no task whose `distil.stage1` says how to train on text")
-    if (other.model, other.factors) != (entry.model, entry.factors):
+    distil = other.distil if isinstance(other, LabelledTaskEntry) else None
+    if distil is None or not isinstance(distil.stage1, TextStage):
+        raise UserError(
+            f"{place}: {owner} is no task whose `distil.stage1` says how to train on text"
+        )
+    assert isinstance(other, LabelledTaskEntry)
+    if (other.model, other.trains_factors) != (entry.model, entry.trains_factors):
         raise UserError(
             f"{place}: {owner} has another `model` or `factors`, so that its students do not fit: "
             "name a task with the same"
@@ -132,7 +122,8 @@ def _check_text_stage(name: str, entry: TaskEntry, tasks: Mapping[str, TaskEntry
 
 def text_stage_owner(name: str, entry: TaskEntry) -> str | None:
     """The task whose students, trained on text, a task starts from: itself, another, or none."""
-    stage = entry.distil.stage1 if entry.is_student and entry.distil else None
+    distil = entry.distil if isinstance(entry, LabelledTaskEntry) and entry.is_student else None
+    stage = distil.stage1 if distil is not None else None
     if stage is None or isinstance(stage, str):
         return stage
     return name

@@ -15,10 +15,10 @@ from . import protocols
 from .claim_entry import AverageEntry, ClaimEntry, Comparison
 from .fields import Frozen, Name, Ratios, Seeds, nearest
 from .layer_kinds import EMBEDDING
-from .messages import user_error
 from .method_entry import MethodEntry, Variant, resolve_variant
 from .model_entry import CorpusEntry, ModelEntry, PackagePin
-from .task_entry import TaskEntry
+from .task_entry import LabelledTaskEntry, TaskEntry
+from .validation_errors import user_error
 
 IDENTITY = "identity"
 """Variant of the uncompressed model; every score is compared with its score."""
@@ -32,7 +32,7 @@ TaskModels = Mapping[str, type[TaskEntry]]
 class SensitivitySettings(Frozen):
     """How a model's sensitivity to its rows is measured."""
 
-    tokens: int = Field(32_768, ge=256, description="Tokens of counted text.")
+    tokens: int = Field(default=32_768, ge=256, description="Tokens of counted text.")
 
 
 class Study(Frozen):
@@ -44,10 +44,10 @@ class Study(Frozen):
     )
     ratios: Ratios
     packages: dict[Name, PackagePin] = Field(
-        {}, description="Pinned packages beside those of workflow/resources/packages.yaml."
+        default={}, description="Pinned packages beside those of workflow/resources/packages.yaml."
     )
     sensitivity: SensitivitySettings = Field(
-        SensitivitySettings(),
+        default=SensitivitySettings(),
         description="How a model's sensitivity to its rows is measured, for methods whose option "
         "`weighting` asks for it.",
     )
@@ -61,9 +61,9 @@ class Study(Frozen):
         description="Each `benchmark: NAME` is replaced by its entry in "
         "workflow/resources/benchmarks.yaml; what stands beside it replaces parts of that entry.",
     )
-    claims: dict[Name, ClaimEntry] = Field({}, description="See results/tables/claims.txt.")
+    claims: dict[Name, ClaimEntry] = Field(default={}, description="See results/tables/claims.txt.")
     averages: dict[Name, AverageEntry] = Field(
-        {}, description="Means over tasks; see results/averages.csv."
+        default={}, description="Means over tasks; see results/averages.csv."
     )
 
     @classmethod
@@ -117,7 +117,7 @@ class Study(Frozen):
         return False
 
     def tasks_compressing(self, layers: bool) -> list[str]:
-        """Tasks with a variant, other than a control, that compresses layers (or only the embedding)."""
+        """Tasks with a variant, other than a control, that compresses layers, or the embedding."""
         return [
             task
             for task in self.tasks
@@ -151,7 +151,8 @@ class Study(Frozen):
         """Name of the uncompressed checkpoint of a task: a model, or a task that fine-tunes one."""
         entry = self.tasks[task]
         own = task if entry.protocol == "finetune_then_compress" else entry.model
-        return entry.checkpoint or own
+        named = entry.checkpoint if isinstance(entry, LabelledTaskEntry) else None
+        return named or own
 
     def source_of(self, task: str) -> str:
         """Name of the checkpoint whose matrices are compressed for a task."""
@@ -182,7 +183,7 @@ class Study(Frozen):
     def predicts(self, checkpoint: str) -> bool:
         """Whether a checkpoint has a head that predicts tokens or labels."""
         if checkpoint in self.tasks:
-            return self.tasks[checkpoint].kind == "classification"
+            return self.tasks[checkpoint].measures_sensitivity
         return self.models[checkpoint].predicts_tokens
 
     def sensitive_kinds(self, checkpoint: str) -> list[str]:
@@ -191,11 +192,17 @@ class Study(Frozen):
         choices = [m for task in tasks for v in self.variants_of(task) for m in v.matrices]
         return sorted({choice.kind for choice in choices if choice.sensitivity} - {EMBEDDING})
 
+    @property
+    def labelled_tasks(self) -> dict[str, LabelledTaskEntry]:
+        """Tasks whose examples are rows with a label."""
+        tasks = self.tasks.items()
+        return {name: task for name, task in tasks if isinstance(task, LabelledTaskEntry)}
+
     def searched_tasks(self) -> list[str]:
         """Tasks whose fine-tuning settings are searched, in their order."""
         return [
             name
-            for name, task in self.tasks.items()
+            for name, task in self.labelled_tasks.items()
             if task.is_trained
             and not task.is_student
             and task.finetune

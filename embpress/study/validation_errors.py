@@ -1,0 +1,84 @@
+"""Errors of pydantic's models as one sentence with the key's dotted place. Imports no torch."""
+
+import re
+from collections.abc import Mapping
+
+from pydantic import ValidationError
+from pydantic_core import ErrorDetails, InitErrorDetails, PydanticCustomError
+
+from ..errors import UserError
+from .fields import nearest
+
+LONGEST_VALUE = 150
+
+
+def refuse(message: str, *place: str) -> ValidationError:
+    """Error for a model's validator to raise about one of the model's keys.
+
+    Args:
+        message: what is wrong and what would be right.
+        place: the key below the model, with the keys that lead to it; none for the model itself.
+    """
+    kind = PydanticCustomError("entry", "{message}", {"message": message})
+    details = InitErrorDetails(type=kind, loc=place, input=None)
+    return ValidationError.from_exception_data("entry", [details])
+
+
+def user_error(error: ValidationError, where: str, value: object) -> UserError:
+    """The first of the outermost errors as one sentence.
+
+    Args:
+        error: what validation raised.
+        where: dotted place of the validated value in the study; empty for the study itself.
+        value: what was validated.
+    """
+    first = min(error.errors(include_url=False), key=lambda details: len(details["loc"]))
+    keys = [part for part in (where, *_path(first, value)) if part]
+    place = ".".join(keys) or "the study"
+    if first["type"] == "missing":
+        return UserError(f"{place}: {first['loc'][-1]!r} is missing")
+    return UserError(f"{place}: {_message(first)}")
+
+
+def _path(details: ErrorDetails, value: object) -> list[str]:
+    """Keys and positions that lead to the error, as far as the value holds them.
+
+    pydantic's place also names branches of unions, which no value holds.
+    """
+    path = []
+    for part in details["loc"]:
+        if isinstance(value, Mapping) and part in value:
+            value = value[part]
+        elif isinstance(value, list | tuple) and isinstance(part, int) and part < len(value):
+            value = value[part]
+        else:
+            continue
+        path.append(str(part))
+    return path + _keys_of_validators(details, path)
+
+
+def _keys_of_validators(details: ErrorDetails, path: list[str]) -> list[str]:
+    """Keys that a validator refuses by `refuse`, which the value need not hold."""
+    return [
+        str(part)
+        for part in details["loc"][-2:]
+        if details["type"] == "entry" and str(part).isidentifier() and str(part) not in path
+    ]
+
+
+def _message(details: ErrorDetails) -> str:
+    """What is wrong: the value and the reason."""
+    if details["type"] in ("entry", "unknown_key", "duplicate", "digits"):
+        return details["msg"]
+    if details["type"] == "value_error":
+        return details["msg"].removeprefix("Value error, ")
+    value = details["input"]
+    shown = repr(list(value) if isinstance(value, tuple) else value)
+    if len(shown) > LONGEST_VALUE:
+        half = LONGEST_VALUE // 2
+        shown = f"{shown[:half]} ... {shown[-half:]}"
+    if details["type"] == "literal_error":
+        choices = re.findall("'([^']*)'", details["ctx"]["expected"])
+        return f"{shown} is not one of the choices{nearest(str(value), choices)}"
+    reason = re.sub(r"^\w+ should", "should", details["msg"])
+    return f"{shown} {reason}"

@@ -10,6 +10,7 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 
 from ..errors import UserError
+from ..safetensors_header import read_header
 from . import protocols
 from .claim_entry import ComparisonEntry
 from .fields import nearest
@@ -19,7 +20,6 @@ from .model_entry import FolderCorpus, ModelEntry, PackagePin, TaskCorpus
 from .study import IDENTITY, Study
 from .task_entry import LabelledTaskEntry, TaskEntry
 from .task_training import TextStage
-from .validation import safetensors_shapes
 
 
 def check_study(study: Study, packages: Mapping[str, PackagePin]) -> None:
@@ -266,9 +266,19 @@ def check_model_folder(folder: Path, place: str) -> None:
         raise UserError(
             f"{place}: {folder} holds no .safetensors file; pickled weights are not read"
         )
-    shapes = [shape for file in files for shape in safetensors_shapes(file)]
+    shapes = [shape for file in files for shape in _tensor_shapes(file)]
     if not any(len(shape) == 2 and shape[0] == vocabulary for shape in shapes):
         raise UserError(
             f"{place}: no matrix in {folder} has vocab_size ({vocabulary}) rows: the model has no "
             "embedding"
         )
+
+
+def _tensor_shapes(path: Path) -> list[tuple[int, ...]]:
+    """Shapes of the tensors of a safetensors file."""
+    try:
+        return [tensor.shape for tensor in read_header(path).tensors.values()]
+    except (OSError, ValueError) as error:
+        raise UserError(
+            f"{path} is not a complete safetensors file ({error}): copy or download it again"
+        ) from error

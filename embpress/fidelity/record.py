@@ -16,7 +16,7 @@ from .rate_distortion import Source, distance_db
 from .reconstruction import Reconstruction, reconstruction
 
 RESULT = "result.json"
-"""File beside a compressed matrix: its sizes and errors, or the reason why the ratio is infeasible."""
+"""File beside a compressed matrix: sizes and errors, or why the ratio is infeasible."""
 
 
 def measured(matrix: Tensor, compressed: CompressedMatrix, counts: Tensor) -> dict[str, Any]:

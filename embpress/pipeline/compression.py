@@ -57,8 +57,12 @@ def compress_checkpoint(
     counts = read_counts(inputs.counts)
     matrix = embedding_matrix(inputs.checkpoint)
     context = _fit_context(inputs, counts, len(matrix), artefact.seed, progress)
-    settings = {"method": method, "options": options}
-    settings |= {"ratio": artefact.ratio, "seed": artefact.seed}
+    settings = {
+        "method": method,
+        "options": options,
+        "ratio": artefact.ratio,
+        "seed": artefact.seed,
+    }
     with whole_new_folder(artefact.folder) as folder:
         result: Fitted | Infeasible
         try:

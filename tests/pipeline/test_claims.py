@@ -218,9 +218,15 @@ def test_a_difference_of_nothing_has_no_width():
 
 @pytest.mark.parametrize(
     ("low", "high", "up", "wanted"),
-    [(0.1, 2, True, "holds"), (-1, 2, True, "undecided"), (-2, -1, True, "does not hold"), (-2, -1, False, "holds"),
-     (0, 1, True, "undecided"), (1, 2, False, "does not hold")],
-)  # fmt: skip
+    [
+        (0.1, 2, True, "holds"),
+        (-1, 2, True, "undecided"),
+        (-2, -1, True, "does not hold"),
+        (-2, -1, False, "holds"),
+        (0, 1, True, "undecided"),
+        (1, 2, False, "does not hold"),
+    ],
+)
 def test_verdicts_by_interval(low, high, up, wanted):
     assert verdict(Measured(1, 2, low, high, 5), up) == wanted
 
@@ -267,13 +273,17 @@ def test_measures_are_those_of_the_tasks_and_of_the_table():
 @pytest.fixture
 def claims():
     """Claims with all kinds of verdicts, and characters that LaTeX escapes."""
+    comparisons = [
+        compare("good", ["bad", "twin"]),
+        compare("bad", "good", "perplexity", "wikitext", ratios=[4]),
+        compare("good", "never"),
+        compare("good", "mean", "weighted_relative_error"),
+    ]
+    second = {"paper": "T24", "label": "Tamura et al. 2024", "evidence": "inferred"}
     return {
-        "one": claim(
-            compare("good", ["bad", "twin"]), compare("bad", "good", "perplexity", "wikitext", ratios=[4]),
-            compare("good", "never"), compare("good", "mean", "weighted_relative_error"), text="50% & more_of it.",
-        ),
-        "two": claim(compare("twin", "never"), paper="T24", label="Tamura et al. 2024", evidence="inferred"),
-    }  # fmt: skip
+        "one": claim(*comparisons, text="50% & more_of it."),
+        "two": claim(compare("twin", "never"), **second),
+    }
 
 
 @pytest.fixture

@@ -79,7 +79,7 @@ def test_a_model_without_a_kind_says_what_it_has():
         find_layer_matrices(names_of(tiny("gpt2")), ["query"])
     with pytest.raises(
         UserError,
-        match="it has none of any kind; leave the kind out, or give `modules: {KIND: PATTERN}`",
+        match="none of any kind.*`modules: {KIND: PATTERN}`",
     ):
         find_layer_matrices(names_of(tiny("t5")), ["query"])
 
@@ -91,8 +91,8 @@ def test_own_patterns_replace_the_known_ones():
     ]
     check_pattern(own["query"], "models.m.modules.query")
     for wrong, message in (
-        ("(", "is no regular expression"),
-        ("layer.q", "must hold the layer's number"),
+        ("(", "regular expression"),
+        ("layer.q", "the layer's number"),
     ):
         with pytest.raises(UserError, match=message):
             check_pattern(wrong, "models.m.modules.query")
@@ -121,18 +121,14 @@ def test_entries_spell_out_their_choices_in_the_order_of_kinds():
         ("output", "integer", {"bits": 8}, None),
     ]
     assert compresses_layers(entry) and not compresses_layers({"method": "svd"})
-    with pytest.raises(
-        UserError, match=r"methods.x.modules: there is no kind 'heads'; there are embedding, query"
-    ):
+    with pytest.raises(UserError, match=r"methods.x.modules: .*'heads'.*embedding, query"):
         matrix_specs("x", {"modules": ["heads"]})
 
 
 def test_presets_are_entries_and_an_unknown_one_is_named():
     for path in PRESETS.glob("*.yaml"):
         assert {c.method for c in matrix_specs("any", {"preset": path.stem})} == {"kronecker"}
-    with pytest.raises(
-        UserError, match="there is no preset 'k9'; there are kroneckerbert21, kroneckerbert8"
-    ):
+    with pytest.raises(UserError, match="'k9'.*kroneckerbert21, kroneckerbert8"):
         matrix_specs("any", {"preset": "k9"})
 
 

@@ -334,9 +334,9 @@ def trained_models():
 
     for e in evaluations():
         task, variant, seed = e["task"], e["variant"], e["seed"]
-        checkpoint = study.checkpoint_of(config, task)
-        if checkpoint in config["tasks"]:
-            add(FINETUNED, checkpoint, seed, e["checkpoint"])
+        tuned = study.checkpoint_of(config, task)
+        if tuned in config["tasks"]:
+            add(FINETUNED, tuned, seed, e["checkpoint"])
         if not has_students(task, variant):
             continue
         owner = protocols.text_owner(task, config["tasks"])

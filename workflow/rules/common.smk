@@ -275,9 +275,7 @@ def evaluate_inputs(wildcards):
         ),
         "artefacts": [
             str(artefact.folder)
-            for artefact in artefacts(
-                wildcards.task, wildcards.variant, wildcards.seed
-            )
+            for artefact in artefacts(wildcards.task, wildcards.variant, wildcards.seed)
         ],
     }
     inputs |= task_data.files_of(wildcards.task, entry, ("test",))

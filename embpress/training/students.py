@@ -4,7 +4,6 @@ A student's folder is an artefact's (its trained matrices, and RESULT), with all
 the model in REST.
 """
 
-import json
 from collections.abc import Collection
 from pathlib import Path
 from typing import Any
@@ -16,7 +15,7 @@ from transformers import DataCollatorForLanguageModeling, DataCollatorWithPaddin
 from .. import storage
 from ..data.token_counts import read_counts
 from ..errors import UserError
-from ..fidelity.record import RESULT, measured
+from ..fidelity.record import RESULT, Infeasible, measured, read_result
 from ..files import whole_new_folder, write_json
 from ..formats._base import CompressedMatrix
 from ..models.assembly import (
@@ -100,7 +99,7 @@ class Student:
         """
         if not (self.start / PARTS).is_file():
             return measured(embedding_matrix(source), self.matrices["."], read_counts(counts))
-        result = json.loads((self.start / RESULT).read_text())
+        result = read_result(self.start).to_json()
         dense = load_model(source, "encoder")
         for about, part in zip(result["modules"], parts_of(self.start)):
             weights = [weight_of(dense.get_submodule(place), place) for place in part.places]
@@ -244,11 +243,11 @@ def distil_on_text(
 
 def _passed_on(start: Path, folder: Path) -> bool:
     """Whether nothing could be compressed; the reason is then passed on."""
-    result = json.loads((start / RESULT).read_text())
-    if "infeasible" not in result:
-        return False
-    write_json(folder / RESULT, result)
-    return True
+    result = read_result(start)
+    if isinstance(result, Infeasible):
+        write_json(folder / RESULT, result.to_json())
+        return True
+    return False
 
 
 def _is_trained(entry: dict[str, Any]) -> bool:

@@ -5,14 +5,14 @@ from pathlib import Path
 from job import read_json, run
 
 with run(snakemake):
-    from embpress.study.search import settled
+    from embpress.study.search import with_best_settings
     from embpress.tasks import Inputs, task_class
     from embpress.training.students import distil_on_task, finetune_student
 
     seed = int(snakemake.wildcards.seed)
     folder = Path(snakemake.output[0])
     files = dict(snakemake.input.items())
-    entry = settled(
+    entry = with_best_settings(
         snakemake.params.entry, [read_json(path) for path in files.pop("candidates", [])]
     )
     files = {name: Path(path) for name, path in files.items()}

@@ -115,7 +115,9 @@ def _parse_entry(name: str, entry: object, first: int) -> TensorHeader:
     n_bits = math.prod(shape) * DTYPE_BITS[dtype]
     n_bytes = offsets[1] - offsets[0]
     if n_bits != 8 * n_bytes:
-        raise ValueError(f"tensor {name!r} has {n_bytes} bytes, which its dtype and shape contradict")
+        raise ValueError(
+            f"tensor {name!r} has {n_bytes} bytes, which its dtype and shape contradict"
+        )
     return TensorHeader(dtype, tuple(shape), first + offsets[0], n_bytes)
 
 

@@ -11,11 +11,10 @@ from ..fidelity.reconstruction import METRICS
 from ..fidelity.record import Fitted, Infeasible, read_result
 from ..methods import method_class
 from ..models.checkpoints import card
-from ..study import config as study_config
 from ..study.artefact import Artefact
-from ..study.matrix_choices import compresses_layers
-from ..study.metric_names import metrics_of
-from ..study.protocols import is_student
+from ..study.method_entry import Variant
+from ..study.study import IDENTITY, Study
+from ..study.task_entry import TaskEntry
 from ..tasks import Outcomes, task_class
 from ..tasks._bootstrap import compare
 from .bounds import bound_curve
@@ -47,7 +46,7 @@ class Evaluation:
 
 
 def aggregate(
-    config: dict[str, Any], evaluations: list[Evaluation]
+    study: Study, evaluations: list[Evaluation]
 ) -> tuple[pandas.DataFrame, pandas.DataFrame]:
     """Compute the scores and the errors by decile of all evaluations of a study.
 
@@ -57,7 +56,7 @@ def aggregate(
     baselines = {
         (e.task, e.seed): next(iter(read_outcomes(e.outcomes).values()))
         for e in evaluations
-        if e.variant == study_config.IDENTITY
+        if e.variant == IDENTITY
     }
     scores = []
     deciles = {}
@@ -65,42 +64,40 @@ def aggregate(
         outcomes = read_outcomes(evaluation.outcomes)
         for artefact in evaluation.artefacts:
             result = read_result(artefact.folder)
-            shared = _shared_columns(config, evaluation, artefact)
+            shared = _shared_columns(study, evaluation, artefact)
             if isinstance(result, Infeasible):
-                metric = metrics_of(config["tasks"][evaluation.task])[0]
+                metric = study.tasks[evaluation.task].reported_metrics[0]
                 scores.append(shared | {"metric": metric, "note": result.reason})
                 continue
-            row = shared | _result_columns(config["tasks"][evaluation.task], evaluation, result)
+            row = shared | _result_columns(study.tasks[evaluation.task], evaluation, result)
             baseline = baselines[evaluation.task, evaluation.seed]
-            scores += _scores(config, evaluation.task, row, outcomes[artefact.name], baseline)
+            scores += _scores(study, evaluation.task, row, outcomes[artefact.name], baseline)
             if result.reconstruction:
-                deciles[artefact.folder] = _deciles(config, evaluation, row, result.reconstruction)
+                deciles[artefact.folder] = _deciles(study, evaluation, row, result.reconstruction)
     return pandas.DataFrame(scores), pandas.DataFrame(
         [row for rows in deciles.values() for row in rows]
     )
 
 
-def _shared_columns(
-    config: dict[str, Any], evaluation: Evaluation, artefact: Artefact
-) -> dict[str, Any]:
+def _shared_columns(study: Study, evaluation: Evaluation, artefact: Artefact) -> dict[str, Any]:
     """Columns that all scores of one artefact share, whether it could be compressed or not."""
-    task = config["tasks"][evaluation.task]
-    variant = evaluation.variant
+    task = study.tasks[evaluation.task]
+    variant = study.variants[evaluation.variant]
     return {
-        "study": config["study"],
-        "model": task["model"],
+        "study": study.name,
+        "model": task.model,
         "task": evaluation.task,
-        "protocol": task["protocol"],
-        "method": variant,
-        "ratio_asked": None if study_config.is_control(config, variant) else artefact.ratio,
-        "factor_dtype": _factor_dtype(config, variant),
+        "protocol": task.protocol,
+        "method": variant.name,
+        "ratio_asked": None if variant.is_control else artefact.ratio,
+        "factor_dtype": _factor_dtype(variant),
         "seed": evaluation.seed,
         "note": "",
     }
 
 
 def _result_columns(
-    task: dict[str, Any], evaluation: Evaluation, result: Fitted
+    task: TaskEntry, evaluation: Evaluation, result: Fitted
 ) -> dict[str, float | None]:
     """Columns of an artefact's sizes and errors."""
     metadata = card(evaluation.checkpoint)
@@ -110,7 +107,7 @@ def _result_columns(
     dense_floats = embedding_floats if result.dense_floats is None else result.dense_floats
     # The rest of the model stays in fp32. A tied head is the same matrix and counted once, unless
     # it stays dense.
-    has_dense_copy = task.get("dense_head", False) and metadata["tied_head"]
+    has_dense_copy = task.keeps_dense_head and metadata["tied_head"]
     replaced = dense_floats - embedding_floats * has_dense_copy
     model_bits = 32 * (metadata["parameters"] - replaced) + result.stored_bits
     columns = {
@@ -124,22 +121,22 @@ def _result_columns(
     return columns | (result.bound or {})
 
 
-def _factor_dtype(config: dict[str, Any], variant: str) -> str | None:
+def _factor_dtype(variant: Variant) -> str | None:
     """Data type of a variant's factors.
 
     None where its method stores no factors, or its matrices' factors differ in type.
     """
     dtypes = {
-        spec.options.get("factor_dtype", "float32")
+        str(spec.options.get("factor_dtype", "float32"))
         if method_class(spec.method).has_factors
         else None
-        for spec in study_config.matrix_specs_of(config, variant)
+        for spec in variant.matrices
     }
     return dtypes.pop() if len(dtypes) == 1 else None
 
 
 def _scores(
-    config: dict[str, Any],
+    study: Study,
     task: str,
     shared: dict[str, Any],
     outcomes: Outcomes,
@@ -157,22 +154,20 @@ def _scores(
             "retention_low": score.low,
             "retention_high": score.high,
         }
-        for score in compare(
-            task_class(config["tasks"][task]["kind"]), outcomes, uncompressed, task
-        )
-        if score.metric in metrics_of(config["tasks"][task])
+        for score in compare(task_class(study.tasks[task].kind), outcomes, uncompressed, task)
+        if score.metric in study.tasks[task].reported_metrics
     ]
 
 
 def _deciles(
-    config: dict[str, Any],
+    study: Study,
     evaluation: Evaluation,
     shared: dict[str, Any],
     reconstruction: dict[str, Any],
 ) -> list[dict[str, Any]]:
     """Reconstruction metrics of one artefact by decile; 1 holds the most frequent tokens."""
     keys = {
-        "model": checkpoint_label(config, evaluation.task),
+        "model": checkpoint_label(study, evaluation.task),
         "method": evaluation.variant,
         "ratio_asked": shared["ratio_asked"],
         "seed": evaluation.seed,
@@ -181,10 +176,10 @@ def _deciles(
     return [keys | {"decile": i} | dict(zip(METRICS, row)) for i, row in enumerate(values, start=1)]
 
 
-def bounds(config: dict[str, Any], evaluations: list[Evaluation]) -> pandas.DataFrame:
+def bounds(study: Study, evaluations: list[Evaluation]) -> pandas.DataFrame:
     """Compute the rate-distortion bound of every checkpoint of a study over a grid of ratios."""
     files_by_checkpoint = {
-        (checkpoint_label(config, e.task), e.seed): (e.checkpoint, e.counts) for e in evaluations
+        (checkpoint_label(study, e.task), e.seed): (e.checkpoint, e.counts) for e in evaluations
     }
     rows = [
         {"model": model, "seed": seed} | row
@@ -194,49 +189,44 @@ def bounds(config: dict[str, Any], evaluations: list[Evaluation]) -> pandas.Data
     return pandas.DataFrame(rows)
 
 
-def checkpoint_label(config: dict[str, Any], task: str) -> str:
+def checkpoint_label(study: Study, task: str) -> str:
     """Label of the checkpoint that a task runs on.
 
     Students are labelled by their task, as their matrices differ from the checkpoint's.
     """
-    checkpoint = (
-        task if is_student(config["tasks"][task]) else study_config.checkpoint_of(config, task)
-    )
-    model = config["models"][config["tasks"][task]["model"]]["label"]
-    return (
-        f"{model} ({config['tasks'][checkpoint]['label']})"
-        if checkpoint in config["tasks"]
-        else model
-    )
+    entry = study.tasks[task]
+    checkpoint = task if entry.is_student else study.checkpoint_of(task)
+    model = study.models[entry.model].label
+    is_trained = checkpoint in study.tasks
+    return f"{model} ({study.tasks[checkpoint].label})" if is_trained else model
 
 
-def labels(config: dict[str, Any]) -> dict[str, Any]:
+def labels(study: Study) -> dict[str, Any]:
     """Labels and properties of methods and tasks, for `Labels.from_json`."""
     methods = {}
     tasks = {}
-    for variant, entry in config["methods"].items():
-        method = method_class(study_config.method_of(config, variant))
-        methods[variant] = {
-            "label": entry.get("label", method.label),
+    for name, variant in study.variants.items():
+        method = method_class(variant.method)
+        methods[name] = {
+            "label": variant.label or method.label,
             "kind": method.kind,
             "reconstruction": method.reconstruction,
             "citation": method.citation,
-            "whole_model": compresses_layers(entry),
-            "base": study_config.method_of(config, variant),
+            "whole_model": variant.compresses_layers,
+            "base": variant.method,
         }
-    for name, task in config["tasks"].items():
-        known = {metric.name: metric for metric in task_class(task["kind"]).metrics}
-        metric, *others = (known[metric] for metric in metrics_of(task))
-        model = config["models"][task["model"]]["label"]
+    for name, task in study.tasks.items():
+        known = {metric.name: metric for metric in task.known_metrics}
+        metric, *others = (known[metric] for metric in task.reported_metrics)
         tasks[name] = {
-            "label": task["label"],
-            "model": model,
-            "checkpoint": checkpoint_label(config, name),
+            "label": task.label,
+            "model": study.models[task.model].label,
+            "checkpoint": checkpoint_label(study, name),
             "metric": metric.name,
             "metric_label": metric.label,
             "higher_is_better": metric.higher_is_better,
             "percent": metric.percent,
             "metrics": {other.name: other.label for other in others},
-            "footnote": task.get("footnote", ""),
+            "footnote": task.footnote or "",
         }
-    return {"methods": methods, "tasks": tasks, "ratios": config["ratios"]}
+    return {"methods": methods, "tasks": tasks, "ratios": list(study.ratios)}

@@ -3,6 +3,7 @@
 Several tasks may form a group that counts as one task.
 """
 
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -10,9 +11,9 @@ import pandas
 from pandas import DataFrame
 
 from ..analysis.scores import COLUMNS, Labels
-from ..study import config as study_config
 from ..study.artefact import ratio_name
-from ..study.metric_names import ERRORS, metrics_of
+from ..study.metric_names import ERRORS
+from ..study.study import IDENTITY, Study
 from ..tasks import task_class
 from ..tasks._bootstrap import INTERVAL, mean_scores
 from .aggregation import Evaluation
@@ -22,9 +23,7 @@ MAIN = "average"
 """Metric of the average itself; the rows of its tasks have the tasks' names as metrics."""
 
 
-def average_scores(
-    config: dict[str, Any], evaluations: list[Evaluation], scores: DataFrame
-) -> DataFrame:
+def average_scores(study: Study, evaluations: list[Evaluation], scores: DataFrame) -> DataFrame:
     """Compute the averages of a study, as rows with the columns of the table of scores.
 
     A task's score is the mean of its metrics. An average is the mean over tasks, where a group of
@@ -33,7 +32,7 @@ def average_scores(
     uncompressed model. A method that does not run on all tasks has no row.
 
     Args:
-        config: the study, with `averages`.
+        study: the study, with `averages`.
         evaluations: the study's evaluations.
         scores: the study's table of scores.
 
@@ -42,14 +41,14 @@ def average_scores(
     """
     by_key = {(e.task, e.variant, e.seed): e for e in evaluations}
     rows = []
-    for name, entry in config["averages"].items():
-        tasks = study_config.tasks_of_average(entry)
+    for name, entry in study.averages.items():
+        tasks = entry.all_tasks
         for (variant, ratio, seed), own_scores in scores[scores["task"].isin(tasks)].groupby(
             ["method", "ratio_asked", "seed"], dropna=False, sort=False
         ):
             if set(own_scores["task"]) != set(tasks):
                 continue
-            shared = _shared_columns(own_scores) | {"task": name, "study": config["study"]}
+            shared = _shared_columns(own_scores) | {"task": name, "study": study.name}
             if own_scores["value"].isna().any():
                 reason = next(note for note in own_scores["note"] if note)
                 rows.append(shared | {"metric": MAIN, "note": reason})
@@ -58,25 +57,20 @@ def average_scores(
             own = {}
             base = {}
             for task in tasks:
-                own[task] = _task_scores(config, by_key[task, str(variant), seed], name_of_ratio)
-                identity = by_key[task, study_config.IDENTITY, seed]
-                base[task] = _task_scores(config, identity, ratio_name(1))
+                own[task] = _task_scores(study, by_key[task, str(variant), seed], name_of_ratio)
+                identity = by_key[task, IDENTITY, seed]
+                base[task] = _task_scores(study, identity, ratio_name(1))
             n = own_scores.groupby("task")["n"].max()
             rows += [shared | {"metric": t, "n": n[t]} | _retention(own[t], base[t]) for t in tasks]
-            means = [average(side, entry["tasks"]) for side in (own, base)]
+            means = [average(side, entry.tasks) for side in (own, base)]
             rows.append(shared | {"metric": MAIN, "n": n.sum()} | _retention(*means))
     return DataFrame(rows, columns=COLUMNS)
 
 
-def average(scores: dict[str, np.ndarray], tasks: list[str | list[str]]) -> np.ndarray:
-    """Mean over tasks of scores of any shape; a list among the tasks counts as one task."""
-    return np.mean(
-        [
-            np.mean([scores[task] for task in study_config.as_list(group)], axis=0)
-            for group in tasks
-        ],
-        axis=0,
-    )
+def average(scores: dict[str, np.ndarray], groups: Sequence[Sequence[str]]) -> np.ndarray:
+    """Mean over tasks of scores of any shape; a group of tasks counts as one task."""
+    means = [np.mean([scores[task] for task in group], axis=0) for group in groups]
+    return np.mean(means, axis=0)
 
 
 def _shared_columns(scores: DataFrame) -> dict[str, Any]:
@@ -96,11 +90,11 @@ def _shared_columns(scores: DataFrame) -> dict[str, Any]:
     )
 
 
-def _task_scores(config: dict[str, Any], evaluation: Evaluation, artefact: str) -> np.ndarray:
+def _task_scores(study: Study, evaluation: Evaluation, artefact: str) -> np.ndarray:
     """Mean over a task's metrics: of all examples first, then of each bootstrap sample."""
-    task = config["tasks"][evaluation.task]
+    task = study.tasks[evaluation.task]
     outcomes = read_outcomes(evaluation.outcomes)[artefact]
-    return mean_scores(task_class(task["kind"]), outcomes, evaluation.task, metrics_of(task))
+    return mean_scores(task_class(task.kind), outcomes, evaluation.task, task.reported_metrics)
 
 
 def _retention(own: np.ndarray, base: np.ndarray) -> dict[str, float]:
@@ -114,19 +108,19 @@ def _retention(own: np.ndarray, base: np.ndarray) -> dict[str, float]:
     return score | {"retention_low": low, "retention_high": high}
 
 
-def average_labels(config: dict[str, Any], labels: Labels) -> Labels:
+def average_labels(study: Study, labels: Labels) -> Labels:
     """Replace the tasks of a study's labels by its averages."""
     averages = {}
-    for name, entry in config["averages"].items():
-        tasks = study_config.tasks_of_average(entry)
+    for name, entry in study.averages.items():
+        tasks = entry.all_tasks
         first = labels.tasks[tasks[0]]
         averages[name] = {
-            "label": entry["label"],
+            "label": entry.label,
             "metric": MAIN,
             "metric_label": "average",
             "model": first.model,
             "metrics": {t: labels.tasks[t].label for t in tasks},
-            "footnote": entry.get("footnote", ""),
+            "footnote": entry.footnote or "",
         }
     methods = {name: vars(method) for name, method in labels.methods.items()}
     return Labels.from_json({"methods": methods, "tasks": averages, "ratios": labels.ratios})

@@ -7,19 +7,20 @@ from pandas import DataFrame
 from ..analysis.verdicts import COLUMNS, NOT_MEASURED, Measured, verdict
 from ..errors import UserError
 from ..study.artefact import ratio_name
-from ..study.config import Comparison, comparisons_of
+from ..study.claim_entry import Comparison
 from ..study.metric_names import ERRORS
+from ..study.study import Study
 from ..tasks import Outcomes, Task, task_class
 from ..tasks._bootstrap import difference
 from .aggregation import Evaluation
 from .evaluation import read_outcomes
 
 
-def judge(config: dict[str, Any], evaluations: list[Evaluation], scores: DataFrame) -> DataFrame:
+def judge(study: Study, evaluations: list[Evaluation], scores: DataFrame) -> DataFrame:
     """Compute the verdict of every comparison of a study's claims.
 
     Args:
-        config: the study.
+        study: the study.
         evaluations: the study's evaluations, with the outcomes of test examples.
         scores: the study's table of scores, with matrix errors, achieved ratios and reasons for
             infeasible ratios.
@@ -31,7 +32,7 @@ def judge(config: dict[str, Any], evaluations: list[Evaluation], scores: DataFra
         UserError: if the table of scores lacks a row or a column of a comparison.
     """
     outcomes = OutcomeCache(evaluations)
-    rows = [_row(config, comparison, outcomes, scores) for comparison in comparisons_of(config)]
+    rows = [_row(study, comparison, outcomes, scores) for comparison in study.comparisons()]
     return DataFrame(rows, columns=COLUMNS)
 
 
@@ -53,16 +54,16 @@ class OutcomeCache:
 
 
 def _row(
-    config: dict[str, Any], comparison: Comparison, outcomes: OutcomeCache, scores: DataFrame
+    study: Study, comparison: Comparison, outcomes: OutcomeCache, scores: DataFrame
 ) -> dict[str, Any]:
     """One comparison with its verdict."""
-    claim = config["claims"][comparison.claim]
+    claim = study.claims[comparison.claim]
     variants = (comparison.better, comparison.worse)
     sides = [_scores_of(scores, comparison, variant) for variant in variants]
     row = {
         "claim": comparison.claim,
-        "paper": claim["paper"],
-        "evidence": claim["evidence"],
+        "paper": claim.paper,
+        "evidence": claim.evidence,
         "better": comparison.better,
         "worse": comparison.worse,
         "task": comparison.task,
@@ -75,7 +76,7 @@ def _row(
     reason = next((note for side in sides for note in side["note"] if note), "")
     if reason:
         return row | {"verdict": NOT_MEASURED, "note": reason}
-    task = task_class(config["tasks"][comparison.task]["kind"])
+    task = task_class(study.tasks[comparison.task].kind)
     if comparison.by in ERRORS:
         values = _compare_errors(sides, comparison.by)
         higher_is_better = ERRORS[comparison.by]

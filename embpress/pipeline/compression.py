@@ -3,7 +3,6 @@
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 from torch import Tensor
 
@@ -17,6 +16,7 @@ from ..methods._base import Context
 from ..models.checkpoints import card, embedding_matrix
 from ..models.sensitivity_file import read_sensitivity
 from ..study.artefact import Artefact
+from ..study.method_entry import MatrixSpec
 
 
 @dataclass(frozen=True)
@@ -33,8 +33,7 @@ class FitInputs:
 
 def compress_checkpoint(
     inputs: FitInputs,
-    method: str,
-    options: dict[str, Any],
+    spec: MatrixSpec,
     artefact: Artefact,
     progress: Callable[[str], None],
 ) -> Fitted | Infeasible:
@@ -42,8 +41,7 @@ def compress_checkpoint(
 
     Args:
         inputs: the files to read.
-        method: name of the method.
-        options: the method's options.
+        spec: the method and its options.
         artefact: the folder to write, with the target ratio and the seed of the fit.
         progress: called with a line about every step.
 
@@ -58,15 +56,15 @@ def compress_checkpoint(
     matrix = embedding_matrix(inputs.checkpoint)
     context = _fit_context(inputs, counts, len(matrix), artefact.seed, progress)
     settings = {
-        "method": method,
-        "options": options,
+        "method": spec.method,
+        "options": spec.options,
         "ratio": artefact.ratio,
         "seed": artefact.seed,
     }
     with whole_new_folder(artefact.folder) as folder:
         result: Fitted | Infeasible
         try:
-            compressed = compress(matrix, method, artefact.ratio, context, **options)
+            compressed = compress(matrix, spec.method, artefact.ratio, context, **spec.options)
         except InfeasibleRatio as reason:
             result = Infeasible(str(reason))
         else:

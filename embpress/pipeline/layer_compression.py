@@ -1,6 +1,6 @@
 """Compress chosen weight matrices of a checkpoint, and record size, error and cost of each."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -22,7 +22,7 @@ from ..models.embedding import embedding_of, load_model
 from ..models.sensitivity_file import read_sensitivity
 from ..study.artefact import Artefact
 from ..study.layer_kinds import EMBEDDING, find_layer_matrices
-from ..study.matrix_choices import Entry, MatrixSpec, matrix_specs, with_preset
+from ..study.method_entry import FitSettings, MatrixSpec
 from .bit_allocation import LayerBudget, allocate_ratios, matrix_bits
 from .compression import FitInputs
 
@@ -51,7 +51,7 @@ class DenseMatrix(NamedTuple):
 
 def compress_modules(
     inputs: FitInputs,
-    entry: Entry,
+    settings: FitSettings,
     artefact: Artefact,
     progress: Callable[[str], None],
     patterns: dict[str, str] | None = None,
@@ -60,7 +60,7 @@ def compress_modules(
 
     Args:
         inputs: the files to read; the token counts are the embedding's.
-        entry: the variant's entry under `methods`, with `modules` or a `preset`.
+        settings: of a variant that compresses layers.
         artefact: the folder to write, the variant's name, the seed, and the target ratio: of the
             compressed matrices together, or with `budget: model` of the whole model.
         progress: called with a line about every matrix.
@@ -73,15 +73,13 @@ def compress_modules(
     Raises:
         UserError: if the model has no layer of a kind, or a matrix or an option cannot be used.
     """
-    entry = with_preset(artefact.variant, entry)
-    specs = matrix_specs(artefact.variant, entry)
-    is_stacked = entry.get("share", "separate") == "layers"
-    matrices = _load_matrices(inputs.checkpoint, specs, is_stacked, patterns)
+    is_stacked = settings.share == "layers"
+    matrices = _load_matrices(inputs.checkpoint, settings.matrices, is_stacked, patterns)
     parameters = card(inputs.checkpoint)["parameters"]
     with whole_new_folder(artefact.folder) as folder:
         result: Fitted | Infeasible
         try:
-            ratios = _allocate(matrices, artefact.ratio, parameters, entry.get("budget", "modules"))
+            ratios = _allocate(matrices, artefact.ratio, parameters, settings.budget)
         except InfeasibleRatio as reason:
             result = Infeasible(str(reason))
         else:
@@ -97,7 +95,7 @@ def compress_modules(
 
 
 def _load_matrices(
-    checkpoint: Path, specs: list[MatrixSpec], is_stacked: bool, patterns: dict[str, str] | None
+    checkpoint: Path, specs: Sequence[MatrixSpec], is_stacked: bool, patterns: dict[str, str] | None
 ) -> list[DenseMatrix]:
     """The matrices of a checkpoint, kind by kind and layer by layer."""
     model = load_model(checkpoint, "encoder")

@@ -8,9 +8,8 @@ import pandas
 
 from ..fidelity.record import Fitted, MatrixRecord, read_result
 from ..models.checkpoints import card
-from ..study import config as study_config
 from ..study.layer_kinds import KEPT
-from ..study.matrix_choices import compresses_layers
+from ..study.study import Study
 from .aggregation import Evaluation, checkpoint_label
 from .layer_compression import sum_or_none
 
@@ -30,7 +29,7 @@ LAYER_SIZE_COLUMNS = [
 ]
 
 
-def module_sizes(config: dict[str, Any], evaluations: list[Evaluation]) -> pandas.DataFrame:
+def module_sizes(study: Study, evaluations: list[Evaluation]) -> pandas.DataFrame:
     """Sum up the matrices of every artefact of a variant that compresses layers, kind by kind.
 
     Returns:
@@ -41,17 +40,17 @@ def module_sizes(config: dict[str, Any], evaluations: list[Evaluation]) -> panda
     """
     rows: dict[Path, list[dict[str, Any]]] = {}
     for evaluation in evaluations:
-        if not compresses_layers(config["methods"][evaluation.variant]):
+        variant = study.variants[evaluation.variant]
+        if not variant.compresses_layers:
             continue
-        is_control = study_config.is_control(config, evaluation.variant)
         for artefact in evaluation.artefacts:
             result = read_result(artefact.folder)
             if artefact.folder in rows or not isinstance(result, Fitted):
                 continue
             shared = {
-                "model": checkpoint_label(config, evaluation.task),
+                "model": checkpoint_label(study, evaluation.task),
                 "method": evaluation.variant,
-                "ratio_asked": None if is_control else artefact.ratio,
+                "ratio_asked": None if variant.is_control else artefact.ratio,
                 "seed": evaluation.seed,
             }
             parameters = card(evaluation.checkpoint)["parameters"]

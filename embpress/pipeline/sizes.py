@@ -9,8 +9,7 @@ from .. import storage
 from ..export.inspection import groups, stored_tensors
 from ..fidelity.record import Infeasible, read_result
 from ..models.checkpoints import card
-from ..study import config as study_config
-from ..study.matrix_choices import compresses_layers
+from ..study.study import Study
 from .aggregation import Evaluation, checkpoint_label
 
 SIZE_COLUMNS = [
@@ -28,7 +27,7 @@ SIZE_COLUMNS = [
 EMBEDDING = "embedding matrix"
 
 
-def sizes(config: dict[str, Any], evaluations: list[Evaluation]) -> pandas.DataFrame:
+def sizes(study: Study, evaluations: list[Evaluation]) -> pandas.DataFrame:
     """List the sizes of all tensors of a study's compressed embeddings and checkpoints.
 
     Returns:
@@ -40,12 +39,11 @@ def sizes(config: dict[str, Any], evaluations: list[Evaluation]) -> pandas.DataF
     """
     rows: dict[str | Path, list[dict[str, Any]]] = {}
     for evaluation in evaluations:
-        label = checkpoint_label(config, evaluation.task)
+        label = checkpoint_label(study, evaluation.task)
         shared = {"model": label, "seed": evaluation.seed}
         rows.setdefault(label, _checkpoint_rows(evaluation.checkpoint, shared))
-        if study_config.is_control(config, evaluation.variant) or compresses_layers(
-            config["methods"][evaluation.variant]
-        ):
+        variant = study.variants[evaluation.variant]
+        if variant.is_control or variant.compresses_layers:
             continue
         for artefact in evaluation.artefacts:
             keys = {"method": evaluation.variant, "ratio_asked": artefact.ratio}

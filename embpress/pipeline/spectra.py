@@ -7,11 +7,11 @@ import torch
 
 from ..models.checkpoints import embedding_matrix
 from ..numerics.linalg import gram
-from ..study.config import checkpoint_of
+from ..study.study import Study
 from .aggregation import Evaluation, checkpoint_label
 
 
-def spectra(config: dict[str, Any], evaluations: list[Evaluation]) -> pandas.DataFrame:
+def spectra(study: Study, evaluations: list[Evaluation]) -> pandas.DataFrame:
     """Compute the singular values of each checkpoint's embedding, largest first.
 
     Of a fine-tuned checkpoint, the first seed's embedding is used.
@@ -21,14 +21,11 @@ def spectra(config: dict[str, Any], evaluations: list[Evaluation]) -> pandas.Dat
     """
     folders: dict[str, Any] = {}
     for evaluation in evaluations:  # students start from a checkpoint that they share with others
-        folders.setdefault(checkpoint_of(config, evaluation.task), evaluation.checkpoint)
+        folders.setdefault(study.checkpoint_of(evaluation.task), evaluation.checkpoint)
     rows = []
     for name, folder in folders.items():
-        model = (
-            checkpoint_label(config, name)
-            if name in config["tasks"]
-            else config["models"][name]["label"]
-        )
+        is_trained = name in study.tasks
+        model = checkpoint_label(study, name) if is_trained else study.models[name].label
         matrix = embedding_matrix(folder)
         values = torch.linalg.eigvalsh(gram(matrix)).clamp(min=0).sqrt().flip(0)
         shared = {"model": model, "rows": matrix.shape[0], "dims": matrix.shape[1]}

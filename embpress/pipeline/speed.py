@@ -18,9 +18,8 @@ from ..fidelity.record import Fitted, read_result
 from ..formats._base import CompressedMatrix
 from ..models.checkpoints import embedding_matrix
 from ..numerics.timing import compared
-from ..study import config as study_config
 from ..study.artefact import Artefact
-from ..study.matrix_choices import compresses_layers
+from ..study.study import IDENTITY, Study
 from .aggregation import Evaluation
 
 ROWS = (1, 128, 1024)
@@ -41,7 +40,7 @@ SPEED_COLUMNS = [
 
 
 def speed(
-    config: dict[str, Any], evaluations: list[Evaluation], progress: Callable[[str], None]
+    study: Study, evaluations: list[Evaluation], progress: Callable[[str], None]
 ) -> pandas.DataFrame:
     """Time lookups in the compressed embeddings of a study.
 
@@ -55,7 +54,7 @@ def speed(
     """
     rows: list[dict[str, Any]] = []
     with torch.inference_mode():
-        for model, artefacts in _first_artefacts(config, evaluations).items():
+        for model, artefacts in _first_artefacts(study, evaluations).items():
             timed: list[dict[str, Any]] = []
             for artefact, checkpoint in artefacts.values():
                 progress(f"lookups of {artefact.folder}")
@@ -68,18 +67,17 @@ def speed(
 
 
 def _first_artefacts(
-    config: dict[str, Any], evaluations: list[Evaluation]
+    study: Study, evaluations: list[Evaluation]
 ) -> dict[str, dict[tuple[str, float], tuple[Artefact, Path]]]:
     """By model, the first artefact of each variant and ratio, with its checkpoint."""
     first: dict[str, dict[tuple[str, float], tuple[Artefact, Path]]] = {}
     for evaluation in evaluations:
+        variant = study.variants[evaluation.variant]
         # The ratio of a variant that compresses layers is not that of its embedding.
-        if study_config.is_control(config, evaluation.variant) or compresses_layers(
-            config["methods"][evaluation.variant]
-        ):
+        if variant.is_control or variant.compresses_layers:
             continue
-        model = config["tasks"][evaluation.task]["model"]
-        of_model = first.setdefault(config["models"][model]["label"], {})
+        model = study.tasks[evaluation.task].model
+        of_model = first.setdefault(study.models[model].label, {})
         for artefact in evaluation.artefacts:
             if isinstance(read_result(artefact.folder), Fitted):
                 key = (artefact.variant, artefact.ratio)
@@ -129,7 +127,7 @@ def _dense_rows(timed: list[dict[str, Any]], size: int) -> list[dict[str, Any]]:
     """
     keys = {
         "model": timed[0]["model"],
-        "method": study_config.IDENTITY,
+        "method": IDENTITY,
         "ratio_asked": None,
         "bytes": size,
     }

@@ -14,7 +14,7 @@ from ..safetensors_header import read_header
 from . import protocols
 from .claim_entry import ComparisonEntry
 from .fields import nearest
-from .method_entry import MatrixChoice
+from .method_entry import MatrixSpec
 from .metric_names import ERRORS
 from .model_entry import FolderCorpus, ModelEntry, PackagePin, TaskCorpus
 from .study import IDENTITY, Study
@@ -131,7 +131,7 @@ def _check_checkpoint(study: Study, place: str, task: LabelledTaskEntry, checkpo
         )
 
 
-def _check_options(name: str, choice: MatrixChoice) -> None:
+def _check_options(name: str, choice: MatrixSpec) -> None:
     """Options of a method, if torch is installed; elsewhere the job of the fit checks them."""
     if not choice.options or importlib.util.find_spec("torch") is None:
         return

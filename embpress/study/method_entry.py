@@ -83,7 +83,7 @@ class MethodEntry(Frozen):
         return MethodEntry.model_validate(preset | own)
 
 
-class MatrixChoice(Frozen):
+class MatrixSpec(Frozen):
     """How the weight matrices of one kind are compressed."""
 
     kind: str = Field(description="One of layer_kinds.KINDS.")
@@ -105,7 +105,7 @@ class FitSettings(Frozen):
     """What decides the result of a fit, besides the checkpoint, the ratio and the seed."""
 
     method: str = Field(description="Name of the method's file.")
-    matrices: Annotated[tuple[MatrixChoice, ...], Field(strict=False, min_length=1)]
+    matrices: Annotated[tuple[MatrixSpec, ...], Field(strict=False, min_length=1)]
     compresses_layers: bool
     budget: Literal["modules", "model"]
     share: Literal["separate", "layers"]
@@ -158,7 +158,7 @@ def resolve_variant(name: str, entry: MethodEntry, ratios: tuple[float, ...]) ->
         label=entry.label,
         method=method,
         ratios=(1,) if is_control else entry.ratios or ratios,
-        matrices=_matrix_choices(name, entry, method),
+        matrices=_matrix_specs(name, entry, method),
         compresses_layers=entry.compresses_layers,
         budget=entry.budget,
         share=entry.share,
@@ -173,10 +173,10 @@ def _method_name(entry: str, method: str) -> str:
     return methods.resolve_name(method)
 
 
-def _matrix_choices(name: str, entry: MethodEntry, method: str) -> tuple[MatrixChoice, ...]:
+def _matrix_specs(name: str, entry: MethodEntry, method: str) -> tuple[MatrixSpec, ...]:
     """One choice for each kind of matrix, in the order of KINDS."""
     if entry.modules is None:
-        return (MatrixChoice(kind=EMBEDDING, method=method, options=entry.options),)
+        return (MatrixSpec(kind=EMBEDDING, method=method, options=entry.options),)
     given = entry.modules if isinstance(entry.modules, dict) else dict.fromkeys(entry.modules)
     unknown = next((kind for kind in given if kind not in KINDS), None)
     if unknown is not None:
@@ -189,5 +189,5 @@ def _matrix_choices(name: str, entry: MethodEntry, method: str) -> tuple[MatrixC
         # Options belong to a method: another method does not inherit them.
         inherited = entry.options if own_method == method else {}
         options = inherited | own.options
-        choices.append(MatrixChoice(kind=kind, method=own_method, options=options, ratio=own.ratio))
+        choices.append(MatrixSpec(kind=kind, method=own_method, options=options, ratio=own.ratio))
     return tuple(choices)

@@ -6,6 +6,7 @@ compares, which checkpoint is compressed for it, which corpus is counted.
 
 from collections.abc import Mapping
 from functools import cached_property
+from pathlib import Path
 from typing import Any, Self
 
 from pydantic import Field, SerializeAsAny, ValidationError
@@ -215,6 +216,12 @@ class Study(Frozen):
         names |= {package for corpus in self.corpora.values() for package in corpus.package_names}
         return sorted(
             names | {package for task in self.tasks.values() for package in task.packages}
+        )
+
+    def local_files(self) -> list[Path]:
+        """Files on this disk that tasks read, sorted."""
+        return sorted(
+            {path for task in self.tasks.values() for path in task.local_files().values()}
         )
 
     def corpora_of(self, *formats: str) -> list[str]:

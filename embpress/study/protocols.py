@@ -87,32 +87,14 @@ def _spelled_out(name: str, entry: dict[str, Any], tasks: Tasks) -> dict[str, An
 
 
 def check(name: str, tasks: Tasks) -> None:
-    """Check what the schema cannot say of a student.
+    """Check what a student's entry says against the entries of other tasks.
 
     Raises:
         UserError: with the key at fault and what would be right.
     """
     entry = tasks[name]
     if not is_student(entry):
-        wrong = next((key for key in ("distil", "factors") if key in entry), None)
-        if wrong:
-            raise UserError(
-                f"tasks.{name}.{wrong}: nothing is trained after compression in {entry['protocol']}: drop it"
-            )
         return
-    needed, other = (
-        ("finetune", "distil")
-        if entry["protocol"] == "compress_then_finetune"
-        else ("distil", "finetune")
-    )
-    if needed not in entry:
-        raise UserError(
-            f"tasks.{name}: {needed!r} is missing, which says how {entry['protocol']} trains"
-        )
-    if other in entry:
-        raise UserError(
-            f"tasks.{name}.{other}: {entry['protocol']} is trained as `{needed}` says: drop it"
-        )
     own = entry.get("finetune", {})
     if own != tasks[entry["checkpoint"]]["finetune"] and (
         search.is_searched(own) or search.HELD_OUT in own

@@ -10,8 +10,6 @@ import itertools
 import math
 from typing import Any
 
-from ..errors import UserError
-
 HELD_OUT = "held_out"
 """Key beside the settings: the share of the training examples on which candidates are scored."""
 RECORD = "search.json"
@@ -72,28 +70,3 @@ def rows(found: dict[str, list[dict[str, Any]]]) -> list[dict[str, Any]]:
         for task, own in found.items()
         for i, candidate in enumerate(own)
     ]
-
-
-def check(where: str, finetune: Settings) -> None:
-    """Check what the schema cannot say of an entry's `finetune`.
-
-    Raises:
-        UserError: with the key at fault and what would be right.
-    """
-    for key, values in finetune.items():
-        if isinstance(values, list) and len(values) < 2:
-            raise UserError(
-                f"{where}.{key}: {values} gives nothing to choose from: list two or more, or write one alone"
-            )
-        if isinstance(values, list) and len(set(values)) < len(values):
-            twice = next(value for value in values if values.count(value) > 1)
-            raise UserError(f"{where}.{key}: {twice} stands twice in the list: drop one of them")
-    if is_searched(finetune) and HELD_OUT not in finetune:
-        key = next(key for key, value in finetune.items() if isinstance(value, list))
-        raise UserError(
-            f"{where}: {HELD_OUT!r} is missing: which share of the training examples is the best {key} chosen on?"
-        )
-    if not is_searched(finetune) and HELD_OUT in finetune:
-        raise UserError(
-            f"{where}.{HELD_OUT}: no setting has a list of values to choose from: drop it"
-        )

@@ -6,15 +6,13 @@ from job import read_json, run, throttled
 
 with run(snakemake) as log:
     from embpress.pipeline.evaluation import evaluate, write_outcomes
-    from embpress.tasks import Inputs, task_class
+    from embpress.tasks import TaskInputs, create_task
 
     entry = snakemake.params.entry
     files = dict(snakemake.input.items())
     checkpoint = Path(files.pop("checkpoint"))
     folders = files.pop("artefacts")
-    task = task_class(entry["kind"])(
-        entry, Inputs.of({name: Path(path) for name, path in files.items()})
-    )
+    task = create_task(entry, TaskInputs.of({name: Path(path) for name, path in files.items()}))
     feasible = [
         Path(f)
         for f in ([folders] if isinstance(folders, str) else folders)

@@ -6,7 +6,7 @@ from job import read_json, run
 
 with run(snakemake):
     from embpress.study.search import settled
-    from embpress.tasks import Inputs, task_class
+    from embpress.tasks import TaskInputs, create_task
     from embpress.training.students import distil_on_task, finetune_student
 
     seed = int(snakemake.wildcards.seed)
@@ -19,7 +19,7 @@ with run(snakemake):
     start, source, counts, teacher = (
         files.pop(name, None) for name in ("start", "source", "counts", "teacher")
     )
-    task = task_class(entry["kind"])(entry, Inputs.of(files))
+    task = create_task(entry, TaskInputs.of(files))
     if teacher is None:
         finetune_student(source, start, counts, task, seed, folder)
     else:

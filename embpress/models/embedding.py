@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
+import transformers
 from torch import Tensor, nn
 from transformers import (
     AutoModel,
@@ -34,21 +35,29 @@ AUTO_CLASSES = {
     "span": AutoModelForQuestionAnswering,
 }
 
+
+def auto_class(head: str) -> Any:
+    """Auto class that loads a model with a head, by a key of AUTO_CLASSES or by its own name.
+
+    Raises:
+        AttributeError: if transformers has no such class.
+    """
+    return AUTO_CLASSES.get(head) or getattr(transformers, head)
+
+
 # Bars and load reports of every job would bury the workflow's own lines.
 transformers_logging.disable_progress_bar()
 transformers_logging.set_verbosity_error()
 
 
 def load_model(folder: Path, head: str) -> PreTrainedModel:
-    """A checkpoint in float32 for inference. `head` is a key of AUTO_CLASSES.
+    """A checkpoint in float32 for inference. `head` is as in `auto_class`.
 
     Raises:
         UserError: if the folder holds no model that transformers can load offline.
     """
     try:
-        model = AUTO_CLASSES[head].from_pretrained(
-            folder, dtype=torch.float32, local_files_only=True
-        )
+        model = auto_class(head).from_pretrained(folder, dtype=torch.float32, local_files_only=True)
     except Exception as error:  # transformers, safetensors and torch each fail in their own ways
         raise UserError(
             f"{folder} holds no model that loads as {head} ({first_line(error)}): save it again"

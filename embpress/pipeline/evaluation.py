@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from safetensors.numpy import load_file, save_file
@@ -13,7 +14,7 @@ from ..tasks import Outcomes, Task
 
 
 def evaluate(
-    task: Task, checkpoint: Path, artefacts: list[Path], progress: Callable[[str], None]
+    task: Task[Any], checkpoint: Path, artefacts: list[Path], progress: Callable[[str], None]
 ) -> Iterator[tuple[Path, Outcomes]]:
     """Compute the outcomes of a task for each artefact.
 
@@ -28,7 +29,7 @@ def evaluate(
     """
     model = load_model(checkpoint, task.head)
     tokenizer = load_tokenizer(checkpoint)
-    if task.config.get("dense_head", False):
+    if task.keeps_dense_head:
         untie_head(model)
     assembly = Assembly(model)
     for artefact in artefacts:

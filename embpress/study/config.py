@@ -10,6 +10,7 @@ import yaml
 
 from .. import methods
 from ..errors import UserError
+from ..tasks import entry_model
 from . import protocols, search
 from . import task_files as task_data
 from .layer_kinds import EMBEDDING
@@ -252,7 +253,7 @@ def has_head(config: Config, checkpoint: str) -> bool:
     A fine-tuned classifier has, and a causal model.
     """
     if checkpoint in config["tasks"]:
-        return config["tasks"][checkpoint]["kind"] == "classification"
+        return entry_model(config["tasks"][checkpoint]["kind"]).measures_sensitivity
     model = config["models"][checkpoint]
     return model["format"] == "gguf" or model.get("causal", False)
 

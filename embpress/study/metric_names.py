@@ -1,32 +1,13 @@
-"""What scores are called, and what claims may be tested by.
-
-Plain data, for configs are checked without torch and pandas.
-"""
+"""What scores are called, and what claims may be tested by. Imports no torch and no pandas."""
 
 from typing import Any
 
-METRICS = {
-    "classification": ("accuracy", "f1", "matthews"),
-    "language_modelling": ("perplexity",),
-    "multiple_choice": ("accuracy",),
-    "regression": ("pearson", "spearman"),
-    "retrieval": ("accuracy", "accuracy_ja_en", "accuracy_en_ja"),
-    "similarity": ("spearman", "spearman_lee50", "spearman_simlex999", "spearman_wordsim353"),
-    "span": ("f1", "exact_match"),
-}
-"""Metrics of each kind of task.
-
-As the tasks themselves define them beside code that imports torch.
-"""
+from ..tasks import entry_model
 
 
 def metrics_of(task: dict[str, Any]) -> tuple[str, ...]:
-    """Metrics of a task's config entry, the main one first.
-
-    Its `metrics`, or its kind's (of classification, accuracy).
-    """
-    whole = METRICS[task["kind"]]
-    return tuple(task.get("metrics", whole[:1] if task["kind"] == "classification" else whole))
+    """Metrics of a task's config entry, the main one first: its own, or those of its kind."""
+    return tuple(task.get("metrics") or entry_model(task["kind"]).default_metrics())
 
 
 ERRORS = {

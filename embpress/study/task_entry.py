@@ -7,15 +7,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any, ClassVar, Literal, Self
 
-from pydantic import (
-    BeforeValidator,
-    Discriminator,
-    Field,
-    GetJsonSchemaHandler,
-    Tag,
-    field_validator,
-    model_validator,
-)
+from pydantic import BeforeValidator, Discriminator, Field, GetJsonSchemaHandler, Tag
+from pydantic import field_validator, model_validator
 from pydantic.json_schema import JsonSchemaValue
 from pydantic_core import CoreSchema, PydanticCustomError
 
@@ -27,10 +20,11 @@ from .validation_errors import refuse
 STUDENT_PROTOCOLS = ("compress_then_finetune", "compress_then_distil")
 SPLITS = ("train", "test")
 
-TrainedProtocol = Literal[
-    "finetune_then_compress", "compress_then_finetune", "compress_then_distil"
+TrainedProtocol = Annotated[
+    Literal["finetune_then_compress", "compress_then_finetune", "compress_then_distil"],
+    Field(description="When a model is trained and when it is compressed."),
 ]
-ZeroShot = Literal["zero_shot"]
+ZeroShot = Annotated[Literal["zero_shot"], Field(description="No model is trained.")]
 
 
 @dataclass(frozen=True)
@@ -44,7 +38,7 @@ class Metric:
     """Shown times 100."""
 
 
-def _as_tuple(value: object) -> object:
+def as_tuple(value: object) -> object:
     """A single column as a list of one."""
     return (value,) if isinstance(value, str) else value
 
@@ -65,7 +59,7 @@ def _as_mapping(value: object) -> object:
 
 TextColumns = Annotated[
     tuple[str, ...],
-    BeforeValidator(_as_tuple, json_schema_input_type=str | list[str]),
+    BeforeValidator(as_tuple, json_schema_input_type=str | list[str]),
     Field(strict=False, min_length=1, max_length=2),
 ]
 """Column of the text, or both columns of a pair."""
@@ -147,6 +141,14 @@ class LabelledData(Frozen):
         columns = [*self.text, self.label, *([self.group] if self.group else [])]
         return list(dict.fromkeys(columns))
 
+    def required_columns(self) -> list[str]:
+        """Columns in which every row must have a text."""
+        return [self.text[0]]
+
+    def group_columns(self) -> list[str]:
+        """Columns of which no value is in both train and test when one file is split."""
+        return [self.group] if self.group is not None else list(self.text)
+
     def table_options(self) -> dict[str, Any]:
         """What reading a table must know, as keyword arguments of `data.rows`."""
         if self.hub is not None:
@@ -182,10 +184,15 @@ class TaskEntry(Frozen):
         """Names of all metrics of the kind."""
         return tuple(metric.name for metric in cls.known_metrics)
 
+    @classmethod
+    def default_metrics(cls) -> tuple[str, ...]:
+        """Names of the metrics that tables show by default."""
+        return cls.metric_names()
+
     @property
     def reported_metrics(self) -> tuple[str, ...]:
         """Names of the metrics that tables show, the main one first."""
-        return self.metric_names()
+        return self.default_metrics()
 
     @property
     def is_student(self) -> bool:
@@ -242,7 +249,7 @@ class LabelledTaskEntry(TaskEntry):
     has_labels: ClassVar[bool] = True
 
     protocol: TrainedProtocol | ZeroShot = Field(
-        description="When a model is trained and when it is compressed."
+        description="When a model is trained and when it is compressed; `zero_shot` trains nothing."
     )
     data: LabelledData = Field(description="Where the rows are, and which columns are read.")
     metrics: Strings | None = Field(
@@ -269,6 +276,11 @@ class LabelledTaskEntry(TaskEntry):
     distil: Distillation | None = Field(
         default=None, description="How students of compress_then_distil are trained."
     )
+
+    @classmethod
+    def default_metrics(cls) -> tuple[str, ...]:
+        """See base class."""
+        return cls.model_fields["metrics"].default or cls.metric_names()
 
     @property
     def reported_metrics(self) -> tuple[str, ...]:

@@ -15,7 +15,8 @@ from typing import Any
 import jsonschema
 
 from ..errors import UserError
-from . import protocols, search
+from ..tasks import parse_entry
+from . import protocols
 from . import task_files as task_data
 from .config import (
     IDENTITY,
@@ -35,6 +36,7 @@ from .config import (
 from .layer_kinds import KINDS, check_pattern
 from .matrix_choices import compresses_layers
 from .metric_names import ERRORS, metrics_of
+from .task_entry import LabelledTaskEntry, TaskEntry
 
 LONGEST_MESSAGE = 300
 
@@ -51,9 +53,10 @@ def check(config: Config, schema: Config, packages: dict[str, Any]) -> None:
         UserError: with the first thing found wrong, where it stands, and what would be right.
     """
     _check_schema(config, schema)
+    entries = _check_entries(config)
     _check_numbers(config)
     _check_references(config, packages)
-    _check_tasks(config)
+    _check_tasks(config, entries)
     _check_methods(config)
     if IDENTITY not in config["methods"]:
         raise UserError(
@@ -89,11 +92,7 @@ def _check_schema(config: Config, schema: Config) -> None:
     errors = list(jsonschema.Draft202012Validator(schema).iter_errors(config))
     if not errors:
         return
-    # What a student took from its teacher's entry is wrong there.
-    tasks = config["tasks"] if isinstance(config.get("tasks"), dict) else {}
-    students = [["tasks", name] for name, entry in tasks.items() if protocols.is_student(entry)]
-    first = [error for error in errors if list(error.absolute_path)[:2] not in students]
-    error = jsonschema.exceptions.best_match(first or errors)
+    error = jsonschema.exceptions.best_match(errors)
     where = ".".join(str(p) for p in error.absolute_path) or "the config"
     if error.validator == "additionalProperties":
         known = list(error.schema["properties"])
@@ -159,43 +158,52 @@ def _check_references(config: Config, packages: dict[str, Any]) -> None:
             _known(method, config["methods"], f"tasks.{name}: method", "methods")
 
 
-def _check_tasks(config: Config) -> None:
-    """Data of labelled tasks, and tasks that run on the checkpoint of another."""
-    for name, task in config["tasks"].items():
-        if task["kind"] not in task_data.LABELLED:
-            continue
-        task_data.check(name, task)
-        protocols.check(name, config["tasks"])
-        if "finetune" in task and not protocols.is_student(task):
-            search.check(f"tasks.{name}.finetune", task["finetune"])
-        if "checkpoint" not in task:
-            continue
-        where = f"tasks.{name}.checkpoint"
-        trained = {
-            t for t, e in config["tasks"].items() if "finetune" in e and not protocols.is_student(e)
-        }
-        _known(task["checkpoint"], trained, f"{where}: fine-tuned task", "tasks")
-        other = config["tasks"][task["checkpoint"]]
-        for key, mine, theirs in (
-            ("model", task["model"], other["model"]),
-            ("kind", task["kind"], other["kind"]),
-            ("labels", list(task["data"].get("labels", [])), list(other["data"].get("labels", []))),
-        ):
-            if mine != theirs:
-                raise UserError(
-                    f"{where}: {task['checkpoint']} has another `{key}`: a head answers to one set of labels"
-                )
-        one_file = (
-            protocols.is_student(task) and task["data"] == other["data"]
-        )  # parted alike for both
-        if (
-            not one_file
-            and "hub" not in task["data"]
-            and task["data"]["test"] == other["data"].get("train")
-        ):
+def _check_entries(config: Config) -> dict[str, TaskEntry]:
+    """Typed entries of all tasks, by name.
+
+    Entries of students come last: what one took from its teacher's is wrong there.
+    """
+    tasks = sorted(config["tasks"].items(), key=lambda task: protocols.is_student(task[1]))
+    return {name: parse_entry(entry, f"tasks.{name}") for name, entry in tasks}
+
+
+def _check_tasks(config: Config, entries: dict[str, TaskEntry]) -> None:
+    """Files of labelled tasks, and tasks that run on the checkpoint of another."""
+    for name in config["tasks"]:
+        entry = entries[name]
+        entry.check_files(f"tasks.{name}")
+        if isinstance(entry, LabelledTaskEntry):
+            protocols.check(name, config["tasks"])
+            if entry.checkpoint is not None:
+                _check_checkpoint(f"tasks.{name}.checkpoint", entry, entry.checkpoint, entries)
+
+
+def _check_checkpoint(
+    where: str, entry: LabelledTaskEntry, checkpoint: str, entries: dict[str, TaskEntry]
+) -> None:
+    """The task of a checkpoint trains a model of the same head on other rows."""
+    trained = {
+        name: e
+        for name, e in entries.items()
+        if isinstance(e, LabelledTaskEntry) and e.finetune is not None and not e.is_student
+    }
+    _known(checkpoint, trained, f"{where}: fine-tuned task", "tasks")
+    other = trained[checkpoint]
+    for key, mine, theirs in (
+        ("model", entry.model, other.model),
+        ("kind", entry.kind, other.kind),
+        ("labels", entry.label_names, other.label_names),
+    ):
+        if mine != theirs:
             raise UserError(
-                f"{where}: {task['checkpoint']} was trained on `data.test` of this task: name other rows"
+                f"{where}: {checkpoint} has another `{key}`: a head predicts one set of labels"
             )
+    # A single file is split in the same way for both.
+    is_same_split = entry.is_student and entry.data == other.data
+    if not is_same_split and entry.data.hub is None and entry.data.test == other.data.train:
+        raise UserError(
+            f"{where}: {checkpoint} was trained on `data.test` of this task: name other rows"
+        )
 
 
 def _known(name: str, entries: Iterable[str], what: str, section: str) -> None:
@@ -338,11 +346,7 @@ def _check_corpus(config: Config, name: str, entry: Config) -> None:
     if entry["format"] == "folder" and not Path(entry["path"]).is_dir():
         raise UserError(f"{where}.path: there is no folder {entry['path']}")
     if entry["format"] == "task":
-        trained = {
-            t
-            for t, e in config["tasks"].items()
-            if e["kind"] in task_data.LABELLED and task_data.is_trained(e)
-        }
+        trained = {t for t, e in config["tasks"].items() if task_data.is_trained(e)}
         _known(entry["task"], trained, f"{where}: fine-tuned task", "tasks")
         for task in (t for t, e in config["tasks"].items() if e["data"].get("corpus") == name):
             raise UserError(

@@ -8,19 +8,23 @@ softmax, H_l its output. Student and teacher have layers of the same sizes, so t
 projected.
 
 What the paper leaves open: L_logits is the Kullback-Leibler divergence at temperature 1 (of a
-single output, the squared error); padding counts nowhere; the student runs without dropout, as its
+number, the squared error), as each kind of task defines it; padding counts nowhere; the student runs without dropout, as its
 teacher does.
 """
 
-from collections.abc import Collection
+from collections.abc import Callable, Collection
 
 import torch
 from torch import Tensor, nn
-from torch.nn import functional
 from transformers import PreTrainedModel
+from transformers.modeling_outputs import ModelOutput
 
 from ..errors import UserError
+from ..tasks._losses import kl_divergence
 from .loop import Batch
+
+LogitsLoss = Callable[[ModelOutput, ModelOutput, Batch], Tensor]
+"""L_logits of the outputs of student and teacher on a batch, a mean over its predictions."""
 
 PROJECTIONS = (("query", "key"), ("q_lin", "k_lin"))
 """How layers call the projections to queries and keys: BERT and its kin, and DistilBERT."""
@@ -73,16 +77,22 @@ class Distillation:
         student: what is trained.
         teacher: an uncompressed model of the same head.
         terms: which to add up, among embeddings, attention, hidden, logits and task.
+        logits_loss: L_logits of the task's head; by default that of logits (B, C).
 
     Raises:
         UserError: if `attention` is asked of a model whose scores cannot be read.
     """
 
     def __init__(
-        self, student: PreTrainedModel, teacher: PreTrainedModel, terms: Collection[str]
+        self,
+        student: PreTrainedModel,
+        teacher: PreTrainedModel,
+        terms: Collection[str],
+        logits_loss: LogitsLoss | None = None,
     ) -> None:
         self.teacher = teacher.eval().requires_grad_(False)
         self.terms = set(terms)
+        self.logits_loss = logits_loss or _classifier_loss
         self.scores = (
             [AttentionScores(model) for model in (student, teacher)]
             if "attention" in self.terms
@@ -113,9 +123,7 @@ class Distillation:
                 layers = zip(ours.hidden_states[1:], theirs.hidden_states[1:])
                 found["hidden"] = _sum(masked_mse(s, t, mask) for s, t in layers)
             if "logits" in self.terms:
-                found["logits"] = _sum(
-                    logits_loss(s, t) for s, t in zip(_logits(ours), _logits(theirs))
-                )
+                found["logits"] = self.logits_loss(ours, theirs, batch)
         if "task" in self.terms:
             found["task"] = ours.loss
         return found
@@ -127,25 +135,9 @@ def masked_mse(student: Tensor, teacher: Tensor, mask: Tensor) -> Tensor:
     return squares[mask].mean()
 
 
-def logits_loss(student: Tensor, teacher: Tensor) -> Tensor:
-    """KL(teacher || student) of (B, C) logits, a mean over the batch.
-
-    The mean squared error of (B, 1) numbers.
-    """
-    if student.shape[-1] == 1:
-        return functional.mse_loss(student.float(), teacher.float())
-    ours, theirs = (functional.log_softmax(logits.float(), dim=-1) for logits in (student, teacher))
-    return functional.kl_div(ours, theirs, reduction="batchmean", log_target=True)
-
-
-def _logits(output: object) -> list[Tensor]:
-    """A head's logits; of a span's two ends, both."""
-    names = [
-        name
-        for name in ("logits", "start_logits", "end_logits")
-        if getattr(output, name, None) is not None
-    ]
-    return [getattr(output, name) for name in names]
+def _classifier_loss(student: ModelOutput, teacher: ModelOutput, batch: Batch) -> Tensor:
+    """L_logits of a head with one prediction a row."""
+    return kl_divergence(student.logits, teacher.logits)
 
 
 def _sum(values: object) -> Tensor:

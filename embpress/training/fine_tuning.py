@@ -6,29 +6,23 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
-from transformers import (
-    DataCollatorForMultipleChoice,
-    DataCollatorWithPadding,
-    PreTrainedModel,
-    PreTrainedTokenizerBase,
-    set_seed,
-)
+from transformers import PreTrainedModel, set_seed
 
+from ..errors import UserError
 from ..files import whole_new_folder, write_json
 from ..models.checkpoints import card
-from ..models.embedding import AUTO_CLASSES, describe
+from ..models.embedding import auto_class, describe
 from ..models.tokenization import load_tokenizer
-from ..study.metric_names import metrics_of
 from ..study.search import RECORD
-from ..tasks import LabelledTask, Span
+from ..study.task_training import FineTuning
+from ..tasks import LabelledTask
 from ..tasks._bootstrap import score_of
-from ..tasks._examples import Examples
-from .loop import Batch, Collate, Settings, scratch_of, train, write_history
+from .loop import Batch, Settings, scratch_of, train, write_history
 
 
 def finetune(
     base: Path,
-    task: LabelledTask,
+    task: LabelledTask[Any],
     seed: int,
     folder: Path,
     candidates: Sequence[dict[str, Any]] = (),
@@ -38,7 +32,7 @@ def finetune(
 
     Args:
         base: a described checkpoint.
-        task: gives training examples, the head, and the config entry's `max_length` and `finetune`.
+        task: gives training examples, the head, and the entry's settings of training.
         seed: seeds the new head, dropout and the order of examples.
         folder: where the fine-tuned checkpoint goes, with the learning curve; written whole or not
             at all.
@@ -47,12 +41,12 @@ def finetune(
     """
     model = with_new_head(base, task, seed)
     tokenizer = load_tokenizer(base)
-    rows = rows_of(task, tokenizer)
-    settings = Settings(**task.config["finetune"])
+    rows = task.training_rows(tokenizer)
+    settings = Settings(**settings_of(task).options())
     history = train(
         model.train(),
         rows,
-        collator(task, tokenizer),
+        task.data_collator(tokenizer),
         task_loss,
         settings,
         seed,
@@ -66,13 +60,14 @@ def finetune(
         write_history(history, whole)
         if candidates:
             write_json(
-                whole / RECORD, {"chosen": task.config["finetune"], "candidates": list(candidates)}
+                whole / RECORD,
+                {"chosen": settings_of(task).options(), "candidates": list(candidates)},
             )
 
 
 def try_candidate(
     base: Path,
-    task: LabelledTask,
+    task: LabelledTask[Any],
     seed: int,
     held_out: float,
     path: Path,
@@ -96,16 +91,22 @@ def try_candidate(
     task = task.within_training(held_out)
     model = with_new_head(base, task, seed)
     tokenizer = load_tokenizer(base)
-    settings = Settings(**task.config["finetune"])
-    rows = rows_of(task, tokenizer)
+    settings = Settings(**settings_of(task).options())
+    rows = task.training_rows(tokenizer)
     train(
-        model.train(), rows, collator(task, tokenizer), task_loss, settings, seed, scratch_of(path)
+        model.train(),
+        rows,
+        task.data_collator(tokenizer),
+        task_loss,
+        settings,
+        seed,
+        scratch_of(path),
     )
-    name = metrics_of(task.config)[0]
+    name = task.entry.reported_metrics[0]
     score = score_of(type(task), task.outcomes(model.eval(), tokenizer, progress), name)
     found = {
         "candidate": path.stem,
-        "settings": task.config["finetune"],
+        "settings": settings_of(task).options(),
         "seed": seed,
         "metric": name,
         "score": score,
@@ -115,10 +116,22 @@ def try_candidate(
     )
 
 
-def with_new_head(base: Path, task: LabelledTask, seed: int) -> PreTrainedModel:
+def settings_of(task: LabelledTask[Any]) -> FineTuning:
+    """Settings of a task's fine-tuning.
+
+    Raises:
+        UserError: if its entry has none.
+    """
+    settings = task.entry.finetune
+    if settings is None:
+        raise UserError(f"the {task.entry.kind} task has no `finetune`: add the settings")
+    return settings
+
+
+def with_new_head(base: Path, task: LabelledTask[Any], seed: int) -> PreTrainedModel:
     """The model of a checkpoint with a random head for a task."""
     set_seed(seed)
-    return AUTO_CLASSES[task.head].from_pretrained(
+    return auto_class(task.head).from_pretrained(
         base, **task.head_options(), dtype=torch.float32, local_files_only=True
     )
 
@@ -126,33 +139,3 @@ def with_new_head(base: Path, task: LabelledTask, seed: int) -> PreTrainedModel:
 def task_loss(model: nn.Module, batch: Batch) -> dict[str, Tensor]:
     """The loss of the model's head."""
     return {"task": model(**batch).loss}
-
-
-def collator(task: LabelledTask, tokenizer: PreTrainedTokenizerBase) -> Collate:
-    """How rows of a task become a batch."""
-    return (
-        DataCollatorForMultipleChoice if task.head == "multiple_choice" else DataCollatorWithPadding
-    )(tokenizer)
-
-
-def rows_of(task: LabelledTask, tokenizer: PreTrainedTokenizerBase) -> list[dict[str, Any]]:
-    """The training examples of a task, tokenized."""
-    if isinstance(task, Span):
-        return task.training_rows(tokenizer)
-    return training_rows(task.train, tokenizer, task.config["max_length"])
-
-
-def training_rows(
-    examples: Examples, tokenizer: PreTrainedTokenizerBase, max_length: int
-) -> list[dict[str, Any]]:
-    """Tokenized examples with `labels`.
-
-    Ids (T,) of a text or pair each, or a list of them, one a choice.
-    """
-    encoded = tokenizer(examples.texts, examples.seconds, truncation=True, max_length=max_length)
-    n = examples.choices
-    rows = []
-    for i, label in enumerate(examples.labels):
-        inputs = {k: v[i] if n == 1 else v[i * n : (i + 1) * n] for k, v in encoded.items()}
-        rows.append({**inputs, "labels": label})
-    return rows

@@ -31,9 +31,10 @@ from ..models.assembly import (
 from ..models.checkpoints import embedding_matrix
 from ..models.embedding import AUTO_CLASSES, embedding_of, load_model
 from ..models.tokenization import blocks_of_text, load_tokenizer
+from ..study.task_training import TextStage
 from ..tasks import LabelledTask
-from .distillation import Distillation
-from .fine_tuning import collator, rows_of, task_loss, with_new_head
+from .distillation import Distillation, LogitsLoss
+from .fine_tuning import settings_of, task_loss, with_new_head
 from .loop import Collate, Loss, Settings, scratch_of, train, write_history
 
 MASKED_SHARE = 0.15
@@ -111,7 +112,7 @@ class Student:
 
 
 def finetune_student(
-    base: Path, artefact: Path, counts: Path, task: LabelledTask, seed: int, folder: Path
+    base: Path, artefact: Path, counts: Path, task: LabelledTask[Any], seed: int, folder: Path
 ) -> None:
     """Fine-tune a pre-trained model whose matrices are compressed already, with a new head.
 
@@ -127,13 +128,13 @@ def finetune_student(
         return
     tokenizer = load_tokenizer(base)
     model = with_new_head(base, task, seed)
-    student = Student(model.train(), artefact, _is_trained(task.config))
-    rows = rows_of(task, tokenizer)
+    student = Student(model.train(), artefact, task.entry.trains_factors)
+    rows = task.training_rows(tokenizer)
     student.train(
         rows,
-        collator(task, tokenizer),
+        task.data_collator(tokenizer),
         task_loss,
-        Settings(**task.config["finetune"]),
+        Settings(**settings_of(task).options()),
         seed,
         scratch_of(folder),
     )
@@ -145,7 +146,7 @@ def distil_on_task(
     start: Path,
     source: Path,
     counts: Path,
-    task: LabelledTask,
+    task: LabelledTask[Any],
     seed: int,
     folder: Path,
 ) -> None:
@@ -164,17 +165,17 @@ def distil_on_task(
         return
     tokenizer = load_tokenizer(teacher)
     model = load_model(teacher, task.head)
-    student = Student(model, start, _is_trained(task.config))
+    student = Student(model, start, task.entry.trains_factors)
     if (start / REST).is_file():
         load_rest(model.base_model, start)
-    distil = task.config["distil"]
-    loss = _distillation(model, load_model(teacher, task.head), distil["terms"])
-    rows = rows_of(task, tokenizer)
+    distil = task.entry.distil
+    loss = _distillation(model, load_model(teacher, task.head), distil.terms, task.logits_loss)
+    rows = task.training_rows(tokenizer)
     student.train(
         rows,
-        collator(task, tokenizer),
+        task.data_collator(tokenizer),
         loss,
-        Settings(**distil["stage2"]),
+        Settings(**distil.stage2.options()),
         seed,
         scratch_of(folder),
     )
@@ -211,11 +212,9 @@ def distil_on_text(
     """
     if _passed_on(artefact, folder):
         return
-    stage = dict(entry["distil"]["stage1"])
-    terms = stage.pop("terms")
-    tokens = stage.pop("tokens")
-    block = stage.pop("block")
-    stage.pop("corpus")
+    stage = TextStage.model_validate(entry["distil"]["stage1"])
+    terms = stage.terms
+    block = stage.block
     tokenizer = load_tokenizer(teacher)
     models = [
         _with_language_head(teacher) if "task" in terms else load_model(teacher, "encoder")
@@ -231,13 +230,13 @@ def distil_on_text(
         raise UserError(
             f"distil.stage1.block is {block}, but {teacher} reads at most {longest} tokens: lower it"
         )
-    student = Student(models[0], artefact, _is_trained(entry))
+    student = Student(models[0], artefact, entry["factors"] == "trained")
     loss = _distillation(models[0], models[1], terms)
     rows = [
         {"input_ids": ids, "attention_mask": [1] * len(ids)}
-        for ids in _blocks(texts, tokenizer, block, tokens)
+        for ids in _blocks(texts, tokenizer, block, stage.tokens)
     ]
-    student.train(rows, collate, loss, Settings(**stage), seed, scratch_of(folder))
+    student.train(rows, collate, loss, Settings(**stage.options()), seed, scratch_of(folder))
     student.write(models[0].base_model, teacher, counts, folder)
 
 
@@ -250,19 +249,17 @@ def _passed_on(start: Path, folder: Path) -> bool:
     return False
 
 
-def _is_trained(entry: dict[str, Any]) -> bool:
-    """The switch for the factors of all methods alike."""
-    return entry["factors"] == "trained"
-
-
 def _distillation(
-    student: PreTrainedModel, teacher: PreTrainedModel, terms: Collection[str]
+    student: PreTrainedModel,
+    teacher: PreTrainedModel,
+    terms: Collection[str],
+    logits_loss: LogitsLoss | None = None,
 ) -> Loss:
     """The loss of some terms; without any of the teacher's, plain training, with dropout."""
     if set(terms) == {"task"}:
         student.train()
         return task_loss
-    return Distillation(student, teacher, terms)
+    return Distillation(student, teacher, terms, logits_loss)
 
 
 def _with_language_head(checkpoint: Path) -> PreTrainedModel:

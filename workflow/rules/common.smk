@@ -2,6 +2,7 @@
 
 import copy
 import sys
+from functools import lru_cache
 from pathlib import Path
 
 ROOT = Path(workflow.basedir)
@@ -13,6 +14,7 @@ from embpress.errors import UserError
 from embpress.study import benchmarks, protocols, search
 from embpress.study import config as study
 from embpress.study import task_files as task_data
+from embpress.study.code_digest import code_digest
 from embpress.study.validation import check
 from snakemake.exceptions import WorkflowError
 
@@ -367,9 +369,34 @@ def figure_report(name):
     )
 
 
-def method_files(wildcards):
-    """The code that a fit runs: a method's file changes, its fits run again. Snakemake does not see imports by itself."""
-    return [
-        str(ROOT / f"embpress/methods/{method}.py")
-        for method in study.methods_of(config, wildcards.variant)
-    ]
+def code_of(script, *module_lists):
+    """A parameter that changes with the library code that a script runs, so that its results are never stale.
+
+    Imports are read from the script. Modules that it loads by name are given by functions of the wildcards.
+    """
+    path = ROOT / f"workflow/scripts/{script}.py"
+
+    def digest(wildcards):
+        by_name = {name for modules in module_lists for name in modules(wildcards)}
+        return code_digest(path, *sorted(by_name))
+
+    return digest
+
+
+@lru_cache
+def modules_of_variant(variant):
+    return [f"embpress.methods.{name}" for name in study.methods_of(config, variant)]
+
+
+def method_modules(wildcards):
+    """Modules of the methods, and thereby formats, of a job's variant, or of all variants."""
+    variants = (
+        [wildcards.variant] if "variant" in wildcards.keys() else config["methods"]
+    )
+    return [name for variant in variants for name in modules_of_variant(variant)]
+
+
+def task_modules(wildcards):
+    """Modules of the kind of a job's task, or of all tasks."""
+    tasks = [wildcards.task] if "task" in wildcards.keys() else config["tasks"]
+    return {f"embpress.tasks.{config['tasks'][task]['kind']}" for task in tasks}

@@ -15,6 +15,7 @@ rule sensitivity:
         mem_mb=per_attempt(4000),
         runtime=per_attempt(120),
     params:
+        code=code_of("sensitivity"),
         tokens=study.sensitivity_tokens(config),
         kinds=sensitive_kinds,
         patterns=layer_patterns,
@@ -28,7 +29,6 @@ rule compress:
     """Fit one method at one ratio; where it cannot reach the ratio, say so in result.json instead."""
     input:
         unpack(compress_inputs),
-        method=method_files,
     output:
         directory("results/compressed/{checkpoint}/seed{seed}/{variant}/{ratio}"),
     log:
@@ -39,6 +39,7 @@ rule compress:
         mem_mb=per_attempt(3000),
         runtime=per_attempt(120),
     params:
+        code=code_of("compress", method_modules),
         entry=lookup(within=config, dpath="methods/{variant}"),
         patterns=layer_patterns,
     message:

@@ -16,6 +16,7 @@ rule distil_on_text:
         mem_mb=per_attempt(4000),
         runtime=per_attempt(120),
     params:
+        code=code_of("distil_on_text", method_modules),
         entry=text_stage,
     message:
         "training {wildcards.variant} at {wildcards.ratio}x on text for {wildcards.task}, seed {wildcards.seed}"
@@ -37,6 +38,7 @@ rule train_student:
         mem_mb=per_attempt(4000),
         runtime=per_attempt(120),
     params:
+        code=code_of("train_student", method_modules, task_modules),
         entry=task_entry,
     message:
         "training {wildcards.variant} at {wildcards.ratio}x for {wildcards.task}, seed {wildcards.seed}"

@@ -15,6 +15,7 @@ rule evaluate:
         mem_mb=per_attempt(4000),
         runtime=per_attempt(120),
     params:
+        code=code_of("evaluate", method_modules, task_modules),
         entry=task_entry,
     message:
         "evaluating {wildcards.variant} on {wildcards.task}, seed {wildcards.seed}"
@@ -46,6 +47,7 @@ rule scores:
     resources:
         mem_mb=per_attempt(2000),
     params:
+        code=code_of("scores", method_modules, task_modules),
         study=config,
         evaluations=evaluations(),
     message:
@@ -73,6 +75,7 @@ rule speed:
         mem_mb=per_attempt(3000),
         runtime=per_attempt(60),
     params:
+        code=code_of("speed", method_modules),
         study=config,
         evaluations=evaluations(),
     message:

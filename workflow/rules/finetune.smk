@@ -16,6 +16,7 @@ rule search:
         mem_mb=per_attempt(4000),
         runtime=per_attempt(120),
     params:
+        code=code_of("search", task_modules),
         entry=candidate_entry,
         held_out=held_out_share,
     message:
@@ -40,6 +41,7 @@ rule finetune:
         mem_mb=per_attempt(4000),
         runtime=per_attempt(120),
     params:
+        code=code_of("finetune", task_modules),
         entry=task_entry,
     message:
         "fine-tuning for {wildcards.task}, seed {wildcards.seed}"

@@ -16,6 +16,7 @@ rule words:
     resources:
         mem_mb=per_attempt(1000),
     params:
+        code=code_of("words"),
         segmenter=lookup(
             within=config, dpath="corpora/{corpus}/segmenter", default="whitespace"
         ),
@@ -39,6 +40,7 @@ rule tokens:
     resources:
         mem_mb=per_attempt(2000),
     params:
+        code=code_of("tokens"),
         segmenter=lookup(
             within=config, dpath="corpora/{corpus}/segmenter", default="whitespace"
         ),
@@ -63,6 +65,7 @@ rule task_corpus:
     resources:
         mem_mb=per_attempt(2000),
     params:
+        code=code_of("task_corpus", task_modules),
         task=lambda wildcards: config["tasks"][
             config["corpora"][wildcards.corpus]["task"]
         ],
@@ -90,6 +93,7 @@ rule streamed_words:
     resources:
         mem_mb=per_attempt(2900),
     params:
+        code=code_of("streamed_words"),
         entry=lookup(within=config, dpath="corpora/{corpus}"),
         shards=lambda wildcards: f"results/frequency/.{wildcards.corpus}.shards",
     message:

@@ -17,6 +17,7 @@ rule hub_model:
     resources:
         mem_mb=per_attempt(1000),
     params:
+        code=code_of("hub_model"),
         hub=lookup(within=config, dpath="models/{model}/hub", default=None),
     message:
         "fetching model {wildcards.model}"
@@ -35,6 +36,7 @@ rule hub_corpus:
     resources:
         mem_mb=per_attempt(1000),
     params:
+        code=code_of("hub_corpus"),
         hub=lookup(within=config, dpath="corpora/{corpus}/hub", default=None),
     message:
         "fetching corpus {wildcards.corpus}"

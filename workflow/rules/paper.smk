@@ -23,6 +23,8 @@ rule paper:
         "../../envs/report.yaml"
     resources:
         mem_mb=per_attempt(1000),
+    params:
+        code=code_of("paper"),
     message:
         "typesetting results/paper/paper.pdf"
     script:

@@ -41,6 +41,8 @@ rule tables:
         "../../envs/report.yaml"
     resources:
         mem_mb=per_attempt(1000),
+    params:
+        code=code_of("tables"),
     message:
         "writing tables"
     script:
@@ -66,6 +68,7 @@ if "averages" in config:
         resources:
             mem_mb=per_attempt(2000),
         params:
+            code=code_of("averages", task_modules),
             study=config,
             evaluations=evaluations(),
         message:
@@ -98,6 +101,7 @@ if "claims" in config:
         resources:
             mem_mb=per_attempt(2000),
         params:
+            code=code_of("claims", task_modules),
             study=config,
             evaluations=evaluations(),
         message:
@@ -123,6 +127,8 @@ if WHOLE_MODELS:
             "../../envs/report.yaml"
         resources:
             mem_mb=per_attempt(1000),
+        params:
+            code=code_of("whole_model"),
         message:
             "writing the table of whole models"
         script:
@@ -146,6 +152,7 @@ if study.searched_tasks(config):
         resources:
             mem_mb=per_attempt(1000),
         params:
+            code=code_of("search_table"),
             files={task: candidate_files(task) for task in study.searched_tasks(config)},
             titles=task_titles(study.searched_tasks(config)),
         message:
@@ -175,6 +182,7 @@ rule figures:
     resources:
         mem_mb=per_attempt(1000),
     params:
+        code=code_of("figures"),
         names=FIGURES,
         trained=TRAINED_MODELS,
     message:
@@ -201,6 +209,7 @@ rule provenance:
     resources:
         mem_mb=per_attempt(1000),
     params:
+        code=code_of("provenance"),
         study=config,
         packages=PACKAGES,
     message:
@@ -221,6 +230,7 @@ rule rulegraph:
     resources:
         mem_mb=per_attempt(500),
     params:
+        code=code_of("rulegraph"),
         given=GIVEN,
         python=sys.executable,
         snakefile=str(ROOT / "Snakefile"),
@@ -253,6 +263,8 @@ rule report:
         "../../envs/report.yaml"
     resources:
         mem_mb=per_attempt(1000),
+    params:
+        code=code_of("report"),
     message:
         "writing results/report.html"
     script:

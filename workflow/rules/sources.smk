@@ -19,6 +19,7 @@ rule package:
     resources:
         mem_mb=per_attempt(500),
     params:
+        code=code_of("package"),
         pin=lookup(within=PACKAGES, dpath="{package}"),
     message:
         "downloading {wildcards.package}"
@@ -37,6 +38,7 @@ rule download:
     resources:
         mem_mb=per_attempt(500),
     params:
+        code=code_of("download"),
         url=lookup(within=URLS, dpath="{sha256}"),
     message:
         "downloading {params.url}"
@@ -55,6 +57,7 @@ rule hub_split:
     resources:
         mem_mb=per_attempt(2000),
     params:
+        code=code_of("hub_split"),
         data=lookup(within=config, dpath="tasks/{task}/data"),
     message:
         "reading the {wildcards.split} split of {wildcards.task} from the hub"
@@ -78,6 +81,7 @@ rule corpus:
     resources:
         mem_mb=per_attempt(1000),
     params:
+        code=code_of("corpus"),
         entry=lookup(within=config, dpath="corpora/{corpus}"),
     message:
         "reading corpus {wildcards.corpus}"
@@ -98,6 +102,7 @@ rule model:
     resources:
         mem_mb=per_attempt(4000),
     params:
+        code=code_of("model"),
         entry=lookup(within=config, dpath="models/{model}"),
     message:
         "preparing model {wildcards.model}"

@@ -1,4 +1,4 @@
-"""Fine-tune a checkpoint for a labelled task."""
+"""Fine-tuning of a checkpoint on a labelled task."""
 
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -23,51 +23,40 @@ from ..study.search import RECORD
 from ..tasks import LabelledTask, Span
 from ..tasks._bootstrap import score_of
 from ..tasks._examples import Examples
-from .loop import Batch, Collate, Settings, scratch_of, train, write_history
+from .loop import Batch, Row, TrainingData, scratch_folder, train, write_history
+from .settings import TrainingSettings
+
+Candidate = dict[str, Any]
+"""Result of one candidate of a search for settings, as `try_candidate` writes it."""
 
 
 def finetune(
-    base: Path,
-    task: LabelledTask,
-    seed: int,
-    folder: Path,
-    candidates: Sequence[dict[str, Any]] = (),
+    base: Path, task: LabelledTask, seed: int, folder: Path, candidates: Sequence[Candidate] = ()
 ) -> None:
-    """Train all weights of the checkpoint `base` with a new head for a task, and save it to
-    `folder`.
+    """Fine-tune all weights of a checkpoint and a new head on a task.
 
     Args:
-        base: a described checkpoint.
-        task: gives training examples, the head, and the config entry's `max_length` and `finetune`.
+        base: a checkpoint with metadata.
+        task: its entry's `finetune` gives the settings.
         seed: seeds the new head, dropout and the order of examples.
-        folder: where the fine-tuned checkpoint goes, with the learning curve; written whole or not
-            at all.
-        candidates: among which the settings were chosen, as `try_candidate` wrote them; recorded
-            beside the checkpoint.
+        folder: output folder: the fine-tuned checkpoint with its learning curve. Written
+            atomically.
+        candidates: results of the search that chose the settings, written beside the checkpoint.
     """
-    model = with_new_head(base, task, seed)
+    model = load_with_new_head(base, task, seed)
     tokenizer = load_tokenizer(base)
-    rows = rows_of(task, tokenizer)
-    settings = Settings(**task.config["finetune"])
-    history = train(
-        model.train(),
-        rows,
-        collator(task, tokenizer),
-        task_loss,
-        settings,
-        seed,
-        scratch_of(folder),
-    )
-    source = card(base)["source"] | {"finetuned_on": len(rows), "seed": seed}
+    data = training_data(task, tokenizer)
+    settings = TrainingSettings.from_config(task.config["finetune"])
+    history = train(model.train(), data, task_loss, settings, seed, scratch_folder(folder))
+    source = card(base)["source"] | {"finetuned_on": len(data.rows), "seed": seed}
     with whole_new_folder(folder) as whole:
         model.eval().save_pretrained(whole)
         tokenizer.save_pretrained(whole)
         describe(model, tokenizer.all_special_ids, whole, source)
         write_history(history, whole)
         if candidates:
-            write_json(
-                whole / RECORD, {"chosen": task.config["finetune"], "candidates": list(candidates)}
-            )
+            record = {"chosen": task.config["finetune"], "candidates": list(candidates)}
+            write_json(whole / RECORD, record)
 
 
 def try_candidate(
@@ -78,45 +67,42 @@ def try_candidate(
     path: Path,
     progress: Callable[[str], None],
 ) -> None:
-    """Train as `finetune` does on all but a share of the training examples, and write the score on
-    that share as JSON.
+    """Fine-tune on a part of the training examples and write the score on the rest as JSON.
 
     Args:
-        base: a described checkpoint.
-        task: as for `finetune`; its test examples are not read.
-        seed: as for `finetune`.
-        held_out: the share.
-        path: where settings, score (of the task's main metric) and numbers of examples go; its stem
-            is the candidate's name.
-        progress: called with a line about every batch that is scored.
+        base: a checkpoint with metadata.
+        task: its entry's `finetune` gives the settings. Its test examples are not read.
+        seed: seeds the new head, dropout and the order of examples.
+        held_out: share of the training examples on which the model is scored.
+        path: output file: settings, score by the task's main metric, and numbers of examples. Its
+            stem is the candidate's name.
+        progress: called with a message for every batch that is scored.
 
     Raises:
         UserError: if there are too few training examples.
     """
     task = task.within_training(held_out)
-    model = with_new_head(base, task, seed)
+    model = load_with_new_head(base, task, seed)
     tokenizer = load_tokenizer(base)
-    settings = Settings(**task.config["finetune"])
-    rows = rows_of(task, tokenizer)
-    train(
-        model.train(), rows, collator(task, tokenizer), task_loss, settings, seed, scratch_of(path)
-    )
-    name = metrics_of(task.config)[0]
-    score = score_of(type(task), task.outcomes(model.eval(), tokenizer, progress), name)
-    found = {
+    data = training_data(task, tokenizer)
+    settings = TrainingSettings.from_config(task.config["finetune"])
+    train(model.train(), data, task_loss, settings, seed, scratch_folder(path))
+    metric = metrics_of(task.config)[0]
+    outcomes = task.outcomes(model.eval(), tokenizer, progress)
+    result = {
         "candidate": path.stem,
         "settings": task.config["finetune"],
         "seed": seed,
-        "metric": name,
-        "score": score,
+        "metric": metric,
+        "score": score_of(type(task), outcomes, metric),
+        "trained_on": len(task.train.labels),
+        "held_out": len(task.test.labels),
     }
-    write_json(
-        path, found | {"trained_on": len(task.train.labels), "held_out": len(task.test.labels)}
-    )
+    write_json(path, result)
 
 
-def with_new_head(base: Path, task: LabelledTask, seed: int) -> PreTrainedModel:
-    """The model of a checkpoint with a random head for a task."""
+def load_with_new_head(base: Path, task: LabelledTask, seed: int) -> PreTrainedModel:
+    """Load a checkpoint in float32 with a randomly initialized head for a task."""
     set_seed(seed)
     return AUTO_CLASSES[task.head].from_pretrained(
         base, **task.head_options(), dtype=torch.float32, local_files_only=True
@@ -124,35 +110,33 @@ def with_new_head(base: Path, task: LabelledTask, seed: int) -> PreTrainedModel:
 
 
 def task_loss(model: nn.Module, batch: Batch) -> dict[str, Tensor]:
-    """The loss of the model's head."""
+    """The loss of the model's head, as the only term."""
     return {"task": model(**batch).loss}
 
 
-def collator(task: LabelledTask, tokenizer: PreTrainedTokenizerBase) -> Collate:
-    """How rows of a task become a batch."""
-    return (
-        DataCollatorForMultipleChoice if task.head == "multiple_choice" else DataCollatorWithPadding
-    )(tokenizer)
-
-
-def rows_of(task: LabelledTask, tokenizer: PreTrainedTokenizerBase) -> list[dict[str, Any]]:
-    """The training examples of a task, tokenized."""
+def training_data(task: LabelledTask, tokenizer: PreTrainedTokenizerBase) -> TrainingData:
+    """Tokenized training examples of a task and their collator."""
+    is_multiple_choice = task.head == "multiple_choice"
+    collator = DataCollatorForMultipleChoice if is_multiple_choice else DataCollatorWithPadding
     if isinstance(task, Span):
-        return task.training_rows(tokenizer)
-    return training_rows(task.train, tokenizer, task.config["max_length"])
+        rows = task.training_rows(tokenizer)
+    else:
+        rows = training_rows(task.train, tokenizer, task.config["max_length"])
+    return TrainingData(rows, collator(tokenizer))
 
 
 def training_rows(
     examples: Examples, tokenizer: PreTrainedTokenizerBase, max_length: int
-) -> list[dict[str, Any]]:
-    """Tokenized examples with `labels`.
+) -> list[Row]:
+    """Rows with `input_ids`, `attention_mask` etc. and `labels`.
 
-    Ids (T,) of a text or pair each, or a list of them, one a choice.
+    The inputs of an example are lists of length T for its text or pair of texts; for multiple
+    choice, one such list per choice.
     """
     encoded = tokenizer(examples.texts, examples.seconds, truncation=True, max_length=max_length)
     n = examples.choices
-    rows = []
+    rows: list[Row] = []
     for i, label in enumerate(examples.labels):
         inputs = {k: v[i] if n == 1 else v[i * n : (i + 1) * n] for k, v in encoded.items()}
-        rows.append({**inputs, "labels": label})
+        rows.append(inputs | {"labels": label})
     return rows

@@ -178,7 +178,8 @@ def weight_of(layer: nn.Module, name: str) -> Tensor:
     )
 
 
-REST = "rest.safetensors"
+UNCOMPRESSED_WEIGHTS_FILE = "rest.safetensors"
+"""File in a student's folder with all weights of the model that are not compressed."""
 
 
 def write_rest(root: nn.Module, folder: Path) -> None:
@@ -189,7 +190,7 @@ def write_rest(root: nn.Module, folder: Path) -> None:
         if ".matrix." not in name and id(tensor) not in seen:
             seen.add(id(tensor))
             rest[name] = tensor.detach().contiguous()
-    save_file(rest, folder / REST, metadata={"format": "pt"})
+    save_file(rest, folder / UNCOMPRESSED_WEIGHTS_FILE, metadata={"format": "pt"})
 
 
 def load_rest(root: nn.Module, folder: Path) -> None:
@@ -198,7 +199,7 @@ def load_rest(root: nn.Module, folder: Path) -> None:
     Raises:
         UserError: if they are of another model.
     """
-    rest = load_file(folder / REST)
+    rest = load_file(folder / UNCOMPRESSED_WEIGHTS_FILE)
     try:
         foreign = root.load_state_dict(rest, strict=False).unexpected_keys
     except RuntimeError as error:  # shapes

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 from safetensors.numpy import load_file, save_file
 
-from ..models.assembly import REST, Assembly, load_rest
+from ..models.assembly import UNCOMPRESSED_WEIGHTS_FILE, Assembly, load_rest
 from ..models.embedding import load_model, untie_head
 from ..models.tokenization import load_tokenizer
 from ..tasks import Outcomes, Task
@@ -34,7 +34,7 @@ def evaluate(
     assembly = Assembly(model)
     for artefact in artefacts:
         assembly.put(artefact)
-        if (artefact / REST).is_file():
+        if (artefact / UNCOMPRESSED_WEIGHTS_FILE).is_file():
             load_rest(model, artefact)
         progress(f"artefact {artefact.name}")
         yield artefact, task.outcomes(model, tokenizer, progress)

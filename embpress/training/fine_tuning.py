@@ -1,4 +1,4 @@
-"""Fine-tune a checkpoint for a labelled task."""
+"""Fine-tuning of a checkpoint on a labelled task."""
 
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -6,7 +6,11 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
-from transformers import PreTrainedModel, set_seed
+from transformers import (
+    PreTrainedModel,
+    PreTrainedTokenizerBase,
+    set_seed,
+)
 
 from ..errors import UserError
 from ..files import whole_new_folder, write_json
@@ -14,10 +18,13 @@ from ..models.checkpoints import card
 from ..models.embedding import auto_class, describe
 from ..models.tokenization import load_tokenizer
 from ..study.search import RECORD
-from ..study.task_training import FineTuning
+from ..study.task_training import Training
 from ..tasks import LabelledTask
 from ..tasks._bootstrap import score_of
-from .loop import Batch, Settings, scratch_of, train, write_history
+from .loop import Batch, TrainingData, scratch_folder, train, write_history
+
+Candidate = dict[str, Any]
+"""Result of one candidate of a search for settings, as `try_candidate` writes it."""
 
 
 def finetune(
@@ -25,44 +32,32 @@ def finetune(
     task: LabelledTask[Any],
     seed: int,
     folder: Path,
-    candidates: Sequence[dict[str, Any]] = (),
+    candidates: Sequence[Candidate] = (),
 ) -> None:
-    """Train all weights of the checkpoint `base` with a new head for a task, and save it to
-    `folder`.
+    """Fine-tune all weights of a checkpoint and a new head on a task.
 
     Args:
-        base: a described checkpoint.
-        task: gives training examples, the head, and the entry's settings of training.
+        base: a checkpoint with metadata.
+        task: its entry's `finetune` gives the settings.
         seed: seeds the new head, dropout and the order of examples.
-        folder: where the fine-tuned checkpoint goes, with the learning curve; written whole or not
-            at all.
-        candidates: among which the settings were chosen, as `try_candidate` wrote them; recorded
-            beside the checkpoint.
+        folder: output folder: the fine-tuned checkpoint with its learning curve. Written
+            atomically.
+        candidates: results of the search that chose the settings, written beside the checkpoint.
     """
-    model = with_new_head(base, task, seed)
+    model = load_with_new_head(base, task, seed)
     tokenizer = load_tokenizer(base)
-    rows = task.training_rows(tokenizer)
-    settings = Settings(**settings_of(task).options())
-    history = train(
-        model.train(),
-        rows,
-        task.data_collator(tokenizer),
-        task_loss,
-        settings,
-        seed,
-        scratch_of(folder),
-    )
-    source = card(base)["source"] | {"finetuned_on": len(rows), "seed": seed}
+    data = training_data(task, tokenizer)
+    settings = fine_tuning_settings(task)
+    history = train(model.train(), data, task_loss, settings, seed, scratch_folder(folder))
+    source = card(base)["source"] | {"finetuned_on": len(data.rows), "seed": seed}
     with whole_new_folder(folder) as whole:
         model.eval().save_pretrained(whole)
         tokenizer.save_pretrained(whole)
         describe(model, tokenizer.all_special_ids, whole, source)
         write_history(history, whole)
         if candidates:
-            write_json(
-                whole / RECORD,
-                {"chosen": settings_of(task).options(), "candidates": list(candidates)},
-            )
+            record = {"chosen": settings.options(), "candidates": list(candidates)}
+            write_json(whole / RECORD, record)
 
 
 def try_candidate(
@@ -73,63 +68,42 @@ def try_candidate(
     path: Path,
     progress: Callable[[str], None],
 ) -> None:
-    """Train as `finetune` does on all but a share of the training examples, and write the score on
-    that share as JSON.
+    """Fine-tune on a part of the training examples and write the score on the rest as JSON.
 
     Args:
-        base: a described checkpoint.
-        task: as for `finetune`; its test examples are not read.
-        seed: as for `finetune`.
-        held_out: the share.
-        path: where settings, score (of the task's main metric) and numbers of examples go; its stem
-            is the candidate's name.
-        progress: called with a line about every batch that is scored.
+        base: a checkpoint with metadata.
+        task: its entry's `finetune` gives the settings. Its test examples are not read.
+        seed: seeds the new head, dropout and the order of examples.
+        held_out: share of the training examples on which the model is scored.
+        path: output file: settings, score by the task's main metric, and numbers of examples. Its
+            stem is the candidate's name.
+        progress: called with a message for every batch that is scored.
 
     Raises:
         UserError: if there are too few training examples.
     """
     task = task.within_training(held_out)
-    model = with_new_head(base, task, seed)
+    model = load_with_new_head(base, task, seed)
     tokenizer = load_tokenizer(base)
-    settings = Settings(**settings_of(task).options())
-    rows = task.training_rows(tokenizer)
-    train(
-        model.train(),
-        rows,
-        task.data_collator(tokenizer),
-        task_loss,
-        settings,
-        seed,
-        scratch_of(path),
-    )
-    name = task.entry.reported_metrics[0]
-    score = score_of(type(task), task.outcomes(model.eval(), tokenizer, progress), name)
-    found = {
+    data = training_data(task, tokenizer)
+    settings = fine_tuning_settings(task)
+    train(model.train(), data, task_loss, settings, seed, scratch_folder(path))
+    metric = task.entry.reported_metrics[0]
+    outcomes = task.outcomes(model.eval(), tokenizer, progress)
+    result = {
         "candidate": path.stem,
-        "settings": settings_of(task).options(),
+        "settings": settings.options(),
         "seed": seed,
-        "metric": name,
-        "score": score,
+        "metric": metric,
+        "score": score_of(type(task), outcomes, metric),
+        "trained_on": len(task.train.labels),
+        "held_out": len(task.test.labels),
     }
-    write_json(
-        path, found | {"trained_on": len(task.train.labels), "held_out": len(task.test.labels)}
-    )
+    write_json(path, result)
 
 
-def settings_of(task: LabelledTask[Any]) -> FineTuning:
-    """Settings of a task's fine-tuning.
-
-    Raises:
-        UserError: if its entry has none.
-    """
-    settings = task.entry.finetune
-    if settings is None:
-        raise UserError(f"the {task.entry.kind} task has no `finetune`: add the settings")
-    return settings
-
-
-def with_new_head(base: Path, task: LabelledTask[Any], seed: int) -> PreTrainedModel:
-    """The model of a checkpoint with a random head for a task."""
+def load_with_new_head(base: Path, task: LabelledTask[Any], seed: int) -> PreTrainedModel:
+    """Load a checkpoint in float32 with a randomly initialized head for a task."""
     set_seed(seed)
     return auto_class(task.head).from_pretrained(
         base, **task.head_options(), dtype=torch.float32, local_files_only=True
@@ -137,5 +111,22 @@ def with_new_head(base: Path, task: LabelledTask[Any], seed: int) -> PreTrainedM
 
 
 def task_loss(model: nn.Module, batch: Batch) -> dict[str, Tensor]:
-    """The loss of the model's head."""
+    """The loss of the model's head, as the only term."""
     return {"task": model(**batch).loss}
+
+
+def training_data(task: LabelledTask[Any], tokenizer: PreTrainedTokenizerBase) -> TrainingData:
+    """Tokenized training examples of a task and their collator."""
+    return TrainingData(task.training_rows(tokenizer), task.data_collator(tokenizer))
+
+
+def fine_tuning_settings(task: LabelledTask[Any]) -> Training:
+    """Settings of a task's fine-tuning.
+
+    Raises:
+        UserError: if the task's entry has none.
+    """
+    settings = task.entry.finetune
+    if settings is None:
+        raise UserError(f"the {task.entry.kind} task has no `finetune`: add the settings")
+    return settings.training()

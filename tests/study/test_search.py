@@ -230,9 +230,12 @@ def test_candidates_never_see_held_out_rows_and_the_best_is_trained(
 ):
     seen = []
     real = training.train
-    monkeypatch.setattr(
-        training, "train", lambda model, rows, *more: seen.append(rows) or real(model, rows, *more)
-    )
+
+    def train(model, data, *more):
+        seen.append(data.rows)
+        return real(model, data, *more)
+
+    monkeypatch.setattr(training, "train", train)
     found = tried(base, tmp_path)
     whole = task_of(tmp_path, TUNE)
     part = whole.within_training(1 / 3)

@@ -16,9 +16,9 @@ with run(snakemake) as log:
     seed = int(snakemake.wildcards.seed)
     params = snakemake.params
     checkpoint = Path(snakemake.input.checkpoint)
-    found = measure(
+    sensitivities = measure(
         checkpoint, texts, params.tokens, seed, throttled(log), params.kinds, params.patterns
     )
-    for name, values in found.items():
+    for name, values in sensitivities.items():
         log.info("%s: %d of %d rows have a gradient", name, int((values > 0).sum()), len(values))
-    write_sensitivity(found, Path(snakemake.output[0]))
+    write_sensitivity(sensitivities, Path(snakemake.output[0]))

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 from . import __version__
 from .errors import UserError
 from .methods import FOLDER as METHODS
-from .study.config import method_names
+from .methods import names as method_names
 
 if (
     TYPE_CHECKING

@@ -29,7 +29,7 @@ def evaluate(
     """
     model = load_model(checkpoint, task.head)
     tokenizer = load_tokenizer(checkpoint)
-    if task.keeps_dense_head:
+    if task.entry.keeps_dense_head:
         untie_head(model)
     assembly = Assembly(model)
     for artefact in artefacts:

@@ -1,16 +1,19 @@
 """Published benchmarks: `benchmark: cola` in a config stands for the benchmark's declaration."""
 
 import copy
-import difflib
-from typing import Any
+from collections.abc import Mapping
 
 from ..errors import UserError
+from .fields import nearest
+from .protocols import RawTask
 
 SOURCES = ("folder", "hub", "urls")
 """Parts of a declaration that describe how each source holds the data."""
 
 
-def resolve(tasks: dict[str, Any], declared: dict[str, Any]) -> dict[str, Any]:
+def resolve_benchmarks(
+    tasks: Mapping[str, RawTask], declared: Mapping[str, RawTask]
+) -> dict[str, RawTask]:
     """Replace every `benchmark` of a study's tasks by its declaration.
 
     Args:
@@ -25,8 +28,6 @@ def resolve(tasks: dict[str, Any], declared: dict[str, Any]) -> dict[str, Any]:
     Raises:
         UserError: if a benchmark is unknown, or has no source.
     """
-    if not isinstance(tasks, dict):
-        return tasks  # the schema refuses it
     is_named = {
         name: isinstance(entry, dict) and "benchmark" in entry for name, entry in tasks.items()
     }
@@ -36,17 +37,14 @@ def resolve(tasks: dict[str, Any], declared: dict[str, Any]) -> dict[str, Any]:
     }
 
 
-def _spelled_out(name: str, entry: dict[str, Any], declared: dict[str, Any]) -> dict[str, Any]:
+def _spelled_out(name: str, entry: RawTask, declared: Mapping[str, RawTask]) -> RawTask:
     """One entry with its `benchmark` replaced by the declaration."""
     own = dict(entry)
     benchmark = own.pop("benchmark")
     if benchmark not in declared:
-        close = difflib.get_close_matches(str(benchmark), declared, n=1)
-        hint = (
-            f"did you mean {close[0]!r}?" if close else f"there are {', '.join(sorted(declared))}"
-        )
-        raise UserError(f"tasks.{name}: there is no benchmark {benchmark!r}; {hint}")
-    declaration = copy.deepcopy(declared[benchmark])
+        hint = nearest(str(benchmark), declared)
+        raise UserError(f"tasks.{name}: there is no benchmark {benchmark!r}{hint}")
+    declaration = copy.deepcopy(dict(declared[benchmark]))
     data = declaration.pop("data")
     parts = {source: declaration.pop(source) for source in SOURCES if source in declaration}
     own_data = dict(own.pop("data", {}))
@@ -65,7 +63,7 @@ def _spelled_out(name: str, entry: dict[str, Any], declared: dict[str, Any]) -> 
     return declaration | own | {"data": data | own_data}
 
 
-def _in_folder(folder: str, part: dict[str, Any], own: dict[str, Any]) -> dict[str, Any]:
+def _in_folder(folder: str, part: RawTask, own: dict[str, object]) -> dict[str, object]:
     """Paths of the splits in a folder; file names that the entry gives are relative to it too."""
     files = {split: f"{folder}/{own.pop(split, part[split])}" for split in ("train", "test")}
-    return part | files
+    return {**part, **files}

@@ -1,12 +1,13 @@
 """JSON schema of a study's config, for editors. Imports no torch."""
 
+from collections.abc import Mapping, Sequence
 from typing import Any
 
-from .protocols import STUDENT_PROTOCOLS
-from .study import Study, TaskModels
+from .study import Study
+from .task_entry import STUDENT_PROTOCOLS, TaskEntry
 
 
-def config_schema(task_models: TaskModels, benchmarks: list[str]) -> dict[str, Any]:
+def config_schema(task_models: Mapping[str, type[TaskEntry]], benchmarks: Sequence[str]) -> dict[str, Any]:
     """JSON schema (draft 2020-12) of a config.
 
     A task's `kind` decides its keys. Two kinds of entries are incomplete until they are resolved:
@@ -34,7 +35,7 @@ def config_schema(task_models: TaskModels, benchmarks: list[str]) -> dict[str, A
         "type": "object",
         "properties": {
             "kind": {"enum": list(task_models)},
-            "benchmark": {"enum": benchmarks},
+            "benchmark": {"enum": list(benchmarks)},
         },
         "anyOf": [
             {"required": ["kind"], "allOf": branches},

@@ -1,14 +1,4 @@
-"""What scores are called, and what claims may be tested by. Imports no torch and no pandas."""
-
-from typing import Any
-
-from ..tasks import entry_model
-
-
-def metrics_of(task: dict[str, Any]) -> tuple[str, ...]:
-    """Metrics of a task's config entry, the main one first: its own, or those of its kind."""
-    return tuple(task.get("metrics") or entry_model(task["kind"]).default_metrics())
-
+"""Columns of scores.csv that measure the matrix. Imports no torch and no pandas."""
 
 ERRORS = {
     **{
@@ -22,4 +12,4 @@ ERRORS = {
         for name in ("mean_cosine", "neighbour_overlap", "eigenspace_overlap")
     },
 }
-"""Columns of scores.csv about the matrix, and whether higher is better."""
+"""Columns by name, with whether a higher value is better."""

@@ -10,29 +10,23 @@ import itertools
 import math
 from typing import Any
 
-from ..errors import UserError
+from .task_training import FineTuning
 
-HELD_OUT = "held_out"
-"""Key beside the settings: the fraction of the training examples that scores candidates."""
 RECORD = "search.json"
 """File beside a checkpoint: {"chosen": its settings, "candidates": [result of each candidate]}."""
 
 Settings = dict[str, Any]
+"""Keys and values of `task_training.Training`."""
 
 
-def is_searched(finetune: Settings) -> bool:
-    """Whether an entry's `finetune` is a grid."""
-    return any(isinstance(value, list) for value in finetune.values())
-
-
-def candidates(finetune: Settings) -> dict[str, Settings]:
+def candidates(finetune: FineTuning) -> dict[str, Settings]:
     """Settings of each candidate by its name, such as "epochs_3+learning_rate_5e-05".
 
     Names hold no "=" or ",", which Snakemake does not accept. The values of the config's last list
     vary fastest.
     """
-    fixed = {key: value for key, value in finetune.items() if key != HELD_OUT}
-    lists = {key: value for key, value in fixed.items() if isinstance(value, list)}
+    fixed = finetune.options()
+    lists = finetune.searched
     grid = [dict(zip(lists, values)) for values in itertools.product(*lists.values())]
     return {
         "+".join(f"{key}_{value!r}" for key, value in point.items()): fixed | point
@@ -71,30 +65,3 @@ def rows(results: dict[str, list[dict[str, Any]]]) -> list[dict[str, Any]]:
         for task, own in results.items()
         for i, candidate in enumerate(own)
     ]
-
-
-def check(where: str, finetune: Settings) -> None:
-    """Check the rules for an entry's `finetune` that the schema cannot express.
-
-    Raises:
-        UserError: with the wrong key and its remedy.
-    """
-    for key, values in finetune.items():
-        if isinstance(values, list) and len(values) < 2:
-            raise UserError(
-                f"{where}.{key}: {values} gives nothing to choose from: list two values or more, "
-                "or write a single value without a list"
-            )
-        if isinstance(values, list) and len(set(values)) < len(values):
-            twice = next(value for value in values if values.count(value) > 1)
-            raise UserError(f"{where}.{key}: duplicate value {twice} in the list: remove one")
-    if is_searched(finetune) and HELD_OUT not in finetune:
-        key = next(key for key, value in finetune.items() if isinstance(value, list))
-        raise UserError(
-            f"{where}: {HELD_OUT!r} is missing: give the fraction of the training examples on "
-            f"which the best {key} is chosen"
-        )
-    if not is_searched(finetune) and HELD_OUT in finetune:
-        raise UserError(
-            f"{where}.{HELD_OUT}: no setting has a list of values to choose from: remove it"
-        )

@@ -4,7 +4,7 @@ A config is read once (`Study.from_config`). Everything else asks the Study: whi
 compares, which checkpoint is compressed for it, which corpus is counted.
 """
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from functools import cached_property
 from pathlib import Path
 from typing import Any, Self
@@ -14,7 +14,7 @@ from pydantic import Field, SerializeAsAny, ValidationError
 from ..errors import UserError
 from . import protocols
 from .claim_entry import AverageEntry, ClaimEntry, Comparison
-from .fields import Frozen, Name, Ratios, Seeds, nearest
+from .fields import Frozen, Name, Ratios, Seeds
 from .layer_kinds import EMBEDDING
 from .method_entry import MethodEntry, Variant, resolve_variant
 from .model_entry import CorpusEntry, ModelEntry, PackagePin
@@ -26,8 +26,8 @@ IDENTITY = "identity"
 
 RawConfig = Mapping[str, Any]
 """A config as YAML or JSON holds it, not yet validated."""
-TaskModels = Mapping[str, type[TaskEntry]]
-"""Entry model of each kind of task (`embpress.tasks.entry_models()`)."""
+ParseEntry = Callable[[Mapping[str, Any], str], TaskEntry]
+"""Gives the typed entry of a task from its keys and dotted place; see `embpress.tasks`."""
 
 
 class SensitivitySettings(Frozen):
@@ -68,19 +68,18 @@ class Study(Frozen):
     )
 
     @classmethod
-    def from_config(cls, config: RawConfig, task_models: TaskModels) -> Self:
+    def from_config(cls, config: RawConfig, parse_entry: ParseEntry) -> Self:
         """A study of a config whose benchmarks and students are resolved, or of `to_json()`.
 
         Raises:
             UserError: with the place, the culprit and the remedy of the first wrong value.
         """
-        tasks = config.get("tasks")
-        entries: object = tasks
-        if isinstance(tasks, dict):
-            entries = {
-                name: parse_task(str(name), entry, task_models) for name, entry in tasks.items()
-            }
-        value = dict(config) | ({"tasks": entries} if "tasks" in config else {})
+        entries = {}
+        for name, entry in config["tasks"].items():
+            if not isinstance(entry, dict):
+                raise UserError(f"tasks.{name}: {entry!r} is not an entry: write its keys below it")
+            entries[name] = parse_entry(entry, f"tasks.{name}")
+        value = {**config, "tasks": entries}
         try:
             return cls.model_validate(value)
         except ValidationError as error:
@@ -227,26 +226,3 @@ class Study(Frozen):
     def corpora_of(self, *formats: str) -> list[str]:
         """Names of the corpora that have one of some formats."""
         return [name for name, corpus in self.corpora.items() if corpus.format in formats]
-
-
-def parse_task(name: str, entry: object, task_models: TaskModels) -> TaskEntry:
-    """The typed entry of a task.
-
-    Raises:
-        UserError: with the place, the culprit and the remedy of the first wrong value.
-    """
-    if isinstance(entry, TaskEntry):
-        return entry
-    place = f"tasks.{name}"
-    if not isinstance(entry, dict):
-        raise UserError(f"{place}: {entry!r} is not an entry: write keys such as `kind:` below it")
-    if "kind" not in entry:
-        raise UserError(f"{place}: 'kind' is missing; there are {', '.join(task_models)}")
-    kind = entry["kind"]
-    if not isinstance(kind, str) or kind not in task_models:
-        hint = nearest(str(kind), task_models)
-        raise UserError(f"{place}.kind: {kind!r} is not one of the kinds of tasks{hint}")
-    try:
-        return task_models[kind].model_validate(entry)
-    except ValidationError as error:
-        raise user_error(error, place, entry) from None

@@ -3,12 +3,20 @@
 The keys of a kind of its own stand in its file in `embpress/tasks/`, as a subclass.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any, ClassVar, Literal, Self
 
-from pydantic import BeforeValidator, Discriminator, Field, GetJsonSchemaHandler, Tag
-from pydantic import field_validator, model_validator
+from pydantic import (
+    BeforeValidator,
+    Discriminator,
+    Field,
+    GetJsonSchemaHandler,
+    Tag,
+    field_validator,
+    model_validator,
+)
 from pydantic.json_schema import JsonSchemaValue
 from pydantic_core import CoreSchema, PydanticCustomError
 
@@ -214,16 +222,30 @@ class TaskEntry(Frozen):
         """Corpus whose held-out texts the task reads."""
         return None
 
-    def files(self, task: str, splits: tuple[str, ...]) -> dict[str, str]:
-        """Path of the file of each split: downloaded, exported from the hub, or local.
+    @property
+    def keeps_dense_head(self) -> bool:
+        """Whether an output head that is tied to the embedding stays uncompressed."""
+        return False
 
-        Files inside of a wheel are not listed: the wheel is the file.
+    @property
+    def urls(self) -> dict[str, str]:
+        """Addresses of the files to download, by their sha256."""
+        return {}
+
+    def sources(self, splits: Sequence[str]) -> "dict[str, str | FileSource | HubDataset]":
+        """Where each split is: a local file, a file to download, or a data set of the hub.
+
+        Splits inside of a wheel are not listed: the wheel is the file.
 
         Args:
-            task: name of the entry.
             splits: among SPLITS.
         """
         return {}
+
+    def job_settings(self) -> dict[str, Any]:
+        """The entry as JSON, without the keys that change no result of a job."""
+        without = {"label", "methods", "footnote"}
+        return self.model_dump(mode="json", by_alias=True, exclude_unset=True, exclude=without)
 
     def local_files(self) -> dict[str, Path]:
         """Files on this disk that the task reads, by their keys under `data`."""
@@ -319,20 +341,16 @@ class LabelledTaskEntry(TaskEntry):
         sources = (self.data.train, self.data.test)
         return {source.sha256: source.url for source in sources if isinstance(source, FileSource)}
 
-    def files(self, task: str, splits: tuple[str, ...]) -> dict[str, str]:
+    def sources(self, splits: Sequence[str]) -> dict[str, str | FileSource | HubDataset]:
         """See base class."""
-        paths = {}
-        for split in splits:
-            source = getattr(self.data, split)
-            if source is None or self.data.package is not None:
-                continue
-            if self.data.hub is not None:
-                paths[split] = f"results/hub/{task}/{split}.jsonl"
-            elif isinstance(source, FileSource):
-                paths[split] = f"results/downloads/{source.sha256}"
-            else:
-                paths[split] = source
-        return paths
+        if self.data.package is not None:
+            return {}
+        given = {split: getattr(self.data, split) for split in splits}
+        return {
+            split: source if self.data.hub is None else self.data.hub
+            for split, source in given.items()
+            if source is not None
+        }
 
     def local_files(self) -> dict[str, Path]:
         """See base class."""

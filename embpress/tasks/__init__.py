@@ -70,7 +70,7 @@ def parse_entry(values: Mapping[str, Any], where: str) -> TaskEntry:
     try:
         return model.model_validate(dict(values))
     except ValidationError as error:
-        raise user_error(error, where) from None
+        raise user_error(error, where, values) from None
 
 
 def create_task(values: Mapping[str, Any], inputs: TaskInputs) -> Task[Any]:

@@ -64,11 +64,6 @@ class Task(ABC, Generic[Entry]):
         self.entry = entry
         self.inputs = inputs
 
-    @property
-    def keeps_dense_head(self) -> bool:
-        """Whether an output head that is tied to the embedding stays uncompressed."""
-        return False
-
     @abstractmethod
     def outcomes(
         self, model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, progress: Progress

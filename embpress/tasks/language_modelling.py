@@ -53,6 +53,11 @@ class LanguageModellingEntry(TaskEntry):
         """See base class."""
         return self.data.corpus
 
+    @property
+    def keeps_dense_head(self) -> bool:
+        """See base class."""
+        return self.dense_head
+
 
 class LanguageModelling(Task[LanguageModellingEntry]):
     """exp(mean negative log-likelihood) over blocks of text; each block starts without context."""
@@ -71,11 +76,6 @@ class LanguageModelling(Task[LanguageModellingEntry]):
                 "corpus"
             )
         self.texts = read_texts(inputs.held_out)
-
-    @property
-    def keeps_dense_head(self) -> bool:
-        """See base class."""
-        return self.entry.dense_head
 
     def blocks(self, tokenizer: PreTrainedTokenizerBase) -> Tensor:
         """Blocks of token ids, evenly spread over the held-out text: (tokens / block, block).

@@ -13,9 +13,9 @@ from pydantic import BeforeValidator, Field
 
 from ..study.fields import Strings
 from ..study.task_entry import (
-    Labels,
     LabelledData,
     LabelledTaskEntry,
+    Labels,
     Metric,
     TrainedProtocol,
     as_tuple,

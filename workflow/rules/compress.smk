@@ -16,7 +16,7 @@ rule sensitivity:
         runtime=per_attempt(120),
     params:
         code=code_of("sensitivity"),
-        tokens=study.sensitivity_tokens(config),
+        tokens=STUDY.sensitivity.tokens,
         kinds=sensitive_kinds,
         patterns=layer_patterns,
     message:
@@ -40,7 +40,7 @@ rule compress:
         runtime=per_attempt(120),
     params:
         code=code_of("compress", method_modules),
-        entry=lookup(within=config, dpath="methods/{variant}"),
+        settings=fit_settings,
         patterns=layer_patterns,
     message:
         "compressing {wildcards.checkpoint} by {wildcards.variant} at {wildcards.ratio}x, seed {wildcards.seed}"

@@ -48,8 +48,8 @@ rule scores:
         mem_mb=per_attempt(2000),
     params:
         code=code_of("scores", method_modules, task_modules),
-        study=config,
-        evaluations=evaluations(),
+        study=STUDY_JSON,
+        evaluations=EVALUATIONS,
     message:
         "aggregating scores"
     script:
@@ -76,8 +76,8 @@ rule speed:
         runtime=per_attempt(60),
     params:
         code=code_of("speed", method_modules),
-        study=config,
-        evaluations=evaluations(),
+        study=STUDY_JSON,
+        evaluations=EVALUATIONS,
     message:
         "timing lookups"
     script:

@@ -10,16 +10,14 @@ rule words:
     log:
         "results/logs/words/{corpus}.log",
     wildcard_constraints:
-        corpus=names(study.corpora_of(config, "wikipedia", "gettext", "task")),
+        corpus=names(STUDY.corpora_of("wikipedia", "gettext", "task")),
     conda:
         "../../envs/text.yaml"
     resources:
         mem_mb=per_attempt(1000),
     params:
         code=code_of("words"),
-        segmenter=lookup(
-            within=config, dpath="corpora/{corpus}/segmenter", default="whitespace"
-        ),
+        segmenter=segmenter,
     message:
         "counting words of {wildcards.corpus}"
     script:
@@ -41,9 +39,7 @@ rule tokens:
         mem_mb=per_attempt(2000),
     params:
         code=code_of("tokens"),
-        segmenter=lookup(
-            within=config, dpath="corpora/{corpus}/segmenter", default="whitespace"
-        ),
+        segmenter=segmenter,
     message:
         "counting tokens of {wildcards.model} in {wildcards.corpus}"
     script:
@@ -59,16 +55,14 @@ rule task_corpus:
     log:
         "results/logs/task_corpus/{corpus}.log",
     wildcard_constraints:
-        corpus=names(study.corpora_of(config, "task")),
+        corpus=names(STUDY.corpora_of("task")),
     conda:
         "../../envs/torch.yaml"
     resources:
         mem_mb=per_attempt(2000),
     params:
         code=code_of("task_corpus", task_modules),
-        task=lambda wildcards: config["tasks"][
-            config["corpora"][wildcards.corpus]["task"]
-        ],
+        task=task_corpus_entry,
     message:
         "reading the training texts that {wildcards.corpus} counts"
     script:
@@ -86,7 +80,7 @@ rule streamed_words:
     log:
         "results/logs/streamed_words/{corpus}.log",
     wildcard_constraints:
-        corpus=names(study.corpora_of(config, "folder", "hub")),
+        corpus=names(STUDY.corpora_of("folder", "hub")),
     conda:
         "../../envs/torch.yaml"
     threads: 8
@@ -94,7 +88,7 @@ rule streamed_words:
         mem_mb=per_attempt(2900),
     params:
         code=code_of("streamed_words"),
-        entry=lookup(within=config, dpath="corpora/{corpus}"),
+        entry=corpus_entry,
         shards=lambda wildcards: f"results/frequency/.{wildcards.corpus}.shards",
     message:
         "counting words of {wildcards.corpus}"

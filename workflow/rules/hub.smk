@@ -18,7 +18,7 @@ rule hub_model:
         mem_mb=per_attempt(1000),
     params:
         code=code_of("hub_model"),
-        hub=lookup(within=config, dpath="models/{model}/hub", default=None),
+        hub=hub_model,
     message:
         "fetching model {wildcards.model}"
     script:
@@ -37,7 +37,7 @@ rule hub_corpus:
         mem_mb=per_attempt(1000),
     params:
         code=code_of("hub_corpus"),
-        hub=lookup(within=config, dpath="corpora/{corpus}/hub", default=None),
+        hub=hub_corpus,
     message:
         "fetching corpus {wildcards.corpus}"
     script:

@@ -8,10 +8,10 @@ rule paper:
         labels="results/labels.json",
         tables=[
             *(file for file in rules.tables.output if file.endswith(".tex")),
-            *(["results/tables/claims.tex"] if "claims" in config else []),
+            *(["results/tables/claims.tex"] if STUDY.claims else []),
             *(["results/tables/whole_model.tex"] if WHOLE_MODELS else []),
-            *(["results/tables/search.tex"] if study.searched_tasks(config) else []),
-            *(rules.averages.output.latex if "averages" in config else []),
+            *(["results/tables/search.tex"] if SEARCHED else []),
+            *(rules.averages.output.latex if STUDY.averages else []),
         ],
         figures=rules.figures.output.pdf,
         bibliography=BIBLIOGRAPHY,

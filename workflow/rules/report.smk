@@ -1,5 +1,7 @@
 """Scores to LaTeX tables, plots, provenance, and one HTML page of all of it."""
 
+from embpress.analysis.published import read_published
+
 
 rule tables:
     """Write the main table, one a task, one a paper, predictors, sizes, speed, and ablations where there are any."""
@@ -12,7 +14,7 @@ rule tables:
     output:
         **(
             {"ablations": "results/tables/ablations.tex"}
-            if study.compares_variants(config)
+            if STUDY.compares_variants
             else {}
         ),
         main="results/tables/main.tex",
@@ -31,7 +33,7 @@ rule tables:
         ),
         sizes="results/tables/sizes.tex",
         speed="results/tables/speed.tex",
-        tasks=expand("results/tables/{task}.tex", task=config["tasks"]),
+        tasks=expand("results/tables/{task}.tex", task=STUDY.tasks),
         papers=expand(
             "results/tables/paper_{key}.tex", key=read_published(Path(PUBLISHED))
         ),
@@ -49,17 +51,17 @@ rule tables:
         "../scripts/tables.py"
 
 
-if "averages" in config:
+if STUDY.averages:
 
     rule averages:
         """Average scores over the tasks of a benchmark, with intervals."""
         input:
             scores="results/scores.csv",
             labels="results/labels.json",
-            outcomes=[e["outcomes"] for e in evaluations()],
+            outcomes=[e["outcomes"] for e in EVALUATIONS],
         output:
             rows="results/averages.csv",
-            latex=expand("results/tables/average_{name}.tex", name=config["averages"]),
+            latex=expand("results/tables/average_{name}.tex", name=STUDY.averages),
             text="results/tables/averages.txt",
         log:
             "results/logs/averages.log",
@@ -69,22 +71,22 @@ if "averages" in config:
             mem_mb=per_attempt(2000),
         params:
             code=code_of("averages", task_modules),
-            study=config,
-            evaluations=evaluations(),
+            study=STUDY_JSON,
+            evaluations=EVALUATIONS,
         message:
             "averaging scores"
         script:
             "../scripts/averages.py"
 
 
-if "claims" in config:
+if STUDY.claims:
 
     rule claims:
         """Judge the claims of the papers by what the study found."""
         input:
             scores="results/scores.csv",
             labels="results/labels.json",
-            outcomes=[e["outcomes"] for e in evaluations()],
+            outcomes=[e["outcomes"] for e in EVALUATIONS],
         output:
             rows="results/claims.csv",
             latex="results/tables/claims.tex",
@@ -102,8 +104,8 @@ if "claims" in config:
             mem_mb=per_attempt(2000),
         params:
             code=code_of("claims", task_modules),
-            study=config,
-            evaluations=evaluations(),
+            study=STUDY_JSON,
+            evaluations=EVALUATIONS,
         message:
             "judging claims"
         script:
@@ -135,12 +137,12 @@ if WHOLE_MODELS:
             "../scripts/whole_model.py"
 
 
-if study.searched_tasks(config):
+if SEARCHED:
 
     rule search_table:
         """Write how the candidates for fine-tuning's settings scored, and which was chosen."""
         input:
-            [f for task in study.searched_tasks(config) for f in candidate_files(task)],
+            [f for task in SEARCHED for f in candidate_files(task)],
         output:
             rows="results/search.csv",
             latex="results/tables/search.tex",
@@ -153,8 +155,8 @@ if study.searched_tasks(config):
             mem_mb=per_attempt(1000),
         params:
             code=code_of("search_table"),
-            files={task: candidate_files(task) for task in study.searched_tasks(config)},
-            titles=task_titles(study.searched_tasks(config)),
+            files={task: candidate_files(task) for task in SEARCHED},
+            titles=task_titles(SEARCHED),
         message:
             "writing the table of the search"
         script:
@@ -198,7 +200,7 @@ rule provenance:
         speed="results/speed.csv",  # the last job of those that take time
         packages=expand(
             "results/packages/{package}.whl",
-            package=study.used_packages(config),
+            package=STUDY.used_packages(),
         ),
     output:
         "results/provenance.json",
@@ -210,8 +212,8 @@ rule provenance:
         mem_mb=per_attempt(1000),
     params:
         code=code_of("provenance"),
-        study=config,
-        packages=PACKAGES,
+        study=STUDY_JSON,
+        packages={name: as_json(pin) for name, pin in PACKAGES.items()},
     message:
         "collecting provenance"
     script:
@@ -243,10 +245,10 @@ rule rulegraph:
 rule report:
     """Write one HTML page: which method for which budget, all figures and tables, and where they come from."""
     input:
-        **({"claims": "results/claims.csv"} if "claims" in config else {}),
-        **({"averages": "results/averages.csv"} if "averages" in config else {}),
+        **({"claims": "results/claims.csv"} if STUDY.claims else {}),
+        **({"averages": "results/averages.csv"} if STUDY.averages else {}),
         **({"modules": "results/modules.csv"} if WHOLE_MODELS else {}),
-        **({"search": "results/search.csv"} if study.searched_tasks(config) else {}),
+        **({"search": "results/search.csv"} if SEARCHED else {}),
         scores="results/scores.csv",
         labels="results/labels.json",
         sizes="results/sizes.csv",

@@ -20,7 +20,7 @@ rule package:
         mem_mb=per_attempt(500),
     params:
         code=code_of("package"),
-        pin=lookup(within=PACKAGES, dpath="{package}"),
+        pin=lambda wildcards: as_json(PACKAGES[wildcards.package]),
     message:
         "downloading {wildcards.package}"
     script:
@@ -58,7 +58,7 @@ rule hub_split:
         mem_mb=per_attempt(2000),
     params:
         code=code_of("hub_split"),
-        data=lookup(within=config, dpath="tasks/{task}/data"),
+        data=hub_split,
     message:
         "reading the {wildcards.split} split of {wildcards.task} from the hub"
     script:
@@ -75,14 +75,14 @@ rule corpus:
     log:
         "results/logs/corpus/{corpus}.log",
     wildcard_constraints:
-        corpus=names(study.corpora_of(config, "wikipedia", "gettext")),
+        corpus=names(STUDY.corpora_of("wikipedia", "gettext")),
     conda:
         "../../envs/text.yaml"
     resources:
         mem_mb=per_attempt(1000),
     params:
         code=code_of("corpus"),
-        entry=lookup(within=config, dpath="corpora/{corpus}"),
+        entry=corpus_entry,
     message:
         "reading corpus {wildcards.corpus}"
     script:
@@ -103,7 +103,7 @@ rule model:
         mem_mb=per_attempt(4000),
     params:
         code=code_of("model"),
-        entry=lookup(within=config, dpath="models/{model}"),
+        entry=model_entry,
     message:
         "preparing model {wildcards.model}"
     script:

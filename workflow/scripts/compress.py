@@ -10,10 +10,10 @@ with run(snakemake) as log:
     from embpress.pipeline.compression import FitInputs, compress_checkpoint
     from embpress.pipeline.layer_compression import compress_modules
     from embpress.study.artefact import Artefact
-    from embpress.study.matrix_choices import compresses_layers
+    from embpress.study.method_entry import FitSettings
 
     torch.set_num_threads(snakemake.threads)
-    entry = snakemake.params.entry
+    settings = FitSettings.model_validate(snakemake.params.settings)
     chosen = snakemake.wildcards
     sensitivity = snakemake.input.get("sensitivity")
     inputs = FitInputs(
@@ -23,11 +23,10 @@ with run(snakemake) as log:
     )
     folder = Path(snakemake.output[0])
     artefact = Artefact(folder, chosen.variant, float(chosen.ratio), int(chosen.seed))
-    if compresses_layers(entry):
+    if settings.compresses_layers:
         patterns = snakemake.params.patterns
-        result = compress_modules(inputs, entry, artefact, throttled(log), patterns)
+        result = compress_modules(inputs, settings, artefact, throttled(log), patterns)
     else:
-        method = entry.get("method", chosen.variant)
-        options = entry.get("options", {})
-        result = compress_checkpoint(inputs, method, options, artefact, throttled(log))
+        (spec,) = settings.matrices
+        result = compress_checkpoint(inputs, spec, artefact, throttled(log))
     log.info("%s", {key: v for key, v in result.to_json().items() if key != "modules"})

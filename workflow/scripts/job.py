@@ -113,6 +113,14 @@ def throttled(log: logging.Logger) -> Callable[[str], None]:
     return progress
 
 
+def read_study(snakemake: Any) -> Any:
+    """The typed study of a rule's `params.study`."""
+    from embpress.study.study import Study
+    from embpress.tasks import parse_entry
+
+    return Study.from_config(snakemake.params.study, parse_entry)
+
+
 def read_json(path: str | Path) -> Any:
     """A JSON file."""
     return json.loads(Path(path).read_text())

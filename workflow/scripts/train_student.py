@@ -5,19 +5,19 @@ from pathlib import Path
 from job import read_json, run
 
 with run(snakemake):
-    from embpress.study.search import settled
-    from embpress.tasks import Inputs, task_class
+    from embpress.study.search import with_best_settings
+    from embpress.tasks import TaskInputs, create_task
     from embpress.training.students import StudentInputs, distil_on_task, finetune_student
 
     seed = int(snakemake.wildcards.seed)
     folder = Path(snakemake.output[0])
     files = dict(snakemake.input.items())
     candidates = [read_json(path) for path in files.pop("candidates", [])]
-    entry = settled(snakemake.params.entry, candidates)
+    entry = with_best_settings(snakemake.params.entry, candidates)
     files = {name: Path(path) for name, path in files.items()}
     inputs = StudentInputs(*(files.pop(name) for name in ("source", "start", "counts")))
     teacher = files.pop("teacher", None)
-    task = task_class(entry["kind"])(entry, Inputs.of(files))
+    task = create_task(entry, TaskInputs.of(files))
     if teacher is None:
         finetune_student(inputs, task, seed, folder)
     else:

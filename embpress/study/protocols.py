@@ -8,8 +8,8 @@ compress_then_distil: the model is compressed, then trained to imitate the uncom
 was fine-tuned for the task.
 
 The last two make students. `checkpoint` names the task of the uncompressed fine-tuned model, which
-is their teacher and the baseline of their scores. A student's entry inherits the keys that it lacks
-from that task's entry. Imports no torch.
+is their teacher and the baseline of their scores. A student's entry inherits missing keys from the
+entry of its teacher. Imports no torch.
 """
 
 import difflib

@@ -29,7 +29,7 @@ from transformers import PreTrainedModel, PreTrainedTokenizerBase
 from transformers.pytorch_utils import Conv1D
 
 from ..errors import UserError
-from ..study.layer_kinds import places
+from ..study.layer_kinds import find_layer_matrices
 from .assembly import weight_of
 from .embedding import embedding_of, load_model
 from .tokenization import blocks_of_text, load_tokenizer
@@ -226,10 +226,8 @@ def measure(
     objective = _objective(head, tokenizer, seed)
     blocks = blocks_of_text(texts, tokenizer, block, n_tokens, special=head != "causal_lm")
     progress(f"{blocks.numel()} tokens in blocks of {block}")
-    layers = [
-        place.name
-        for place in places([n for n, _ in model.base_model.named_modules()], kinds, patterns)
-    ]
+    modules = [name for name, _ in model.base_model.named_modules()]
+    layers = [layer.name for layer in find_layer_matrices(modules, kinds, patterns)]
     return sensitivities(
         model, blocks.split(max(1, TOKENS_A_BATCH // block)), objective, progress, layers
     )

@@ -1,7 +1,4 @@
-"""The rate-distortion bound of a checkpoint's embedding over a grid of ratios.
-
-The curve that figures draw.
-"""
+"""The rate-distortion bound of a checkpoint's embedding over a grid of ratios, for figures."""
 
 from pathlib import Path
 
@@ -11,13 +8,14 @@ from ..models.checkpoints import embedding_matrix
 from ..numerics.weights import smoothed
 
 RATIOS = [2 ** (i / 8) for i in range(8, 49)]
-"""2 to 64."""
+"""From 2 to 64, eight an octave."""
 
 
 def bound_curve(checkpoint: Path, counts_file: Path) -> list[dict[str, float | str]]:
-    """The least relative error at each of RATIOS.
+    """Compute the lowest relative error at each of RATIOS.
 
-    Of rows alike, and with rows weighted by smoothed counts.
+    Returns:
+        One row a ratio and weighting: "uniform", or "counts" for rows weighted by smoothed counts.
     """
     source = Source.of(embedding_matrix(checkpoint))
     weights = smoothed(read_counts(counts_file))

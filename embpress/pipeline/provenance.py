@@ -1,4 +1,4 @@
-"""Where scores came from: versions, hashes, machine, and the time and memory of every job."""
+"""Provenance of scores: versions, hashes, machine, and the time and memory of every job."""
 
 import json
 import os
@@ -16,12 +16,12 @@ LIBRARIES = ("torch", "transformers", "tokenizers", "safetensors", "numpy", "sci
 
 
 def collect(config: dict[str, Any], packages: dict[str, Any], logs: Path) -> dict[str, Any]:
-    """All that `results/provenance.json` holds.
+    """Collect the content of the file of provenance.
 
     Args:
         config: the study.
         packages: version and sha256 of every known package.
-        logs: folder in which each job left a JSON record beside its log.
+        logs: folder with a JSON record beside the log of each job.
     """
     records = [json.loads(path.read_text()) for path in sorted(logs.rglob("*.json"))]
     return {

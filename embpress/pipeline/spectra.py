@@ -1,4 +1,4 @@
-"""The spectrum of every embedding matrix of a study: what a low-rank method has to cut off."""
+"""Singular values of every embedding matrix of a study, which bound low-rank methods."""
 
 from typing import Any
 
@@ -12,8 +12,9 @@ from .aggregation import Evaluation, checkpoint_label
 
 
 def spectra(config: dict[str, Any], evaluations: list[Evaluation]) -> pandas.DataFrame:
-    """Singular values of each checkpoint's embedding, largest first; of a fine-tuned one the first
-    seed's.
+    """Compute the singular values of each checkpoint's embedding, largest first.
+
+    Of a fine-tuned checkpoint, the first seed's embedding is used.
 
     Returns:
         One row a component: model, rows, dims, component (from 1), singular_value.
@@ -21,7 +22,7 @@ def spectra(config: dict[str, Any], evaluations: list[Evaluation]) -> pandas.Dat
     folders: dict[str, Any] = {}
     for evaluation in evaluations:  # students start from a checkpoint that they share with others
         folders.setdefault(checkpoint_of(config, evaluation.task), evaluation.checkpoint)
-    found = []
+    rows = []
     for name, folder in folders.items():
         model = (
             checkpoint_label(config, name)
@@ -30,9 +31,9 @@ def spectra(config: dict[str, Any], evaluations: list[Evaluation]) -> pandas.Dat
         )
         matrix = embedding_matrix(folder)
         values = torch.linalg.eigvalsh(gram(matrix)).clamp(min=0).sqrt().flip(0)
-        about = {"model": model, "rows": matrix.shape[0], "dims": matrix.shape[1]}
-        found += [
-            about | {"component": i, "singular_value": float(v)}
+        shared = {"model": model, "rows": matrix.shape[0], "dims": matrix.shape[1]}
+        rows += [
+            shared | {"component": i, "singular_value": float(v)}
             for i, v in enumerate(values, start=1)
         ]
-    return pandas.DataFrame(found)
+    return pandas.DataFrame(rows)

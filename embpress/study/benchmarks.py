@@ -1,7 +1,4 @@
-"""Published benchmarks by one declaration each: `benchmark.
-
-Cola` in a config stands for what the declaration says.
-"""
+"""Published benchmarks: `benchmark: cola` in a config stands for the benchmark's declaration."""
 
 import copy
 import difflib
@@ -10,23 +7,23 @@ from typing import Any
 from ..errors import UserError
 
 SOURCES = ("folder", "hub", "urls")
-"""Parts of a declaration that say how each source holds the data."""
+"""Parts of a declaration that describe how each source holds the data."""
 
 
 def resolve(tasks: dict[str, Any], declared: dict[str, Any]) -> dict[str, Any]:
-    """Tasks of a study with every `benchmark` replaced by what it stands for.
+    """Replace every `benchmark` of a study's tasks by its declaration.
 
     Args:
         tasks: the config's `tasks`.
         declared: declarations by name, as in workflow/resources/benchmarks.yaml.
 
     Returns:
-        Tasks as if the config had spelled them out. What an entry says itself replaces what the
-        declaration says; so do keys under its `data`. `data.folder` there reads the published files
-        out of a folder, instead of downloading them.
+        Tasks without `benchmark`. Keys of an entry, and keys under its `data`, replace those of the
+        declaration. `data.folder` reads the published files from a folder instead of downloading
+        them.
 
     Raises:
-        UserError: if there is no such benchmark, or it can be had from nowhere.
+        UserError: if a benchmark is unknown, or has no source.
     """
     if not isinstance(tasks, dict):
         return tasks  # the schema refuses it
@@ -40,7 +37,7 @@ def resolve(tasks: dict[str, Any], declared: dict[str, Any]) -> dict[str, Any]:
 
 
 def _spelled_out(name: str, entry: dict[str, Any], declared: dict[str, Any]) -> dict[str, Any]:
-    """One entry without `benchmark`."""
+    """One entry with its `benchmark` replaced by the declaration."""
     own = dict(entry)
     benchmark = own.pop("benchmark")
     if benchmark not in declared:
@@ -62,12 +59,13 @@ def _spelled_out(name: str, entry: dict[str, Any], declared: dict[str, Any]) -> 
         data |= parts["urls"]
     else:
         raise UserError(
-            f"tasks.{name}: {benchmark} has no pinned source: name a folder that holds it, `data.folder`"
+            f"tasks.{name}: {benchmark} has no pinned source: set `data.folder` to a folder that "
+            "holds it"
         )
     return declaration | own | {"data": data | own_data}
 
 
 def _in_folder(folder: str, part: dict[str, Any], own: dict[str, Any]) -> dict[str, Any]:
-    """Where a folder holds the splits. File names of the entry's own are below the folder too."""
+    """Paths of the splits in a folder; file names that the entry gives are relative to it too."""
     files = {split: f"{folder}/{own.pop(split, part[split])}" for split in ("train", "test")}
     return part | files

@@ -13,8 +13,7 @@ from ..errors import UserError
 from . import protocols, search
 from . import task_files as task_data
 from .layer_kinds import EMBEDDING
-from .matrix_choices import Choice, is_whole_model, with_preset
-from .matrix_choices import choices_of as module_choices
+from .matrix_choices import MatrixSpec, compresses_layers, matrix_specs, with_preset
 
 CONTROLS = ("identity", "random_rows", "mean_row")
 IDENTITY = "identity"
@@ -97,7 +96,7 @@ def compares_variants(config: Config) -> bool:
     """
     for task in config["tasks"]:
         variants = [v for v in variants_of(config, task) if not is_control(config, v)]
-        variants = [v for v in variants if not is_whole_model(config["methods"][v])]
+        variants = [v for v in variants if not compresses_layers(config["methods"][v])]
         runs = [(method_of(config, v), ratio) for v in variants for ratio in ratios_of(config, v)]
         if len(set(runs)) < len(runs):
             return True
@@ -192,12 +191,12 @@ def common_ratios(config: Config, *variants: str) -> list[float | None]:
     return [r for r in sorted(asked[0]) if all(r in other for other in asked)]
 
 
-def choices_of(config: Config, variant: str) -> list[Choice]:
-    """What a variant compresses, and by what: the embedding, or what its `modules` say."""
+def matrix_specs_of(config: Config, variant: str) -> list[MatrixSpec]:
+    """Specs of the matrices that a variant compresses: the embedding, or those of its `modules`."""
     entry = config["methods"][variant]
-    if is_whole_model(entry):
-        return module_choices(variant, entry)
-    return [Choice(EMBEDDING, entry.get("method", variant), entry.get("options", {}), None)]
+    if compresses_layers(entry):
+        return matrix_specs(variant, entry)
+    return [MatrixSpec(EMBEDDING, entry.get("method", variant), entry.get("options", {}), None)]
 
 
 def tasks_compressing(config: Config, whole_model: bool) -> list[str]:
@@ -206,19 +205,19 @@ def tasks_compressing(config: Config, whole_model: bool) -> list[str]:
     Or other matrices than it.
     """
     methods = [v for v in config["methods"] if not is_control(config, v)]
-    wanted = {v for v in methods if is_whole_model(config["methods"][v]) == whole_model}
+    wanted = {v for v in methods if compresses_layers(config["methods"][v]) == whole_model}
     return [task for task in config["tasks"] if wanted & set(variants_of(config, task))]
 
 
 def methods_of(config: Config, variant: str) -> list[str]:
     """Every method file that a variant runs, sorted."""
-    return sorted({methods.resolve_name(choice.method) for choice in choices_of(config, variant)})
+    return sorted({methods.resolve_name(spec.method) for spec in matrix_specs_of(config, variant)})
 
 
 def needs_sensitivity(config: Config, variant: str) -> bool:
     """Whether a variant weights rows by what is measured on the model."""
     return any(
-        choice.options.get("weighting") in SENSITIVITIES for choice in choices_of(config, variant)
+        spec.options.get("weighting") in SENSITIVITIES for spec in matrix_specs_of(config, variant)
     )
 
 
@@ -236,10 +235,10 @@ def sensitive_kinds(config: Config, checkpoint: str) -> list[str]:
     weighted = [
         c
         for v in on_it
-        for c in choices_of(config, v)
+        for c in matrix_specs_of(config, v)
         if c.options.get("weighting") in SENSITIVITIES
     ]
-    return sorted({choice.kind for choice in weighted} - {EMBEDDING})
+    return sorted({spec.kind for spec in weighted} - {EMBEDDING})
 
 
 def sensitivity_tokens(config: Config) -> int:

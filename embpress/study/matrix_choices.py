@@ -1,4 +1,4 @@
-"""Which weight matrices an entry under `methods:` compresses, each by what and to what ratio.
+"""Weight matrices that an entry under `methods:` compresses, with their methods and ratios.
 
 Imports no torch.
 """
@@ -12,35 +12,32 @@ from ..errors import UserError
 from .layer_kinds import KINDS
 
 PRESETS = Path(__file__).parent / "presets"
-"""Entries that are named by `preset:`, one YAML file each."""
+"""Folder of the entries that `preset:` names, one YAML file each."""
 
 Entry = dict[str, Any]
 
 
-class Choice(NamedTuple):
+class MatrixSpec(NamedTuple):
     """How the matrices of one kind are compressed."""
 
     kind: str
-    """Among `modules.KINDS`."""
+    """Among `layer_kinds.KINDS`."""
     method: str
     options: dict[str, Any]
     ratio: float | None
-    """Dense fp32 bits / bits stored of each matrix; None shares what the budget leaves."""
+    """Dense fp32 bits / stored bits of each matrix; None for the common ratio of the budget."""
 
 
-def is_whole_model(entry: Entry) -> bool:
-    """Whether an entry says which matrices it compresses.
-
-    One that does not compresses the embedding.
-    """
+def compresses_layers(entry: Entry) -> bool:
+    """Whether an entry names kinds of matrices to compress, instead of the embedding alone."""
     return "modules" in entry or "preset" in entry
 
 
 def with_preset(name: str, entry: Entry) -> Entry:
-    """An entry with what its preset says, if it names one; what the entry says itself goes first.
+    """An entry merged over the preset that it names, if any.
 
     Raises:
-        UserError: if there is no such preset.
+        UserError: if the preset is unknown.
     """
     if "preset" not in entry:
         return entry
@@ -52,8 +49,11 @@ def with_preset(name: str, entry: Entry) -> Entry:
     return yaml.safe_load((PRESETS / f"{entry['preset']}.yaml").read_text(encoding="utf-8")) | entry
 
 
-def choices_of(name: str, entry: Entry) -> list[Choice]:
-    """What a whole-model entry compresses, in the order of KINDS.
+def matrix_specs(name: str, entry: Entry) -> list[MatrixSpec]:
+    """Specs of the matrices that an entry with `modules` or a `preset` compresses.
+
+    Returns:
+        One spec a kind, in the order of KINDS.
 
     Raises:
         UserError: if it names an unknown preset or kind.
@@ -67,17 +67,17 @@ def choices_of(name: str, entry: Entry) -> list[Choice]:
             raise UserError(
                 f"methods.{name}.modules: there is no kind {kind!r}; there are {', '.join(KINDS)}"
             )
-    found = []
+    specs = []
     for kind in (k for k in KINDS if k in given):
         own = given[kind] or {}
         # Options belong to a method: another method does not inherit them.
         inherited = entry.get("options", {}) if own.get("method", method) == method else {}
-        found.append(
-            Choice(
+        specs.append(
+            MatrixSpec(
                 kind,
                 own.get("method", method),
                 inherited | own.get("options", {}),
                 own.get("ratio"),
             )
         )
-    return found
+    return specs

@@ -22,9 +22,9 @@ from .config import (
     SENSITIVITIES,
     Config,
     as_list,
-    choices_of,
     common_ratios,
     has_head,
+    matrix_specs_of,
     method_names,
     needs_sensitivity,
     packages_of,
@@ -33,7 +33,7 @@ from .config import (
     variants_of,
 )
 from .layer_kinds import KINDS, check_pattern
-from .matrix_choices import is_whole_model
+from .matrix_choices import compresses_layers
 from .metric_names import ERRORS, metrics_of
 
 LONGEST_MESSAGE = 300
@@ -72,16 +72,16 @@ def _check_methods(config: Config) -> None:
     """Methods, their options, and the matrices that they are to compress."""
     for name, entry in config["methods"].items():
         for key in ("budget", "share"):
-            if key in entry and not is_whole_model(entry):
+            if key in entry and not compresses_layers(entry):
                 raise UserError(
                     f"methods.{name}: `{key}` is of entries with `modules`, which name what is compressed"
                 )
-        for choice in choices_of(config, name):
-            if choice.method not in method_names():
+        for spec in matrix_specs_of(config, name):
+            if spec.method not in method_names():
                 raise UserError(
-                    f"methods.{name}: there is no method {choice.method!r}{_nearest(choice.method, method_names())}"
+                    f"methods.{name}: there is no method {spec.method!r}{_nearest(spec.method, method_names())}"
                 )
-            _check_options(name, choice.method, choice.options)
+            _check_options(name, spec.method, spec.options)
 
 
 def _check_schema(config: Config, schema: Config) -> None:
@@ -231,7 +231,7 @@ def _check_sensitivities(config: Config) -> None:
             if needs_sensitivity(config, variant) and not has_head(config, source_of(config, task)):
                 weighting = next(
                     w
-                    for c in choices_of(config, variant)
+                    for c in matrix_specs_of(config, variant)
                     if (w := c.options.get("weighting")) in SENSITIVITIES
                 )
                 raise UserError(

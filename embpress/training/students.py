@@ -5,7 +5,6 @@ Its folder is an artefact's folder: the trained compressed matrices and RESULT, 
 UNCOMPRESSED_WEIGHTS_FILE with all other weights of the model, and the learning curve.
 """
 
-import json
 from collections.abc import Collection
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,7 +17,7 @@ from transformers import DataCollatorForLanguageModeling, DataCollatorWithPaddin
 from .. import storage
 from ..data.token_counts import read_counts
 from ..errors import UserError
-from ..fidelity.record import RESULT, measured
+from ..fidelity.record import RESULT, Infeasible, measured, read_result
 from ..files import whole_new_folder, write_json
 from ..formats._base import CompressedMatrix
 from ..models.assembly import (
@@ -118,7 +117,7 @@ class Student:
         if not (start / PARTS).is_file():
             counts = read_counts(self.inputs.counts)
             return measured(embedding_matrix(source), self.matrices["."], counts)
-        result = json.loads((start / RESULT).read_text())
+        result = read_result(start).to_json()
         dense = load_model(source, "encoder")
         for about, part in zip(result["modules"], parts_of(start)):
             weights = [weight_of(dense.get_submodule(place), place) for place in part.places]
@@ -232,11 +231,11 @@ def _propagate_infeasible(start: Path, folder: Path) -> bool:
     """Copy the result to the student's folder if the ratio was infeasible; returns whether it
     was.
     """
-    result = json.loads((start / RESULT).read_text())
-    if "infeasible" not in result:
-        return False
-    write_json(folder / RESULT, result)
-    return True
+    result = read_result(start)
+    if isinstance(result, Infeasible):
+        write_json(folder / RESULT, result.to_json())
+        return True
+    return False
 
 
 def _make_loss(student: PreTrainedModel, teacher: PreTrainedModel, terms: Collection[str]) -> Loss:

@@ -9,7 +9,7 @@ from embpress.formats.dense import DenseRows
 from embpress.methods import compress
 from embpress.models.assembly import Assembly, Part, assemble, parts_of, weight_of, write_parts
 from embpress.models.embedding import CompressedLinear, embedding_of
-from embpress.study.layer_kinds import places
+from embpress.study.layer_kinds import find_layer_matrices
 
 from ..zoo import outputs, tiny
 
@@ -27,7 +27,7 @@ def write_artefact(model, folder, kinds, make, shared=False):
     parts = [Part("embedding", "embedding")]
     storage.save(make(embedding_of(model)[1].weight.detach()), folder / "embedding")
     base = model.base_model
-    found = places([name for name, _ in base.named_modules()], kinds)
+    found = find_layer_matrices([name for name, _ in base.named_modules()], kinds)
     for kind in kinds:
         of_kind = [p.name for p in found if p.kind == kind]
         for i, names in enumerate([of_kind] if shared else [[name] for name in of_kind]):

@@ -156,7 +156,7 @@ BAD = [
     (
         ("tasks", "rotten", "finetune", "learning_rate"),
         [],
-        r"tasks.rotten.finetune.learning_rate: \[\] gives nothing to choose from: list two or more, or write one alone",
+        r"tasks.rotten.finetune.learning_rate: \[\] .*two values",
     ),
     (
         ("tasks", "rotten", "finetune", "epochs"),
@@ -166,7 +166,7 @@ BAD = [
     (
         ("tasks", "rotten", "finetune", "epochs"),
         [3, 4, 3],
-        "tasks.rotten.finetune.epochs: 3 stands twice in the list",
+        "tasks.rotten.finetune.epochs: .* 3 ",
     ),
     (
         ("tasks", "rotten", "finetune", "epochs"),
@@ -176,12 +176,12 @@ BAD = [
     (
         ("tasks", "rotten", "finetune", "learning_rate"),
         [1e-4, 5e-5],
-        "tasks.rotten.finetune: 'held_out' is missing: which share of the training examples is the best learning_rate",
+        "tasks.rotten.finetune: 'held_out' is missing: .*learning_rate",
     ),
     (
         ("tasks", "rotten", "finetune", "held_out"),
         0.1,
-        "tasks.rotten.finetune.held_out: no setting has a list of values to choose from: drop it",
+        "tasks.rotten.finetune.held_out: .*list.*: remove",
     ),
     (
         ("tasks", "rotten", "finetune", "held_out"),

@@ -61,7 +61,7 @@ def test_a_student_takes_what_it_does_not_say_from_its_teacher(default_config, s
     [
         (
             {"checkpoint": "roten"},
-            "tasks.s.checkpoint: compress_then_distil needs a fine-tuned task, .* there are rotten",
+            "tasks.s.checkpoint: compress_then_distil needs a fine-tuned task .*rotten",
         ),
         (
             {"checkpoint": "bitext"},
@@ -73,15 +73,15 @@ def test_a_student_takes_what_it_does_not_say_from_its_teacher(default_config, s
         ),
         (
             {"protocol": "compress_then_distill"},
-            "tasks.s: there is no protocol 'compress_then_distill'; did you mean 'compress_then_distil'",
+            "tasks.s: .*'compress_then_distill'.*'compress_then_distil'",
         ),
         (
             {"distil": None},
-            "tasks.s: 'distil' is missing, which says how compress_then_distil trains",
+            "tasks.s: 'distil' is missing.*compress_then_distil",
         ),
         (
             {"finetune": TRAINING},
-            "tasks.s.finetune: compress_then_distil is trained as `distil` says: drop it",
+            "tasks.s.finetune: compress_then_distil .*`distil`: remove",
         ),
         ({"distil": {"terms": ["task"]}}, "tasks.s.distil: 'stage2' is a required property"),
         (
@@ -94,7 +94,7 @@ def test_a_student_takes_what_it_does_not_say_from_its_teacher(default_config, s
         ),
         (
             {"distil": {"stage2": TRAINING, "stage1": "rotten"}},
-            "tasks.s.distil.stage1: rotten is no task whose",
+            "tasks.s.distil.stage1: rotten ",
         ),
         (
             {"distil": {"stage2": TRAINING, "stage1": ON_TEXT | {"corpus": "news"}}},
@@ -107,7 +107,7 @@ def test_a_student_takes_what_it_does_not_say_from_its_teacher(default_config, s
         ({"factors": "half"}, "tasks.s.factors: 'half' is not one of"),
         (
             {"protocol": "compress_then_finetune"},
-            "tasks.s.distil: compress_then_finetune is trained as `finetune` says",
+            "tasks.s.distil: compress_then_finetune .*`finetune`: remove",
         ),
         ({"protocol": "finetune_then_compress"}, "tasks.s"),
     ],
@@ -122,7 +122,7 @@ def test_what_is_of_students_alone_is_refused_elsewhere(default_config, schema, 
     default_config["tasks"]["rotten"]["factors"] = "frozen"
     with pytest.raises(
         UserError,
-        match="tasks.rotten.factors: nothing is trained after compression in finetune_then_compress",
+        match="tasks.rotten.factors: finetune_then_compress .*: remove",
     ):
         checked(default_config, schema, packages)
 
@@ -130,7 +130,5 @@ def test_what_is_of_students_alone_is_refused_elsewhere(default_config, schema, 
 def test_students_on_text_fit_only_tasks_of_the_same_switch(default_config, schema, packages):
     on_text = STUDENT | {"distil": {"stage2": TRAINING, "stage1": ON_TEXT}}
     other = STUDENT | {"distil": {"stage2": TRAINING, "stage1": "on_text"}, "factors": "frozen"}
-    with pytest.raises(
-        UserError, match="tasks.other.distil.stage1: on_text has another `model` or `factors`"
-    ):
+    with pytest.raises(UserError, match="tasks.other.distil.stage1: on_text .*`model`.*`factors`"):
         checked(default_config, schema, packages, on_text=on_text, other=other)

@@ -457,7 +457,7 @@ def test_an_unknown_benchmark_and_one_from_nowhere_are_named():
         UserError, match="tasks.x: there is no benchmark 'sst-2'; did you mean 'sst2'"
     ):
         benchmarks.resolve({"x": {"benchmark": "sst-2"}}, DECLARED)
-    with pytest.raises(UserError, match="tasks.x: marc_ja has no pinned source: name a folder"):
+    with pytest.raises(UserError, match="tasks.x: marc_ja has no pinned source: .*`data.folder`"):
         benchmarks.resolve({"x": {"benchmark": "marc_ja"}}, DECLARED)
 
 

@@ -18,9 +18,10 @@ from embpress.methods import compress
 from embpress.models.assembly import UNCOMPRESSED_WEIGHTS_FILE, Part, write_parts
 from embpress.models.checkpoints import embedding_matrix
 from embpress.models.embedding import describe, load_model
-from embpress.pipeline.compression import compress_checkpoint
+from embpress.pipeline.compression import FitInputs, compress_checkpoint
 from embpress.pipeline.evaluation import evaluate
 from embpress.study import protocols
+from embpress.study.artefact import Artefact
 from embpress.tasks import Inputs, task_class
 from embpress.training.fine_tuning import finetune
 from embpress.training.loop import HISTORY
@@ -89,9 +90,8 @@ def task_of(folder, protocol, **more):
 def compressed(folder, source, method="svd", ratio=2, **options):
     """An artefact of the checkpoint `source`."""
     out = folder / f"artefact-{source}-{method}-{len(options)}"
-    compress_checkpoint(
-        folder / source, folder / "counts.safetensors", method, options, ratio, 0, out, print
-    )
+    inputs = FitInputs(folder / source, folder / "counts.safetensors")
+    compress_checkpoint(inputs, method, options, Artefact(out, method, ratio, 0), print)
     return out
 
 

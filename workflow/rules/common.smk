@@ -13,6 +13,7 @@ from embpress.errors import UserError
 from embpress.study import benchmarks, protocols, search
 from embpress.study import config as study
 from embpress.study import task_files as task_data
+from embpress.study.artefact import FINETUNED, ON_TEXT, STUDENTS, Artefact, TrainedModel
 from embpress.study.validation import check
 from snakemake.exceptions import WorkflowError
 
@@ -201,18 +202,23 @@ def compress_inputs(wildcards):
     return inputs
 
 
-def artefacts(task, variant, seed):
-    """Folders of one variant's compressed matrices, a ratio each, for a task: as fitted, or with the students on them."""
+def has_students(task, variant):
+    """Whether a variant of a task is trained after its compression."""
     # The uncompressed model of a task is never a student: it is what students are compared with.
-    if (
+    return (
         protocols.is_student(config["tasks"][task])
         and study.method_of(config, variant) != study.IDENTITY
-    ):
-        folder = f"students/{task}"
+    )
+
+
+def artefacts(task, variant, seed):
+    """One variant's compressed matrices, a ratio each, for a task: as fitted, or with the students on them."""
+    if has_students(task, variant):
+        root = Path(f"results/students/{task}")
     else:
-        folder = f"compressed/{study.checkpoint_of(config, task)}"
+        root = Path(f"results/compressed/{study.checkpoint_of(config, task)}")
     return [
-        f"results/{folder}/seed{seed}/{variant}/{ratio:g}"
+        Artefact.below(root, variant, ratio, seed)
         for ratio in study.ratios_of(config, variant)
     ]
 
@@ -267,7 +273,10 @@ def evaluate_inputs(wildcards):
         "checkpoint": checkpoint_folder(
             study.checkpoint_of(config, wildcards.task), wildcards.seed
         ),
-        "artefacts": artefacts(wildcards.task, wildcards.variant, wildcards.seed),
+        "artefacts": [
+            str(artefact.folder)
+            for artefact in artefacts(wildcards.task, wildcards.variant, wildcards.seed)
+        ],
     }
     inputs |= task_data.files_of(wildcards.task, entry, ("test",))
     if "corpus" in entry["data"]:
@@ -283,7 +292,7 @@ def evaluations():
             "variant": variant,
             "seed": seed,
             "outcomes": f"results/evaluation/{task}/seed{seed}/{variant}.safetensors",
-            "artefacts": artefacts(task, variant, seed),
+            "artefacts": [a.to_json() for a in artefacts(task, variant, seed)],
             "checkpoint": checkpoint_folder(study.checkpoint_of(config, task), seed),
             "counts": counts_file(study.checkpoint_of(config, task)),
         }
@@ -297,7 +306,7 @@ def score_inputs(wildcards):
     found = evaluations()
     return {
         "outcomes": [e["outcomes"] for e in found],
-        "artefacts": sorted({a for e in found for a in e["artefacts"]}),
+        "artefacts": sorted({a["folder"] for e in found for a in e["artefacts"]}),
         "checkpoints": sorted({e["checkpoint"] for e in found}),
         "counts": sorted({e["counts"] for e in found}),
     }
@@ -312,23 +321,33 @@ def speed_inputs(wildcards):
     }
 
 
-def trained():
-    """Folders of what this study trains: fine-tuned checkpoints, and students of both stages."""
-    found = evaluations()
-    checkpoints = {e["checkpoint"] for e in found}
-    checkpoints -= {checkpoint_folder(model, None) for model in config["models"]}
-    students = {
-        folder: protocols.text_owner(e["task"], config["tasks"])
-        for e in found
-        for folder in e["artefacts"]
-        if folder.startswith("results/students/")
-    }
-    on_text = {
-        f"results/students_on_text/{owner}/{folder.split('/', 3)[3]}"
-        for folder, owner in students.items()
-        if owner
-    }
-    return sorted(checkpoints | on_text | set(students))
+def trained_models():
+    """Records of what this study trains, by folder: fine-tuned checkpoints, and students of both stages."""
+    models = {}
+
+    def add(stage, task, seed, folder, variant="", ratio=None):
+        models[folder] = TrainedModel(
+            Path(folder), stage, task, seed, variant, ratio
+        ).to_json()
+
+    for e in evaluations():
+        task, variant, seed = e["task"], e["variant"], e["seed"]
+        tuned = study.checkpoint_of(config, task)
+        if tuned in config["tasks"]:
+            add(FINETUNED, tuned, seed, e["checkpoint"])
+        if not has_students(task, variant):
+            continue
+        owner = protocols.text_owner(task, config["tasks"])
+        for a in artefacts(task, variant, seed):
+            add(STUDENTS, task, seed, str(a.folder), variant, a.ratio)
+            if owner:
+                root = Path(f"results/students_on_text/{owner}")
+                folder = str(Artefact.below(root, variant, a.ratio, seed).folder)
+                add(ON_TEXT, owner, seed, folder, variant, a.ratio)
+    return [models[folder] for folder in sorted(models)]
+
+
+TRAINED_MODELS = trained_models()
 
 
 def figure_names():
@@ -344,7 +363,7 @@ def figure_names():
         "spectra": True,
         "latency_vs_size": EMBEDDINGS,
         "ablations": study.compares_variants(config),
-        "learning_curves": trained(),
+        "learning_curves": TRAINED_MODELS,
         **{
             f"retention-{task}": task in EMBEDDINGS or task in WHOLE_MODELS
             for task in config["tasks"]

@@ -164,7 +164,7 @@ rule figures:
         spectra="results/spectra.csv",
         speed="results/speed.csv",
         labels="results/labels.json",
-        trained=trained(),
+        trained=[model["folder"] for model in TRAINED_MODELS],
     output:
         pdf=[f"results/figures/{name}.pdf" for name in FIGURES],
         png=[figure_report(name) for name in FIGURES],
@@ -176,6 +176,7 @@ rule figures:
         mem_mb=per_attempt(1000),
     params:
         names=FIGURES,
+        trained=TRAINED_MODELS,
     message:
         "drawing figures"
     script:

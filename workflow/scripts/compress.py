@@ -7,29 +7,27 @@ from job import run, throttled
 with run(snakemake) as log:
     import torch
 
-    from embpress.pipeline.compression import compress_checkpoint
-    from embpress.study.matrix_choices import is_whole_model
+    from embpress.pipeline.compression import FitInputs, compress_checkpoint
+    from embpress.pipeline.layer_compression import compress_modules
+    from embpress.study.artefact import Artefact
+    from embpress.study.matrix_choices import compresses_layers
 
     torch.set_num_threads(snakemake.threads)
     entry = snakemake.params.entry
     chosen = snakemake.wildcards
-    files = Path(snakemake.input.checkpoint), Path(snakemake.input.counts)
     sensitivity = snakemake.input.get("sensitivity")
-    asked = (
-        float(chosen.ratio),
-        int(chosen.seed),
-        Path(snakemake.output[0]),
-        throttled(log),
-        sensitivity and Path(sensitivity),
+    inputs = FitInputs(
+        Path(snakemake.input.checkpoint),
+        Path(snakemake.input.counts),
+        Path(sensitivity) if sensitivity else None,
     )
-    if is_whole_model(entry):
-        from embpress.pipeline.layer_compression import compress_modules
-
-        result = compress_modules(
-            *files, chosen.variant, entry, *asked, patterns=snakemake.params.patterns
-        )
-        log.info("%s", {key: value for key, value in result.items() if key != "modules"})
+    folder = Path(snakemake.output[0])
+    artefact = Artefact(folder, chosen.variant, float(chosen.ratio), int(chosen.seed))
+    if compresses_layers(entry):
+        patterns = snakemake.params.patterns
+        result = compress_modules(inputs, entry, artefact, throttled(log), patterns)
     else:
         method = entry.get("method", chosen.variant)
         options = entry.get("options", {})
-        log.info("%s", compress_checkpoint(*files, method, options, *asked))
+        result = compress_checkpoint(inputs, method, options, artefact, throttled(log))
+    log.info("%s", {key: v for key, v in result.to_json().items() if key != "modules"})

@@ -5,7 +5,7 @@ from pathlib import Path
 from job import read_json, run
 
 with run(snakemake):
-    from embpress.study.search import settled
+    from embpress.study.search import with_best_settings
     from embpress.tasks import Inputs, task_class
     from embpress.training.students import StudentInputs, distil_on_task, finetune_student
 
@@ -13,7 +13,7 @@ with run(snakemake):
     folder = Path(snakemake.output[0])
     files = dict(snakemake.input.items())
     candidates = [read_json(path) for path in files.pop("candidates", [])]
-    entry = settled(snakemake.params.entry, candidates)
+    entry = with_best_settings(snakemake.params.entry, candidates)
     files = {name: Path(path) for name, path in files.items()}
     inputs = StudentInputs(*(files.pop(name) for name in ("source", "start", "counts")))
     teacher = files.pop("teacher", None)

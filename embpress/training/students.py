@@ -96,17 +96,17 @@ class Student:
         history = train(self.model, data, loss, settings, seed, scratch_folder(folder))
         self.model.eval()
         start = self.inputs.start
-        with whole_new_folder(folder) as whole:
+        with whole_new_folder(folder) as partial:
             for part in parts_of(start):
                 matrix = self.matrices[part.folder]
                 matrix.freeze()
                 about = storage.read_json(start / part.folder / storage.HEADER)["about"]
-                storage.save(matrix, whole / part.folder, about)
+                storage.save(matrix, partial / part.folder, about)
             if (start / PARTS).is_file():
-                write_parts(parts_of(start), whole)
-            write_history(history, whole)
-            write_json(whole / RESULT, self._result_record())
-            write_rest(root, whole)
+                write_parts(parts_of(start), partial)
+            write_history(history, partial)
+            write_json(partial / RESULT, self._result_record())
+            write_rest(root, partial)
 
     def _result_record(self) -> dict[str, Any]:
         """The record for RESULT: sizes, which training does not change, and the errors of the

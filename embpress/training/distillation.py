@@ -106,21 +106,16 @@ class Distillation:
             device = batch["attention_mask"].device
             with torch.no_grad():
                 teacher = self.teacher.to(device)(**inputs, output_hidden_states=needs_states)
-            terms = self._compare(student, teacher, batch["attention_mask"].flatten(0, -2).bool())
+            terms = self._compare(student, teacher, batch)
         if "task" in self.terms:
             terms["task"] = student.loss
         return terms
 
     def _compare(
-        self, student: BaseModelOutput, teacher: BaseModelOutput, mask: Tensor
+        self, student: BaseModelOutput, teacher: BaseModelOutput, batch: Batch
     ) -> dict[str, Tensor]:
-        """The terms that compare outputs of student and teacher.
-
-        Args:
-            student: the student's output.
-            teacher: the teacher's output.
-            mask: bool (B, T), False at padding.
-        """
+        """Terms that compare outputs of the student and the teacher on a batch."""
+        mask = batch["attention_mask"].flatten(0, -2).bool()  # (B, T), False at padding
         terms: dict[str, Tensor] = {}
         states = list(zip(student.hidden_states or (), teacher.hidden_states or ()))
         if "embeddings" in self.terms:

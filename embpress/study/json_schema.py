@@ -7,7 +7,9 @@ from .study import Study
 from .task_entry import STUDENT_PROTOCOLS, TaskEntry
 
 
-def config_schema(task_models: Mapping[str, type[TaskEntry]], benchmarks: Sequence[str]) -> dict[str, Any]:
+def config_schema(
+    task_models: Mapping[str, type[TaskEntry]], benchmarks: Sequence[str]
+) -> dict[str, Any]:
     """JSON schema (draft 2020-12) of a config.
 
     A task's `kind` decides its keys. Two kinds of entries are incomplete until they are resolved:

@@ -61,16 +61,18 @@ class AttentionScores:
         """Forward hook of a projection."""
         self.outputs[module] = output
 
+    def _split_heads(self, output: Tensor) -> Tensor:
+        """Output (B, T, d) of a projection to (B, heads, T, d / heads) in float32."""
+        by_head = output.unflatten(-1, (self.n_heads, -1))
+        return by_head.transpose(1, 2).float()
+
     def compute(self) -> list[Tensor]:
         """Scores (B, heads, T, T) of each layer in the last forward pass, whose recorded outputs
         are cleared.
         """
         scores = []
         for pair in self.projections:
-            query, key = (
-                self.outputs[module].unflatten(-1, (self.n_heads, -1)).transpose(1, 2).float()
-                for module in pair
-            )
+            query, key = (self._split_heads(self.outputs[module]) for module in pair)
             scores.append(query @ key.transpose(2, 3) / query.shape[-1] ** 0.5)
         self.outputs.clear()
         return scores
@@ -121,14 +123,8 @@ class Distillation:
     def _compare(
         self, student: BaseModelOutput, teacher: BaseModelOutput, batch: Batch
     ) -> dict[str, Tensor]:
-        """The terms that compare outputs of student and teacher.
-
-        Args:
-            student: the student's output.
-            teacher: the teacher's output.
-            batch: the inputs of both, with `attention_mask` (B, T), or (B, choices, T).
-        """
-        mask = batch["attention_mask"].flatten(0, -2).bool()
+        """Terms that compare outputs of the student and the teacher on a batch."""
+        mask = batch["attention_mask"].flatten(0, -2).bool()  # (B, T), False at padding
         terms: dict[str, Tensor] = {}
         states = list(zip(student.hidden_states or (), teacher.hidden_states or ()))
         if "embeddings" in self.terms:

@@ -50,14 +50,14 @@ def finetune(
     settings = fine_tuning_settings(task)
     history = train(model.train(), data, task_loss, settings, seed, scratch_folder(folder))
     source = card(base)["source"] | {"finetuned_on": len(data.rows), "seed": seed}
-    with whole_new_folder(folder) as whole:
-        model.eval().save_pretrained(whole)
-        tokenizer.save_pretrained(whole)
-        describe(model, tokenizer.all_special_ids, whole, source)
-        write_history(history, whole)
+    with whole_new_folder(folder) as partial:
+        model.eval().save_pretrained(partial)
+        tokenizer.save_pretrained(partial)
+        describe(model, tokenizer.all_special_ids, partial, source)
+        write_history(history, partial)
         if candidates:
             record = {"chosen": settings.options(), "candidates": list(candidates)}
-            write_json(whole / RECORD, record)
+            write_json(partial / RECORD, record)
 
 
 def try_candidate(

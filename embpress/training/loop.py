@@ -118,6 +118,7 @@ class TrainingRun:
         self.rows_per_step = settings.batch_size * settings.accumulation
         self.steps_per_epoch = math.ceil(len(self.rows) / self.rows_per_step)
         self.total_steps = self.steps_per_epoch * settings.epochs
+        self.log_interval = max(1, self.total_steps // LOG_LINES)
         self.fingerprint = self._compute_fingerprint(data.rows)
 
     def run(self) -> list[CurveRow]:
@@ -141,16 +142,19 @@ class TrainingRun:
         # Every epoch gets the same number of curve points, each the mean of about as many steps:
         # a mean over only one or two steps would look like a jump.
         points = max(1, CURVE_POINTS // self.settings.epochs)
-        for i in range(first, self.steps_per_epoch):
-            self._take_step(order[i * self.rows_per_step : (i + 1) * self.rows_per_step])
-            if (i + 1) * points // self.steps_per_epoch > i * points // self.steps_per_epoch:
+        n_steps = self.steps_per_epoch
+        for i in range(first, n_steps):
+            start = i * self.rows_per_step
+            self._take_step(order[start : start + self.rows_per_step])
+            if (i + 1) * points // n_steps > i * points // n_steps:
                 self._extend_history()
-            if self.state.step % max(1, self.total_steps // LOG_LINES) == 0:
+            if self.state.step % self.log_interval == 0:
                 self._log_progress()
-            if i + 1 == self.steps_per_epoch and self.held_out:
+            if i + 1 == n_steps and self.held_out:
                 self._validate(epoch + 1)
             is_last = self.state.step == self.total_steps
-            if self.state.step % self.settings.checkpoint_steps == 0 and not is_last:
+            is_due = self.state.step % self.settings.checkpoint_steps == 0
+            if is_due and not is_last:
                 self.state.save(self.scratch, self.fingerprint)
 
     def _take_step(self, positions: list[int]) -> None:
@@ -159,14 +163,17 @@ class TrainingRun:
         learning_rate = self._learning_rate()
         for group in state.optimizer.param_groups:
             group["lr"] = learning_rate
-        for start in range(0, len(positions), self.settings.batch_size):
-            rows = [self.rows[i] for i in positions[start : start + self.settings.batch_size]]
+        batch_size = self.settings.batch_size
+        for start in range(0, len(positions), batch_size):
+            batch = positions[start : start + batch_size]
+            rows = [self.rows[i] for i in batch]
             terms = self._compute_loss(rows, [self.seed, state.step, start])
-            share = len(rows) / len(positions)
-            self._sum_terms(terms).mul(share).backward()
+            share = len(batch) / len(positions)
+            loss = self._sum_terms(terms) * share
+            loss.backward()
             for name, value in terms.items():
-                mean = value.detach().float().item() * share
-                state.loss_sums[name] = state.loss_sums.get(name, 0.0) + mean
+                previous = state.loss_sums.get(name, 0.0)
+                state.loss_sums[name] = previous + value.float().item() * share
         nn.utils.clip_grad_norm_(state.parameters.values(), MAX_GRADIENT_NORM)
         state.optimizer.step()
         state.optimizer.zero_grad()
@@ -204,25 +211,30 @@ class TrainingRun:
     def _extend_history(self) -> None:
         """Append a row to the learning curve: mean loss terms since the last one."""
         state = self.state
-        steps = state.step - (state.history[-1]["step"] if state.history else 0)
-        terms = {name: value / steps for name, value in state.loss_sums.items()}
+        last_step = state.history[-1]["step"] if state.history else 0
+        n_steps = state.step - last_step
+        terms = {name: value / n_steps for name, value in state.loss_sums.items()}
         row = {
             "step": state.step,
             "epoch": state.step / self.steps_per_epoch,
             "loss": sum(terms.values()),
             "learning_rate": self._learning_rate(),
         }
-        state.history.append(row | terms if len(terms) > 1 else row)
+        if len(terms) > 1:
+            row |= terms
+        state.history.append(row)
         state.loss_sums = {}
 
     def _log_progress(self) -> None:
         """Log the last loss and the estimated remaining time."""
         state = self.state
-        seconds_per_step = (time.monotonic() - self.started) / (state.step - self.first_step)
-        seconds = int(seconds_per_step * (self.total_steps - state.step))
+        elapsed = time.monotonic() - self.started
+        seconds_per_step = elapsed / (state.step - self.first_step)
+        seconds = seconds_per_step * (self.total_steps - state.step)
+        minutes, seconds = divmod(int(seconds), 60)
         loss = state.history[-1]["loss"] if state.history else math.nan
-        remaining = f"{seconds // 60}:{seconds % 60:02d}"
-        log.info("step %d/%d, loss %.3f, %s left", state.step, self.total_steps, loss, remaining)
+        message = "step %d/%d, loss %.3f, %d:%02d left"
+        log.info(message, state.step, self.total_steps, loss, minutes, seconds)
 
     def _validate(self, epoch: int) -> None:
         """Compute the loss of the held-out rows in `eval` mode and keep the weights if it is the
@@ -230,10 +242,11 @@ class TrainingRun:
         """
         was_training = self.model.training
         self.model.eval()
+        batch_size = self.settings.batch_size
         total = 0.0
         with torch.no_grad():
-            for start in range(0, len(self.held_out), self.settings.batch_size):
-                rows = self.held_out[start : start + self.settings.batch_size]
+            for start in range(0, len(self.held_out), batch_size):
+                rows = self.held_out[start : start + batch_size]
                 # The same seed in all epochs, so that the same tokens are masked.
                 terms = self._compute_loss(rows, [self.seed, 0, start])
                 total += self._sum_terms(terms).item() * len(rows)

@@ -61,7 +61,8 @@ class TrainingState:
             tensors[f"weight/{name}"] = parameter.detach()
             for key, values in self.optimizer.state[parameter].items():
                 tensors[f"{key}/{name}"] = values
-        save_file({key: values.contiguous() for key, values in tensors.items()}, partial / TENSORS)
+        contiguous = {key: values.contiguous() for key, values in tensors.items()}
+        save_file(contiguous, partial / TENSORS)
         record = {name: getattr(self, name) for name in RECORDED}
         write_json(partial / RECORD, record | {"fingerprint": fingerprint})
         shutil.rmtree(folder, ignore_errors=True)  # left by a run with another fingerprint
@@ -76,17 +77,18 @@ class TrainingState:
         Returns:
             Whether there is one with this fingerprint; if not, nothing changes.
         """
-        folders = sorted(scratch.glob("step*"), key=lambda folder: int(folder.name[len("step") :]))
+        folders = list(scratch.glob("step*"))
         if not folders:
             return False
-        record = json.loads((folders[-1] / RECORD).read_text())
+        folder = max(folders, key=lambda folder: int(folder.name.removeprefix("step")))
+        record = json.loads((folder / RECORD).read_text())
         if record["fingerprint"] != fingerprint:
-            log.info("%s belongs to another run: training from the start", folders[-1])
+            log.info("%s belongs to another run: training from the start", folder)
             return False
         for name in RECORDED:
             setattr(self, name, record[name])
         stored: dict[str, dict[str, Tensor]] = defaultdict(dict)
-        for key, values in load_file(folders[-1] / TENSORS).items():
+        for key, values in load_file(folder / TENSORS).items():
             kind, name = key.split("/", 1)
             stored[name][kind] = values
         self.copy_weights({name: stored[name].pop("weight") for name in self.parameters})

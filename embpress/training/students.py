@@ -17,7 +17,7 @@ from transformers import DataCollatorForLanguageModeling, DataCollatorWithPaddin
 from .. import storage
 from ..data.token_counts import read_counts
 from ..errors import UserError
-from ..fidelity.record import RESULT, Fitted, measured, read_result
+from ..fidelity.record import RESULT, measured, read_result
 from ..files import whole_new_folder, write_json
 from ..formats._base import CompressedMatrix
 from ..models.assembly import (
@@ -96,17 +96,17 @@ class Student:
         history = train(self.model, data, loss, settings, seed, scratch_folder(folder))
         self.model.eval()
         start = self.inputs.start
-        with whole_new_folder(folder) as whole:
+        with whole_new_folder(folder) as partial:
             for part in parts_of(start):
                 matrix = self.matrices[part.folder]
                 matrix.freeze()
                 about = storage.read_json(start / part.folder / storage.HEADER)["about"]
-                storage.save(matrix, whole / part.folder, about)
+                storage.save(matrix, partial / part.folder, about)
             if (start / PARTS).is_file():
-                write_parts(parts_of(start), whole)
-            write_history(history, whole)
-            write_json(whole / RESULT, self._result_record())
-            write_rest(root, whole)
+                write_parts(parts_of(start), partial)
+            write_history(history, partial)
+            write_json(partial / RESULT, self._result_record())
+            write_rest(root, partial)
 
     def _result_record(self) -> dict[str, Any]:
         """The record for RESULT: sizes, which training does not change, and the errors of the
@@ -235,10 +235,10 @@ def _propagate_infeasible(start: Path, folder: Path) -> bool:
     was.
     """
     result = read_result(start)
-    if isinstance(result, Fitted):
-        return False
-    write_json(folder / RESULT, result.to_json())
-    return True
+    if isinstance(result, Infeasible):
+        write_json(folder / RESULT, result.to_json())
+        return True
+    return False
 
 
 def _make_loss(

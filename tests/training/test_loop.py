@@ -13,9 +13,9 @@ import torch
 from torch import nn
 
 from embpress.training.loop import TrainingData, train
-from embpress.training.settings import TextStageSettings, TrainingSettings
+from embpress.study.task_training import TextStage, Training
 
-SHORT = TrainingSettings(epochs=2, batch_size=4, learning_rate=0.05)
+SHORT = Training(epochs=2, batch_size=4, learning_rate=0.05)
 LONG = replace(SHORT, epochs=6)
 
 
@@ -210,15 +210,3 @@ def test_checkpoints_of_another_run_are_not_resumed(tmp_path):
 
         train(model, DATA, counted, settings, seed, tmp_path / str(seed) / str(start))
         assert len(count) == steps
-
-
-def test_settings_are_read_from_a_config_section():
-    section = {"epochs": 2, "batch_size": 8, "learning_rate": 1e-4, "patience": 3}
-    settings = TrainingSettings.from_config(section | {"held_out": 0.1})
-    assert settings == TrainingSettings(**section)
-    assert (settings.warmup, settings.weight_decay, settings.accumulation) == (0.1, 0.0, 1)
-    assert (settings.precision, settings.checkpoint_steps) == ("fp32", 500)
-    assert TrainingSettings.from_config(dict(list(section.items())[:3])).patience is None
-    text = {"corpus": "c", "terms": ["hidden"], "tokens": 64, "block": 8}
-    stage = TextStageSettings.from_config(section | text)
-    assert (stage.terms, stage.tokens, stage.block, stage.epochs) == (["hidden"], 64, 8, 2)

@@ -25,7 +25,7 @@ from embpress.study.artefact import Artefact
 from embpress.tasks import Inputs, task_class
 from embpress.training.fine_tuning import finetune
 from embpress.training.loop import HISTORY
-from embpress.training.settings import TextStageSettings
+from embpress.study.task_training import TextStage
 from embpress.training.students import (
     StudentInputs,
     distil_on_task,
@@ -175,7 +175,7 @@ def test_distillation_on_text_then_on_the_task(folder, terms):
         folder, "compress_then_distil", distil={"stage1": stage, "stage2": STAGE, "terms": ["task"]}
     )
     inputs = inputs_of(folder, "base", start)
-    settings = TextStageSettings.from_config(stage)
+    settings = TextStage.from_config(stage)
     distil_on_text(inputs, [" ".join(TEXTS)] * 3, settings, True, 0, folder / "text")
     rows = json.loads((folder / "text" / HISTORY).read_text())["rows"]
     assert rows[-1]["loss"] < rows[0]["loss"]
@@ -210,7 +210,7 @@ def test_distillation_on_text_refuses_a_missing_head_and_long_blocks(folder, ber
     inputs = inputs_of(folder, "headless", start)
 
     def distil(terms, block):
-        stage = TextStageSettings(terms=terms, tokens=64, block=block, **STAGE)
+        stage = TextStage(terms=terms, tokens=64, block=block, **STAGE)
         distil_on_text(inputs, TEXTS, stage, True, 0, folder / "out")
 
     with pytest.raises(UserError, match="headless has no head.*`task`.*distil.stage1.terms"):

@@ -24,18 +24,27 @@ def refuse(message: str, *place: str) -> ValidationError:
 
 
 def user_error(error: ValidationError, where: str) -> UserError:
-    """The first of the outermost errors as one sentence.
+    """The error nearest to the top of the values as one sentence.
 
     Args:
         error: what validation raised.
         where: dotted place of the validated values in the study.
     """
-    first = min(error.errors(include_url=False), key=lambda details: len(details["loc"]))
+    errors = error.errors(include_url=False)
+    # A list whose items are wrong is said to be too short, too: the item is what to tell.
+    innermost = [e for e in errors if not any(_is_below(other, e) for other in errors)]
+    first = min(innermost, key=lambda details: len(details["loc"]))
     # The branches of unions are part of pydantic's place; their tags have spaces, keys have none.
     keys = [str(part) for part in first["loc"] if " " not in str(part)]
     if first["type"] == "missing":
         return UserError(f"{'.'.join([where, *keys[:-1]])}: {keys[-1]!r} is missing")
     return UserError(f"{'.'.join([where, *keys])}: {_message(first)}")
+
+
+def _is_below(error: ErrorDetails, other: ErrorDetails) -> bool:
+    """Whether the place of an error is below another one's."""
+    depth = len(other["loc"])
+    return len(error["loc"]) > depth and error["loc"][:depth] == other["loc"]
 
 
 def _message(details: ErrorDetails) -> str:

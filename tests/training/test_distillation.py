@@ -12,7 +12,8 @@ import torch
 
 from embpress.errors import UserError
 from embpress.study.protocols import TERMS
-from embpress.training.distillation import Distillation, logits_loss
+from embpress.tasks._losses import squared_error
+from embpress.training.distillation import Distillation
 
 from ..zoo import tiny
 
@@ -119,7 +120,7 @@ def test_every_term_is_that_of_plain_arithmetic():
 
 
 def test_a_number_for_logits_is_compared_by_its_square():
-    assert logits_loss(torch.tensor([[1.0], [3.0]]), torch.tensor([[1.0], [1.0]])).item() == 2
+    assert squared_error(torch.tensor([[1.0], [3.0]]), torch.tensor([[1.0], [1.0]])).item() == 2
 
 
 @pytest.mark.parametrize(

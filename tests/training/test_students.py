@@ -22,10 +22,12 @@ from embpress.models.embedding import describe, load_model
 from embpress.pipeline.compression import compress_checkpoint
 from embpress.pipeline.evaluation import evaluate
 from embpress.study import protocols
-from embpress.tasks import Inputs, task_class
+from embpress.tasks import TaskInputs
 from embpress.training.fine_tuning import finetune
 from embpress.training.loop import HISTORY
 from embpress.training.students import distil_on_task, distil_on_text, finetune_student
+
+from ..task_entries import make_task
 
 TEXTS = [
     "the cat, the dog",
@@ -79,7 +81,7 @@ def task_of(folder, protocol, **more):
     }
     entry = protocols.resolve(tasks)["student"] if protocol in protocols.STUDENTS else own
     files = {split: folder / "rows.jsonl" for split in ("train", "test")}
-    return task_class(entry["kind"])(entry, Inputs({}, files=files))
+    return make_task(entry["kind"], entry, TaskInputs({}, files=files))
 
 
 def compressed(folder, source, method="svd", ratio=2, **options):
@@ -158,7 +160,7 @@ def test_frozen_factors_stay_and_the_rest_is_trained(folder):
 def test_compressed_first_the_head_is_new_and_all_is_fine_tuned(folder):
     start = compressed(folder, "base", "kronecker")
     task = task_of(folder, "compress_then_finetune")
-    assert task.config["finetune"] == STAGE
+    assert task.entry.finetune.options() == STAGE
     for name in ("one", "two"):
         finetune_student(
             folder / "base", start, folder / "counts.safetensors", task, 0, folder / name
@@ -174,14 +176,14 @@ def test_compressed_first_the_head_is_new_and_all_is_fine_tuned(folder):
 @pytest.mark.parametrize("terms", [["embeddings", "attention", "hidden", "task"], ["hidden"]])
 def test_first_on_text_then_on_the_task(folder, terms):
     start = compressed(folder, "base")
-    stage = {"corpus": "c", "tokens": 64, "block": 8, "terms": terms} | STAGE
+    stage = {"corpus": "c", "tokens": 256, "block": 8, "terms": terms} | STAGE
     task = task_of(
         folder, "compress_then_distil", distil={"stage1": stage, "stage2": STAGE, "terms": ["task"]}
     )
     counts = folder / "counts.safetensors"
-    distil_on_text(
-        folder / "base", start, counts, [" ".join(TEXTS)] * 3, task.config, 0, folder / "text"
-    )
+    entry = {"factors": "trained", "distil": {"stage1": stage}}
+    texts = [" ".join(TEXTS)] * 12
+    distil_on_text(folder / "base", start, counts, texts, entry, 0, folder / "text")
     rows = json.loads((folder / "text" / HISTORY).read_text())["rows"]
     assert rows[-1]["loss"] < rows[0]["loss"]
     assert set(rows[0]) & set(protocols.TERMS) == (set(terms) if len(terms) > 1 else set())
@@ -191,8 +193,8 @@ def test_first_on_text_then_on_the_task(folder, terms):
     assert bits(folder / "student") == bits(start)
     # With no step taken, the student has the encoder of the first stage and the head of the
     # teacher.
-    still = task.config["distil"]["stage2"] | {"learning_rate": 1e-30}
-    task.config["distil"]["stage2"] = still
+    still = {"stage2": STAGE | {"learning_rate": 1e-30}, "stage1": stage, "terms": ["task"]}
+    task = task_of(folder, "compress_then_distil", distil=still)
     distil_on_task(
         folder / "tuned", folder / "text", folder / "base", counts, task, 0, folder / "still"
     )
@@ -217,7 +219,7 @@ def test_masked_tokens_need_a_head_for_them(folder, bert, wordpiece):
     start = compressed(folder, "headless")
     entry = {
         "factors": "trained",
-        "distil": {"stage1": {"corpus": "c", "tokens": 64, "block": 8, "terms": ["task"]} | STAGE},
+        "distil": {"stage1": {"corpus": "c", "tokens": 256, "block": 8, "terms": ["task"]} | STAGE},
     }
     arguments = (
         folder / "headless",

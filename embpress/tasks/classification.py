@@ -15,9 +15,9 @@ from pydantic import Field
 from ..errors import UserError
 from ..study.fields import Strings
 from ..study.task_entry import (
-    Labels,
     LabelledData,
     LabelledTaskEntry,
+    Labels,
     Metric,
     TrainedProtocol,
 )

@@ -9,19 +9,19 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Iterator
 from functools import cached_property
-from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal, Self
+from typing import TYPE_CHECKING, Any, ClassVar, Literal, Self
 
-from pydantic import BeforeValidator, Field, model_validator
+from pydantic import Field, model_validator
 
 from ..data.rows import Row, Table
 from ..errors import UserError
 from ..study.task_entry import (
-    Labels,
     LabelledData,
     LabelledTaskEntry,
+    Labels,
     Metric,
+    OneColumn,
     TrainedProtocol,
-    as_tuple,
 )
 from ..study.validation_errors import refuse
 from ._base import Outcomes, Progress
@@ -51,11 +51,7 @@ class TokenClassificationData(LabelledData):
         description="Format of the files. conll: a word a line, `columns` between white space, and "
         "an empty line after each text. jsonl: lists of words and tags.",
     )
-    text: Annotated[
-        tuple[str, ...],
-        BeforeValidator(as_tuple, json_schema_input_type=str),
-        Field(strict=False, min_length=1, max_length=1, description="Column of the words."),
-    ]
+    text: OneColumn = Field(description="Column of the words.")
     label: str = Field(description="Column of the words' tags.")
     labels: Labels = Field(
         description="Tags in IOB2, or how files write each: O, B-TYPE for the first word of an "

@@ -30,10 +30,11 @@ from embpress.numerics.matrices import safetensors_matrix
 from embpress.study import benchmarks, protocols
 from embpress.study import config as study
 from embpress.study import validation as config_check
-from embpress.tasks import Inputs, task_class
+from embpress.tasks import TaskInputs
 
 from .conftest import ROOT, wordpiece_tokenizer
 from .study.test_config import BAD, changed
+from .task_entries import make_task
 from .test_corruption import VAST, entry, forged
 from .zoo import V, tiny
 
@@ -181,7 +182,7 @@ def rows(
         if kind != "classification":
             config["protocol"] = "zero_shot"
         files = {split: Path(own[split]) for split in ("train", "test")}
-        getattr(task_class(kind)(config, Inputs({}, files=files)), part)
+        getattr(make_task(kind, config, TaskInputs({}, files=files)), part)
 
     return read
 

@@ -32,6 +32,9 @@ TrainedProtocol = Annotated[
     Literal["finetune_then_compress", "compress_then_finetune", "compress_then_distil"],
     Field(description="When a model is trained and when it is compressed."),
 ]
+LabelledProtocol = Literal[
+    "finetune_then_compress", "compress_then_finetune", "compress_then_distil", "zero_shot"
+]
 ZeroShot = Annotated[Literal["zero_shot"], Field(description="No model is trained.")]
 
 
@@ -46,7 +49,7 @@ class Metric:
     """Shown times 100."""
 
 
-def as_tuple(value: object) -> object:
+def _as_tuple(value: object) -> object:
     """A single column as a list of one."""
     return (value,) if isinstance(value, str) else value
 
@@ -67,14 +70,20 @@ def _as_mapping(value: object) -> object:
 
 TextColumns = Annotated[
     tuple[str, ...],
-    BeforeValidator(as_tuple, json_schema_input_type=str | list[str]),
     Field(strict=False, min_length=1, max_length=2),
+    BeforeValidator(_as_tuple, json_schema_input_type=str | list[str]),
 ]
 """Column of the text, or both columns of a pair."""
+OneColumn = Annotated[
+    tuple[str, ...],
+    Field(strict=False, min_length=1, max_length=1),
+    BeforeValidator(_as_tuple, json_schema_input_type=str | list[str]),
+]
+"""Column of the text, where pairs have no meaning."""
 Labels = Annotated[
     dict[str, str],
-    BeforeValidator(_as_mapping, json_schema_input_type=list[str] | dict[str, str]),
     Field(min_length=2),
+    BeforeValidator(_as_mapping, json_schema_input_type=list[str] | dict[str, str]),
 ]
 """How files write each label."""
 
@@ -270,7 +279,7 @@ class LabelledTaskEntry(TaskEntry):
 
     has_labels: ClassVar[bool] = True
 
-    protocol: TrainedProtocol | ZeroShot = Field(
+    protocol: LabelledProtocol = Field(
         description="When a model is trained and when it is compressed; `zero_shot` trains nothing."
     )
     data: LabelledData = Field(description="Where the rows are, and which columns are read.")
@@ -430,6 +439,6 @@ class LabelledTaskEntry(TaskEntry):
         """JSON schema in which `metrics` lists the metrics of the kind."""
         schema = handler.resolve_ref_schema(handler(core_schema))
         metrics = {"type": "array", "minItems": 1, "uniqueItems": True}
-        metrics["items"] = {"enum": list(getattr(cls, "metric_names")())}
+        metrics["items"] = {"enum": list(cls.metric_names())}
         schema["properties"]["metrics"] |= {"anyOf": [metrics, {"type": "null"}]}
         return schema

@@ -25,14 +25,17 @@ def refuse(message: str, *place: str) -> ValidationError:
 
 
 def user_error(error: ValidationError, where: str, value: object) -> UserError:
-    """The first of the outermost errors as one sentence.
+    """The error nearest to the top of the values as one sentence.
 
     Args:
         error: what validation raised.
         where: dotted place of the validated value in the study; empty for the study itself.
         value: what was validated.
     """
-    first = min(error.errors(include_url=False), key=lambda details: len(details["loc"]))
+    errors = error.errors(include_url=False)
+    # A list whose items are wrong is said to be too short, too: the item is what to tell.
+    innermost = [e for e in errors if not any(_is_below(other, e) for other in errors)]
+    first = min(innermost, key=lambda details: len(details["loc"]))
     keys = [part for part in (where, *_path(first, value)) if part]
     place = ".".join(keys) or "the study"
     if first["type"] == "missing":
@@ -64,6 +67,12 @@ def _keys_of_validators(details: ErrorDetails, path: list[str]) -> list[str]:
         for part in details["loc"][-2:]
         if details["type"] == "entry" and str(part).isidentifier() and str(part) not in path
     ]
+
+
+def _is_below(error: ErrorDetails, other: ErrorDetails) -> bool:
+    """Whether the place of an error is below another one's."""
+    depth = len(other["loc"])
+    return len(error["loc"]) > depth and error["loc"][:depth] == other["loc"]
 
 
 def _message(details: ErrorDetails) -> str:

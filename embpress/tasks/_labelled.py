@@ -76,7 +76,7 @@ class LabelledTask(Task[Labelled]):
         """
         from ._losses import kl_divergence
 
-        return kl_divergence(student.logits, teacher.logits)
+        return kl_divergence(student["logits"], teacher["logits"])
 
     @staticmethod
     def n_resampling_units(outcomes: Outcomes) -> dict[str, int]:

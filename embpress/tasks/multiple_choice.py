@@ -9,7 +9,7 @@ from collections.abc import Callable
 from functools import cached_property
 from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal
 
-from pydantic import BeforeValidator, Field
+from pydantic import Field
 
 from ..study.fields import Strings
 from ..study.task_entry import (
@@ -17,8 +17,8 @@ from ..study.task_entry import (
     LabelledTaskEntry,
     Labels,
     Metric,
+    OneColumn,
     TrainedProtocol,
-    as_tuple,
 )
 from ._base import Outcomes, Progress
 from ._examples import Examples, Label, LabelledRows
@@ -32,11 +32,7 @@ if TYPE_CHECKING:
 class MultipleChoiceData(LabelledData):
     """Where the questions are, and which columns hold the answers."""
 
-    text: Annotated[
-        tuple[str, ...],
-        BeforeValidator(as_tuple, json_schema_input_type=str),
-        Field(strict=False, min_length=1, max_length=1, description="Column of the question."),
-    ]
+    text: OneColumn = Field(description="Column of the question.")
     choices: Annotated[Strings, Field(min_length=2)] = Field(description="Columns of the answers.")
     label: str = Field(description="Column of the right choice.")
     labels: Labels | None = Field(

@@ -70,7 +70,7 @@ class Regression(LabelledTask[RegressionEntry]):
         """See base class: the squared error of the numbers."""
         from ._losses import squared_error
 
-        return squared_error(student.logits, teacher.logits)
+        return squared_error(student["logits"], teacher["logits"])
 
     def outcomes(
         self, model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, progress: Progress

@@ -34,7 +34,7 @@ LONGEST_ANSWER = 30
 class SpanData(LabelledData):
     """Where the contexts, questions and answers are."""
 
-    format: Literal["squad", "csv", "tsv", "jsonl"] | None = Field(
+    format: Literal["squad", "csv", "tsv", "jsonl"] | None = Field(  # type: ignore[assignment]
         default=None,
         description="Format of the files. squad: SQuAD v1.1's JSON, with columns id, title, "
         "context, question, answers.",
@@ -172,8 +172,8 @@ class Span(LabelledTask[SpanEntry]):
         from ._losses import kl_divergence_over_tokens
 
         mask = batch["attention_mask"]
-        starts = kl_divergence_over_tokens(student.start_logits, teacher.start_logits, mask)
-        ends = kl_divergence_over_tokens(student.end_logits, teacher.end_logits, mask)
+        starts = kl_divergence_over_tokens(student["start_logits"], teacher["start_logits"], mask)
+        ends = kl_divergence_over_tokens(student["end_logits"], teacher["end_logits"], mask)
         return starts + ends
 
     def outcomes(

@@ -150,7 +150,7 @@ def masked_mse(student: Tensor, teacher: Tensor, mask: Tensor) -> Tensor:
 
 def _classifier_loss(student: ModelOutput, teacher: ModelOutput, batch: Batch) -> Tensor:
     """L_logits of a head with one prediction a row."""
-    return kl_divergence(student.logits, teacher.logits)
+    return kl_divergence(student["logits"], teacher["logits"])
 
 
 def _sum(values: Iterable[Tensor]) -> Tensor:

@@ -31,10 +31,11 @@ from embpress.models import sensitivity
 from embpress.models.checkpoints import card, embedding_matrix
 from embpress.models.tokenization import load_tokenizer
 from embpress.pipeline.evaluation import evaluate
-from embpress.tasks import Inputs, task_class
+from embpress.tasks import TaskInputs
 from embpress.training.fine_tuning import finetune
 
 from ..conftest import ROOT, SPECIALS
+from ..task_entries import make_task
 
 WHEEL = "jupyterlab-language-pack-ja-JP"
 KINDS = ("tohoku", "line")
@@ -230,8 +231,10 @@ def test_the_suite_runs_on_them_from_checkpoint_to_score(folder, texts, tmp_path
         "max_length": 32,
         "finetune": {"epochs": 1, "batch_size": 8, "learning_rate": 1e-3},
     }
-    task = task_class("classification")(
-        entry, Inputs({}, files={s: tmp_path / "own.csv" for s in ("train", "test")})
+    task = make_task(
+        "classification",
+        entry,
+        TaskInputs({}, files={s: tmp_path / "own.csv" for s in ("train", "test")}),
     )
     finetune(base, task, 0, tmp_path / "tuned")
     storage.save(

@@ -142,7 +142,11 @@ BAD = [
         "tasks.rotten: model 'minlm' is not under `models:`; did you mean 'minilm'",
     ),
     (("tasks", "rotten", "corpus"), "news", "tasks.rotten: corpus 'news' is not under `corpora:`"),
-    (("tasks", "rotten", "kind"), "regresion", "tasks.rotten.kind: 'regresion' is not one of"),
+    (
+        ("tasks", "rotten", "kind"),
+        "regresion",
+        "tasks.rotten.kind: .*'regresion'; did you mean 'regression'",
+    ),
     (
         ("tasks", "rotten", "protocol"),
         "zero_shot",
@@ -151,7 +155,7 @@ BAD = [
     (
         ("tasks", "rotten", "finetune", "epochs"),
         0,
-        "tasks.rotten.finetune.epochs: 0 is less than the minimum of 1",
+        "tasks.rotten.finetune.epochs: 0 .*greater than or equal to 1",
     ),
     (
         ("tasks", "rotten", "finetune", "learning_rate"),
@@ -161,7 +165,7 @@ BAD = [
     (
         ("tasks", "rotten", "finetune", "epochs"),
         [3],
-        r"tasks.rotten.finetune.epochs: \[3\] gives nothing to choose from",
+        r"tasks.rotten.finetune.epochs: \[3\] leaves nothing to choose from",
     ),
     (
         ("tasks", "rotten", "finetune", "epochs"),
@@ -171,7 +175,7 @@ BAD = [
     (
         ("tasks", "rotten", "finetune", "epochs"),
         [3, 0],
-        "tasks.rotten.finetune.epochs.1: 0 is less than the minimum of 1",
+        "tasks.rotten.finetune.epochs.1: 0 .*greater than or equal to 1",
     ),
     (
         ("tasks", "rotten", "finetune", "learning_rate"),
@@ -186,25 +190,25 @@ BAD = [
     (
         ("tasks", "rotten", "finetune", "held_out"),
         0.9,
-        "tasks.rotten.finetune.held_out: 0.9 is greater than the maximum",
+        "tasks.rotten.finetune.held_out: 0.9 .*less than or equal to 0.5",
     ),
     (
         ("tasks", "rotten_distilled", "distil", "stage2", "epochs"),
         [3, 4],
-        r"tasks.rotten_distilled.distil.stage2.epochs: \[3, 4\] is not of type 'integer'",
+        r"tasks.rotten_distilled.distil.stage2.epochs: \[3, 4\] should be a valid integer",
     ),
-    (("tasks", "rotten", "finetune"), None, "tasks.rotten: 'finetune' is a required property"),
+    (("tasks", "rotten", "finetune"), None, "tasks.rotten: 'finetune' is missing"),
     (
         ("tasks", "rotten", "data", "labels"),
         ["fresh"],
-        r"tasks.rotten.data.labels: \['fresh'\] is too short",
+        r"tasks.rotten.data.labels: \['fresh'\] should have at least 2",
     ),
     (
         ("tasks", "rotten", "methods"),
         ["svd", "tt"],
         "tasks.rotten: method 'tt' is not under `methods:`",
     ),
-    (("tasks", "bitext", "pairs"), 1, "tasks.bitext.pairs: 1 is less than the minimum of 2"),
+    (("tasks", "bitext", "pairs"), 1, "tasks.bitext.pairs: 1 .*greater than or equal to 2"),
     (
         ("tasks", "bitext", "data", "packages"),
         ["flask"],

@@ -83,10 +83,10 @@ def test_a_student_takes_what_it_does_not_say_from_its_teacher(default_config, s
             {"finetune": TRAINING},
             "tasks.s.finetune: compress_then_distil .*`distil`: remove",
         ),
-        ({"distil": {"terms": ["task"]}}, "tasks.s.distil: 'stage2' is a required property"),
+        ({"distil": {"terms": ["task"]}}, "tasks.s.distil: 'stage2' is missing"),
         (
             {"distil": {"stage2": TRAINING, "terms": ["attentions"]}},
-            "tasks.s.distil.terms.0: 'attentions' is not one of",
+            "tasks.s.distil.terms.0: 'attentions' .*did you mean 'attention'",
         ),
         (
             {"distil": {"stage2": TRAINING | {"epoch": 2}}},

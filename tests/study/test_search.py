@@ -18,10 +18,12 @@ from embpress.report.paper import TABLES
 from embpress.report.tables import search_table, search_text
 from embpress.study import benchmarks, protocols, search
 from embpress.study import config as study
-from embpress.study import task_files as task_data
 from embpress.study import validation as config_check
-from embpress.tasks import Inputs, task_class
+from embpress.tasks import TaskInputs
+from embpress.tasks._encoding import encode_examples
 from embpress.training import fine_tuning as training
+
+from ..task_entries import files_of, make_task
 
 GRID = {
     "learning_rate": [5e-5, 3e-5, 2e-5],
@@ -94,7 +96,7 @@ def test_a_student_takes_its_teachers_choice_and_searches_none_itself(
     for wrong in ({"epochs": [3, 4], "held_out": 0.1}, {"held_out": 0.1}):
         with pytest.raises(
             UserError,
-            match="tasks.student.finetune: .*uncompressed",
+            match="tasks.student.finetune.*: (settings are searched for uncompressed|no setting has a list)",
         ):
             checked(finetune=plain | wrong)
 
@@ -149,10 +151,8 @@ def task_of(folder, finetune, files=("train", "test"), **entry):
         "max_length": 16,
         "data": data,
     } | entry
-    paths = {
-        split: folder / path for split, path in task_data.files_of("own", entry, files).items()
-    }
-    return task_class(entry["kind"])(entry | {"finetune": finetune}, Inputs({}, files=paths))
+    paths = {split: folder / path for split, path in files_of(entry, files).items()}
+    return make_task(entry["kind"], entry | {"finetune": finetune}, TaskInputs({}, files=paths))
 
 
 def tried(base, folder, **entry):
@@ -201,7 +201,9 @@ def test_films_of_the_only_file_stay_together(tmp_path):
         "labels": ["bad", "good"],
     }
     entry = {"data": data | {"group": "g"}, "train_examples": 24, "test_examples": 8}
-    task = task_class("classification")(entry | {"protocol": "finetune_then_compress"}, Inputs({}))
+    task = make_task(
+        "classification", entry | {"protocol": "finetune_then_compress"}, TaskInputs({})
+    )
     part = task.within_training(0.3)
     film = {row.split(",")[0]: row.split(",")[2] for row in rows}
     train, held_out, test = (
@@ -239,9 +241,9 @@ def test_candidates_never_see_held_out_rows_and_the_best_is_trained(
     found = tried(base, tmp_path)
     whole = task_of(tmp_path, TUNE)
     part = whole.within_training(1 / 3)
-    own = training.training_rows(part.train, wordpiece, 16)
+    own = part.training_rows(wordpiece)
     assert len(seen) == 4 and all(rows == own for rows in seen)
-    held_out = training.training_rows(part.test, wordpiece, 16)
+    held_out = encode_examples(part.test, wordpiece, 16)
     assert not [
         row for row in held_out if row["input_ids"] in [other["input_ids"] for other in own]
     ]
@@ -258,14 +260,14 @@ def test_candidates_never_see_held_out_rows_and_the_best_is_trained(
     assert chosen["finetune"] == best["settings"]
     alone = task_of(tmp_path, best["settings"]).within_training(1 / 3)
     training.finetune(base, alone, 0, tmp_path / "alone")
-    model = training.AUTO_CLASSES["classifier"].from_pretrained(tmp_path / "alone")
+    model = training.auto_class("classifier").from_pretrained(tmp_path / "alone")
     predicted = alone.outcomes(model.eval(), wordpiece, lambda line: None)["predicted"]
     assert best["score"] == pytest.approx(
         np.corrcoef(predicted, [float(y) for y in alone.test.labels])[0, 1], abs=1e-6
     )
     training.finetune(base, task_of(tmp_path, chosen["finetune"]), 0, tmp_path / "tuned", found)
     training.finetune(base, task_of(tmp_path, best["settings"]), 0, tmp_path / "same")
-    assert seen[-1] == training.training_rows(whole.train, wordpiece, 16)
+    assert seen[-1] == whole.training_rows(wordpiece)
     one, two = (load_file(tmp_path / f / "model.safetensors") for f in ("tuned", "same"))
     assert all(torch.equal(one[name], two[name]) for name in one)
     assert json.loads((tmp_path / "tuned" / search.RECORD).read_text()) == {

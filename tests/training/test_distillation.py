@@ -9,7 +9,8 @@ import torch
 
 from embpress.errors import UserError
 from embpress.study.protocols import TERMS
-from embpress.training.distillation import Distillation, logits_loss
+from embpress.tasks._losses import squared_error
+from embpress.training.distillation import Distillation
 
 from ..zoo import tiny
 
@@ -115,8 +116,8 @@ def test_terms_equal_those_computed_in_numpy():
         assert terms[term].item() == pytest.approx(value, rel=2e-4), term
 
 
-def test_single_outputs_are_compared_by_squared_error():
-    assert logits_loss(torch.tensor([[1.0], [3.0]]), torch.tensor([[1.0], [1.0]])).item() == 2
+def test_a_number_for_logits_is_compared_by_its_square():
+    assert squared_error(torch.tensor([[1.0], [3.0]]), torch.tensor([[1.0], [1.0]])).item() == 2
 
 
 @pytest.mark.parametrize(

@@ -15,9 +15,11 @@ from embpress.methods import compress
 from embpress.models.checkpoints import embedding_matrix
 from embpress.models.embedding import load_model
 from embpress.pipeline.evaluation import evaluate
-from embpress.study import task_files as task_data
-from embpress.tasks import Inputs, task_class
-from embpress.training.fine_tuning import finetune, training_rows
+from embpress.tasks import TaskInputs
+from embpress.tasks._encoding import encode_examples
+from embpress.training.fine_tuning import finetune
+
+from ..task_entries import files_of, make_task
 
 WORDS = ["cat", "dog", "the cats", "a dog", "a, b", "c.", "the cat, the dog", "dogs", "abc", "cats"]
 ENTRY = {"label": "x", "protocol": "finetune_then_compress", "max_length": 16}
@@ -90,9 +92,10 @@ def entry_of(kind, folder):
 
 
 def task_of(entry):
-    task_data.check("own", entry)
-    return task_class(entry["kind"])(
-        entry, Inputs({}, files=task_data.files_of("own", entry, ("train", "test")))
+    return make_task(
+        entry["kind"],
+        entry,
+        TaskInputs({}, files=files_of(entry)),
     )
 
 
@@ -116,7 +119,9 @@ def test_own_tables_are_fine_tuned_and_scored(kind, labels, metrics, base, tmp_p
     storage.save(identity, tmp_path / "same")
     ((_, outcomes),) = evaluate(task, tmp_path / "tuned", [tmp_path / "same"], lambda line: None)
     assert (
-        {len(values) for values in outcomes.values()} == {3} == set(task.sizes(outcomes).values())
+        {len(values) for values in outcomes.values()}
+        == {3}
+        == set(task.n_resampling_units(outcomes).values())
     )
     assert np.isfinite(outcomes["predicted"]).all()
     scores = task.scores(outcomes, {"example": np.arange(3)[None]})
@@ -129,7 +134,7 @@ def test_choices_are_predicted_as_in_one_batch_of_all_choices(base, wordpiece, t
     finetune(base, task, 0, tmp_path / "tuned")
     model = load_model(tmp_path / "tuned", "multiple_choice")
     together = []
-    for row in training_rows(task.test, wordpiece, 16):
+    for row in encode_examples(task.test, wordpiece, 16):
         batch = wordpiece.pad({k: row[k] for k in row if k != "labels"}, return_tensors="pt")
         with torch.inference_mode():
             together.append(

@@ -33,6 +33,8 @@ from embpress.training.students import (
     finetune_student,
 )
 
+from ..task_entries import make_task
+
 TEXTS = [
     "the cat, the dog",
     "a b c",
@@ -84,7 +86,7 @@ def task_of(folder, protocol, **more):
     }
     entry = protocols.resolve(tasks)["student"] if protocol in protocols.STUDENTS else own
     files = {split: folder / "rows.jsonl" for split in ("train", "test")}
-    return task_class(entry["kind"])(entry, Inputs({}, files=files))
+    return make_task(entry["kind"], entry, TaskInputs({}, files=files))
 
 
 def compressed(folder, source, method="svd", ratio=2, **options):
@@ -156,7 +158,7 @@ def test_frozen_factors_do_not_change_and_other_weights_are_trained(folder):
 def test_compress_then_finetune_trains_a_new_head_and_all_weights(folder):
     start = compressed(folder, "base", "kronecker")
     task = task_of(folder, "compress_then_finetune")
-    assert task.config["finetune"] == STAGE
+    assert task.entry.finetune.options() == STAGE
     for name in ("one", "two"):
         finetune_student(inputs_of(folder, "base", start), task, 0, folder / name)
     one, two = (load_file(folder / name / UNCOMPRESSED_WEIGHTS_FILE) for name in ("one", "two"))
@@ -170,7 +172,7 @@ def test_compress_then_finetune_trains_a_new_head_and_all_weights(folder):
 @pytest.mark.parametrize("terms", [["embeddings", "attention", "hidden", "task"], ["hidden"]])
 def test_distillation_on_text_then_on_the_task(folder, terms):
     start = compressed(folder, "base")
-    stage = {"corpus": "c", "tokens": 64, "block": 8, "terms": terms} | STAGE
+    stage = {"corpus": "c", "tokens": 256, "block": 8, "terms": terms} | STAGE
     task = task_of(
         folder, "compress_then_distil", distil={"stage1": stage, "stage2": STAGE, "terms": ["task"]}
     )
@@ -183,11 +185,13 @@ def test_distillation_on_text_then_on_the_task(folder, terms):
     text_student = inputs_of(folder, "base", folder / "text")
     distil_on_task(folder / "tuned", text_student, task, 0, folder / "student")
     assert bits(folder / "student") == bits(start)
-    # With a learning rate of almost 0, the student keeps the encoder of the first stage and the
-    # head of the teacher.
-    still = task.config["distil"]["stage2"] | {"learning_rate": 1e-30}
-    task.config["distil"]["stage2"] = still
-    distil_on_task(folder / "tuned", text_student, task, 0, folder / "still")
+    # With no step taken, the student has the encoder of the first stage and the head of the
+    # teacher.
+    still = {"stage2": STAGE | {"learning_rate": 1e-30}, "stage1": stage, "terms": ["task"]}
+    task = task_of(folder, "compress_then_distil", distil=still)
+    distil_on_task(
+        folder / "tuned", folder / "text", folder / "base", counts, task, 0, folder / "still"
+    )
     text, at_start, tuned = (
         load_file(path)
         for path in (

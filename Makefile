@@ -36,7 +36,7 @@ lint: $(VENV)/installed-dev
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check embpress bench workflow/scripts tests
 	$(BIN)/mypy
-	$(BIN)/snakefmt --check Snakefile workflow/rules
+	$(BIN)/snakefmt --check Snakefile workflow/Snakefile workflow/rules
 	$(BIN)/snakemake --lint > /dev/null
 
 $(VENV)/installed: requirements.txt constraints.txt hashes.txt pyproject.toml

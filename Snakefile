@@ -5,10 +5,11 @@ from snakemake.utils import min_version
 min_version("9.0")
 
 
-# A study given with --configfile stands alone: merged into the default one, it would run the default's methods and tasks too.
+# A study that is given with --configfile, or by a workflow that includes this one as a module, replaces the default study.
+# Merged, it would run the methods and tasks of the default study too.
 if not workflow.configfiles:
 
-    configfile: f"{workflow.basedir}/config.yaml"
+    configfile: f"{workflow.current_basedir}/config.yaml"
 
 
 report: "workflow/report/workflow.rst"

@@ -5,8 +5,13 @@ import sys
 from functools import lru_cache
 from pathlib import Path
 
-ROOT = Path(workflow.basedir)
-# The library lies beside this workflow and is not installed.
+from snakemake.exceptions import WorkflowError
+
+# Not `workflow.basedir`: that is another workflow's folder where this one is included as a module.
+ROOT = Path(str(workflow.current_basedir)).parents[1]
+if not (ROOT / "embpress").is_dir():
+    raise WorkflowError(f"no library at {ROOT}/embpress: use a local clone of embpress")
+# Jobs import the library from this folder; it is not installed.
 sys.path.insert(0, str(ROOT))
 
 from embpress.analysis.published import read_published
@@ -16,7 +21,6 @@ from embpress.study import config as study
 from embpress.study import task_files as task_data
 from embpress.study.code_digest import code_digest
 from embpress.study.validation import check
-from snakemake.exceptions import WorkflowError
 
 PINNED = study.read_yaml(ROOT / "workflow/resources/packages.yaml")
 DECLARED = study.read_yaml(ROOT / "workflow/resources/benchmarks.yaml")

@@ -16,7 +16,6 @@ report: "workflow/report/workflow.rst"
 
 
 include: "workflow/rules/common.smk"
-include: "workflow/rules/lock.smk"
 include: "workflow/rules/sources.smk"
 include: "workflow/rules/hub.smk"
 include: "workflow/rules/frequency.smk"

@@ -60,6 +60,7 @@ def unbroken(study, tmp_path_factory):
     others = [finish(start(folder, *arguments)) for arguments in ([], ["--dry-run"])]
     status, output = finish(first)
     assert status == 0, output[-3000:]
+    assert "Reason:" not in output and max(map(len, output.splitlines())) < 500
     return folder, others
 
 

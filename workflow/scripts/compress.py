@@ -1,4 +1,4 @@
-"""Rule compress."""
+"""Fit one variant at one ratio."""
 
 from pathlib import Path
 
@@ -11,25 +11,27 @@ with run(snakemake) as log:
     from embpress.study.matrix_choices import is_whole_model
 
     torch.set_num_threads(snakemake.threads)
+    wildcards = snakemake.wildcards
     entry = snakemake.params.entry
-    chosen = snakemake.wildcards
-    files = Path(snakemake.input.checkpoint), Path(snakemake.input.counts)
+    files = (Path(snakemake.input.checkpoint), Path(snakemake.input.counts))
     sensitivity = snakemake.input.get("sensitivity")
-    asked = (
-        float(chosen.ratio),
-        int(chosen.seed),
+    settings = (
+        float(wildcards.ratio),
+        int(wildcards.seed),
         Path(snakemake.output[0]),
         throttled(log),
-        sensitivity and Path(sensitivity),
+        Path(sensitivity) if sensitivity else None,
     )
     if is_whole_model(entry):
-        from embpress.pipeline.layer_compression import compress_modules
+        from embpress.pipeline.layer_compression import compress_modules  # imports transformers
 
-        result = compress_modules(
-            *files, chosen.variant, entry, *asked, patterns=snakemake.params.patterns
-        )
-        log.info("%s", {key: value for key, value in result.items() if key != "modules"})
+        patterns = snakemake.params.patterns
+        result = compress_modules(*files, wildcards.variant, entry, *settings, patterns=patterns)
     else:
-        method = entry.get("method", chosen.variant)
+        method = entry.get("method", wildcards.variant)
         options = entry.get("options", {})
-        log.info("%s", compress_checkpoint(*files, method, options, *asked))
+        result = compress_checkpoint(*files, method, options, *settings)
+    if "infeasible" in result:
+        log.info("infeasible: %s", result["infeasible"])
+    else:
+        log.info("%d bits stored", result["stored_bits"])

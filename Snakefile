@@ -5,7 +5,8 @@ from snakemake.utils import min_version
 min_version("9.0")
 
 
-# A study given with --configfile stands alone: merged into the default one, it would run the default's methods and tasks too.
+# A study that is given with --configfile, or by a workflow that includes this one as a module, replaces the default study.
+# Merged, it would run the methods and tasks of the default study too.
 if not workflow.configfiles:
 
     configfile: f"{workflow.current_basedir}/config.yaml"
@@ -17,7 +18,6 @@ report: "workflow/report/workflow.rst"
 include: "workflow/rules/common.smk"
 include: "workflow/rules/paths.smk"
 include: "workflow/rules/inputs.smk"
-include: "workflow/rules/lock.smk"
 include: "workflow/rules/sources.smk"
 include: "workflow/rules/hub.smk"
 include: "workflow/rules/frequency.smk"

@@ -1,4 +1,4 @@
-"""Rule compress."""
+"""Fit one variant at one ratio."""
 
 from pathlib import Path
 
@@ -7,8 +7,8 @@ from job import run, throttled
 with run(snakemake) as log:
     import torch
 
+    from embpress.fidelity.record import Infeasible
     from embpress.pipeline.compression import FitInputs, compress_checkpoint
-    from embpress.pipeline.layer_compression import compress_modules
     from embpress.study.artefact import Artefact
     from embpress.study.method_entry import FitSettings
 
@@ -24,9 +24,14 @@ with run(snakemake) as log:
     folder = Path(snakemake.output[0])
     artefact = Artefact(folder, chosen.variant, float(chosen.ratio), int(chosen.seed))
     if settings.compresses_layers:
+        from embpress.pipeline.layer_compression import compress_modules  # imports transformers
+
         patterns = snakemake.params.patterns
         result = compress_modules(inputs, settings, artefact, throttled(log), patterns)
     else:
         (spec,) = settings.matrices
         result = compress_checkpoint(inputs, spec, artefact, throttled(log))
-    log.info("%s", {key: v for key, v in result.to_json().items() if key != "modules"})
+    if isinstance(result, Infeasible):
+        log.info("infeasible: %s", result.reason)
+    else:
+        log.info("%d bits stored", result.stored_bits)

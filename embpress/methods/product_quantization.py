@@ -6,8 +6,6 @@ its nearest. M b bits a row, and 2^b d floats of centroids, and d^2 of a rotatio
 learnt, all counted.
 """
 
-from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -18,6 +16,7 @@ from torch import Tensor
 from ..errors import InfeasibleRatio, UserError
 from ..formats.product_codes import ProductCodes
 from ..numerics import bits as packing
+from ..numerics.search import load_faiss, map_in_threads
 from ._base import Context, Method, Options, Plan, budget_bits, infeasible
 
 WIDTHS = (8, 7, 6, 5, 4)
@@ -121,7 +120,7 @@ class PQ(Method):
             codebook[j] = torch.from_numpy(centroids.ravel())
             context.progress(f"subspace {j + 1}/{subspaces}")
 
-        _side_by_side(train, range(subspaces))
+        list(map_in_threads(train, range(subspaces)))
         compressed.store("codebook", codebook)
         # The nearest of the centroids as they are stored, maybe in less precision.
         stored = compressed.factor("codebook").view(subspaces, 1 << width, columns)
@@ -129,14 +128,13 @@ class PQ(Method):
         def assign(j: int) -> None:
             codes[:, j] = torch.from_numpy(nearest(pieces[j], stored[j].numpy()))
 
-        _side_by_side(assign, range(subspaces))
+        list(map_in_threads(assign, range(subspaces)))
         compressed.codes.copy_(packing.pack_rows(codes, width))
         return compressed
 
     def _rotation(self, matrix: Tensor, subspaces: int, width: int, seed: int) -> Tensor:
         """OPQ's rotation R (d, d), to be applied as matrix @ R^T."""
-        import faiss  # only here, so that methods are listed and other methods run without it
-
+        faiss = load_faiss()
         found: list[Any] = []
 
         def train(d: int) -> None:
@@ -149,22 +147,8 @@ class PQ(Method):
             opq.train(matrix.contiguous().numpy())
             found.append(faiss.vector_to_array(opq.A).reshape(d, d))
 
-        _side_by_side(train, [matrix.shape[1]])
+        list(map_in_threads(train, [matrix.shape[1]]))
         return torch.from_numpy(found[0].copy())
-
-
-def _side_by_side(work: Callable[[int], None], items: Any) -> None:
-    """Run independent pieces of work, each with one thread of faiss's own.
-
-    So that results do not depend on their number.
-    """
-    import faiss
-
-    n_threads = max(1, torch.get_num_threads())
-    with ThreadPoolExecutor(
-        n_threads, initializer=faiss.omp_set_num_threads, initargs=(1,)
-    ) as pool:
-        list(pool.map(work, items))
 
 
 def _settle(parameters: Any, seed: int) -> None:
@@ -182,8 +166,7 @@ def k_means(
 
     Starts from k-means++, as a random start loses up to 8% of the error on pieces of few columns.
     """
-    import faiss
-
+    faiss = load_faiss()
     columns = points.shape[1]
     points = np.pad(points, ((0, 0), (0, max(0, FAST_COLUMNS - columns))))
     parameters = faiss.ClusteringParameters()
@@ -200,8 +183,7 @@ def k_means(
 
 def nearest(points: np.ndarray, centroids: np.ndarray) -> np.ndarray:
     """Number (V,) of each point's nearest centroid."""
-    import faiss
-
+    faiss = load_faiss()
     lacking = ((0, 0), (0, max(0, FAST_COLUMNS - points.shape[1])))
     index = faiss.IndexFlatL2(points.shape[1] + lacking[1][1])
     index.add(np.pad(centroids, lacking))

@@ -34,7 +34,6 @@ Differs from the forerunner's code: a ridge of 1e-3 tr(C)/k on C, without which 
 it singular.
 """
 
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Literal
 
@@ -47,7 +46,7 @@ from ..errors import InfeasibleRatio, UserError
 from ..formats.mixture import Mixture
 from ..numerics import bits as packing
 from ..numerics.local_mixing import mixing_weights
-from ..numerics.nearest import Nearest
+from ..numerics.search import Similarity, build_index, map_in_threads
 from ._base import Context, Method, Options, Plan, budget_bits, infeasible, largest
 
 BLOCK = 2048
@@ -65,7 +64,7 @@ class T24Options(Options):
     """k, kept rows that mix a rare one."""
     n_kept: int = 0
     """N; 0 keeps as many rows as the budget allows."""
-    similarity: Literal["cosine", "euclidean"] = "cosine"
+    similarity: Similarity = "cosine"
     sum_to_one: bool = True
     order: Literal["counts", "vocabulary"] = "counts"
     keep_norm: bool = False
@@ -146,13 +145,13 @@ class T24(Method):
         mixed = (~kept).nonzero().flatten()
         rows = matrix.numpy()
         anchors = matrix[kept].numpy()
-        search = Nearest(anchors, k, options.similarity)
+        search = build_index(anchors, options.similarity)
         index = np.empty((len(mixed), k), dtype=np.int64)
         weights = np.empty((len(mixed), k), dtype=np.float32)
 
         def mix(start: int, stop: int) -> int:
             rare = rows[mixed[start:stop]]
-            index[start:stop] = search.find(rare)
+            index[start:stop] = search.search(rare, k)[1]
             weights[start:stop] = mixing_weights(
                 rare, anchors, index[start:stop], float(options.ridge), options.sum_to_one
             )
@@ -164,8 +163,8 @@ class T24(Method):
         bounds = np.linspace(
             0, len(mixed), threads * -(-len(mixed) // (threads * BLOCK)) + 1
         ).astype(int)
-        with threadpool_limits(1, "blas"), ThreadPoolExecutor(threads) as pool:
-            for done in pool.map(mix, bounds, bounds[1:]):
+        with threadpool_limits(1, "blas"):
+            for done in map_in_threads(mix, bounds, bounds[1:]):
                 context.progress(f"{done}/{len(mixed)} rare rows")
         compressed = Mixture(plan.shape, n_kept, k, options.keep_norm, options.factor_dtype)
         compressed.store("kept", torch.from_numpy(anchors))

@@ -91,7 +91,7 @@ def compress(
     from ._base import Context, checked_matrix
 
     method = method_class(name)(**options)
-    checked = checked_matrix(matrix, method.streams)
+    checked = checked_matrix(matrix, method.supports_streaming)
     context = context or Context()
     context.check(checked.shape[0])
     plan = method.plan((checked.shape[0], checked.shape[1]), ratio)

@@ -13,7 +13,7 @@ from ..errors import InfeasibleRatio, UserError
 from ..formats._base import CompressedMatrix, row_block
 from ..formats._factors import Factor, FactorDtype, bits_of
 from ..numerics.matrices import FileMatrix, Rows
-from ..numerics.weights import smoothed
+from ..numerics.weights import smooth_counts
 
 Weighting = Literal["uniform", "counts", "fisher", "l1_sensitivity"]
 
@@ -141,7 +141,7 @@ class Method(ABC):
     """True where the fit can weight the rows' errors; elsewhere `weighting` must be uniform."""
     has_factors: ClassVar[bool] = True
     """False where nothing is stored as a factor, so that `factor_dtype` must be left alone."""
-    streams: ClassVar[bool] = False
+    supports_streaming: ClassVar[bool] = False
     """True where the fit reads the matrix by blocks of rows only.
 
     So that it may be a `FileMatrix`.
@@ -189,7 +189,7 @@ class Method(ABC):
                 raise UserError(
                     f"{self.label} with weighting: counts needs token counts: give --counts, or take weighting: uniform"
                 )
-            return smoothed(context.counts).float()
+            return smooth_counts(context.counts).float()
         if weighting not in context.sensitivity:
             raise UserError(
                 f"{self.label} with weighting: {weighting} needs the model's sensitivity to each row"
@@ -248,7 +248,7 @@ def infeasible(label: str, shape: tuple[int, int], most: float) -> InfeasibleRat
     )
 
 
-def checked_matrix(matrix: Rows, streams: bool = False) -> Rows:
+def checked_matrix(matrix: Rows, supports_streaming: bool = False) -> Rows:
     """The matrix as contiguous float32 on the CPU, after checking that it can be compressed.
 
     One on disk is loaded, unless the method `streams`; it is then checked block by block and given
@@ -263,7 +263,7 @@ def checked_matrix(matrix: Rows, streams: bool = False) -> Rows:
     if matrix.shape[0] < 2:
         raise UserError("a matrix of one row has nothing to share between rows: keep it as it is")
     if isinstance(matrix, FileMatrix):
-        found: Rows = matrix if streams else matrix[:]
+        found: Rows = matrix if supports_streaming else matrix[:]
     else:
         if matrix.layout != torch.strided or matrix.is_complex():
             raise UserError(

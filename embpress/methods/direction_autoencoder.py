@@ -36,9 +36,9 @@ from ..formats.low_rank import LowRank
 from ..formats.mlp_decoder import Layer, MLPDecoder
 from ..numerics.adam import (
     Schedule,
-    bert_size,
+    bert_scale,
     cosine_distance,
-    minimise,
+    minimize,
     root_mean_square,
     uniform_layer,
 )
@@ -50,7 +50,7 @@ SMALLEST = 1e-10
 
 
 @dataclass(frozen=True)
-class B21Options(TrainedOptions):
+class DirectionAutoencoderOptions(TrainedOptions):
     """The network, the loss and how it is minimised."""
 
     linear: bool = True
@@ -109,7 +109,7 @@ class B21(Method):
     kind = "paper"
     citation = "balazy2021direction"
     weighted = True
-    Options = B21Options
+    Options = DirectionAutoencoderOptions
 
     def plan(self, shape: tuple[int, int], ratio: float) -> Plan:
         """See base class."""
@@ -131,7 +131,7 @@ class B21(Method):
         options = self.options
         rank = plan.sizes["rank"]
         weights = self.row_weights(context, len(matrix))
-        size = bert_size(matrix) if options.linear else 1.0
+        size = bert_scale(matrix) if options.linear else 1.0
         encoder, decoder = _start(matrix, size, rank, options, weights, context.seed)
 
         def encode(rows: Tensor) -> Tensor:
@@ -148,7 +148,7 @@ class B21(Method):
         # The paper halves the rate every 4 of 30 epochs.
         steps = (max(1, options.epochs // 7), 0.5) if options.decay == "steps" else None
         schedule = Schedule(options.epochs, options.batch_size, options.learning_rate, steps)
-        minimise(loss, [*encoder, *decoder], len(matrix), schedule, context.seed, context.progress)
+        minimize(loss, [*encoder, *decoder], len(matrix), schedule, context.seed, context.progress)
         weight, bias = decoder
         compressed: LowRank | MLPDecoder
         if options.linear:
@@ -167,7 +167,7 @@ class B21(Method):
 
 
 def _start(
-    matrix: Tensor, size: float, rank: int, options: B21Options, weights: Tensor, seed: int
+    matrix: Tensor, size: float, rank: int, options: DirectionAutoencoderOptions, weights: Tensor, seed: int
 ) -> tuple[Layer, Layer]:
     """Encoder and decoder before training on matrix / size."""
     d = matrix.shape[1]

@@ -1,4 +1,4 @@
-"""Our own: entropy-coded trellis-coded quantisation, its bits given out by reverse water-filling
+"""Our own: entropy-coded trellis-coded quantization, its bits given out by reverse water-filling
 over components and tokens.
 
 Rows of one covariance and of weights w_i are coded at least weighted error sum_i w_i |x_i - x^_i|^2
@@ -7,7 +7,7 @@ that is less (reverse water-filling; Cover and Thomas, section 10.3.3, here with
 coordinates of the principal basis, a step that falls with the root of the row's weight and is the
 same in all coordinates of the row, and an entropy code whose tables go by the spread that a
 coordinate of that row is expected to have; bits then fall where they should without being allotted.
-The quantiser is an 8-state trellis (`coding.trellis`), which gains about 1 dB on rounding. Weights
+The quantizer is an 8-state trellis (`coding.trellis`), which gains about 1 dB on rounding. Weights
 are smoothed corpus counts by default.
 
 - The basis is stored in integers of 4 bits: coordinates are taken in that basis, as rough as it is,
@@ -53,8 +53,8 @@ from ..numerics.index_tables import (
 )
 from ..numerics.linalg import gram
 from ..numerics.matrices import Rows
-from ..numerics.memory import give_back
-from ..numerics.row_coding import Quantised, encode_rows, quantise_rows, tally_rows
+from ..numerics.memory import malloc_trim
+from ..numerics.row_coding import QuantizedRows, encode_rows, quantize_rows, count_indices
 from ._base import Context, Method, Options, Plan, Weighting, budget_bits, infeasible
 
 BLOCK = 1 << 18
@@ -77,14 +77,14 @@ LENGTH_BITS = 8
 
 
 @dataclass(frozen=True)
-class ECTCQOptions(Options):
+class EntropyCodedTrellisOptions(Options):
     """Weights, basis and the price of a bit."""
 
     weighting: Weighting = "counts"
     basis_bits: int = 4
     """Bits of an entry of the basis."""
     bit_price: float = 0.37
-    """Squared error, in squares of half the quantiser's step, that a bit may cost.
+    """Squared error, in squares of half the quantizer's step, that a bit may cost.
 
     The rate-distortion curve's slope.
     """
@@ -103,8 +103,8 @@ class ECTCQ(Method):
     kind = "ours"
     has_factors = False
     weighted = True
-    streams = True
-    Options = ECTCQOptions
+    supports_streaming = True
+    Options = EntropyCodedTrellisOptions
 
     def _fixed_bits(self, shape: tuple[int, int]) -> int:
         """Bits of all but the stream."""
@@ -164,9 +164,9 @@ class _Encoder:
         # All (d, d) in float64: what is not needed is let go, as of a wide matrix each is a good
         # part of the memory.
         covariance = gram(matrix).div_(n_rows).addr_(self.mean, self.mean, alpha=-1)
-        give_back()
+        malloc_trim()
         compressed.basis.copy_(_packed_axes(covariance, compressed.basis_bits))
-        give_back()
+        malloc_trim()
         columns = unit_columns(compressed.basis, d, compressed.basis_bits).double().numpy()
         # Transposed it is laid out as LAPACK wants it, which then inverts in place. Without
         # assume_a SciPy 1.17 crashes on a diagonal matrix that it may overwrite.
@@ -176,7 +176,7 @@ class _Encoder:
         variance = (inverse @ covariance).mul_(inverse).sum(1).clamp_min(0)
         self.inverse = inverse.float()
         del covariance, inverse, columns
-        give_back()
+        malloc_trim()
         # What has next to no spread is treated as a 2^-31st of the widest, to stay in the range of
         # the stored quarters.
         self.spread = variance.sqrt().clamp_min(max(float(variance.max()) ** 0.5 * 2**-31, 1e-30))
@@ -250,7 +250,7 @@ class _Encoder:
         coordinates = self._coordinates(rows)
         for trial in range(TRIALS):
             self._set_offset(log_step)
-            found = self._quantised(coordinates, tier, log_step)
+            found = self._quantized(coordinates, tier, log_step)
             written = self._coded(found)
             self._set_tables(self._tallied(found)[0])
             log_step += 16 * max(0, len(written.words) - share) / max(1, written.coded)
@@ -311,7 +311,7 @@ class _Encoder:
         target.step.fill_(2.0**log_step)
         return True
 
-    def _blocks(self, log_step: float, context: Context) -> Iterator[tuple[Tensor, Quantised]]:
+    def _blocks(self, log_step: float, context: Context) -> Iterator[tuple[Tensor, QuantizedRows]]:
         """All rows as ids and indices, block by block."""
         n_rows, d = self.compressed.shape
         size = max(1, BLOCK // d)
@@ -319,7 +319,7 @@ class _Encoder:
             ids = torch.arange(start, min(start + size, n_rows))
             coordinates = self._coordinates(self.matrix[start : start + size])
             context.progress(f"{int(ids[-1]) + 1}/{n_rows} rows")
-            yield ids, self._quantised(coordinates, self.tier[ids], log_step)
+            yield ids, self._quantized(coordinates, self.tier[ids], log_step)
 
     def _coordinates(self, rows: Tensor) -> Tensor:
         """Coordinates float32 (n, d) of rows (n, d)."""
@@ -330,7 +330,7 @@ class _Encoder:
         hold a sample.
 
         Args:
-            samples: (n, d) coordinates in half steps of the quantiser.
+            samples: (n, d) coordinates in half steps of the quantizer.
             more: (n,) what rows add to classes but for the norm's.
         """
         size = samples.abs() / 2
@@ -346,22 +346,22 @@ class _Encoder:
         )
         return classes.clamp(0, 2**NORM_BITS - 1).long()
 
-    def _quantised(self, coordinates: Tensor, tier: Tensor, log_step: float) -> Quantised:
+    def _quantized(self, coordinates: Tensor, tier: Tensor, log_step: float) -> QuantizedRows:
         """Indices of least squared error plus price of bits."""
         samples = coordinates * torch.exp2(tier / 2 - log_step)[:, None]
         more = 2 * tier + int(self.compressed.offset)
         norm = self._norms(samples, more)
-        found = Quantised(
+        found = QuantizedRows(
             samples.numpy(),
             norm.numpy(),
             (more + norm).numpy(),
             np.empty(samples.shape, dtype=np.int64),
             np.empty(samples.shape, dtype=np.uint8),
         )
-        self._side_by_side(quantise_rows, found, self._spread(), self.bit_price * self.costs)
+        self._side_by_side(quantize_rows, found, self._spread(), self.bit_price * self.costs)
         return found
 
-    def _coded(self, found: Quantised) -> _Words:
+    def _coded(self, found: QuantizedRows) -> _Words:
         """Words of some rows, one row after another."""
         parts = self._side_by_side(
             encode_rows, found, self._spread(), self.tables.frequency, self.tables.start
@@ -369,9 +369,9 @@ class _Encoder:
         words, lengths, coded = zip(*parts)
         return _Words(np.concatenate(words), np.concatenate(lengths), sum(coded))
 
-    def _tallied(self, found: Quantised) -> tuple[np.ndarray, np.ndarray]:
-        """See `tally_rows`, over all of some rows."""
-        counts, excess = zip(*self._side_by_side(tally_rows, found, self._spread()))
+    def _tallied(self, found: QuantizedRows) -> tuple[np.ndarray, np.ndarray]:
+        """See `count_indices`, over all of some rows."""
+        counts, excess = zip(*self._side_by_side(count_indices, found, self._spread()))
         return sum(counts), sum(excess)
 
     def _spread(self) -> np.ndarray:
@@ -379,7 +379,7 @@ class _Encoder:
         return self.compressed.spread.numpy().astype(np.int64)
 
     def _side_by_side(
-        self, function: Callable[..., Any], found: Quantised, *others: Any
+        self, function: Callable[..., Any], found: QuantizedRows, *others: Any
     ) -> list[Any]:
         """Call a compiled function on parts of the rows, one a thread.
 
@@ -387,7 +387,7 @@ class _Encoder:
         """
         bounds = np.linspace(0, len(found.norm), torch.get_num_threads() + 1).astype(int)
         parts = [
-            Quantised(*(values[a:b] for values in found))
+            QuantizedRows(*(values[a:b] for values in found))
             for a, b in zip(bounds, bounds[1:])
             if a < b
         ]

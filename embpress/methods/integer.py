@@ -1,7 +1,7 @@
 """Baseline: integers of 8 to 2 bits with one fp16 scale, and maybe an fp16 minimum, a row or a
 group of columns.
 
-What every quantisation library offers for embeddings. V (b d + 16) bits with a scale a row: 3.98x
+What every quantization library offers for embeddings. V (b d + 16) bits with a scale a row: 3.98x
 and 7.92x at d = 384.
 """
 
@@ -57,7 +57,7 @@ class Integer(Method):
     label = "integer rows"
     kind = "baseline"
     has_factors = False
-    streams = True
+    supports_streaming = True
     Options = IntegerOptions
 
     def plan(self, shape: tuple[int, int], ratio: float) -> Plan:
@@ -117,17 +117,17 @@ def _full_range(block: Tensor, width: int, zero_point: bool, first_row: int) -> 
     """The grid that spans all of a group's values."""
     if zero_point:
         low, high = block.aminmax(dim=2)
-        minimum = held_by_fp16(low.half(), block, first_row)
+        minimum = check_fp16_range(low.half(), block, first_row)
         reach = high - minimum.float()
         top = float(2**width - 1)
     else:
         minimum = None
         reach = block.abs().amax(2)
         top = 2**width - 1 - centre(width)
-    return held_by_fp16(fp16_scales(reach.clamp_min(0), top), block, first_row), minimum
+    return check_fp16_range(fp16_scales(reach.clamp_min(0), top), block, first_row), minimum
 
 
-def held_by_fp16(half: Tensor, block: Tensor, first_row: int) -> Tensor:
+def check_fp16_range(half: Tensor, block: Tensor, first_row: int) -> Tensor:
     """Scales or minima (n, groups) of some rows, after checking that fp16 held them.
 
     Raises:

@@ -45,9 +45,9 @@ from ..formats._factors import Factor
 from ..formats.mlp_decoder import LEAK, Layer, MLPDecoder, decode
 from ..numerics.adam import (
     Schedule,
-    bert_size,
+    bert_scale,
     cosine_distance,
-    minimise,
+    minimize,
     root_mean_square,
     uniform_layer,
 )
@@ -56,7 +56,7 @@ from ._base import Context, Method, Plan, TrainedOptions, budget_bits, infeasibl
 
 
 @dataclass(frozen=True)
-class B23Options(TrainedOptions):
+class OfflineAutoencoderOptions(TrainedOptions):
     """The network, the loss and how it is minimised."""
 
     encoder: tuple[int, ...] = (8, 4)
@@ -101,7 +101,7 @@ class B23(Method):
     citation = "banaei2023revisiting"
     weighted = True
     linear_defaults = {"epochs": 30, "batch_size": 16}
-    Options = B23Options
+    Options = OfflineAutoencoderOptions
 
     def _widths(self, latent: int) -> list[int]:
         """Widths of the decoder's hidden layers."""
@@ -131,7 +131,7 @@ class B23(Method):
         weights = self.row_weights(context, len(matrix))
         norms = matrix.norm(dim=1, keepdim=True)
         output = "linear" if options.linear else "tanh"
-        size = bert_size(matrix) if options.enforce_norm else 1.0
+        size = bert_scale(matrix) if options.enforce_norm else 1.0
         encoder, decoder = _start(matrix, size, latent, options, weights, context.seed)
 
         def loss(ids: Tensor, epoch: int) -> Tensor:
@@ -145,7 +145,7 @@ class B23(Method):
         steps = (max(1, options.epochs // 3), 0.8) if options.decay == "steps" else None
         schedule = Schedule(options.epochs, options.batch_size, options.learning_rate, steps)
         parameters = [tensor for layer in encoder + decoder for tensor in layer]
-        minimise(loss, parameters, len(matrix), schedule, context.seed, context.progress)
+        minimize(loss, parameters, len(matrix), schedule, context.seed, context.progress)
         widths = self._widths(latent)
         compressed = MLPDecoder(
             plan.shape, latent, widths, options.enforce_norm, output, options.factor_dtype
@@ -167,7 +167,7 @@ def encode(rows: Tensor, layers: list[Layer], linear: bool = False) -> Tensor:
 
 
 def _start(
-    matrix: Tensor, size: float, latent: int, options: B23Options, weights: Tensor, seed: int
+    matrix: Tensor, size: float, latent: int, options: OfflineAutoencoderOptions, weights: Tensor, seed: int
 ) -> tuple[list[Layer], list[Layer]]:
     """Layers of encoder and decoder before training on matrix / size."""
     generator = torch.Generator().manual_seed(seed)

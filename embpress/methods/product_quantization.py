@@ -27,7 +27,7 @@ FAST_COLUMNS = 8
 
 
 @dataclass(frozen=True)
-class PQOptions(Options):
+class ProductQuantizationOptions(Options):
     """Sizes of the codes and training."""
 
     bits: Literal[0, 8, 7, 6, 5, 4] = 0
@@ -55,7 +55,7 @@ class PQ(Method):
     label = "product quantisation"
     kind = "baseline"
     weighted = True
-    Options = PQOptions
+    Options = ProductQuantizationOptions
 
     def _bits(self, shape: tuple[int, int], subspaces: int, width: int) -> int:
         """Bits stored."""

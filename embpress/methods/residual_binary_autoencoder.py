@@ -18,7 +18,7 @@ binary autoencoders, a new loss, ratios of 5 to 25. Inferred, and why:
 - the loss's form: a direction and a norm part, the two of which earlier losses for embeddings were
   made (B21);
 - the training: greedy stage by stage (signs of the residual's principal coordinates after a random
-  rotation, as in iterative quantisation, decoder by least squares), then all encoders and decoders
+  rotation, as in iterative quantization, decoder by least squares), then all encoders and decoders
   jointly, gradients passing straight through the sign. The abstract's "residual" says that stages
   follow one another, not whether they are then trained together.
 
@@ -36,13 +36,13 @@ from ..errors import UserError
 from ..formats._base import ROW_BLOCK
 from ..formats.binary_residual import BinaryResidual
 from ..numerics import bits as packing
-from ..numerics.adam import Schedule, cosine_distance, minimise
+from ..numerics.adam import Schedule, cosine_distance, minimize
 from ..numerics.linalg import right_singular_vectors
 from ._base import Context, Method, Plan, TrainedOptions, budget_bits, infeasible, largest
 
 
 @dataclass(frozen=True)
-class LightTokenOptions(TrainedOptions):
+class ResidualBinaryAutoencoderOptions(TrainedOptions):
     """Sizes, loss and training."""
 
     rank: int = 4
@@ -83,7 +83,7 @@ class LightToken(Method):
     citation = "wang2023lighttoken"
     reconstruction = True
     weighted = True
-    Options = LightTokenOptions
+    Options = ResidualBinaryAutoencoderOptions
 
     def _bits(self, shape: tuple[int, int], n_bits: int) -> int:
         """Bits stored with this many code bits a row."""
@@ -143,7 +143,7 @@ class LightToken(Method):
         if options.training == "joint":
             schedule = Schedule(options.epochs, options.batch_size, options.learning_rate)
             trained = [tensor for stage in stages for tensor in stage]
-            minimise(loss, trained, len(matrix), schedule, context.seed, context.progress)
+            minimize(loss, trained, len(matrix), schedule, context.seed, context.progress)
         compressed = BinaryResidual(plan.shape, rank, n_bits, options.factor_dtype)
         compressed.store("left", left * size)
         compressed.store("right", basis.T)

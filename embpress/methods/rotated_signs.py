@@ -2,7 +2,7 @@
 scale a row each.
 
 A rotation makes a row's entries near Gaussian and alike, so that one scale a row suits them all. K
-(d + 16) bits a row. The stages together are a quantiser of 2^K levels: they start as the best
+(d + 16) bits a row. The stages together are a quantizer of 2^K levels: they start as the best
 uniform one of a Gaussian variable, and then scales by least squares and signs are taken in turn.
 Greedy residuals' mean absolute values as scales lose a quarter at K = 3. One stage has RaBitQ's
 codes (Gao and Long, SIGMOD 2024); the rotation is never stored, but made from a seed.
@@ -19,7 +19,7 @@ from ..formats.rotated_signs import RotatedSigns
 from ..numerics import bits as packing
 from ..numerics.matrices import Rows
 from ._base import Context, Method, Options, Plan, budget_bits, infeasible
-from .integer import held_by_fp16
+from .integer import check_fp16_range
 
 SCALE_BITS = 16
 GAUSSIAN_STEP = {
@@ -37,7 +37,7 @@ MOST_STAGES = max(GAUSSIAN_STEP)
 
 
 @dataclass(frozen=True)
-class SignsOptions(Options):
+class RotatedSignsOptions(Options):
     """Number of stages and effort."""
 
     stages: int = 0
@@ -51,15 +51,15 @@ class SignsOptions(Options):
             raise UserError(f"option stages must be 0 to {MOST_STAGES}, refits at least 0")
 
 
-class Signs(Method):
+class SignQuantization(Method):
     """As many stages as the budget allows."""
 
     alias = "signs"
     label = "rotated signs"
     kind = "baseline"
     has_factors = False
-    streams = True
-    Options = SignsOptions
+    supports_streaming = True
+    Options = RotatedSignsOptions
 
     def plan(self, shape: tuple[int, int], ratio: float) -> Plan:
         """See base class."""
@@ -88,7 +88,7 @@ class Signs(Method):
 
 def _fitted(rows: Tensor, stages: int, refits: int, first_row: int) -> tuple[Tensor, Tensor]:
     """Scales (n, K), as fp16, and signs (n, K, d) of rows (n, d): the best met for each row."""
-    scale = held_by_fp16(_gaussian_scales(rows, stages).half(), rows, first_row)
+    scale = check_fp16_range(_gaussian_scales(rows, stages).half(), rows, first_row)
     signs = _signs(rows, scale)
     error = _error(rows, scale, signs)
     for _ in range(refits):
@@ -108,7 +108,7 @@ def _fitted(rows: Tensor, stages: int, refits: int, first_row: int) -> tuple[Ten
 def _gaussian_scales(rows: Tensor, stages: int) -> Tensor:
     """Scales (n, K), each half the one before.
 
-    Whose signs add up to the best uniform quantiser of a Gaussian row.
+    Whose signs add up to the best uniform quantizer of a Gaussian row.
     """
     steps = GAUSSIAN_STEP[stages] * 2.0 ** torch.arange(stages - 2, -2, -1)
     return rows.square().mean(1, keepdim=True).sqrt() * steps

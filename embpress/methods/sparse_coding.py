@@ -57,7 +57,7 @@ Bounds memory, as fewer slow their product with the kept rows.
 
 
 @dataclass(frozen=True)
-class T24Options(Options):
+class SparseCodingOptions(Options):
     """Which rows are kept, and how the others are mixed."""
 
     neighbours: int = 10
@@ -86,7 +86,7 @@ class T24(Method):
     kind = "paper"
     citation = "tamura2024frequency"
     reconstruction = True
-    Options = T24Options
+    Options = SparseCodingOptions
 
     def _bits(self, shape: tuple[int, int], n_kept: int) -> int:
         """Bits stored with n_kept rows kept."""
@@ -141,7 +141,7 @@ class T24(Method):
             raise UserError(
                 "T24 needs token counts: give them (--counts), or take order: vocabulary, which keeps the first"
             )
-        kept = kept_rows(counts, context.special_ids, n_kept)
+        kept = select_kept_rows(counts, context.special_ids, n_kept)
         mixed = (~kept).nonzero().flatten()
         rows = matrix.numpy()
         anchors = matrix[kept].numpy()
@@ -176,7 +176,7 @@ class T24(Method):
         return compressed
 
 
-def kept_rows(counts: Tensor, special_ids: tuple[int, ...], n_kept: int) -> Tensor:
+def select_kept_rows(counts: Tensor, special_ids: tuple[int, ...], n_kept: int) -> Tensor:
     """Mask (V,) of the special rows and the most frequent others, n_kept in all.
 
     Ties go to the lower id.

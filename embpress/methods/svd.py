@@ -21,7 +21,7 @@ class SVD(Method):
     label = "SVD"
     kind = "baseline"
     weighted = True
-    streams = True
+    supports_streaming = True
 
     def plan(self, shape: tuple[int, int], ratio: float) -> Plan:
         """See base class."""

@@ -17,14 +17,14 @@ from ..formats.pruned import Pruned
 from ..numerics import bits as packing
 from ..numerics.matrices import Rows
 from ._base import Context, Method, Options, Plan, budget_bits, infeasible, largest
-from .sparse_coding import kept_rows
+from .sparse_coding import select_kept_rows
 
 LEAST_KEPT = 5
 """Rows: as many special tokens as BERT's, without which no input can be read."""
 
 
 @dataclass(frozen=True)
-class PruneOptions(Options):
+class VocabularyPruningOptions(Options):
     """What stands for the rows that are dropped."""
 
     others: Literal["mean", "unk"] = "mean"
@@ -46,8 +46,8 @@ class Prune(Method):
     alias = "prune"
     label = "vocabulary pruning"
     kind = "baseline"
-    streams = True
-    Options = PruneOptions
+    supports_streaming = True
+    Options = VocabularyPruningOptions
 
     def plan(self, shape: tuple[int, int], ratio: float) -> Plan:
         """See base class."""
@@ -77,7 +77,7 @@ class Prune(Method):
         unknown = self.options.unk_id
         if unknown >= rows:
             raise UserError(f"option unk_id is {unknown}, but the matrix has {rows} rows")
-        kept = kept_rows(context.counts, context.special_ids, plan.sizes["n_kept"])
+        kept = select_kept_rows(context.counts, context.special_ids, plan.sizes["n_kept"])
         compressed = Pruned(plan.shape, plan.sizes["n_kept"], self.options.factor_dtype)
         compressed.is_kept.copy_(packing.pack(kept, 1))
         total = torch.zeros(plan.shape[1], dtype=torch.float64)

@@ -7,7 +7,7 @@ from typing import Any
 from .. import storage
 from ..data.token_counts import read_counts
 from ..errors import InfeasibleRatio, UserError
-from ..fidelity.record import RESULT, measured
+from ..fidelity.record import RESULT, result_record
 from ..files import whole_new_folder, write_json
 from ..methods import compress
 from ..methods._base import Context
@@ -56,6 +56,6 @@ def compress_checkpoint(
                 whole,
                 {"method": method, "options": options, "ratio": ratio, "seed": seed},
             )
-            result = measured(matrix, compressed, counts)
+            result = result_record(matrix, compressed, counts)
         write_json(whole / RESULT, result)
     return result

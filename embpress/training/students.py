@@ -16,7 +16,7 @@ from transformers import DataCollatorForLanguageModeling, DataCollatorWithPaddin
 from .. import storage
 from ..data.token_counts import read_counts
 from ..errors import UserError
-from ..fidelity.record import RESULT, measured
+from ..fidelity.record import RESULT, result_record
 from ..files import whole_new_folder, write_json
 from ..formats._base import CompressedMatrix
 from ..models.assembly import (
@@ -99,7 +99,7 @@ class Student:
         And how far the matrices are now from the dense ones.
         """
         if not (self.start / PARTS).is_file():
-            return measured(embedding_matrix(source), self.matrices["."], read_counts(counts))
+            return result_record(embedding_matrix(source), self.matrices["."], read_counts(counts))
         result = json.loads((self.start / RESULT).read_text())
         dense = load_model(source, "encoder")
         for about, part in zip(result["modules"], parts_of(self.start)):

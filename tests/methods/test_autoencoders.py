@@ -7,8 +7,8 @@ import torch
 from embpress.errors import UserError
 from embpress.formats.mlp_decoder import MLPDecoder
 from embpress.methods import compress
-from embpress.methods.direction_autoencoder import B21, B21Options
-from embpress.methods.offline_autoencoder import B23, B23Options, encode
+from embpress.methods.direction_autoencoder import B21, DirectionAutoencoderOptions
+from embpress.methods.offline_autoencoder import B23, OfflineAutoencoderOptions, encode
 from embpress.numerics.adam import Schedule
 
 from .samples import cosine, matrix_of
@@ -57,7 +57,7 @@ def test_b21_of_squared_error_alone_is_pca_whatever_the_start():
 
 
 def test_b21_loss_has_the_papers_weights_and_course_of_alpha():
-    options = B21Options(epochs=30)
+    options = DirectionAutoencoderOptions(epochs=30)
     assert options.cosine_weight == pytest.approx(0.1995) and options.norm_weight == 0.0025
     assert [options.alpha(e) for e in (0, 10, 20, 25, 29)] == pytest.approx(
         [1.0, 0.55, 0.1, 0.1, 0.1]
@@ -75,7 +75,7 @@ def test_b21_loss_has_the_papers_weights_and_course_of_alpha():
             + 0.0025 * (w * (np.abs(d - r) ** 0.55).mean(1)).mean()
         )
         assert float(options.loss(decoded, rows, weights, 10)) == pytest.approx(wanted, rel=1e-5)
-    extra = B21Options(
+    extra = DirectionAutoencoderOptions(
         epochs=30, cosine_weight=0.0, norm_weight=0.0, rmse_weight=2.0, l1_weight=3.0
     )
     wanted = (
@@ -194,11 +194,11 @@ def test_b23_loss_has_the_papers_weights():
     weights = torch.ones(5)
     distance = (1 - torch.cosine_similarity(decoded, rows)).mean()
     rmse = (decoded - rows).square().mean().sqrt()
-    assert float(B23Options().loss(decoded, rows, weights)) == pytest.approx(
+    assert float(OfflineAutoencoderOptions().loss(decoded, rows, weights)) == pytest.approx(
         float(0.9091 * distance + 0.0909 * rmse)
     )
     wanted = 0.9091 * distance + 0.0909 * rmse + 0.5 * (decoded - rows).abs().mean()
-    assert float(B23Options(l1_weight=0.5).loss(decoded, rows, weights)) == pytest.approx(
+    assert float(OfflineAutoencoderOptions(l1_weight=0.5).loss(decoded, rows, weights)) == pytest.approx(
         float(wanted)
     )
 

@@ -3,11 +3,11 @@ import pytest
 import torch
 
 from embpress.errors import UserError
-from embpress.fidelity.rate_distortion import Source
+from embpress.fidelity.rate_distortion import GaussianSource
 from embpress.fidelity.reconstruction import reconstruction
 from embpress.methods import compress
 from embpress.methods._base import Context
-from embpress.numerics.weights import smoothed
+from embpress.numerics.weights import smooth_counts
 
 
 def gaussian(n_rows=5000, d=96, seed=0):
@@ -29,10 +29,10 @@ def test_gaussian_rows_come_near_the_bound_of_their_weights(ratio, weighting):
     matrix, counts = gaussian()
     compressed = compress(matrix, "ectcq", ratio, Context(counts), weighting=weighting)
     found = reconstruction(matrix, compressed, counts)
-    source = Source.of(matrix)
+    source = GaussianSource.from_matrix(matrix)
     if weighting == "counts":
         error = found.weighted_relative_error
-        bound = source.relative_error(ratio, smoothed(counts))
+        bound = source.relative_error(ratio, smooth_counts(counts))
     else:
         error = found.relative_error
         bound = source.relative_error(ratio)

@@ -120,7 +120,7 @@ def test_least_squares_clip_beats_the_full_range(width, zero_point, group):
         for clip in ("range", "least_squares")
     )
     assert searched < full
-    # The best uniform quantisers of a Gaussian variable leave .1188, .0374 and .0115 of its
+    # The best uniform quantizers of a Gaussian variable leave .1188, .0374 and .0115 of its
     # variance (Max 1960).
     if not group and not zero_point:
         best = {4: 0.0115, 3: 0.0374, 2: 0.1188}[width] ** 0.5

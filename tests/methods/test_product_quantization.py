@@ -23,7 +23,7 @@ def error_of(compressed, matrix):
 
 
 def of_faiss(d, subspaces, width, codebook):
-    """faiss's own quantiser with these centroids."""
+    """faiss's own quantizer with these centroids."""
     quantizer = faiss.ProductQuantizer(d, subspaces, width)
     faiss.copy_array_to_vector(codebook.float().numpy().ravel(), quantizer.centroids)
     return quantizer

@@ -11,7 +11,7 @@ from ..numerics.test_rotation import dense
 from .samples import context_of, matrix_of
 from .test_integer import RowsOnly, error_of
 
-# Shares of variance that the best quantisers of a Gaussian variable leave (Max 1960), by bits.
+# Shares of variance that the best quantizers of a Gaussian variable leave (Max 1960), by bits.
 MAX = {1: 0.3634, 2: 0.1175, 3: 0.03454, 4: 0.009497}
 
 
@@ -36,7 +36,7 @@ def test_one_stage_is_the_sign_times_the_mean_absolute_value():
 
 
 @pytest.mark.parametrize("stages", [1, 2, 3, 4])
-def test_gaussian_rows_are_quantised_as_well_as_can_be(stages):
+def test_gaussian_rows_are_quantized_as_well_as_can_be(stages):
     matrix = torch.randn(300, 768, generator=torch.Generator().manual_seed(0))
     error = error_of(compress(matrix, "signs", 1, stages=stages), matrix) ** 2
     assert 0.95 * MAX[stages] < error < (1.2 if stages > 3 else 1.12) * MAX[stages]

@@ -8,7 +8,7 @@ from embpress.errors import InfeasibleRatio, UserError
 from embpress.methods import compress
 from embpress.methods import sparse_coding as t24
 from embpress.methods._base import Context
-from embpress.methods.sparse_coding import T24, kept_rows
+from embpress.methods.sparse_coding import T24, select_kept_rows
 from embpress.numerics import bits
 
 from .samples import context_of, matrix_of
@@ -61,7 +61,7 @@ def test_kept_rows_are_exact_and_special_ones_always_among_them():
 
 
 def test_ties_go_to_the_lower_id():
-    assert kept_rows(torch.tensor([1, 5, 5, 5, 0]), (4,), 3).tolist() == [
+    assert select_kept_rows(torch.tensor([1, 5, 5, 5, 0]), (4,), 3).tolist() == [
         False,
         True,
         True,

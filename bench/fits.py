@@ -137,7 +137,9 @@ def main() -> None:
             )
     for method in ("svd", "t24", "kronecker"):
         if method in methods:
-            ours, other = time_functions(fit(dense, method), products(dense, method), runs=chosen.runs)
+            ours, other = time_functions(
+                fit(dense, method), products(dense, method), runs=chosen.runs
+            )
             ratio = ours.median / other.median
             table.add(
                 method,

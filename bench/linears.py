@@ -33,7 +33,9 @@ def measured(compressed: CompressedMatrix, dense: torch.Tensor, n: int, runs: in
     """Times of a dense and a compressed product with n vectors."""
     x = torch.randn(n, dense.shape[1], generator=torch.Generator().manual_seed(n))
     return tuple(
-        time_functions(lambda: functional.linear(x, dense), lambda: compressed.product(x), runs=runs)
+        time_functions(
+            lambda: functional.linear(x, dense), lambda: compressed.product(x), runs=runs
+        )
     )
 
 

@@ -20,7 +20,7 @@ CASES: dict[str, tuple[str, float, dict]] = {
     "int8": ("integer", 3.9, {}),
     "int4": ("integer", 7.8, {}),
     "int2": ("integer", 15, {}),
-    "PQ": ("pq", 25, {"iterations": 1}),
+    "PQ": ("pq", 25, {}),
     "Kronecker": ("kronecker", 3.9, {}),
     "T24": ("t24", 10, {}),
     "SVD": ("svd", 10, {}),

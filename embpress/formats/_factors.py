@@ -53,6 +53,22 @@ def fp16_scales(largest: Tensor, top: float) -> Tensor:
     return torch.where(clipped, (scale.view(torch.int16) + 1).view(torch.float16), scale)
 
 
+def check_fp16_range(half: Tensor, rows: Tensor, first_row: int) -> Tensor:
+    """Check that fp16 scales (n, ...) of rows (n, ...) are finite and return them.
+
+    Raises:
+        UserError: naming the first row whose scale is out of range; rows count from first_row.
+    """
+    if half.isinf().any():
+        row = int(half.isinf().any(1).nonzero()[0])
+        largest = float(rows[row].abs().max())
+        raise UserError(
+            f"row {first_row + row} has values up to {largest:g}, so that its scale is out of fp16's "
+            "range: rescale the matrix"
+        )
+    return half
+
+
 def integer_codes(values: Tensor, scale: Tensor, top: int) -> Tensor:
     """Nearest codes in -top..top of values on the grid of a scale, as floats."""
     # Divide by the rounded scale, which decodes. Where it is 0, all values are 0.

@@ -24,9 +24,7 @@ def load_faiss() -> ModuleType:
     return faiss
 
 
-def map_in_threads(
-    function: Callable[..., Result], *arguments: Iterable[Any]
-) -> Iterator[Result]:
+def map_in_threads(function: Callable[..., Result], *arguments: Iterable[Any]) -> Iterator[Result]:
     """Call a function once for each set of arguments, in as many threads as torch uses.
 
     faiss itself gets one thread in each of them: results then do not depend on their number.

@@ -103,7 +103,9 @@ def test_the_source_of_a_matrix_is_its_covariance_about_the_mean():
 
 def test_constant_and_zero_matrices_have_no_error_to_bound():
     for value in (0.0, 2.0):
-        assert GaussianSource.from_matrix(torch.full((4, 3), value)).relative_error(10) == pytest.approx(0, abs=1e-7)
+        assert GaussianSource.from_matrix(torch.full((4, 3), value)).relative_error(
+            10
+        ) == pytest.approx(0, abs=1e-7)
 
 
 def test_distance_is_twenty_logs_of_the_ratio_of_errors():

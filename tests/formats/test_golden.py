@@ -37,6 +37,14 @@ def test_a_golden_folder_saves_to_the_same_bytes(tmp_path):
         assert written == (folder / storage.TENSORS).read_bytes(), folder.name
 
 
+def test_names_of_formats_leave_out_helpers():
+    files = {path.stem for path in Path(formats.__file__).parent.glob("*.py")}
+    assert set(formats.names()) == {name for name in files if not name.startswith("_")}
+    assert {"_base", "_factors", "_gathering"} < files and "low_rank" in formats.names()
+    for name in formats.names():
+        assert formats.format_class(name).format == name
+
+
 def test_every_format_has_a_golden_folder():
     golden = {storage.read_json(p / storage.HEADER)["format"] for p in GOLDEN.iterdir()}
     assert golden == set(formats.names())

@@ -59,8 +59,12 @@ def test_expected_chances_are_the_shares_of_laplace_samples(table):
             if quantizer == 0
             else np.where(np.abs(samples) < 0.5, 0, np.maximum(1, np.round(size)))
         )
-        wanted = [np.mean(index == k) / (1 if k == 0 else 2) for k in range(min(4, LARGEST_INDEX[table]))]
-        np.testing.assert_allclose(laplace_probabilities(quantizer, table)[: len(wanted)], wanted, atol=5e-3)
+        wanted = [
+            np.mean(index == k) / (1 if k == 0 else 2) for k in range(min(4, LARGEST_INDEX[table]))
+        ]
+        np.testing.assert_allclose(
+            laplace_probabilities(quantizer, table)[: len(wanted)], wanted, atol=5e-3
+        )
 
 
 def test_tables_hold_every_index_and_fill_all_slots():

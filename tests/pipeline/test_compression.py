@@ -68,7 +68,9 @@ def test_an_exact_copy_has_no_distance(files, tmp_path):
 
 def test_the_curve_of_bounds_is_the_sources(files):
     rows = bound_curve(*files)
-    source = GaussianSource.from_matrix(torch.randn(V, D, generator=torch.Generator().manual_seed(0)))
+    source = GaussianSource.from_matrix(
+        torch.randn(V, D, generator=torch.Generator().manual_seed(0))
+    )
     assert [r["weighting"] for r in rows] == ["uniform"] * len(RATIOS) + ["counts"] * len(RATIOS)
     weights = smooth_counts((1e4 / torch.arange(1, V + 1)).long())
     at_eight = [r["relative_error"] for r in rows if r["ratio"] == 8]

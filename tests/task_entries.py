@@ -22,4 +22,4 @@ def make_task(kind, entry, inputs):
 
 def files_of(entry, splits=("train", "test")):
     """Paths of the files of an entry, completed, by split."""
-    return parse_entry(complete(entry["kind"], entry), "tasks.own").files("own", splits)
+    return parse_entry(complete(entry["kind"], entry), "tasks.own").sources(splits)

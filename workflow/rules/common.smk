@@ -1,4 +1,4 @@
-"""Reads and checks the config before anything else, and says which files each rule needs."""
+"""Read and check the study, and define the inputs, parameters and wildcards of the rules."""
 
 import copy
 import sys
@@ -24,29 +24,28 @@ from embpress.study.validation import check
 
 PINNED = study.read_yaml(ROOT / "workflow/resources/packages.yaml")
 DECLARED = study.read_yaml(ROOT / "workflow/resources/benchmarks.yaml")
-GIVEN = copy.deepcopy(config)  # before benchmarks are spelled out
+GIVEN = copy.deepcopy(config)  # before entries of benchmarks are completed
 try:
     for file in workflow.configfiles:
-        study.read_yaml(
-            Path(file)
-        )  # stricter than Snakemake, which has read it already
+        # Refuses duplicate keys, which Snakemake's own reader accepts.
+        study.read_yaml(Path(file))
     config["tasks"] = benchmarks.resolve(config.get("tasks"), DECLARED)
     config["tasks"] = protocols.resolve(config["tasks"])
     check(config, study.read_yaml(ROOT / "workflow/schemas/config.schema.yaml"), PINNED)
 except UserError as error:
     raise WorkflowError(f"config: {error}") from None
-# What the papers published, and how they are cited.
+# Scores that the papers published, and their references.
 PUBLISHED = str(ROOT / "workflow/resources/published.csv")
 BIBLIOGRAPHY = str(ROOT / "workflow/resources/references.bib")
 PACKAGES = PINNED | config.get("packages", {})
 URLS = task_data.urls(config["tasks"])
-# Tasks on which anything compresses the embedding alone, and on which anything compresses more.
+# Tasks with variants that compress only the embedding, and with variants that compress layers.
 EMBEDDINGS = study.tasks_compressing(config, whole_model=False)
 WHOLE_MODELS = study.tasks_compressing(config, whole_model=True)
 
 
 def names(entries):
-    """A wildcard constraint: exactly the names that the config holds, which may be none."""
+    """A wildcard constraint that matches some names of the study, and nothing if there are none."""
     return "|".join(entries) or "(?!)"
 
 
@@ -69,7 +68,10 @@ wildcard_constraints:
 
 
 def per_attempt(amount):
-    """A resource that grows with each retry: a job that ran out of memory or time gets more. Retries are a profile's matter."""
+    """A resource that grows with each attempt, for jobs that ran out of memory or time.
+
+    Profiles set the number of retries.
+    """
 
     def of_attempt(wildcards, attempt):
         return amount * attempt
@@ -78,7 +80,7 @@ def per_attempt(amount):
 
 
 def wheels(entry):
-    """Paths of the wheels that a config entry reads from, by package name."""
+    """Paths of the wheels that an entry of the study reads, by package name."""
     return {
         name: f"results/packages/{name}.whl"
         for name in dict.fromkeys(study.packages_of(entry))
@@ -114,13 +116,13 @@ def streamed_folder(wildcards):
 
 
 def task_entry(wildcards):
-    """What a job on a task must know of it: another label or another method listed does not run it again."""
+    """The part of a task that its jobs depend on: without label, footnote and list of methods."""
     entry = config["tasks"][wildcards.task]
     return {k: v for k, v in entry.items() if k not in ("label", "methods", "footnote")}
 
 
 def checkpoint_folder(checkpoint, seed):
-    """A fine-tuned checkpoint has a folder a seed; a model as it came is the same for all seeds."""
+    """The folder of a checkpoint, which has one for each seed if it is fine-tuned."""
     if checkpoint in config["tasks"]:
         return f"results/finetuned/{checkpoint}/seed{seed}"
     return f"results/models/{checkpoint}"
@@ -134,7 +136,10 @@ def counts_file(checkpoint):
 
 
 def candidate_files(task):
-    """Scores of the candidates for a task's settings, in their order: the search is done once, with the first seed."""
+    """Score files of the candidates for the settings of a task, in order.
+
+    The search uses the first seed only.
+    """
     folder = f"results/search/{task}/seed{config['seeds'][0]}"
     return [
         f"{folder}/{name}.json"
@@ -143,7 +148,7 @@ def candidate_files(task):
 
 
 def task_titles(tasks):
-    """Task and model of each of some tasks, as tables call them."""
+    """Titles of tasks in tables: the labels of task and model."""
     entries = {task: config["tasks"][task] for task in tasks}
     return {
         task: f"{entry['label']}, {config['models'][entry['model']]['label']}"
@@ -152,7 +157,7 @@ def task_titles(tasks):
 
 
 def candidate_entry(wildcards):
-    """What a job must know of a task, with one candidate's settings: another candidate does not run it again."""
+    """The part of a task that the job of one candidate depends on, with its settings only."""
     entry = task_entry(wildcards)
     settings = search.candidates(entry["finetune"])[wildcards.candidate]
     return entry | {"finetune": settings}
@@ -164,7 +169,7 @@ def held_out_share(wildcards):
 
 def search_inputs(wildcards):
     entry = config["tasks"][wildcards.task]
-    # Where training rows have a file of their own, the test's is not there to be read.
+    # Test rows are in an input only if one file holds both training and test rows.
     splits = task_data.SPLITS if task_data.is_one_file(entry) else ("train",)
     files = task_data.files_of(wildcards.task, entry, splits)
     return wheels(entry) | files | {"model": f"results/models/{entry['model']}"}
@@ -192,7 +197,7 @@ def sensitive_kinds(wildcards):
 
 
 def layer_patterns(wildcards):
-    """The model's own names of its layers by kind, where it has some."""
+    """Patterns of layer names by kind that the study gives for a model; None without any."""
     return config["models"][study.model_of(config, wildcards.checkpoint)].get("modules")
 
 
@@ -208,8 +213,8 @@ def compress_inputs(wildcards):
 
 
 def artefacts(task, variant, seed):
-    """Folders of one variant's compressed matrices, a ratio each, for a task: as fitted, or with the students on them."""
-    # The uncompressed model of a task is never a student: it is what students are compared with.
+    """Folders of a variant for a task, one for each ratio: fitted artefacts, or students."""
+    # The uncompressed model is no student: students are compared with it.
     if (
         protocols.is_student(config["tasks"][task])
         and study.method_of(config, variant) != study.IDENTITY
@@ -224,7 +229,7 @@ def artefacts(task, variant, seed):
 
 
 def student_inputs(wildcards):
-    """What a student is trained from: a fitted artefact or a student trained on text, checkpoints, and the task's rows."""
+    """Inputs of a student: a fitted artefact or a student trained on text, models, and rows."""
     task, one = (
         wildcards.task,
         f"seed{wildcards.seed}/{wildcards.variant}/{wildcards.ratio}",
@@ -248,7 +253,7 @@ def student_inputs(wildcards):
 
 
 def text_stage(wildcards):
-    """What training on text must know of a task."""
+    """The part of a task that distillation on text depends on."""
     entry = config["tasks"][wildcards.task]
     return {
         "factors": entry["factors"],
@@ -282,7 +287,7 @@ def evaluate_inputs(wildcards):
 
 
 def evaluations():
-    """One entry an evaluation file: task, variant, seed, and the folders of what was evaluated."""
+    """One entry for each evaluation: task, variant, seed, outcomes, and the evaluated folders."""
     return [
         {
             "task": task,
@@ -300,33 +305,35 @@ def evaluations():
 
 
 def score_inputs(wildcards):
-    found = evaluations()
+    entries = evaluations()
     return {
-        "outcomes": [e["outcomes"] for e in found],
-        "artefacts": sorted({a for e in found for a in e["artefacts"]}),
-        "checkpoints": sorted({e["checkpoint"] for e in found}),
-        "counts": sorted({e["counts"] for e in found}),
+        "outcomes": [entry["outcomes"] for entry in entries],
+        "artefacts": sorted(
+            {folder for entry in entries for folder in entry["artefacts"]}
+        ),
+        "checkpoints": sorted({entry["checkpoint"] for entry in entries}),
+        "counts": sorted({entry["counts"] for entry in entries}),
     }
 
 
 def speed_inputs(wildcards):
-    found = score_inputs(wildcards)
+    inputs = score_inputs(wildcards)
     return {
         "scores": "results/scores.csv",
-        "artefacts": found["artefacts"],
-        "checkpoints": found["checkpoints"],
+        "artefacts": inputs["artefacts"],
+        "checkpoints": inputs["checkpoints"],
     }
 
 
 def trained():
-    """Folders of what this study trains: fine-tuned checkpoints, and students of both stages."""
-    found = evaluations()
-    checkpoints = {e["checkpoint"] for e in found}
+    """Folders of all models that the study trains: checkpoints, and students of both stages."""
+    entries = evaluations()
+    checkpoints = {entry["checkpoint"] for entry in entries}
     checkpoints -= {checkpoint_folder(model, None) for model in config["models"]}
     students = {
-        folder: protocols.text_owner(e["task"], config["tasks"])
-        for e in found
-        for folder in e["artefacts"]
+        folder: protocols.text_owner(entry["task"], config["tasks"])
+        for entry in entries
+        for folder in entry["artefacts"]
         if folder.startswith("results/students/")
     }
     on_text = {
@@ -338,7 +345,7 @@ def trained():
 
 
 def figure_names():
-    """Figures that this study has something to show in, in the order of documents."""
+    """Names of the figures for which the study has data, in the order of the documents."""
     shown = {
         "retention": EMBEDDINGS,
         "whole_models": WHOLE_MODELS,
@@ -363,7 +370,7 @@ FIGURES = figure_names()
 
 
 def figure_report(name):
-    """A figure as `snakemake --report` shows it."""
+    """The output of a figure, with caption and category for `snakemake --report`."""
     of_task = name.startswith("retention-")
     return report(
         f"results/figures/{name}.png",
@@ -374,9 +381,10 @@ def figure_report(name):
 
 
 def code_of(script, *module_lists):
-    """A parameter that changes with the library code that a script runs, so that its results are never stale.
+    """A parameter with the digest of the library code that the script of a job runs.
 
-    Imports are read from the script. Modules that it loads by name are given by functions of the wildcards.
+    Imports are read from the source of the script. Functions of the wildcards, `module_lists`,
+    return the modules that the script loads by name.
     """
     path = ROOT / f"workflow/scripts/{script}.py"
 

@@ -238,7 +238,7 @@ def test_bad_values_are_named(path, value, message, default_config):
 
 
 def test_a_task_may_not_be_called_like_a_model(default_config):
-    default_config["tasks"]["minilm"] = default_config["tasks"].pop("rotten")
+    default_config["tasks"]["minilm"] = default_config["tasks"].pop("similarity")
     with pytest.raises(UserError, match="tasks.minilm: a model has this name too"):
         load(default_config)
 
@@ -334,6 +334,9 @@ def test_a_claims_variants_must_run_on_its_tasks(default_config):
 
 def test_claims_come_to_a_comparison_a_pair_task_and_ratio(default_config):
     claim = {
+        "paper": "B21",
+        "text": "Better than SVD.",
+        "evidence": "abstract",
         "comparisons": [
             CLAIM | {"on": "wikitext"},
             CLAIM | {"worse": "svd", "on": "rotten", "ratios": [25]},

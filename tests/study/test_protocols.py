@@ -54,7 +54,7 @@ def test_a_student_inherits_missing_keys_from_its_teacher(default_config):
     [
         (
             {"checkpoint": "roten"},
-            "tasks.s.checkpoint: compress_then_distil needs .*fine-tuned task .*rotten",
+            "tasks.s.checkpoint: compress_then_distil needs .*fine-tuned task.*rotten",
         ),
         (
             {"checkpoint": "bitext"},

@@ -328,12 +328,12 @@ def test_the_table_shows_every_candidate_and_marks_the_chosen():
     assert frame["chosen"].tolist() == [i in (1, 7) for i in range(12)]
     text = search_text(frame, titles).splitlines()
     assert text[0] == "A & B, BERT: accuracy on 10 of 100 examples"
-    chosen = "  learning rate 5e-05, epochs 4  "
+    chosen = "  epochs 3, learning rate 3e-05  "
     assert [line for line in text if line.endswith("*")] == [f"{chosen}75.00*", f"{chosen}40.00*"]
-    assert sum(line.startswith("  learning rate") for line in text) == 12
+    assert sum(line.startswith("  epochs") for line in text) == 12
     latex = search_table(frame, titles)
     assert (
         r"A \& B, BERT: accuracy on 10 of 100 examples" in latex and "C, BERT: exact match" in latex
     )
-    assert latex.count(r"\bfseries") == latex.count(r"\textbf{learning rate 5e-05, epochs 4}") == 2
+    assert latex.count(r"\bfseries") == latex.count(r"\textbf{epochs 3, learning rate 3e-05}") == 2
     assert "search" in TABLES

@@ -187,7 +187,7 @@ def test_right_entries_of_every_kind_pass(default_config, tmp_path):
         (
             "span",
             {"data": {"text": "context"}},
-            "tasks.span.data.text: 'context' should be a valid tuple",
+            "tasks.span.data.text: 'context' should be a list",
         ),
         ("pairs", {"data": {"format": "squad"}}, "tasks.pairs.data.format: 'squad' is not one of"),
         (

@@ -15,7 +15,7 @@ from safetensors.torch import load_file, save_file
 from embpress import compress_model, load
 from embpress.cli import main
 from embpress.errors import UserError
-from embpress.export.artefact import ABOUT, REST
+from embpress.export.exported_model import MANIFEST, OTHER_WEIGHTS
 from embpress.files import sha256_of
 from embpress.storage import HEADER, TENSORS
 from tests.zoo import tiny
@@ -102,8 +102,8 @@ def listed(**names):
     """Replace names in the list of files."""
 
     def apply(folder):
-        about = json.loads((folder / ABOUT).read_text())
-        (folder / ABOUT).write_text(json.dumps(about | {"sha256": about["sha256"] | names}))
+        about = json.loads((folder / MANIFEST).read_text())
+        (folder / MANIFEST).write_text(json.dumps(about | {"sha256": about["sha256"] | names}))
 
     return apply
 
@@ -113,48 +113,48 @@ VAST_LEFT = forged({"left": entry([VAST, 1], 0, 4 * VAST), "right": entry([1, 16
 # What is done to the artefact; the file whose sha256 is made to fit again, as a forger would; words
 # of the sentence.
 CASES = {
-    "no about": (lambda f: (f / ABOUT).unlink(), False, "embpress.json is missing"),
-    "about is no JSON": (content(ABOUT, b"{"), False, "not a whole compressed model"),
-    "about is a list": (content(ABOUT, b"[]"), False, "holds no JSON object"),
-    "about is binary": (content(ABOUT, b"\xff\xfe\0"), False, "not a whole compressed model"),
+    "no about": (lambda f: (f / MANIFEST).unlink(), False, "embpress.json is missing"),
+    "about is no JSON": (content(MANIFEST, b"{"), False, "not a whole compressed model"),
+    "about is a list": (content(MANIFEST, b"[]"), False, "holds no JSON object"),
+    "about is binary": (content(MANIFEST, b"\xff\xfe\0"), False, "not a whole compressed model"),
     "about nested deep": (
-        content(ABOUT, b'{"a":' * 100_000),
+        content(MANIFEST, b'{"a":' * 100_000),
         False,
         "not a whole compressed model",
     ),
-    "about is huge": (content(ABOUT, b" " * (2 << 20)), False, "larger than"),
+    "about is huge": (content(MANIFEST, b" " * (2 << 20)), False, "larger than"),
     "newer version": (
-        change(ABOUT, embpress=2),
+        change(MANIFEST, embpress=2),
         False,
         "version 2, but this embpress reads up to 1: update it",
     ),
-    "version is text": (change(ABOUT, embpress="1"), False, "version '1' is none"),
-    "no sha256": (drop(ABOUT, "sha256"), False, "'sha256' is missing"),
-    "sha256 is a list": (change(ABOUT, sha256=[]), False, "must be JSON objects"),
-    "weights not listed": (change(ABOUT, sha256={}), False, "is not among its files"),
+    "version is text": (change(MANIFEST, embpress="1"), False, "version '1' is none"),
+    "no sha256": (drop(MANIFEST, "sha256"), False, "'sha256' is missing"),
+    "sha256 is a list": (change(MANIFEST, sha256=[]), False, "must be JSON objects"),
+    "weights not listed": (change(MANIFEST, sha256={}), False, "is not among its files"),
     "path upwards": (listed(**{"../dense/config.json": "0"}), False, "is no plain file name"),
     "absolute path": (listed(**{"/etc/passwd": "0"}), False, "is no plain file name"),
     "places elsewhere": (
-        change(ABOUT, replaced={"lookups": ["a"], "heads": []}),
+        change(MANIFEST, replaced={"lookups": ["a"], "heads": []}),
         False,
         "names other places",
     ),
     "places of wrong type": (
-        change(ABOUT, replaced={"lookups": 3}),
+        change(MANIFEST, replaced={"lookups": 3}),
         False,
         "not a whole compressed model",
     ),
-    "a weight's bit flipped": (flip(REST), False, "rest.safetensors was altered"),
+    "a weight's bit flipped": (flip(OTHER_WEIGHTS), False, "rest.safetensors was altered"),
     "a code's bit flipped": (flip(TENSORS), False, "matrix.safetensors was altered"),
     "config altered": (change(CONFIG, vocab_size=24), False, "config.json was altered"),
-    "rest missing": (lambda f: (f / REST).unlink(), False, "rest.safetensors is missing"),
+    "rest missing": (lambda f: (f / OTHER_WEIGHTS).unlink(), False, "rest.safetensors is missing"),
     "matrix missing": (lambda f: (f / TENSORS).unlink(), False, "matrix.safetensors is missing"),
     "matrix header missing": (lambda f: (f / HEADER).unlink(), False, "matrix.json is missing"),
-    "rest cut": (cut(REST, 2000), True, "not a whole compressed model"),
-    "rest empty": (content(REST, b""), True, "not a whole compressed model"),
+    "rest cut": (cut(OTHER_WEIGHTS, 2000), True, "not a whole compressed model"),
+    "rest empty": (content(OTHER_WEIGHTS, b""), True, "not a whole compressed model"),
     "matrix cut": (cut(TENSORS, 200), True, "not a whole compressed matrix"),
     "rest is a pickle": (
-        content(REST, b"\x80\x04cos\nsystem\n."),
+        content(OTHER_WEIGHTS, b"\x80\x04cos\nsystem\n."),
         True,
         "not a whole compressed model",
     ),
@@ -165,18 +165,18 @@ CASES = {
         "not a whole",
     ),
     "rest with offsets beyond": (
-        content(REST, forged({"a": entry([VAST], 0, 4 * VAST)})),
+        content(OTHER_WEIGHTS, forged({"a": entry([VAST], 0, 4 * VAST)})),
         True,
         "not a whole",
     ),
-    "a weight missing": (tensors(REST, lambda t: t.popitem()), True, "lacks"),
+    "a weight missing": (tensors(OTHER_WEIGHTS, lambda t: t.popitem()), True, "lacks"),
     "a weight too many": (
-        tensors(REST, lambda t: t.update(more=torch.ones(2))),
+        tensors(OTHER_WEIGHTS, lambda t: t.update(more=torch.ones(2))),
         True,
         "has a foreign more",
     ),
     "a weight of other shape": (
-        tensors(REST, lambda t: t.update({"bert.embeddings.LayerNorm.bias": torch.ones(3)})),
+        tensors(OTHER_WEIGHTS, lambda t: t.update({"bert.embeddings.LayerNorm.bias": torch.ones(3)})),
         True,
         "config.json wants",
     ),
@@ -258,9 +258,9 @@ def broken(sound, tmp_path, case):
     folder = shutil.copytree(sound, tmp_path / "broken")
     do(folder)
     if seal:
-        about = json.loads((folder / ABOUT).read_text())
+        about = json.loads((folder / MANIFEST).read_text())
         about["sha256"] = {name: sha256_of(folder / name) for name in about["sha256"]}
-        (folder / ABOUT).write_text(json.dumps(about))
+        (folder / MANIFEST).write_text(json.dumps(about))
     return folder, words
 
 

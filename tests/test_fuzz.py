@@ -18,7 +18,7 @@ from embpress import compress_model, load
 from embpress.data.counts import counts_from_file
 from embpress.data.rows import read_table
 from embpress.errors import UserError
-from embpress.export.artefact import ABOUT, REST
+from embpress.export.exported_model import MANIFEST, OTHER_WEIGHTS
 from embpress.files import sha256_of
 from embpress.numerics.matrices import safetensors_matrix
 from embpress.storage import HEADER, TENSORS
@@ -113,15 +113,15 @@ def damaged(artefact, folder, name, content):
     """
     shutil.copytree(artefact, folder)
     (folder / name).write_bytes(content)
-    if name != ABOUT:
-        about = json.loads((folder / ABOUT).read_text())
-        (folder / ABOUT).write_text(
+    if name != MANIFEST:
+        about = json.loads((folder / MANIFEST).read_text())
+        (folder / MANIFEST).write_text(
             json.dumps(about | {"sha256": about["sha256"] | {name: sha256_of(folder / name)}})
         )
 
 
 @FEW
-@given(data=st.data(), name=st.sampled_from([ABOUT, HEADER, "config.json"]), value=VALUES)
+@given(data=st.data(), name=st.sampled_from([MANIFEST, HEADER, "config.json"]), value=VALUES)
 def test_an_artefact_with_any_json_anywhere(artefact, data, name, value):
     sound = json.loads((artefact / name).read_text())
     forged = put(sound, data.draw(st.sampled_from(list(places(sound)))), value)
@@ -132,7 +132,7 @@ def test_an_artefact_with_any_json_anywhere(artefact, data, name, value):
 
 @FEW
 @given(
-    name=st.sampled_from([ABOUT, HEADER, "config.json", REST, TENSORS]),
+    name=st.sampled_from([MANIFEST, HEADER, "config.json", OTHER_WEIGHTS, TENSORS]),
     where=st.floats(0, 1),
     new=st.binary(min_size=1, max_size=8),
     cut=st.booleans(),

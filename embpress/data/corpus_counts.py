@@ -16,8 +16,8 @@ from pathlib import Path
 from typing import NamedTuple
 
 from ..errors import UserError
-from ..files import whole_file
-from .shards import Shard, texts_of
+from ..files import atomic_file
+from .shards import Shard, iterate_texts
 from .texts import text_line
 from .words import count_words, merge_words, write_sorted_words
 
@@ -57,7 +57,7 @@ def count_corpus(
     whatever was killed in between.
 
     Args:
-        shards: of `shards_of`.
+        shards: of `list_shards`.
         segmenter: a key of SEGMENTERS.
         held_out: share of the texts that is not counted.
         outputs: each written whole or not at all.
@@ -90,7 +90,7 @@ def count_corpus(
 
 def _join(files: list[Path], out: Path) -> None:
     """Write files one after another into one."""
-    with whole_file(out) as file:
+    with atomic_file(out) as file:
         for path in files:
             file.write(path.read_text(encoding="utf-8"))
 
@@ -167,11 +167,11 @@ def _count_shard(shard: Shard, part: Path, setting: Setting) -> int:
     step = setting.held_out and max(2, round(1 / setting.held_out))
     kept = 0
 
-    with whole_file(out.held_out) as held_out, whole_file(out.counted) as counted:
+    with atomic_file(out.held_out) as held_out, atomic_file(out.counted) as counted:
 
         def texts() -> Iterator[str]:
             nonlocal kept
-            for number, text in enumerate(texts_of(shard)):
+            for number, text in enumerate(iterate_texts(shard)):
                 if step and number % step == 0:
                     held_out.write(text_line(text))
                     continue

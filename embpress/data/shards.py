@@ -27,7 +27,7 @@ class Shard(NamedTuple):
     """Where the text of a row stands, for JSON lines and Parquet."""
 
 
-def shards_of(folder: Path, column: str) -> list[Shard]:
+def list_shards(folder: Path, column: str) -> list[Shard]:
     """Shards of all .txt (a text a line), .jsonl and .parquet files below a folder, in the order of
     their names.
 
@@ -63,7 +63,7 @@ def shards_of(folder: Path, column: str) -> list[Shard]:
     return found
 
 
-def texts_of(shard: Shard) -> Iterator[str]:
+def iterate_texts(shard: Shard) -> Iterator[str]:
     """Texts of a shard, empty ones left out.
 
     Raises:

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from ..errors import UserError
-from ..files import whole_file, write_text
+from ..files import atomic_file, write_text
 
 Word = tuple[str, bool]
 """A word, and whether a space (or the start of a text) stands before it.
@@ -192,5 +192,5 @@ def _ordered(piece: Path) -> Iterator[tuple[int, str]]:
 
 def _write_lines(lines: Iterable[str], path: Path) -> None:
     """Write lines as they come."""
-    with whole_file(path) as file:
+    with atomic_file(path) as file:
         file.writelines(lines)

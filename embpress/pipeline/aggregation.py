@@ -14,7 +14,7 @@ import pandas
 from ..fidelity.reconstruction import METRICS
 from ..fidelity.record import RESULT
 from ..methods import method_class
-from ..models.checkpoints import card
+from ..models.checkpoints import read_metadata
 from ..study import config as study_config
 from ..study.matrix_choices import is_whole_model
 from ..study.metric_names import metrics_of
@@ -102,7 +102,7 @@ def _about(
     }
     if "infeasible" in result:
         return row
-    about = card(evaluation.checkpoint)
+    about = read_metadata(evaluation.checkpoint)
     near = result.get("reconstruction")
     of_embedding = result.get("dense_embedding_floats", math.prod(about["shape"]))
     dense_floats = result.get("dense_floats", of_embedding)

@@ -8,10 +8,10 @@ from .. import storage
 from ..data.token_counts import read_counts
 from ..errors import InfeasibleRatio, UserError
 from ..fidelity.record import RESULT, measured
-from ..files import whole_new_folder, write_json
+from ..files import atomic_directory, write_json
 from ..methods import compress
 from ..methods._base import Context
-from ..models.checkpoints import card, embedding_matrix
+from ..models.checkpoints import read_metadata, embedding_matrix
 from ..models.sensitivity_file import read_sensitivity
 
 
@@ -35,7 +35,7 @@ def compress_checkpoint(
         UserError: if the matrix or the options cannot be used, or counts and matrix differ in
             length.
     """
-    about = card(checkpoint)
+    about = read_metadata(checkpoint)
     counts = read_counts(counts_file)
     matrix = embedding_matrix(checkpoint)
     if len(counts) != len(matrix):
@@ -45,7 +45,7 @@ def compress_checkpoint(
     context = Context(counts, special_ids=tuple(about["special_ids"]), seed=seed, progress=progress)
     if sensitivity_file is not None:
         context.sensitivity = read_sensitivity(sensitivity_file, len(matrix))
-    with whole_new_folder(folder) as whole:
+    with atomic_directory(folder) as whole:
         try:
             compressed = compress(matrix, method, ratio, context, **options)
         except InfeasibleRatio as reason:

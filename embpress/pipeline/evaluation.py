@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 from safetensors.numpy import load_file, save_file
 
-from ..models.assembly import REST, Assembly, load_rest
+from ..models.compressed_model import OTHER_WEIGHTS, CompressedModel, load_other_weights
 from ..models.embedding import load_model, untie_head
 from ..models.tokenization import load_tokenizer
 from ..tasks import Outcomes, Task
@@ -33,11 +33,11 @@ def evaluate(
     tokenizer = load_tokenizer(checkpoint)
     if task.config.get("dense_head", False):
         untie_head(model)
-    assembly = Assembly(model)
+    compressed = CompressedModel(model)
     for artefact in artefacts:
-        assembly.put(artefact)
-        if (artefact / REST).is_file():
-            load_rest(model, artefact)
+        compressed.load_matrices(artefact)
+        if (artefact / OTHER_WEIGHTS).is_file():
+            load_other_weights(model, artefact)
         progress(f"artefact {artefact.name}")
         yield artefact, task.outcomes(model, tokenizer, progress)
 

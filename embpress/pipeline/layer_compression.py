@@ -14,13 +14,13 @@ from .. import storage
 from ..data.token_counts import read_counts
 from ..errors import InfeasibleRatio
 from ..fidelity.record import RESULT
-from ..files import whole_new_folder, write_json
+from ..files import atomic_directory, write_json
 from ..formats._base import ROW_BLOCK, CompressedMatrix
 from ..methods import compress, method_class
 from ..methods._base import Context
-from ..models.assembly import Part, RowRange, weight_of, write_parts
-from ..models.checkpoints import card
-from ..models.embedding import embedding_of, load_model
+from ..models.compressed_model import StoredMatrix, RowRange, linear_weight, write_matrix_list
+from ..models.checkpoints import read_metadata
+from ..models.embedding import find_embedding, load_model
 from ..models.sensitivity_file import read_sensitivity
 from ..study.layer_kinds import EMBEDDING, places
 from ..study.matrix_choices import Choice, Entry, choices_of, with_preset
@@ -36,7 +36,7 @@ class Target(NamedTuple):
     The embedding's, a layer's, or those of all layers of a kind, stacked.
     """
 
-    part: Part
+    part: StoredMatrix
     weights: list[Tensor]
     """(rows, d) each, of the same shape."""
     choice: Choice
@@ -60,7 +60,7 @@ def compress_modules(
     patterns: dict[str, str] | None = None,
 ) -> dict[str, Any]:
     """Fit methods to a checkpoint's matrices and write the artefact, for
-    `compressed_model.assemble`, and RESULT.
+    `CompressedModel.load_matrices`, and RESULT.
 
     Args:
         checkpoint: a described checkpoint.
@@ -85,16 +85,16 @@ def compress_modules(
     targets = _targets(
         checkpoint, choices_of(name, entry), entry.get("share", "separate") == "layers", patterns
     )
-    with whole_new_folder(folder) as whole:
+    with atomic_directory(folder) as whole:
         try:
             ratios = _ratios(
-                targets, ratio, card(checkpoint)["parameters"], entry.get("budget", "modules")
+                targets, ratio, read_metadata(checkpoint)["parameters"], entry.get("budget", "modules")
             )
         except InfeasibleRatio as reason:
             result: dict[str, Any] = {"infeasible": str(reason)}
         else:
             context = Context(
-                read_counts(counts_file), tuple(card(checkpoint)["special_ids"]), seed
+                read_counts(counts_file), tuple(read_metadata(checkpoint)["special_ids"]), seed
             )
             found = []
             for number, (target, own) in enumerate(zip(targets, ratios)):
@@ -112,7 +112,7 @@ def compress_modules(
                 }
                 storage.save(compressed, whole / target.part.folder, made)
                 found.append(_described(target, matrix, compressed))
-            write_parts([target.part for target in targets], whole)
+            write_matrix_list([target.part for target in targets], whole)
             result = _summed(found)
         write_json(whole / RESULT, result)
     return result
@@ -127,21 +127,21 @@ def _targets(
     names = [name for name, _ in model.named_modules()]
     for choice in choices:
         if choice.kind == EMBEDDING:
-            weight = embedding_of(model)[1].weight.detach()
-            targets.append(Target(Part(EMBEDDING, EMBEDDING), [weight], choice))
+            weight = find_embedding(model)[1].weight.detach()
+            targets.append(Target(StoredMatrix(EMBEDDING, EMBEDDING), [weight], choice))
             continue
         of_kind = places(names, [choice.kind], patterns)
-        weights = [weight_of(model.get_submodule(p.name), p.name).detach().float() for p in of_kind]
+        weights = [linear_weight(model.get_submodule(p.name), p.name).detach().float() for p in of_kind]
         if stacked:
             targets.append(
                 Target(
-                    Part(choice.kind, choice.kind, tuple(p.name for p in of_kind)), weights, choice
+                    StoredMatrix(choice.kind, choice.kind, tuple(p.name for p in of_kind)), weights, choice
                 )
             )
         else:
             targets += [
                 Target(
-                    Part(f"{choice.kind}-{place.layer}", choice.kind, (place.name,)),
+                    StoredMatrix(f"{choice.kind}-{place.layer}", choice.kind, (place.name,)),
                     [weight],
                     choice,
                 )
@@ -179,7 +179,7 @@ def _context(
     seed = context.seed + 1_000_003 * number
     rows = target.shape[0]
     sensitivity = (
-        read_sensitivity(sensitivity_file, rows, target.part.places) if sensitivity_file else {}
+        read_sensitivity(sensitivity_file, rows, target.part.layers) if sensitivity_file else {}
     )
     if target.part.kind == EMBEDDING:
         return Context(context.counts, context.special_ids, seed, sensitivity=sensitivity)
@@ -188,7 +188,7 @@ def _context(
 
 def _described(target: Target, matrix: Tensor, compressed: CompressedMatrix) -> dict[str, Any]:
     """Sizes, operations for TOKENS tokens and error of one matrix."""
-    n_places = len(target.part.places)
+    n_places = len(target.part.layers)
     rows = target.shape[0]
     if target.part.kind == EMBEDDING:
         dense_flops = 0

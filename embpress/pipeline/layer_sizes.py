@@ -10,7 +10,7 @@ from typing import Any
 import pandas
 
 from ..fidelity.record import RESULT
-from ..models.checkpoints import card
+from ..models.checkpoints import read_metadata
 from ..study import config as study_config
 from ..study.layer_kinds import KEPT
 from ..study.matrix_choices import is_whole_model
@@ -52,7 +52,7 @@ def module_sizes(config: dict[str, Any], evaluations: list[Evaluation]) -> panda
             if "infeasible" not in result:
                 control = study_config.is_control(config, evaluation.variant)
                 asked = about | {"ratio_asked": None if control else float(folder.name)}
-                parameters = card(evaluation.checkpoint)["parameters"]
+                parameters = read_metadata(evaluation.checkpoint)["parameters"]
                 rows.setdefault(folder, [asked | row for row in _kinds(result, parameters)])
     return pandas.DataFrame([row for found in rows.values() for row in found], columns=COLUMNS)
 

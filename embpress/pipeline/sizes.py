@@ -7,9 +7,11 @@ from typing import Any
 import pandas
 
 from .. import storage
-from ..export.inspection import groups, stored_tensors
+from ..export.inspection import group_uncompressed, list_tensors
 from ..fidelity.record import RESULT
-from ..models.checkpoints import card
+from ..files import read_json
+from ..models.checkpoints import read_metadata
+from ..safetensors_header import read_header
 from ..study import config as study_config
 from ..study.matrix_choices import is_whole_model
 from .aggregation import Evaluation, checkpoint_label
@@ -55,13 +57,13 @@ def _stored(folder: Path, about: dict[str, Any]) -> list[dict[str, Any]]:
     """The tensors of one artefact."""
     if "infeasible" in json.loads((folder / RESULT).read_text()):
         return []
-    header = storage.read_json(folder / storage.HEADER)
+    header = read_json(folder / storage.HEADER)
     kept = {"rows_kept": header["config"].get("n_kept"), "rows": header["shape"][0]}
     return [
         about
         | kept
         | {"part": tensor.name, "dtype": tensor.dtype, "bits": 8 * tensor.bytes, "why": ""}
-        for tensor in stored_tensors(storage.tensor_table(folder / storage.TENSORS))
+        for tensor in list_tensors(read_header(folder / storage.TENSORS))
     ]
 
 
@@ -70,15 +72,15 @@ def _weights(checkpoint: Path, about: dict[str, Any]) -> list[dict[str, Any]]:
 
     And its other weights by the reason for which they stay.
     """
-    described = card(checkpoint)
+    described = read_metadata(checkpoint)
     name = described["embedding"]
     rows = described["shape"][0]
-    tensors = stored_tensors(storage.tensor_table(checkpoint / "model.safetensors"))
+    tensors = list_tensors(read_header(checkpoint / "model.safetensors"))
     # As in `embedding_matrix`: a base model's state dict lacks the prefix.
     (embedding,) = [t for t in tensors if t.name == name or name.endswith("." + t.name)]
     shared = about | {"method": "", "rows": rows, "dtype": embedding.dtype}
     parts = [(EMBEDDING, embedding.bytes, "what the methods replace")]
     parts += [
-        (g.name, g.bytes, g.why) for g in groups([t for t in tensors if t is not embedding], rows)
+        (g.name, g.bytes, g.why) for g in group_uncompressed([t for t in tensors if t is not embedding], rows)
     ]
     return [shared | {"part": part, "bits": 8 * size, "why": why} for part, size, why in parts]

@@ -7,7 +7,6 @@ import difflib
 import importlib.util
 import json
 import math
-import struct
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
@@ -15,6 +14,7 @@ from typing import Any
 import jsonschema
 
 from ..errors import UserError
+from ..safetensors_header import read_header
 from . import protocols, search
 from . import task_files as task_data
 from .config import (
@@ -368,33 +368,15 @@ def check_model_folder(folder: Path, where: str) -> None:
         raise UserError(
             f"{where}: {folder} holds no .safetensors file; pickled weights are not read"
         )
-    shapes = [shape for file in files for shape in safetensors_shapes(file)]
+    shapes = []
+    for file in files:
+        try:
+            shapes += [tensor.shape for tensor in read_header(file).tensors.values()]
+        except (OSError, ValueError) as error:
+            raise UserError(
+                f"{where}: {file} is not a valid safetensors file ({error}): download it again"
+            ) from error
     if not any(len(s) == 2 and s[0] == vocabulary for s in shapes):
         raise UserError(
             f"{where}: no matrix in {folder} has vocab_size ({vocabulary}) rows: the model has no embedding"
         )
-
-
-def safetensors_shapes(path: Path) -> list[list[int]]:
-    """Shapes of the tensors of a safetensors file, from its header alone.
-
-    Raises:
-        UserError: if it is not a safetensors file.
-    """
-    try:
-        with path.open("rb") as file:
-            (length,) = struct.unpack("<Q", file.read(8))
-            header = json.loads(file.read(min(length, 100_000_000)))
-        return [list(entry["shape"]) for name, entry in header.items() if name != "__metadata__"]
-    except (
-        OSError,
-        struct.error,
-        ValueError,
-        KeyError,
-        TypeError,
-        AttributeError,
-        RecursionError,
-    ) as error:
-        raise UserError(
-            f"{path} is not a whole safetensors file: copy or download it again"
-        ) from error

@@ -14,9 +14,9 @@ from transformers import (
     set_seed,
 )
 
-from ..files import whole_new_folder, write_json
-from ..models.checkpoints import card
-from ..models.embedding import AUTO_CLASSES, describe
+from ..files import atomic_directory, write_json
+from ..models.checkpoints import read_metadata
+from ..models.embedding import AUTO_CLASSES, write_metadata
 from ..models.tokenization import load_tokenizer
 from ..study.metric_names import metrics_of
 from ..study.search import RECORD
@@ -58,11 +58,11 @@ def finetune(
         seed,
         scratch_of(folder),
     )
-    source = card(base)["source"] | {"finetuned_on": len(rows), "seed": seed}
-    with whole_new_folder(folder) as whole:
+    source = read_metadata(base)["source"] | {"finetuned_on": len(rows), "seed": seed}
+    with atomic_directory(folder) as whole:
         model.eval().save_pretrained(whole)
         tokenizer.save_pretrained(whole)
-        describe(model, tokenizer.all_special_ids, whole, source)
+        write_metadata(model, tokenizer.all_special_ids, whole, source)
         write_history(history, whole)
         if candidates:
             write_json(

@@ -1,7 +1,7 @@
 """Students: models that are trained after their matrices were compressed, and their folders.
 
 A student's folder is an artefact's (its trained matrices, and RESULT), with all other weights of
-the model in REST.
+the model in OTHER_WEIGHTS.
 """
 
 import json
@@ -17,21 +17,21 @@ from .. import storage
 from ..data.token_counts import read_counts
 from ..errors import UserError
 from ..fidelity.record import RESULT, measured
-from ..files import whole_new_folder, write_json
+from ..files import atomic_directory, write_json
 from ..formats._base import CompressedMatrix
-from ..models.assembly import (
-    PARTS,
-    REST,
-    Assembly,
-    load_rest,
-    parts_of,
-    weight_of,
-    write_parts,
-    write_rest,
+from ..models.compressed_model import (
+    MATRIX_LIST,
+    OTHER_WEIGHTS,
+    CompressedModel,
+    load_other_weights,
+    read_matrix_list,
+    linear_weight,
+    write_matrix_list,
+    write_other_weights,
 )
 from ..models.checkpoints import embedding_matrix
-from ..models.embedding import AUTO_CLASSES, embedding_of, load_model
-from ..models.tokenization import blocks_of_text, load_tokenizer
+from ..models.embedding import AUTO_CLASSES, find_embedding, load_model
+from ..models.tokenization import sample_token_blocks, load_tokenizer
 from ..tasks import LabelledTask
 from .distillation import Distillation
 from .fine_tuning import collator, rows_of, task_loss, with_new_head
@@ -54,7 +54,7 @@ class Student:
     def __init__(self, model: PreTrainedModel, start: Path, trained: bool) -> None:
         self.model = model
         self.start = start
-        self.matrices: dict[str, CompressedMatrix] = Assembly(model).put(start)
+        self.matrices: dict[str, CompressedMatrix] = CompressedModel(model).load_matrices(start)
         if trained:
             for matrix in self.matrices.values():
                 matrix.unfreeze()
@@ -81,30 +81,30 @@ class Student:
             counts: token counts, for the embedding's weighted error.
             folder: where to.
         """
-        with whole_new_folder(folder) as whole:
-            for part in parts_of(self.start):
+        with atomic_directory(folder) as whole:
+            for part in read_matrix_list(self.start):
                 matrix = self.matrices[part.folder]
                 matrix.freeze()
                 about = storage.read_json(self.start / part.folder / storage.HEADER)["about"]
                 storage.save(matrix, whole / part.folder, about)
-            if (self.start / PARTS).is_file():
-                write_parts(parts_of(self.start), whole)
+            if (self.start / MATRIX_LIST).is_file():
+                write_matrix_list(read_matrix_list(self.start), whole)
             write_history(self.history, whole)
             write_json(whole / RESULT, self._result(source, counts))
-            write_rest(root, whole)
+            write_other_weights(root, whole)
 
     def _result(self, source: Path, counts: Path) -> dict[str, Any]:
         """Sizes, which training leaves as they were.
 
         And how far the matrices are now from the dense ones.
         """
-        if not (self.start / PARTS).is_file():
+        if not (self.start / MATRIX_LIST).is_file():
             return measured(embedding_matrix(source), self.matrices["."], read_counts(counts))
         result = json.loads((self.start / RESULT).read_text())
         dense = load_model(source, "encoder")
-        for about, part in zip(result["modules"], parts_of(self.start)):
-            weights = [weight_of(dense.get_submodule(place), place) for place in part.places]
-            matrix = torch.cat(weights or [embedding_of(dense)[1].weight]).detach()
+        for about, part in zip(result["modules"], read_matrix_list(self.start)):
+            weights = [linear_weight(dense.get_submodule(place), place) for place in part.layers]
+            matrix = torch.cat(weights or [find_embedding(dense)[1].weight]).detach()
             about["squared_error"] = float(
                 (matrix - self.matrices[part.folder].dense()).double().square().sum()
             )
@@ -166,8 +166,8 @@ def distil_on_task(
     tokenizer = load_tokenizer(teacher)
     model = load_model(teacher, task.head)
     student = Student(model, start, _is_trained(task.config))
-    if (start / REST).is_file():
-        load_rest(model.base_model, start)
+    if (start / OTHER_WEIGHTS).is_file():
+        load_other_weights(model.base_model, start)
     distil = task.config["distil"]
     loss = _distillation(model, load_model(teacher, task.head), distil["terms"])
     rows = rows_of(task, tokenizer)
@@ -281,4 +281,4 @@ def _with_language_head(checkpoint: Path) -> PreTrainedModel:
 
 def _blocks(texts: list[str], tokenizer: Any, block: int, tokens: int) -> list[list[int]]:
     """Blocks of about so many tokens of running text."""
-    return blocks_of_text(texts, tokenizer, block, tokens, special=True).tolist()
+    return sample_token_blocks(texts, tokenizer, block, tokens, special=True).tolist()

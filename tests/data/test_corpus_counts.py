@@ -10,8 +10,8 @@ from pathlib import Path
 import pytest
 
 from embpress.data import corpus_counts, shards, words
-from embpress.data.corpus_counts import Outputs, count_corpus
-from embpress.data.shards import shards_of, texts_of
+from embpress.data.corpus_counts import CountOutputs, count_corpus
+from embpress.data.shards import list_shards, iterate_texts
 from embpress.data.texts import read_texts
 from embpress.data.words import count_words, write_words
 from embpress.errors import UserError
@@ -38,14 +38,14 @@ def corpus(tmp_path, monkeypatch):
 
 
 def outputs_in(folder):
-    return Outputs(folder / "words.tsv", folder / "counted.jsonl", folder / "held_out.jsonl")
+    return CountOutputs(folder / "words.tsv", folder / "counted.jsonl", folder / "held_out.jsonl")
 
 
 def run(corpus, out, segmenter="whitespace", held_out=0.0, processes=2):
     """Count; the progress that was told."""
     told = []
     count_corpus(
-        shards_of(corpus, "text"),
+        list_shards(corpus, "text"),
         segmenter,
         held_out,
         outputs_in(out),
@@ -67,7 +67,7 @@ def test_the_table_has_the_bytes_of_one_count(corpus, tmp_path, monkeypatch, seg
     monkeypatch.setattr(words, "MERGED_AT_ONCE", 3)
     told = run(corpus, tmp_path / "out", segmenter)
     texts = [text for path in sorted(corpus.iterdir()) for text in path.read_text().split("\n")]
-    n_shards = len(shards_of(corpus, "text"))
+    n_shards = len(list_shards(corpus, "text"))
     assert n_shards > 15 and told[-1].startswith(f"{n_shards}/{n_shards} shards, ")
     assert outputs_in(tmp_path / "out").words.read_bytes() == counted_at_once(
         texts, segmenter, tmp_path / "once.tsv"
@@ -80,9 +80,9 @@ def test_held_out_texts_are_not_counted_and_the_rest_is_excerpted_from_everywher
 ):
     monkeypatch.setattr(corpus_counts, "EXCERPT_TEXTS", 40)
     run(corpus, tmp_path, held_out=0.25)
-    found = shards_of(corpus, "text")
-    held_out = [text for shard in found for text in list(texts_of(shard))[::4]]
-    counted = [text for shard in found for i, text in enumerate(texts_of(shard)) if i % 4]
+    found = list_shards(corpus, "text")
+    held_out = [text for shard in found for text in list(iterate_texts(shard))[::4]]
+    counted = [text for shard in found for i, text in enumerate(iterate_texts(shard)) if i % 4]
     assert read_texts(tmp_path / "held_out.jsonl") == held_out
     assert (tmp_path / "words.tsv").read_bytes() == counted_at_once(
         counted, "whitespace", tmp_path / "once.tsv"
@@ -99,7 +99,7 @@ def test_a_broken_shard_ends_the_count_and_the_others_stay_counted(corpus, tmp_p
     (corpus / "9.txt").write_bytes(b"good\n\xff\n")
     with pytest.raises(UserError, match="9.txt, line 2: not UTF-8"):
         run(corpus, tmp_path, processes=1)
-    assert len(list((tmp_path / "shards").glob("*.tsv"))) == len(shards_of(corpus, "text")) - 1
+    assert len(list((tmp_path / "shards").glob("*.tsv"))) == len(list_shards(corpus, "text")) - 1
     assert not (tmp_path / "words.tsv").exists()
     (corpus / "9.txt").write_bytes(b"good\n")
     assert run(corpus, tmp_path)[-1].startswith("1/1 shards")
@@ -115,7 +115,7 @@ def test_other_settings_and_changed_files_are_counted_anew(corpus, tmp_path, mon
             (corpus / "0.txt").write_text("new")
         with pytest.raises(KeyboardInterrupt):
             run(corpus, tmp_path, "whitespace" if change == "nothing" else "runs")
-        assert len(list((tmp_path / "shards").glob("*.tsv"))) == len(shards_of(corpus, "text"))
+        assert len(list((tmp_path / "shards").glob("*.tsv"))) == len(list_shards(corpus, "text"))
 
 
 def test_nothing_but_blank_lines_is_refused(tmp_path):
@@ -132,8 +132,8 @@ from embpress.data import corpus_counts, shards
 shards.SHARD_BYTES = 2000
 count, corpus, out = corpus_counts.count_words, Path(sys.argv[1]), Path(sys.argv[2])
 corpus_counts.count_words = lambda *given: (time.sleep(0.1), count(*given))[1]
-outputs = corpus_counts.Outputs(out / "words.tsv", out / "counted.jsonl", out / "held_out.jsonl")
-corpus_counts.count_corpus(shards.shards_of(corpus, "text"), "whitespace", 0, outputs, out / "shards", 2, print)
+outputs = corpus_counts.CountOutputs(out / "words.tsv", out / "counted.jsonl", out / "held_out.jsonl")
+corpus_counts.count_corpus(shards.list_shards(corpus, "text"), "whitespace", 0, outputs, out / "shards", 2, print)
 """
 
 
@@ -155,11 +155,11 @@ def test_a_killed_count_goes_on_where_it_was_and_leaves_no_process(corpus, tmp_p
     done = {path: path.stat().st_mtime_ns for path in out.glob("shards/*.tsv")}
     assert (
         len(children) == 2
-        and 5 <= len(done) < len(shards_of(corpus, "text"))
+        and 5 <= len(done) < len(list_shards(corpus, "text"))
         and not (out / "words.tsv").exists()
     )
     told = run(corpus, out)
-    assert told[-1].split()[0] == "{0}/{0}".format(len(shards_of(corpus, "text")) - len(done))
+    assert told[-1].split()[0] == "{0}/{0}".format(len(list_shards(corpus, "text")) - len(done))
     run(corpus, tmp_path / "unbroken")
     for name in ("words.tsv", "counted.jsonl", "held_out.jsonl"):
         assert (out / name).read_bytes() == (tmp_path / "unbroken" / name).read_bytes()

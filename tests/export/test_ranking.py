@@ -5,7 +5,7 @@ import pandas
 import pytest
 import torch
 
-from embpress import best_under
+from embpress import rank_methods
 from embpress.analysis.scores import COLUMNS, write
 from embpress.errors import UserError
 from embpress.export.ranking import MEGABYTE, candidates, retention_model
@@ -50,7 +50,7 @@ def scores_of(path, curve, noise=0.0):
 
 
 def test_all_that_fit_keep_the_budget_and_the_nearest_wins(matrix):
-    found = best_under(matrix, 0.02, methods=["svd", "integer", "kronecker"])
+    found = rank_methods(matrix, 0.02, methods=["svd", "integer", "kronecker"])
     fitting = [c for c in found.candidates if c.fits]
     assert all(c.bytes <= 0.02 * MEGABYTE for c in fitting)
     errors = [c.weighted_relative_error for c in fitting]
@@ -62,7 +62,7 @@ def test_counts_decide_which_rows_matter(matrix):
     counts = torch.ones(400, dtype=torch.int64)
     counts[:100] = 10_000
     plain, counted = (
-        best_under(matrix, 0.02, counts=c, methods=["svd"]).best for c in (None, counts)
+        rank_methods(matrix, 0.02, counts=c, methods=["svd"]).best for c in (None, counts)
     )
     assert plain.relative_error == counted.relative_error
     assert plain.weighted_relative_error == pytest.approx(plain.relative_error)
@@ -70,23 +70,23 @@ def test_counts_decide_which_rows_matter(matrix):
 
 
 def test_what_cannot_be_reached_is_a_note(matrix):
-    found = best_under(matrix, 0.003, methods=["integer", "svd"])
+    found = rank_methods(matrix, 0.003, methods=["integer", "svd"])
     assert found.best.method == "svd" and "ask for less" in found.candidates[1].note
-    found = best_under(matrix, 0.03, methods=["t24", "svd"])
+    found = rank_methods(matrix, 0.03, methods=["t24", "svd"])
     assert found.best.method == "svd" and "needs token counts" in found.candidates[1].note
 
 
 def test_one_method_that_fails_does_not_end_the_others(matrix):
     matrix[0] *= 1e7  # beyond the float16 scales of int8 rows
-    found = best_under(matrix, 0.02, methods=["integer", "svd"])
+    found = rank_methods(matrix, 0.02, methods=["integer", "svd"])
     assert found.best.method == "svd" and "does not fit fp16" in found.candidates[1].note
     special = Context(torch.ones(400), special_ids=tuple(range(300)))
-    found = best_under(matrix, 0.025, methods=["t24", "svd"], context=special)
+    found = rank_methods(matrix, 0.025, methods=["t24", "svd"], context=special)
     assert found.best.method == "svd" and "300 special tokens" in found.candidates[1].note
 
 
 def test_without_counts_rows_weigh_alike(matrix):
-    found = best_under(matrix, 0.02, methods=["ectcq"])
+    found = rank_methods(matrix, 0.02, methods=["ectcq"])
     alike = compress(matrix, "ectcq", found.ratio_asked, weighting="uniform")
     assert found.best.relative_error == pytest.approx(
         float((alike.dense() - matrix).norm() / matrix.norm())
@@ -95,10 +95,10 @@ def test_without_counts_rows_weigh_alike(matrix):
 
 def test_a_bad_matrix_or_counts_of_another_are_errors(matrix):
     with pytest.raises(UserError, match="counts of shape .7,. are not of this matrix"):
-        best_under(matrix, 0.02, counts=torch.ones(7), methods=["svd"])
+        rank_methods(matrix, 0.02, counts=torch.ones(7), methods=["svd"])
     matrix[3, 1] = math.nan
     with pytest.raises(UserError, match="first in row 3"):
-        best_under(matrix, 0.02, methods=["svd"])
+        rank_methods(matrix, 0.02, methods=["svd"])
 
 
 def test_controls_do_not_compete():
@@ -110,7 +110,7 @@ def test_retention_is_read_off_the_studys_curve(matrix, tmp_path):
     predict, missed = retention_model(path)
     assert predict(0.0) >= predict(0.5) >= predict(1.0)
     assert predict(0.3) == pytest.approx(70, abs=5) and missed < 15
-    best = best_under(matrix, 0.02, methods=["svd"], scores=path).best
+    best = rank_methods(matrix, 0.02, methods=["svd"], scores=path).best
     assert best.retention == pytest.approx(predict(best.weighted_relative_error))
 
 

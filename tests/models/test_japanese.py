@@ -28,7 +28,7 @@ from embpress.data.words import SEGMENTERS, count_words, write_words
 from embpress.errors import UserError
 from embpress.methods import compress
 from embpress.models import sensitivity
-from embpress.models.checkpoints import card, embedding_matrix
+from embpress.models.checkpoints import read_metadata, embedding_matrix
 from embpress.models.tokenization import load_tokenizer
 from embpress.pipeline.evaluation import evaluate
 from embpress.tasks import Inputs, task_class
@@ -202,8 +202,8 @@ def test_the_suite_runs_on_them_from_checkpoint_to_score(folder, texts, tmp_path
     prepare({"format": "transformers", "path": str(folder)}, {}, [], base)
     assert (
         not list(base.glob("*.py"))
-        and card(base)["shape"] == [1500, 16]
-        and len(card(base)["special_ids"]) == 5
+        and read_metadata(base)["shape"] == [1500, 16]
+        and len(read_metadata(base)["special_ids"]) == 5
     )
     assert isinstance(AutoTokenizer.from_pretrained(base), BertJapaneseTokenizer)
     assert "auto_map" not in json.loads((base / "tokenizer_config.json").read_text())
@@ -241,7 +241,9 @@ def test_the_suite_runs_on_them_from_checkpoint_to_score(folder, texts, tmp_path
         task, tmp_path / "tuned", [tmp_path / "identity"], lambda line: None
     )
     assert len(outcomes["predicted"]) == 8
-    found = sensitivity.measure(tmp_path / "tuned", texts, 256, 0, lambda line: None)
+    found = sensitivity.compute_checkpoint_sensitivities(
+        tmp_path / "tuned", texts, sensitivity.SensitivitySettings(256), lambda line: None
+    )
     assert (found["fisher"] > 0).any()
 
 

@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from embpress.data.token_counts import write_counts
-from embpress.models.embedding import describe
+from embpress.models.embedding import write_metadata
 from embpress.pipeline import compression
 from embpress.pipeline.aggregation import Evaluation
 from embpress.pipeline.sizes import EMBEDDING, sizes
@@ -25,7 +25,7 @@ def found(tmp_path):
     """Sizes of two methods on a tiny BERT, one of them at a ratio out of its reach."""
     model = tiny("bert")
     model.save_pretrained(tmp_path / "model")
-    describe(model, [0], tmp_path / "model", {})
+    write_metadata(model, [0], tmp_path / "model", {})
     write_counts(torch.arange(V), tmp_path / "counts.safetensors")
     methods = {"t24": {"options": {"neighbours": 2, "n_kept": 5}}, "svd": {}, "random": {}}
     for method, ratio in (("t24", 1.5), ("svd", 2), ("svd", 900), ("random", 1)):

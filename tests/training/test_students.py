@@ -16,9 +16,9 @@ from embpress.errors import UserError
 from embpress.fidelity.record import RESULT
 from embpress.files import write_json
 from embpress.methods import compress
-from embpress.models.assembly import REST, Part, write_parts
+from embpress.models.compressed_model import OTHER_WEIGHTS, StoredMatrix, write_matrix_list
 from embpress.models.checkpoints import embedding_matrix
-from embpress.models.embedding import describe, load_model
+from embpress.models.embedding import write_metadata, load_model
 from embpress.pipeline.compression import compress_checkpoint
 from embpress.pipeline.evaluation import evaluate
 from embpress.study import protocols
@@ -53,7 +53,7 @@ def folder(tmp_path, bert, wordpiece):
     for name in ("base", "tuned"):
         model.save_pretrained(tmp_path / name)
         wordpiece.save_pretrained(tmp_path / name)
-        describe(model, wordpiece.all_special_ids, tmp_path / name, {})
+        write_metadata(model, wordpiece.all_special_ids, tmp_path / name, {})
     save_file({"counts": torch.arange(1, 18)}, tmp_path / "counts.safetensors")
     lines = [json.dumps({"text": t, "label": "ab"[i % 2]}) + "\n" for i, t in enumerate(TEXTS)]
     (tmp_path / "rows.jsonl").write_text("".join(lines))
@@ -150,7 +150,7 @@ def test_frozen_factors_stay_and_the_rest_is_trained(folder):
     student = distilled(folder, start, "student", factors="frozen")
     assert torch.equal(storage.load(student).dense(), storage.load(start).dense())
     tuned = load_file(folder / "tuned/model.safetensors")
-    rest = load_file(student / REST)
+    rest = load_file(student / OTHER_WEIGHTS)
     assert set(tuned) - set(rest) == {"bert.embeddings.word_embeddings.weight"}
     assert not torch.equal(rest["classifier.weight"], tuned["classifier.weight"])
 
@@ -163,7 +163,7 @@ def test_compressed_first_the_head_is_new_and_all_is_fine_tuned(folder):
         finetune_student(
             folder / "base", start, folder / "counts.safetensors", task, 0, folder / name
         )
-    one, two = (load_file(folder / name / REST) for name in ("one", "two"))
+    one, two = (load_file(folder / name / OTHER_WEIGHTS) for name in ("one", "two"))
     assert all(torch.equal(one[name], two[name]) for name in one)
     assert bits(folder / "one") == bits(start)
     assert not torch.equal(storage.load(folder / "one").dense(), storage.load(start).dense())
@@ -199,8 +199,8 @@ def test_first_on_text_then_on_the_task(folder, terms):
     text, at_start, tuned = (
         load_file(path)
         for path in (
-            folder / "text" / REST,
-            folder / "still" / REST,
+            folder / "text" / OTHER_WEIGHTS,
+            folder / "still" / OTHER_WEIGHTS,
             folder / "tuned/model.safetensors",
         )
     )
@@ -213,7 +213,7 @@ def test_first_on_text_then_on_the_task(folder, terms):
 def test_masked_tokens_need_a_head_for_them(folder, bert, wordpiece):
     bert.save_pretrained(folder / "headless")
     wordpiece.save_pretrained(folder / "headless")
-    describe(bert, wordpiece.all_special_ids, folder / "headless", {})
+    write_metadata(bert, wordpiece.all_special_ids, folder / "headless", {})
     start = compressed(folder, "headless")
     entry = {
         "factors": "trained",
@@ -258,12 +258,12 @@ def test_errors_are_those_of_the_trained_matrix(folder):
 def test_a_student_of_another_model_is_refused(folder):
     start = compressed(folder, "tuned")
     student = distilled(folder, start, "student")
-    rest = load_file(student / REST)
+    rest = load_file(student / OTHER_WEIGHTS)
     for wrong, message in (
         ({"classifier.weight": torch.zeros(5, 16)}, "of another size: train it anew"),
         ({"other.weight": torch.zeros(1)}, "with a weight other.weight: train it anew"),
     ):
-        save_file(rest | wrong, student / REST)
+        save_file(rest | wrong, student / OTHER_WEIGHTS)
         with pytest.raises(UserError, match=message):
             list(
                 evaluate(
@@ -281,7 +281,7 @@ def test_matrices_of_layers_are_trained_with_the_embedding(folder):
     start = folder / "whole"
     model = load_model(folder / "tuned", "encoder")
     places = tuple(f"encoder.layer.0.attention.self.{name}" for name in ("query", "key"))
-    parts = [Part("embedding", "embedding"), Part("query", "query", places)]
+    parts = [StoredMatrix("embedding", "embedding"), StoredMatrix("query", "query", places)]
     stacked = torch.cat([model.get_submodule(place).weight.detach() for place in places])
     abouts = []
     for part, matrix in zip(parts, (embedding_matrix(folder / "tuned"), stacked)):
@@ -290,7 +290,7 @@ def test_matrices_of_layers_are_trained_with_the_embedding(folder):
         abouts.append(
             {"name": part.folder, "squared_error": float((fitted.dense() - matrix).square().sum())}
         )
-    write_parts(parts, start)
+    write_matrix_list(parts, start)
     write_json(start / RESULT, {"stored_bits": 1, "modules": abouts})
     student = distilled(folder, start, "student")
     for part, matrix, about in zip(
@@ -307,7 +307,7 @@ def test_matrices_of_layers_are_trained_with_the_embedding(folder):
         )
     left = {
         name
-        for name in load_file(student / REST)
+        for name in load_file(student / OTHER_WEIGHTS)
         if "attention.self" in name and name.endswith("weight")
     }
     assert left == {"bert.encoder.layer.0.attention.self.value.weight"}

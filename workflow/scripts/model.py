@@ -6,7 +6,7 @@ from job import run
 
 with run(snakemake) as log:
     from embpress.data.models import prepare
-    from embpress.models.checkpoints import card
+    from embpress.models.checkpoints import read_metadata
 
     files = dict(snakemake.input.items())
     seen = [Path(path) for name, path in files.items() if name.startswith("words_")]
@@ -16,6 +16,6 @@ with run(snakemake) as log:
     prepare(snakemake.params.entry, wheels, seen, folder, downloaded)
     log.info(
         "embedding %d x %d, %d parameters in all",
-        *card(folder)["shape"],
-        card(folder)["parameters"],
+        *read_metadata(folder)["shape"],
+        read_metadata(folder)["parameters"],
     )

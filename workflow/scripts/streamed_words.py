@@ -5,17 +5,17 @@ from pathlib import Path
 from job import run, throttled
 
 with run(snakemake) as log:
-    from embpress.data.corpus_counts import Outputs, count_corpus
-    from embpress.data.shards import shards_of
+    from embpress.data.corpus_counts import CountOutputs, count_corpus
+    from embpress.data.shards import list_shards
 
     entry = snakemake.params.entry
-    shards = shards_of(Path(snakemake.input[0]), entry.get("column", "text"))
+    shards = list_shards(Path(snakemake.input[0]), entry.get("column", "text"))
     log.info("%d shards", len(shards))
     count_corpus(
         shards,
         entry.get("segmenter", "whitespace"),
         entry.get("held_out", 0),
-        Outputs(*(Path(snakemake.output[name]) for name in ("words", "counted", "held_out"))),
+        CountOutputs(*(Path(snakemake.output[name]) for name in ("words", "counted", "held_out"))),
         Path(snakemake.params.shards),
         snakemake.threads,
         throttled(log),

@@ -11,11 +11,11 @@ from transformers import AutoModel, BertConfig, BertModel, ViTConfig
 
 from embpress import compress_model, inspect, load, storage
 from embpress.errors import UserError
-from embpress.export.artefact import ABOUT, REST
+from embpress.export.exported_model import MANIFEST, OTHER_WEIGHTS
 from embpress.export.compress import check_lookup
 from embpress.files import sha256_of
 from embpress.formats.constant import ConstantRows
-from embpress.models.embedding import embedding_of, scale_of
+from embpress.models.embedding import find_embedding, lookup_scale
 from embpress.storage import tensor_table
 from tests.zoo import ZOO, outputs, tiny
 
@@ -37,7 +37,7 @@ def test_outputs_are_those_of_the_decoded_matrix_in_the_dense_model(tmp_path, na
     compress_model(tmp_path / "dense", tmp_path / "out", "svd", 1.5)
     loaded = load(tmp_path / "out")
     with torch.no_grad():
-        embedding_of(model)[1].weight.copy_(loaded.embedding_slot.matrix.dense())
+        find_embedding(model)[1].weight.copy_(loaded.embedding_slot.matrix.dense())
     torch.testing.assert_close(outputs(loaded), outputs(model), rtol=1e-4, atol=1e-5)
 
 
@@ -69,7 +69,7 @@ def test_shards_are_read_and_one_file_is_written(tmp_path):
 
 def test_an_untied_head_stays_dense_and_a_tied_one_is_stored_once(tmp_path):
     untied, tied = (
-        tensor_table(folder_of(tmp_path / n, n) / REST) for n in ("llama_untied", "llama_tied")
+        tensor_table(folder_of(tmp_path / n, n) / OTHER_WEIGHTS) for n in ("llama_untied", "llama_tied")
     )
     assert "lm_head.weight" in untied and "lm_head.weight" not in tied
     assert not any("embed_tokens" in name for name in untied | tied)
@@ -174,11 +174,11 @@ def test_nothing_of_the_size_of_the_dense_matrix_is_allocated(tmp_path, monkeypa
 
 def reseal(folder):
     """Write the sha256 of altered files, as one who forges an artefact would."""
-    about = json.loads((folder / ABOUT).read_text())
+    about = json.loads((folder / MANIFEST).read_text())
     about["sha256"] = {
         name: sha256_of(folder / name) for name in about["sha256"] if (folder / name).exists()
     }
-    (folder / ABOUT).write_text(json.dumps(about))
+    (folder / MANIFEST).write_text(json.dumps(about))
 
 
 def test_a_loaded_model_can_be_copied(tmp_path):
@@ -250,9 +250,9 @@ def test_an_embedding_that_does_more_than_look_up_is_refused():
     with pytest.raises(
         UserError, match="the embedding is a Odd, which does more than look rows up"
     ):
-        scale_of(Odd(3, 2))
+        lookup_scale(Odd(3, 2))
     with pytest.raises(UserError, match="does more than look rows up"):
-        scale_of(nn.Embedding(3, 2, max_norm=1.0))
+        lookup_scale(nn.Embedding(3, 2, max_norm=1.0))
 
 
 def test_an_embedding_that_is_not_what_its_name_says_is_refused():

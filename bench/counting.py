@@ -21,8 +21,8 @@ import torch
 from tokenizers import Tokenizer, models, normalizers, pre_tokenizers, trainers
 from transformers import PreTrainedTokenizerFast
 
-from embpress.data.corpus_counts import CountOutputs, count_corpus
-from embpress.data.shards import list_shards, iterate_texts
+from embpress.data.corpus_counts import CountOutputs, CountSettings, count_corpus
+from embpress.data.shards import iterate_texts, list_shards
 from embpress.data.token_counts import count_table
 from embpress.models.tokenization import load_tokenizer
 
@@ -88,8 +88,7 @@ def ours(folder: str, model: str, segmenter: str, out: str) -> None:
     outputs = CountOutputs(place / "words.tsv", place / "counted.jsonl", place / "held_out.jsonl")
     count_corpus(
         list_shards(Path(folder), "text"),
-        segmenter,
-        0,
+        CountSettings(segmenter),
         outputs,
         place / "shards",
         PROCESSES,

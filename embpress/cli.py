@@ -280,7 +280,7 @@ def run_table(arguments: argparse.Namespace) -> None:
         labels = Labels.from_json(json.loads(file.read_text(encoding="utf-8")))
     except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
         raise UserError(
-            f"{file} contains no labels of a study ({error}): name the results/scores.csv of a study"
+            f"{file} contains no labels of a study ({error}): name a study's results/scores.csv"
         ) from error
     scores, labels = select(
         read(arguments.scores), labels, arguments.task, arguments.method, arguments.ratio

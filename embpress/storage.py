@@ -2,6 +2,8 @@
 
     matrix.safetensors   the stored tensors
     matrix.json          their format, the shape of the matrix, and how it was made
+
+A file that is cut or altered is refused before any memory is allocated for its tensors.
 """
 
 import math
@@ -102,7 +104,7 @@ def load(folder: str | Path) -> CompressedMatrix:
         matrix.load_state_dict(load_file(folder / TENSORS))
         if stored["stored_bits"] != matrix.stored_bits:
             raise ValueError(
-                f"{HEADER} gives {stored['stored_bits']} bits, the tensors have {matrix.stored_bits}"
+                f"{HEADER} gives {stored['stored_bits']} bits, not {matrix.stored_bits}"
             )
         matrix.prepare()
     except FileNotFoundError as error:
@@ -111,7 +113,8 @@ def load(folder: str | Path) -> CompressedMatrix:
         ) from error
     except (LookupError, TypeError, ValueError, RuntimeError, OSError, SafetensorError) as error:
         raise UserError(
-            f"{folder} is not a valid compressed matrix ({summarize_error(error)}): compress it again"
+            f"{folder} is not a valid compressed matrix ({summarize_error(error)}): "
+            "compress it again"
         ) from error
     return matrix.eval()
 

@@ -21,7 +21,7 @@ from transformers import ViTConfig, ViTModel
 from embpress import compress_model, storage
 from embpress.data import corpora, packages
 from embpress.data.counts import counts_from_file
-from embpress.data.models import prepare
+from embpress.data.models import prepare_checkpoint
 from embpress.data.token_counts import count_tokens
 from embpress.data.words import count_words
 from embpress.methods import compress
@@ -303,7 +303,7 @@ def long_tokenizer() -> None:
 
 def prepared(**entry: Any) -> None:
     """The workflow's checkpoint of a folder m."""
-    prepare({"format": "transformers", "path": "m"} | entry, {}, [], Path("made"))
+    prepare_checkpoint({"format": "transformers", "path": "m"} | entry, {}, [], Path("made"))
 
 
 def workflow_model(change: Callable[[], Any], **entry: Any) -> Case:

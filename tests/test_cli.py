@@ -14,7 +14,7 @@ from transformers import BertConfig, BertForMaskedLM
 
 import embpress
 from embpress.analysis.scores import write
-from embpress.cli import main, options_of
+from embpress.cli import main, parse_options
 from embpress.errors import UserError
 
 from .conftest import PIECES, ROOT
@@ -172,18 +172,18 @@ def test_a_model_of_another_head_than_its_config_says_is_refused(tmp_path, capsy
 
 
 def test_options_are_json_or_text():
-    assert options_of(["a=3", "b=true", "c=float16", "d=[1, 2]"]) == {
+    assert parse_options(["a=3", "b=true", "c=float16", "d=[1, 2]"]) == {
         "a": 3,
         "b": True,
         "c": "float16",
         "d": [1, 2],
     }
     with pytest.raises(UserError):
-        options_of(["=3"])
+        parse_options(["=3"])
 
 
 def test_help_imports_nothing_heavy():
-    code = "import sys; from embpress.cli import parser; parser().format_help(); print({'torch', 'pandas'} & {*sys.modules})"
+    code = "import sys; from embpress.cli import build_parser; build_parser().format_help(); print({'torch', 'pandas'} & {*sys.modules})"
     assert (
         subprocess.run(
             [sys.executable, "-c", code], capture_output=True, text=True, cwd=ROOT

@@ -176,7 +176,9 @@ CASES = {
         "has a foreign more",
     ),
     "a weight of other shape": (
-        tensors(OTHER_WEIGHTS, lambda t: t.update({"bert.embeddings.LayerNorm.bias": torch.ones(3)})),
+        tensors(
+            OTHER_WEIGHTS, lambda t: t.update({"bert.embeddings.LayerNorm.bias": torch.ones(3)})
+        ),
         True,
         "config.json wants",
     ),

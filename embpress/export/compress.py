@@ -90,9 +90,7 @@ def open_source_model(
             of another model.
     """
     if (folder / MANIFEST).is_file():
-        raise UserError(
-            f"{folder} is already compressed: compress the model that it was made from"
-        )
+        raise UserError(f"{folder} is already compressed: compress the model that it was made from")
     model = load_dense_model(folder)
     matrix = find_embedding(model)[1].weight.detach()
     tokenizer = load_tokenizer_if_any(folder)

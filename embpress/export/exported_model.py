@@ -35,8 +35,7 @@ REQUIRED_FILES = (CONFIG, OTHER_WEIGHTS, storage.TENSORS, storage.HEADER)
 
 
 class CompressedEmbeddingMixin(PreTrainedModel):
-    """Mixed into a model class of transformers, whose embedding becomes a slot for a compressed
-    matrix."""
+    """Mixed into a model class of transformers: its embedding becomes an EmbeddingSlot."""
 
     def __init__(self, config: PreTrainedConfig, *args: Any, **kwargs: Any) -> None:
         super().__init__(config, *args, **kwargs)

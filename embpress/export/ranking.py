@@ -223,8 +223,8 @@ def fit_retention_curve(path: Path) -> tuple[Callable[[float], float], float]:
     over all tasks and models of a study.
 
     Metrics of a task are averaged first, so that all tasks have the same weight. Controls are left
-    out, and models that were trained after compression. The error of the estimate is cross-validated
-    over methods: each fold's are predicted from the scores of the other methods.
+    out, and models that were trained after compression. The error of the estimate is
+    cross-validated over methods: each fold's are predicted from the scores of the others.
 
     Args:
         path: scores.csv of a study.
@@ -269,8 +269,7 @@ def fit_retention_curve(path: Path) -> tuple[Callable[[float], float], float]:
 
 
 def _decreasing_curve(x: np.ndarray, y: np.ndarray) -> Callable[[np.ndarray], np.ndarray]:
-    """Isotonic regression of y on x, both (n,): decreasing, linear between the points, and constant
-    beyond them."""
+    """Decreasing isotonic regression of y on x, both (n,), by linear interpolation."""
     from scipy.optimize import isotonic_regression
 
     points, position, n_equal = np.unique(x, return_inverse=True, return_counts=True)

@@ -84,7 +84,7 @@ def render_ranking(ranking: Ranking) -> str:
             "",
             "retention: share of the uncompressed score, estimated from the weighted error by the "
             "study's scores over all tasks;",
-            f"off by {ranking.retention_error:.1f} points on average for methods left out of the fit",
+            f"off by {ranking.retention_error:.1f} points on average for methods that are left out",
         ]
     return "\n".join(lines)
 

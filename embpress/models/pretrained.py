@@ -42,9 +42,7 @@ def read_config(folder: Path) -> PreTrainedConfig:
             f"invalid config ({summarize_error(error)}): correct it"
         ) from error
     if raw.get("quantization_config"):
-        raise UserError(
-            f"{folder} is already quantized: compress the model that it was made from"
-        )
+        raise UserError(f"{folder} is already quantized: compress the model that it was made from")
     return config
 
 
@@ -60,7 +58,7 @@ def find_model_class(config: PreTrainedConfig, folder: Path) -> type[PreTrainedM
         if type(config) not in mapping:
             raise UserError(f"{folder / CONFIG} names no architecture: add `architectures` to it")
         return mapping[type(config)]
-    candidate = getattr(transformers, names[0], None) if isinstance(names[0], str) else None
+    candidate: Any = getattr(transformers, names[0], None) if isinstance(names[0], str) else None
     is_model = isinstance(candidate, type) and issubclass(candidate, PreTrainedModel)
     if not is_model or not isinstance(config, candidate.config_class or ()):
         raise UserError(
@@ -108,7 +106,7 @@ def load_dense_model(folder: Path) -> PreTrainedModel:
 
 
 def load_tokenizer_if_any(folder: Path) -> PreTrainedTokenizerBase | None:
-    """The tokenizer of a folder, or None if it contains none that loads without running its code."""
+    """The tokenizer of a folder, or None if none loads without running the folder's code."""
     try:
         return load_tokenizer(folder)
     except UserError:  # only counts by token need a tokenizer

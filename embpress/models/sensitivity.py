@@ -32,13 +32,12 @@ from ..errors import UserError
 from ..study.layer_kinds import places
 from .compressed_model import linear_weight
 from .embedding import find_embedding, load_model
-from .tokenization import sample_token_blocks, load_tokenizer
+from .tokenization import load_tokenizer, sample_token_blocks
 
 TOKENS_A_BATCH = 512
 """Tokens of a batch, which bound the memory to a few (tokens, V) matrices of floats."""
 BLOCK = {"causal_lm": 256, "masked_lm": 256, "classifier": 64}
-"""Tokens of a block by head: the paper's context for language models, about one or two sentences for
-a classifier."""
+"""Tokens of a block by head: the paper's context, or one to two sentences for a classifier."""
 TOKENS_PER_MASK = 15
 """The paper's code masks length // 15 positions of a text."""
 

@@ -8,7 +8,7 @@ from torch import Tensor
 from transformers import AutoTokenizer, BertJapaneseTokenizer, PreTrainedTokenizerBase
 
 from ..errors import UserError
-from ..files import summarize_error, read_json
+from ..files import read_json, summarize_error
 
 TOKENIZER_CONFIG = "tokenizer_config.json"
 
@@ -24,8 +24,8 @@ EQUIVALENT_CLASSES: dict[str, tuple[type[PreTrainedTokenizerBase], dict[str, Any
         },
     ),
 }
-"""Tokenizer classes whose code is in a model's folder: a class of transformers, and the settings with
-which it gives the same tokens."""
+"""Tokenizer classes whose code is in a model's folder, by name: a class of transformers, and the
+settings with which it gives the same tokens."""
 
 
 def load_tokenizer(folder: Path) -> PreTrainedTokenizerBase:

@@ -16,7 +16,7 @@ from ..errors import UserError
 from .embedding import find_embedding, tied_head
 
 SCRIPTS = {"japanese": re.compile(r"[\u3000-\u30ff\u3400-\u4dbf\u4e00-\u9fff\uff00-\uffef]")}
-"""Characters by which a piece belongs to a script. For Japanese: kana, kanji, their punctuation, and
+"""Characters by which a piece belongs to a script: for Japanese kana, kanji, their punctuation and
 full-width forms."""
 
 WORD_STARTS = "▁Ġ#"
@@ -76,7 +76,7 @@ def _parts_of_merges(description: dict[str, Any], keep: set[int]) -> set[int]:
         return set()
     vocabulary = model["vocab"]
     needed = keep | {i for piece, i in vocabulary.items() if len(piece) == 1}
-    # A piece is merged after its parts, so that one pass from the last merge to the first finds all.
+    # A piece is merged after its parts, so one pass from the last merge to the first finds all.
     for left, right in reversed(model["merges"]):
         if vocabulary.get(left + right) in needed:
             needed |= {vocabulary[left], vocabulary[right]}

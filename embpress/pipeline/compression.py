@@ -11,7 +11,7 @@ from ..fidelity.record import RESULT, measured
 from ..files import atomic_directory, write_json
 from ..methods import compress
 from ..methods._base import Context
-from ..models.checkpoints import read_metadata, embedding_matrix
+from ..models.checkpoints import embedding_matrix, read_metadata
 from ..models.sensitivity_file import read_sensitivity
 
 

@@ -18,8 +18,8 @@ from ..files import atomic_directory, write_json
 from ..formats._base import ROW_BLOCK, CompressedMatrix
 from ..methods import compress, method_class
 from ..methods._base import Context
-from ..models.compressed_model import StoredMatrix, RowRange, linear_weight, write_matrix_list
 from ..models.checkpoints import read_metadata
+from ..models.compressed_model import RowRange, StoredMatrix, linear_weight, write_matrix_list
 from ..models.embedding import find_embedding, load_model
 from ..models.sensitivity_file import read_sensitivity
 from ..study.layer_kinds import EMBEDDING, places
@@ -88,7 +88,10 @@ def compress_modules(
     with atomic_directory(folder) as whole:
         try:
             ratios = _ratios(
-                targets, ratio, read_metadata(checkpoint)["parameters"], entry.get("budget", "modules")
+                targets,
+                ratio,
+                read_metadata(checkpoint)["parameters"],
+                entry.get("budget", "modules"),
             )
         except InfeasibleRatio as reason:
             result: dict[str, Any] = {"infeasible": str(reason)}
@@ -131,11 +134,15 @@ def _targets(
             targets.append(Target(StoredMatrix(EMBEDDING, EMBEDDING), [weight], choice))
             continue
         of_kind = places(names, [choice.kind], patterns)
-        weights = [linear_weight(model.get_submodule(p.name), p.name).detach().float() for p in of_kind]
+        weights = [
+            linear_weight(model.get_submodule(p.name), p.name).detach().float() for p in of_kind
+        ]
         if stacked:
             targets.append(
                 Target(
-                    StoredMatrix(choice.kind, choice.kind, tuple(p.name for p in of_kind)), weights, choice
+                    StoredMatrix(choice.kind, choice.kind, tuple(p.name for p in of_kind)),
+                    weights,
+                    choice,
                 )
             )
         else:

@@ -81,6 +81,7 @@ def _weights(checkpoint: Path, about: dict[str, Any]) -> list[dict[str, Any]]:
     shared = about | {"method": "", "rows": rows, "dtype": embedding.dtype}
     parts = [(EMBEDDING, embedding.bytes, "what the methods replace")]
     parts += [
-        (g.name, g.bytes, g.why) for g in group_uncompressed([t for t in tensors if t is not embedding], rows)
+        (g.name, g.bytes, g.why)
+        for g in group_uncompressed([t for t in tensors if t is not embedding], rows)
     ]
     return [shared | {"part": part, "bits": 8 * size, "why": why} for part, size, why in parts]

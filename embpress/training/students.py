@@ -19,19 +19,19 @@ from ..errors import UserError
 from ..fidelity.record import RESULT, measured
 from ..files import atomic_directory, write_json
 from ..formats._base import CompressedMatrix
+from ..models.checkpoints import embedding_matrix
 from ..models.compressed_model import (
     MATRIX_LIST,
     OTHER_WEIGHTS,
     CompressedModel,
+    linear_weight,
     load_other_weights,
     read_matrix_list,
-    linear_weight,
     write_matrix_list,
     write_other_weights,
 )
-from ..models.checkpoints import embedding_matrix
 from ..models.embedding import AUTO_CLASSES, find_embedding, load_model
-from ..models.tokenization import sample_token_blocks, load_tokenizer
+from ..models.tokenization import load_tokenizer, sample_token_blocks
 from ..tasks import LabelledTask
 from .distillation import Distillation
 from .fine_tuning import collator, rows_of, task_loss, with_new_head

@@ -104,13 +104,13 @@ def test_missing_language_is_named(wheel):
 
 def test_split_holds_out_the_share_and_loses_nothing():
     texts = [str(i) for i in range(100)]
-    counted, held_out = corpora.split(texts, 0.1)
+    counted, held_out = corpora.split_held_out(texts, 0.1)
     assert len(held_out) == 10 and sorted(counted + held_out) == sorted(texts)
-    assert corpora.split(texts, 0) == (texts, [])
+    assert corpora.split_held_out(texts, 0) == (texts, [])
     with pytest.raises(
         UserError, match="the corpus holds no text: check its entry under `corpora:`"
     ):
-        corpora.split([], 0.1)
+        corpora.split_held_out([], 0.1)
 
 
 def test_texts_round_trip_with_line_ends(tmp_path):

@@ -10,8 +10,8 @@ from pathlib import Path
 import pytest
 
 from embpress.data import corpus_counts, shards, words
-from embpress.data.corpus_counts import CountOutputs, count_corpus
-from embpress.data.shards import list_shards, iterate_texts
+from embpress.data.corpus_counts import CountOutputs, CountSettings, count_corpus
+from embpress.data.shards import iterate_texts, list_shards
 from embpress.data.texts import read_texts
 from embpress.data.words import count_words, write_words
 from embpress.errors import UserError
@@ -46,8 +46,7 @@ def run(corpus, out, segmenter="whitespace", held_out=0.0, processes=2):
     told = []
     count_corpus(
         list_shards(corpus, "text"),
-        segmenter,
-        held_out,
+        CountSettings(segmenter, held_out),
         outputs_in(out),
         out / "shards",
         processes,

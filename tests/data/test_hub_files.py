@@ -11,7 +11,7 @@ import pytest
 import torch
 
 from embpress.data.hub_files import copy_corpus, copy_model
-from embpress.data.models import prepare
+from embpress.data.models import prepare_checkpoint
 from embpress.errors import UserError
 from embpress.models.checkpoints import embedding_matrix
 from tests.zoo import tiny
@@ -72,7 +72,7 @@ def test_a_model_comes_without_pickles_code_and_other_forms(cache, tmp_path, mod
 def test_a_model_of_the_hub_becomes_a_checkpoint(cache, tmp_path, model_files):
     laid_out(cache, "models--owner--tiny", model_files)
     copy_model(HUB, tmp_path / "files")
-    prepare(
+    prepare_checkpoint(
         {"format": "transformers", "hub": HUB}, {}, [], tmp_path / "checkpoint", tmp_path / "files"
     )
     saved = files_of(tmp_path / "checkpoint")

@@ -5,7 +5,7 @@ import pytest
 from pyarrow import parquet
 
 from embpress.data import shards
-from embpress.data.shards import list_shards, iterate_texts
+from embpress.data.shards import iterate_texts, list_shards
 from embpress.errors import UserError
 
 TEXTS = ["one\u2028two words", "猫が好き", "x" * 40, "y", "last \\ \x1c one", "a tab\there"]

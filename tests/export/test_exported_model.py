@@ -11,8 +11,8 @@ from transformers import AutoModel, BertConfig, BertModel, ViTConfig
 
 from embpress import compress_model, inspect, load, storage
 from embpress.errors import UserError
-from embpress.export.exported_model import MANIFEST, OTHER_WEIGHTS
 from embpress.export.compress import check_lookup
+from embpress.export.exported_model import MANIFEST, OTHER_WEIGHTS
 from embpress.files import sha256_of
 from embpress.formats.constant import ConstantRows
 from embpress.models.embedding import find_embedding, lookup_scale
@@ -69,7 +69,8 @@ def test_shards_are_read_and_one_file_is_written(tmp_path):
 
 def test_an_untied_head_stays_dense_and_a_tied_one_is_stored_once(tmp_path):
     untied, tied = (
-        tensor_table(folder_of(tmp_path / n, n) / OTHER_WEIGHTS) for n in ("llama_untied", "llama_tied")
+        tensor_table(folder_of(tmp_path / n, n) / OTHER_WEIGHTS)
+        for n in ("llama_untied", "llama_tied")
     )
     assert "lm_head.weight" in untied and "lm_head.weight" not in tied
     assert not any("embed_tokens" in name for name in untied | tied)

@@ -7,7 +7,13 @@ from embpress import storage
 from embpress.errors import UserError
 from embpress.formats.dense import DenseRows
 from embpress.methods import compress
-from embpress.models.compressed_model import CompressedModel, StoredMatrix, read_matrix_list, linear_weight, write_matrix_list
+from embpress.models.compressed_model import (
+    CompressedModel,
+    StoredMatrix,
+    linear_weight,
+    read_matrix_list,
+    write_matrix_list,
+)
 from embpress.models.embedding import CompressedLinear, find_embedding
 from embpress.study.layer_kinds import places
 

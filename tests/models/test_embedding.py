@@ -6,14 +6,14 @@ from embpress.errors import UserError
 from embpress.formats.dense import DenseRows
 from embpress.formats.low_rank import LowRank
 from embpress.methods import compress
-from embpress.models.checkpoints import read_metadata, embedding_matrix
+from embpress.models.checkpoints import embedding_matrix, read_metadata
 from embpress.models.embedding import (
     EmbeddingSlot,
-    write_metadata,
     find_embedding,
     load_model,
     tied_head,
     untie_head,
+    write_metadata,
 )
 
 IDS = torch.tensor([[3, 5, 5, 9], [1, 0, 2, 3]])

@@ -7,10 +7,16 @@ import pytest
 import torch
 
 from embpress import storage
-from embpress.data.models import prepare
+from embpress.data.models import prepare_checkpoint
 from embpress.methods import compress
-from embpress.models.checkpoints import read_metadata, embedding_matrix
-from embpress.models.embedding import EmbeddingSlot, find_embedding, load_model, tied_head, untie_head
+from embpress.models.checkpoints import embedding_matrix, read_metadata
+from embpress.models.embedding import (
+    EmbeddingSlot,
+    find_embedding,
+    load_model,
+    tied_head,
+    untie_head,
+)
 from embpress.study.validation import check_model_folder
 from tests.zoo import V, outputs, tiny
 
@@ -98,7 +104,7 @@ def test_a_study_makes_a_checkpoint_of_it(name, tmp_path, wordpiece):
         "path": str(tmp_path / "model"),
         "causal": name in ("llama_tied", "gpt2"),
     }
-    prepare(entry, {}, [], tmp_path / "checkpoint")
+    prepare_checkpoint(entry, {}, [], tmp_path / "checkpoint")
     about = read_metadata(tmp_path / "checkpoint")
     weight = tiny(name).get_input_embeddings().weight
     assert about["shape"] == list(weight.shape) and about["tied_head"] == entry["causal"]

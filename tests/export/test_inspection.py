@@ -36,5 +36,5 @@ def test_it_says_what_did_not_shrink_and_why(tmp_path):
     found = inspect(tmp_path / "out")
     why = {g.name: g.why for g in found.kept}
     assert found.replaced == ["model.embed_tokens"]
-    assert "left dense" in why["lm_head.weight: one row a token"]
+    assert "left dense" in why["lm_head.weight: one row per token"]
     assert why["layers model.layers.*"] == "not an embedding"

@@ -118,7 +118,7 @@ def test_a_model_of_other_layers_or_shapes_is_refused(tmp_path):
         UserError, match=r"LlamaModel has no layer encoder.layer.0.attention.self.query: compress"
     ):
         CompressedModel(tiny("llama_tied")).load_matrices(folder)
-    with pytest.raises(UserError, match=r"query is \(32, 32\), the compressed one \(16, 16\)"):
+    with pytest.raises(UserError, match=r"query has shape \(32, 32\).*\(16, 16\)"):
         storage.save(dense_rows(torch.randn(23, 32)), folder / "embedding")
         CompressedModel(tiny("bert").load_matrices(hidden_size=32), folder)
 
@@ -129,5 +129,5 @@ def test_a_model_of_other_layers_or_shapes_is_refused(tmp_path):
 )  # fmt: skip
 def test_a_broken_list_is_refused(text, tmp_path):
     (tmp_path / "modules.json").write_text(text)
-    with pytest.raises(UserError, match="is not a whole artefact"):
+    with pytest.raises(UserError, match="not a valid folder of compressed matrices"):
         read_matrix_list(tmp_path)

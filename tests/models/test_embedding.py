@@ -88,13 +88,11 @@ def test_only_the_rows_of_a_batch_are_decoded(bert):
 
 
 def test_wrong_shape_is_named(bert):
-    with pytest.raises(
-        UserError, match=r"the model's embedding is \(17, 16\), the compressed one \(3, 16\)"
-    ):
+    with pytest.raises(UserError, match=r"embedding has shape \(17, 16\).*\(3, 16\)"):
         EmbeddingSlot(bert).set_matrix(DenseRows((3, 16)))
 
 
-def test_card_and_matrix_come_from_files_alone(tmp_path, bert):
+def test_metadata_and_matrix_come_from_files_alone(tmp_path, bert):
     model = llama(True)
     for name, some in (
         ("bert", bert),
@@ -115,7 +113,7 @@ def test_card_and_matrix_come_from_files_alone(tmp_path, bert):
 
 
 def test_a_folder_without_a_model_is_named(tmp_path):
-    with pytest.raises(UserError, match="holds no model that loads as encoder"):
+    with pytest.raises(UserError, match="no model that loads as encoder"):
         load_model(tmp_path, "encoder")
 
 

@@ -175,13 +175,11 @@ def test_words_that_were_cut_otherwise_are_refused(folder, wordpiece):
     check_segmenter(wordpiece, "whitespace", "news")
     with pytest.raises(
         UserError,
-        match="corpora.news: its words are cut by whitespace, .* set `segmenter: mecab_nfkc`",
+        match=r"corpora\.news: .*whitespace.* set `segmenter: mecab_nfkc`",
     ):
         check_segmenter(tokenizer, "whitespace", "news")
     tokenizer.mecab_kwargs = {"mecab_dic": "ipadic"}
-    with pytest.raises(
-        UserError, match=r"cuts words by mecab \(ipadic\), but only words of MeCab with unidic_lite"
-    ):
+    with pytest.raises(UserError, match=r"mecab \(ipadic\).*unidic_lite"):
         check_segmenter(tokenizer, "mecab_nfkc", "news")
 
 
@@ -193,7 +191,7 @@ def test_a_tokenizer_of_foreign_code_is_not_run(folders, tmp_path):
     }
     (tmp_path / "tokenizer_config.json").write_text(json.dumps(about))
     (tmp_path / "config.json").write_text('{"model_type": "distilbert"}')
-    with pytest.raises(UserError, match="holds no tokenizer that loads"):
+    with pytest.raises(UserError, match="no tokenizer that loads"):
         load_tokenizer(tmp_path)
 
 
@@ -250,12 +248,10 @@ def test_the_suite_runs_on_them_from_checkpoint_to_score(folder, texts, tmp_path
 def test_what_cannot_be_done_with_them_is_told(folder, texts, tmp_path):
     entry = {"format": "transformers", "path": str(folder), "vocabulary": {"seen_in": ["news"]}}
     write_words(count_words(texts[:5], "mecab_nfkc"), tmp_path / "words.tsv")
-    with pytest.raises(
-        UserError, match="cannot trim a BertJapaneseTokenizer: leave `vocabulary` out"
-    ):
+    with pytest.raises(UserError, match="cannot trim a BertJapaneseTokenizer: .*`vocabulary`"):
         prepare_checkpoint(entry, {}, [tmp_path / "words.tsv"], tmp_path / "out")
     with pytest.raises(
         UserError,
-        match="the model's embedding has 10 rows: resize the model, or take its own tokenizer",
+        match="10 rows: resize the model",
     ):
         count_tokens(count_words(texts, "mecab_nfkc"), load_tokenizer(folder), 10)

@@ -170,9 +170,7 @@ def test_a_checkpoint_is_measured_on_text_and_weights_come_of_it(folder, tmp_pat
     again = read_sensitivity(tmp_path / "s.safetensors", ROWS)
     weights = method_class("b23")(weighting="fisher").row_weights(Context(sensitivity=again), ROWS)
     assert weights.mean() == pytest.approx(1) and weights.min() > 0
-    with pytest.raises(
-        UserError, match="holds fisher of 17 rows, but the matrix has 5: measure it anew"
-    ):
+    with pytest.raises(UserError, match="fisher of 17 rows.* 5"):
         read_sensitivity(tmp_path / "s.safetensors", 5)
 
 
@@ -189,7 +187,7 @@ def test_blocks_are_spread_over_the_text_and_bounded(wordpiece):
         10,
         10,
     )
-    with pytest.raises(UserError, match="the corpus has 1 tokens, which do not fill a block of 10"):
+    with pytest.raises(UserError, match="1 tokens.* block of 10"):
         sensitivity.sample_token_blocks(["a"], wordpiece, 10, 20, special=False)
 
 
@@ -199,7 +197,5 @@ def test_heads_are_told_from_the_config_and_a_bare_encoder_is_refused(tmp_path, 
         assert sensitivity.find_prediction_head(tmp_path / name) == head
         assert isinstance(AutoModelForCausalLM.from_pretrained(tmp_path / name), type(model))
     bert.save_pretrained(tmp_path / "bert")
-    with pytest.raises(
-        UserError, match="BertModel without a head .*: weight its rows by counts or uniform instead"
-    ):
+    with pytest.raises(UserError, match="BertModel without a head .*counts or uniform"):
         sensitivity.find_prediction_head(tmp_path / "bert")

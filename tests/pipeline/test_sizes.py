@@ -89,7 +89,7 @@ def test_a_models_other_weights_have_a_reason(found):
     assert weights.loc[EMBEDDING, "bits"] == 32 * V * D
     parameters = json.loads((folder / "model/checkpoint.json").read_text())["parameters"]
     assert weights["bits"].sum() == 32 * parameters
-    assert weights.loc["position embeddings", "why"] == "no token embedding"
+    assert weights.loc["position embeddings", "why"] == "not a token embedding"
 
 
 def made_up_sizes():

@@ -1,7 +1,4 @@
-"""Every wrong input of `bad_input` ends on one sentence, the one that docs/errors.md shows.
-
-And on no traceback.
-"""
+"""Every wrong input of `bad_input` gets one sentence, which docs/errors.md shows."""
 
 import contextlib
 import io
@@ -24,19 +21,17 @@ from .conftest import ROOT
 DOCS = ROOT / "docs/errors.md"
 CASES = [(section, name) for section, cases in SECTIONS.items() for name in cases]
 LONGEST = 500
-INTRODUCTION = """# What is said of wrong input
+INTRODUCTION = """# Messages for wrong input
 
-Each mistake ends on one sentence with the culprit and the remedy, without a traceback, and with an exit status other than 0.
-The tests make each of them and hold this page against what is said (`tests/bad_input.py`; `python -m tests.test_bad_input`
-writes the page). Artefacts that are cut, altered or forged are 50 more, in `tests/test_corruption.py`.
+Every mistake gets one sentence with the culprit and the remedy, without a traceback, and an exit
+status other than 0. The tests make each mistake and compare the message with this page
+(`tests/bad_input.py`; `python -m tests.test_bad_input` writes the page). Another 50 cases of
+compressed models that are truncated, altered or forged are in `tests/test_corruption.py`.
 """
 
 
 def message(case, folder):
-    """What a case is told in the working folder, whose own name is left out.
-
-    Of a command the last line.
-    """
+    """The message of a case, or the last line of a command, without the working folder's name."""
     printed = io.StringIO()
     try:
         with contextlib.redirect_stderr(printed):
@@ -51,9 +46,9 @@ def message(case, folder):
 
 
 def shown(text, folder):
-    """A message without the folder's name, and without the names of all methods or packages.
+    """A message without the folder's name, and without long lists of methods or packages.
 
-    To which any change may add.
+    Any new method would change such a list.
     """
     return re.sub(r"(?<=there are )[\w.-]+(, [\w.-]+){7,}", "...", text.replace(f"{folder}/", ""))
 
@@ -72,7 +67,7 @@ def write_docs():
     """Write docs/errors.md anew."""
     parts = [INTRODUCTION]
     for section, cases in SECTIONS.items():
-        parts.append(f"\n## {section}\n\n| what is wrong | what is said |\n|---|---|\n")
+        parts.append(f"\n## {section}\n\n| wrong input | message |\n|---|---|\n")
         for name, case in cases.items():
             with tempfile.TemporaryDirectory() as folder, contextlib.chdir(folder):
                 parts.append(f"| {name} | {message(case, folder).replace('|', chr(92) + '|')} |\n")
@@ -136,7 +131,7 @@ def test_the_command_line_exits_with_1_and_one_sentence(tmp_path):
     assert run.returncode == 1 and run.stdout == ""
     assert (
         run.stderr
-        == "embpress: nowhere holds no config.json: name a folder in transformers' layout\n"
+        == "embpress: nowhere contains no config.json: name a folder in transformers' layout\n"
     )
 
 

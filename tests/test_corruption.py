@@ -1,6 +1,6 @@
-"""Files that are cut, altered, forged or of another kind are each refused by one sentence.
+"""Files that are truncated, altered, forged or of another kind are refused by one sentence each.
 
-And nothing big is allocated.
+No large memory is allocated for them.
 """
 
 import json
@@ -26,7 +26,7 @@ VAST = 2**40
 
 @pytest.fixture(scope="module")
 def sound(tmp_path_factory):
-    """An artefact in which nothing is wrong."""
+    """A valid exported model."""
     folder = tmp_path_factory.mktemp("sound")
     tiny("bert_mlm").save_pretrained(folder / "dense")
     compress_model(folder / "dense", folder / "out", "svd", 1.5)
@@ -80,15 +80,15 @@ def tensors(name, edit):
     """Change the tensors of a safetensors file."""
 
     def apply(folder):
-        found = dict(load_file(folder / name))
-        edit(found)
-        save_file({k: t.clone() for k, t in found.items()}, folder / name)
+        stored = dict(load_file(folder / name))
+        edit(stored)
+        save_file({k: t.clone() for k, t in stored.items()}, folder / name)
 
     return apply
 
 
 def forged(header, data=b"\0" * 16):
-    """Bytes of a safetensors file with a header of one's own."""
+    """Bytes of a safetensors file with this header."""
     text = json.dumps(header).encode()
     return struct.pack("<Q", len(text)) + text + data
 
@@ -99,30 +99,32 @@ def entry(shape, begin, end, dtype="F32"):
 
 
 def listed(**names):
-    """Replace names in the list of files."""
+    """Replace entries in the manifest's list of files."""
 
     def apply(folder):
-        about = json.loads((folder / MANIFEST).read_text())
-        (folder / MANIFEST).write_text(json.dumps(about | {"sha256": about["sha256"] | names}))
+        manifest = json.loads((folder / MANIFEST).read_text())
+        (folder / MANIFEST).write_text(
+            json.dumps(manifest | {"sha256": manifest["sha256"] | names})
+        )
 
     return apply
 
 
 VAST_LEFT = forged({"left": entry([VAST, 1], 0, 4 * VAST), "right": entry([1, 16], 0, 64)})
 
-# What is done to the artefact; the file whose sha256 is made to fit again, as a forger would; words
-# of the sentence.
+# The change to the exported model; whether the manifest's SHA-256 are updated, as a forger would;
+# words of the message.
 CASES = {
-    "no about": (lambda f: (f / MANIFEST).unlink(), False, "embpress.json is missing"),
-    "about is no JSON": (content(MANIFEST, b"{"), False, "not a valid compressed model"),
-    "about is a list": (content(MANIFEST, b"[]"), False, "no JSON object"),
-    "about is binary": (content(MANIFEST, b"\xff\xfe\0"), False, "not a valid compressed model"),
-    "about nested deep": (
+    "no manifest": (lambda f: (f / MANIFEST).unlink(), False, "embpress.json is missing"),
+    "manifest is no JSON": (content(MANIFEST, b"{"), False, "not a valid compressed model"),
+    "manifest is a list": (content(MANIFEST, b"[]"), False, "no JSON object"),
+    "manifest is binary": (content(MANIFEST, b"\xff\xfe\0"), False, "not a valid compressed model"),
+    "manifest nested deep": (
         content(MANIFEST, b'{"a":' * 100_000),
         False,
         "not a valid compressed model",
     ),
-    "about is huge": (content(MANIFEST, b" " * (2 << 20)), False, "larger than"),
+    "manifest is huge": (content(MANIFEST, b" " * (2 << 20)), False, "larger than"),
     "newer version": (
         change(MANIFEST, embpress=2),
         False,
@@ -216,8 +218,8 @@ CASES = {
         "installed transformers",
     ),
     "config value of wrong type": (change(CONFIG, vocab_size="many"), True, ""),
-    "unknown layout": (change(HEADER, format="zip"), True, "format 'zip' is none of"),
-    "layout of wrong type": (change(HEADER, format=[]), True, "is none of"),
+    "unknown format": (change(HEADER, format="zip"), True, "format 'zip' is none of"),
+    "format of wrong type": (change(HEADER, format=[]), True, "is none of"),
     "newer matrix": (
         change(HEADER, embpress=9),
         True,
@@ -230,7 +232,7 @@ CASES = {
         True,
         "not a valid compressed matrix",
     ),
-    "a type that is none": (
+    "an unknown dtype": (
         change(HEADER, config={"rank": 2, "dtype": "load"}),
         True,
         "not a valid compressed matrix",
@@ -255,14 +257,14 @@ CASES = {
 
 
 def broken(sound, tmp_path, case):
-    """A copy of the sound artefact after a corruption."""
+    """A copy of the valid model after a change."""
     do, seal, words = CASES[case]
     folder = shutil.copytree(sound, tmp_path / "broken")
     do(folder)
     if seal:
-        about = json.loads((folder / MANIFEST).read_text())
-        about["sha256"] = {name: sha256_of(folder / name) for name in about["sha256"]}
-        (folder / MANIFEST).write_text(json.dumps(about))
+        manifest = json.loads((folder / MANIFEST).read_text())
+        manifest["sha256"] = {name: sha256_of(folder / name) for name in manifest["sha256"]}
+        (folder / MANIFEST).write_text(json.dumps(manifest))
     return folder, words
 
 
@@ -279,7 +281,14 @@ def test_what_is_broken_is_refused_by_one_sentence(sound, tmp_path, case):
 
 @pytest.mark.parametrize(
     "case",
-    ["no about", "rest cut", "matrix cut", "path upwards", "newer version", "about nested deep"],
+    [
+        "no manifest",
+        "rest cut",
+        "matrix cut",
+        "path upwards",
+        "newer version",
+        "manifest nested deep",
+    ],
 )
 def test_the_command_line_fails_without_a_traceback(sound, tmp_path, case, capsys):
     folder, _ = broken(sound, tmp_path, case)
@@ -290,5 +299,5 @@ def test_the_command_line_fails_without_a_traceback(sound, tmp_path, case, capsy
     )
 
 
-def test_the_sound_artefact_loads(sound):
+def test_the_valid_model_loads(sound):
     assert load(sound).config.vocab_size == 23

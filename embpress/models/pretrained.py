@@ -28,18 +28,24 @@ def read_config(folder: Path) -> PreTrainedConfig:
     """Read the config of a model folder.
 
     Raises:
-        UserError: if there is none, transformers does not support its model type, or its weights
-            are quantized.
+        UserError: if it is missing or invalid, the installed transformers does not support its
+            model type, or the weights are quantized.
     """
     if not (folder / CONFIG).is_file():
         raise UserError(f"{folder} contains no {CONFIG}: name a folder in transformers' layout")
+    raw = {}
     try:
         raw = read_json(folder / CONFIG)
         config = AutoConfig.from_pretrained(folder, local_files_only=True, trust_remote_code=False)
     except Exception as error:  # config classes raise many types of exceptions for invalid values
+        model_type = raw.get("model_type")
+        if raw and model_type not in transformers.CONFIG_MAPPING:
+            raise UserError(
+                f"{folder / CONFIG}: model type {model_type!r} not supported by the installed "
+                "transformers: update transformers, or use another model"
+            ) from error
         raise UserError(
-            f"{folder / CONFIG}: model type not supported by the installed transformers, or an "
-            f"invalid config ({summarize_error(error)}): correct it"
+            f"{folder / CONFIG} is not a valid config ({summarize_error(error)}): correct it"
         ) from error
     if raw.get("quantization_config"):
         raise UserError(f"{folder} is already quantized: compress the model that it was made from")

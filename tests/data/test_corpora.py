@@ -10,7 +10,8 @@ from embpress.data.texts import read_texts, write_texts
 from embpress.errors import UserError
 
 PAGE = """<mediawiki xmlns="http://x/"><page><revision><text>{}</text></revision></page>
-<page><revision><text>#REDIRECT [[Other page about nothing at all in here]]</text></revision></page></mediawiki>"""
+<page><revision><text>#REDIRECT [[Other page about nothing at all in here]]</text></revision></page>
+</mediawiki>"""
 PROSE = "A cat is a small animal that lives with people in many houses."
 
 
@@ -54,13 +55,14 @@ def wheel(tmp_path):
     [
         (PROSE, PROSE),
         (
-            "A [[cat]] is a [[animal|small animal]] that '''lives''' with people in many [http://x houses].",
+            "A [[cat]] is a [[animal|small animal]] that '''lives''' with people in many "
+            "[http://x houses].",
             PROSE,
         ),
         (PROSE + "<ref name=a>Book {{cite}}</ref>{{Infobox {{nested}} | x = y}}", PROSE),
         (
-            "== Heading of a section that is quite long indeed ==\n* a list item that is also quite long here\n"
-            + PROSE,
+            "== Heading of a section that is quite long indeed ==\n"
+            "* a list item that is also quite long here\n" + PROSE,
             PROSE,
         ),
         (

@@ -128,11 +128,20 @@ SLOWLY = """
 import sys, time
 from pathlib import Path
 from embpress.data import corpus_counts, shards
+from embpress.data.corpus_counts import CountOutputs, CountSettings, count_corpus
+
+corpus, out = map(Path, sys.argv[1:])
 shards.SHARD_BYTES = 2000
-count, corpus, out = corpus_counts.count_words, Path(sys.argv[1]), Path(sys.argv[2])
-corpus_counts.count_words = lambda *given: (time.sleep(0.1), count(*given))[1]
-outputs = corpus_counts.CountOutputs(out / "words.tsv", out / "counted.jsonl", out / "held_out.jsonl")
-corpus_counts.count_corpus(shards.list_shards(corpus, "text"), "whitespace", 0, outputs, out / "shards", 2, print)
+count_words = corpus_counts.count_words
+
+def count_slowly(*arguments):
+    time.sleep(0.1)
+    return count_words(*arguments)
+
+corpus_counts.count_words = count_slowly
+outputs = CountOutputs(out / "words.tsv", out / "counted.jsonl", out / "held_out.jsonl")
+shards = shards.list_shards(corpus, "text")
+count_corpus(shards, CountSettings(), outputs, out / "shards", 2, print)
 """
 
 

@@ -1,4 +1,4 @@
-"""Compressed matrices of an artefact in the places of a model's own."""
+"""Models that run on folders of compressed matrices."""
 
 import pytest
 import torch
@@ -25,11 +25,8 @@ LAYERS = {
 }
 
 
-def write_artefact(model, folder, kinds, make, shared=False):
-    """Compress the layers of some kinds and the embedding by `make`.
-
-    And write what `CompressedModel.load_matrices` reads.
-    """
+def write_matrices(model, folder, kinds, make, shared=False):
+    """Compress the embedding and layers of some kinds by `make`, for `load_matrices`."""
     parts = [StoredMatrix("embedding", "embedding")]
     storage.save(make(find_embedding(model)[1].weight.detach()), folder / "embedding")
     base = model.base_model
@@ -59,13 +56,13 @@ def test_dense_matrices_in_all_places_change_nothing(name, shared, tmp_path):
     kinds = LAYERS.get(
         name, ("query", "key", "value", "attention_output", "intermediate", "output")
     )
-    CompressedModel(model).load_matrices(write_artefact(model, tmp_path, kinds, dense_rows, shared))
+    CompressedModel(model).load_matrices(write_matrices(model, tmp_path, kinds, dense_rows, shared))
     replaced = [m for m in model.modules() if isinstance(m, CompressedLinear)]
     assert len(replaced) >= len(kinds)
     torch.testing.assert_close(outputs(model), wanted, rtol=1e-4, atol=1e-5)
 
 
-def test_an_artefact_of_the_embedding_alone_goes_in_too(tmp_path):
+def test_a_matrix_folder_of_the_embedding_loads_too(tmp_path):
     model = tiny("bert_classifier")
     wanted = outputs(model)
     storage.save(dense_rows(find_embedding(model)[1].weight.detach()), tmp_path)
@@ -79,7 +76,7 @@ def test_an_artefact_of_the_embedding_alone_goes_in_too(tmp_path):
 def test_compressed_layers_compute_what_their_decoded_matrices_do(shared, tmp_path):
     model = tiny("bert", num_hidden_layers=2)
     by_hand = tiny("bert", num_hidden_layers=2)
-    write_artefact(model, tmp_path, ("query", "output"), lambda w: compress(w, "svd", 1.5), shared)
+    write_matrices(model, tmp_path, ("query", "output"), lambda w: compress(w, "svd", 1.5), shared)
     matrices = CompressedModel(model).load_matrices(tmp_path)
     with torch.no_grad():
         by_hand.embeddings.word_embeddings.weight.copy_(matrices["embedding"].dense())
@@ -91,11 +88,11 @@ def test_compressed_layers_compute_what_their_decoded_matrices_do(shared, tmp_pa
     torch.testing.assert_close(outputs(model), outputs(by_hand), rtol=1e-4, atol=1e-5)
 
 
-def test_artefacts_go_in_one_after_another(tmp_path):
+def test_folders_load_one_after_another(tmp_path):
     model = tiny("gpt2")
     wanted = outputs(model)
-    near = write_artefact(model, tmp_path / "near", LAYERS["gpt2"], dense_rows)
-    far = write_artefact(model, tmp_path / "far", LAYERS["gpt2"], lambda w: compress(w, "mean", 1))
+    near = write_matrices(model, tmp_path / "near", LAYERS["gpt2"], dense_rows)
+    far = write_matrices(model, tmp_path / "far", LAYERS["gpt2"], lambda w: compress(w, "mean", 1))
     compressed = CompressedModel(model)
     compressed.load_matrices(far)
     assert not torch.allclose(outputs(model), wanted, atol=1e-2)
@@ -113,20 +110,26 @@ def test_gradients_pass_to_the_input_and_to_float_factors(tmp_path):
 
 
 def test_a_model_of_other_layers_or_shapes_is_refused(tmp_path):
-    folder = write_artefact(tiny("bert"), tmp_path / "a", ("query",), dense_rows)
+    folder = write_matrices(tiny("bert"), tmp_path / "a", ("query",), dense_rows)
     with pytest.raises(
         UserError, match=r"LlamaModel has no layer encoder.layer.0.attention.self.query: compress"
     ):
         CompressedModel(tiny("llama_tied")).load_matrices(folder)
     with pytest.raises(UserError, match=r"query has shape \(32, 32\).*\(16, 16\)"):
         storage.save(dense_rows(torch.randn(23, 32)), folder / "embedding")
-        CompressedModel(tiny("bert").load_matrices(hidden_size=32), folder)
+        CompressedModel(tiny("bert", hidden_size=32)).load_matrices(folder)
 
 
 @pytest.mark.parametrize(
-    "text", ["{}", '{"parts": [{"folder": "../x", "kind": "query", "places": ["a"]}]}', "[]", '{"parts": [{"folder": "a"}]}',
-             '{"parts": [{"folder": "a", "kind": "embedding", "places": ["a"]}]}']
-)  # fmt: skip
+    "text",
+    [
+        "{}",
+        '{"parts": [{"folder": "../x", "kind": "query", "places": ["a"]}]}',
+        "[]",
+        '{"parts": [{"folder": "a"}]}',
+        '{"parts": [{"folder": "a", "kind": "embedding", "places": ["a"]}]}',
+    ],
+)
 def test_a_broken_list_is_refused(text, tmp_path):
     (tmp_path / "modules.json").write_text(text)
     with pytest.raises(UserError, match="not a valid folder of compressed matrices"):

@@ -55,7 +55,7 @@ def folders(texts, tmp_path_factory):
 
     With tokenizers of their kinds.
     """
-    lines = [" ".join(word for word, _ in SEGMENTERS["mecab_nfkc"].cut(text)) for text in texts]
+    lines = [" ".join(word for word, _ in SEGMENTERS["mecab_nfkc"].segment(text)) for text in texts]
     found = {kind: tmp_path_factory.mktemp(kind) for kind in KINDS}
     backend = Tokenizer(models.WordPiece(unk_token="[UNK]"))
     backend.pre_tokenizer = pre_tokenizers.WhitespaceSplit()

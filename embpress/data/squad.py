@@ -53,7 +53,7 @@ def questions(text: str, name: str) -> Iterator[dict[str, str]]:
                 }
 
 
-def _member(value: Any, key: str, expected_type: type, where: str) -> Any:
+def _member(value: object, key: str, expected_type: type, where: str) -> Any:
     """The value of a key of a JSON object, after checking its type."""
     if not isinstance(value, dict) or not isinstance(value.get(key), expected_type):
         raise UserError(

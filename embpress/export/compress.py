@@ -1,6 +1,6 @@
 """Compress the embedding of a transformers folder and write an exported model."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -22,7 +22,14 @@ from ..models.embedding import (
     find_embedding,
 )
 from ..models.pretrained import find_special_ids, load_dense_model, load_tokenizer_if_any
-from .exported_model import MANIFEST, other_weights, write_exported_model
+from .exported_model import (
+    MANIFEST,
+    About,
+    DenseSizes,
+    FitRecord,
+    other_weights,
+    write_exported_model,
+)
 
 TOKENIZER_FILES = (
     "tokenizer*",
@@ -114,7 +121,7 @@ def compress_model(
     *,
     counts: str | Path | Tensor | None = None,
     seed: int = 0,
-    options: dict[str, Any] | None = None,
+    options: Mapping[str, object] | None = None,
     progress: Callable[[str], None] = lambda message: None,
 ) -> Summary:
     """Compress the embedding of a local transformers model, and write the model for `load`.
@@ -146,39 +153,44 @@ def compress_model(
         >>> summary.shape, summary.ratio >= 2
         ((200, 32), True)
     """
-    options = options or {}
     folder = Path(model)
     out = Path(out)
     check_replaceable(out, MANIFEST)
     source = open_source_model(folder, counts, seed, progress)
+    fit = FitRecord(
+        method=method, options=options or {}, ratio=ratio, seed=seed, counts=counts is not None
+    )
+    return _export(source, fit, find_tokenizer_files(folder), out)
+
+
+def _export(source: SourceModel, fit: FitRecord, files: list[Path], out: Path) -> Summary:
+    """Compress the embedding of an open model, and write the exported model.
+
+    Args:
+        source: the dense model, which runs on the compressed matrix afterwards.
+        fit: how to compress.
+        files: files of the tokenizer.
+        out: folder to write.
+    """
     slot = EmbeddingSlot(source.model)
     check_lookup(find_embedding(source.model)[1])
-    dense_bytes = source.matrix.nbytes
+    embedding_before = source.matrix.nbytes
     model_before = _weight_bytes(source.model.state_dict(keep_vars=True))
-    compressed = compress(source.matrix, method, ratio, source.context, **options)
+    compressed = compress(
+        source.matrix, fit["method"], fit["ratio"], source.context, **fit["options"]
+    )
     slot.set_matrix(compressed)
     check_forward(source.model)
-    about = {
-        "made": {
-            "method": method,
-            "options": options,
-            "ratio": ratio,
-            "seed": seed,
-            "counts": counts is not None,
-        },
-        "before": {
-            "embedding": dense_bytes,
-            "model": model_before,
-            "dtype": str(source.matrix.dtype).removeprefix("torch."),
-        },
-    }
+    dtype = str(source.matrix.dtype).removeprefix("torch.")
+    before = DenseSizes(embedding=embedding_before, model=model_before, dtype=dtype)
     with replace_directory(out, MANIFEST) as partial:
-        write_exported_model(source.model, slot, about, partial, find_tokenizer_files(folder))
+        about = About(made=fit, before=before)
+        write_exported_model(source.model, slot, about, partial, files)
     embedding_after = compressed.stored_bits // 8
     return Summary(
-        method=method,
+        method=fit["method"],
         shape=compressed.shape,
-        embedding_before=dense_bytes,
+        embedding_before=embedding_before,
         embedding_after=embedding_after,
         model_before=model_before,
         model_after=embedding_after + _weight_bytes(other_weights(source.model, slot)),

@@ -12,8 +12,10 @@ initializing the embedding randomly with no more than a warning.
 
 import copy
 import shutil
+from collections.abc import Mapping
+from os import PathLike
 from pathlib import Path
-from typing import Any
+from typing import Any, TypedDict
 
 import torch
 from safetensors.torch import load_file, save_file
@@ -34,6 +36,52 @@ GENERATION_CONFIG = "generation_config.json"
 REQUIRED_FILES = (CONFIG, OTHER_WEIGHTS, storage.TENSORS, storage.HEADER)
 
 
+class FitRecord(TypedDict):
+    """How the matrix was compressed."""
+
+    method: str
+    options: Mapping[str, object]
+    ratio: float
+    seed: int
+    counts: bool
+    """Whether token counts were given."""
+
+
+class DenseSizes(TypedDict):
+    """Sizes of the dense model in bytes."""
+
+    embedding: int
+    model: int
+    dtype: str
+
+
+class About(TypedDict, total=False):
+    """The part of the manifest that a loaded model keeps, to be saved again."""
+
+    made: FitRecord
+    before: DenseSizes
+
+
+class ReplacedLayers(TypedDict):
+    """The layers that run on the compressed matrix."""
+
+    shape: list[int]
+    lookups: list[str]
+    heads: list[str]
+
+
+class Manifest(About):
+    """The content of MANIFEST."""
+
+    embpress: int
+    """MANIFEST_VERSION."""
+    written_by: str
+    """Version of embpress."""
+    replaced: ReplacedLayers
+    sha256: dict[str, str]
+    """SHA-256 of all other files by name."""
+
+
 class CompressedEmbeddingMixin(PreTrainedModel):
     """Mixed into a model class of transformers: its embedding becomes an EmbeddingSlot."""
 
@@ -46,7 +94,7 @@ class CompressedEmbeddingMixin(PreTrainedModel):
             setattr(self.get_submodule(parent), name, self.get_parameter_or_buffer(source))
         self.embedding_slot = EmbeddingSlot(self)
         self.embedding_slot.remove_dense()
-        self.embpress: dict[str, Any] = {}
+        self.embpress: About = {}
         removed = {f"{name}.weight" for name in self.embedding_slot.layer_names}
         ties = self.all_tied_weights_keys.items()
         self.all_tied_weights_keys = {k: v for k, v in ties if not removed & {k, v}}
@@ -57,7 +105,9 @@ class CompressedEmbeddingMixin(PreTrainedModel):
         """Tie all tied weights but the embedding's, whose layers share one matrix already."""
         super().tie_weights(missing_keys, recompute_mapping=False)
 
-    def save_pretrained(self, save_directory: Any, *args: Any, **kwargs: Any) -> None:  # type: ignore[override]
+    def save_pretrained(
+        self, save_directory: str | PathLike[str], *args: Any, **kwargs: Any
+    ) -> None:  # type: ignore[override]
         """Write the exported model with its current weights; the tokenizer is saved separately.
 
         Raises:
@@ -112,7 +162,7 @@ def other_weights(model: PreTrainedModel, slot: EmbeddingSlot) -> dict[str, Tens
 def write_exported_model(
     model: PreTrainedModel,
     slot: EmbeddingSlot,
-    about: dict[str, Any],
+    about: About,
     folder: Path,
     files: list[Path] | None = None,
 ) -> None:
@@ -132,13 +182,15 @@ def write_exported_model(
         model.generation_config.save_pretrained(folder)
     weights = {k: t.detach().contiguous() for k, t in other_weights(model, slot).items()}
     save_file(weights, folder / OTHER_WEIGHTS, metadata={"format": "pt"})
-    storage.save(slot.matrix, folder, about.get("made", {}))
+    storage.save(slot.matrix, folder, about.get("made"))
     for file in files or []:
         shutil.copyfile(file, folder / file.name)
     hashes = {path.name: sha256_of(path) for path in sorted(folder.iterdir())}
-    replaced = {"shape": list(slot.shape), "lookups": slot.lookups, "heads": slot.heads}
-    versions = {"embpress": MANIFEST_VERSION, "written_by": __version__}
-    write_json(folder / MANIFEST, versions | about | {"replaced": replaced, "sha256": hashes})
+    replaced = ReplacedLayers(shape=list(slot.shape), lookups=slot.lookups, heads=slot.heads)
+    manifest = Manifest(
+        embpress=MANIFEST_VERSION, written_by=__version__, **about, replaced=replaced, sha256=hashes
+    )
+    write_json(folder / MANIFEST, manifest)
 
 
 def load(folder: str | Path) -> PreTrainedModel:
@@ -187,12 +239,11 @@ def load(folder: str | Path) -> PreTrainedModel:
     if (folder / GENERATION_CONFIG).is_file():
         model.generation_config = GenerationConfig.from_pretrained(folder, local_files_only=True)
     model.embedding_slot.set_matrix(matrix)
-    rewritten = ("replaced", "sha256", "embpress", "written_by")
-    model.embpress = {k: v for k, v in manifest.items() if k not in rewritten}
+    model.embpress = {key: manifest[key] for key in ("made", "before") if key in manifest}
     return model.eval()
 
 
-def read_manifest(folder: Path) -> dict[str, Any]:
+def read_manifest(folder: Path) -> Manifest:
     """Read the manifest, and check it and the SHA-256 of every file that it lists.
 
     Raises:
@@ -200,7 +251,7 @@ def read_manifest(folder: Path) -> dict[str, Any]:
             of a newer version.
     """
     try:
-        manifest = read_json(folder / MANIFEST)
+        manifest: Any = read_json(folder / MANIFEST)
         storage.check_version(manifest["embpress"], MANIFEST_VERSION, folder)
         hashes = manifest["sha256"]
         if not isinstance(hashes, dict) or not isinstance(manifest["replaced"], dict):
@@ -233,7 +284,7 @@ def invalid_model_error(folder: Path, reason: str) -> UserError:
 def _check_shapes(
     model_class: type[CompressedEmbeddingMixin],
     config: PreTrainedConfig,
-    replaced: dict[str, Any],
+    replaced: ReplacedLayers,
     folder: Path,
 ) -> None:
     """Build the model without allocating memory, and compare its layers and shapes with the files.

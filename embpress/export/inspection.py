@@ -8,7 +8,7 @@ from typing import Any
 from .. import storage
 from ..files import read_json, summarize_error
 from ..safetensors_header import SafetensorsHeader, read_header
-from .exported_model import MANIFEST, OTHER_WEIGHTS, invalid_model_error, read_manifest
+from .exported_model import MANIFEST, OTHER_WEIGHTS, Manifest, invalid_model_error, read_manifest
 
 MATRIX_AXES = 2
 """Dimensions of the weight of an embedding or an output head."""
@@ -108,7 +108,7 @@ def inspect(folder: str | Path) -> Inspection:
         raise invalid_model_error(folder, summarize_error(error)) from error
 
 
-def _inspect(folder: Path, manifest: dict[str, Any]) -> Inspection:
+def _inspect(folder: Path, manifest: Manifest) -> Inspection:
     """Describe the exported model of a checked manifest."""
     matrix_json = read_json(folder / storage.HEADER)
     matrix_tensors = read_header(folder / storage.TENSORS)

@@ -3,6 +3,7 @@
 Load a model, find its embedding, and replace it by a compressed matrix.
 """
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -94,7 +95,7 @@ def untie_head(model: PreTrainedModel) -> None:
 
 
 def write_metadata(
-    model: PreTrainedModel, special_ids: list[int], folder: Path, source: dict[str, Any]
+    model: PreTrainedModel, special_ids: list[int], folder: Path, source: Mapping[str, object]
 ) -> None:
     """Write the metadata of a checkpoint, which `checkpoints.read_metadata` reads.
 

@@ -370,7 +370,7 @@ def test_local_models_are_checked_before_any_job(tmp_path, default_config, schem
         with pytest.raises(UserError, match=message):
             check(default_config, schema, packages)
     (good / "model.safetensors").write_bytes(b"\xff" * 20)
-    with pytest.raises(UserError, match="not a whole safetensors file"):
+    with pytest.raises(UserError, match="not a valid safetensors file"):
         check_model_folder(good, "models.x")
     (good / "model.safetensors").unlink()
     (good / "pytorch_model.bin").write_bytes(b"")

@@ -260,8 +260,8 @@ def test_a_student_of_another_model_is_refused(folder):
     student = distilled(folder, start, "student")
     rest = load_file(student / OTHER_WEIGHTS)
     for wrong, message in (
-        ({"classifier.weight": torch.zeros(5, 16)}, "of another size: train it anew"),
-        ({"other.weight": torch.zeros(1)}, "with a weight other.weight: train it anew"),
+        ({"classifier.weight": torch.zeros(5, 16)}, "of another size"),
+        ({"other.weight": torch.zeros(1)}, "another model.* other.weight"),
     ):
         save_file(rest | wrong, student / OTHER_WEIGHTS)
         with pytest.raises(UserError, match=message):

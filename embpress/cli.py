@@ -21,6 +21,9 @@ from .study.config import method_names
 if TYPE_CHECKING:
     from .export.ranking import Ranking
 
+EXTRAS = {"faiss": "faiss", "pandas": "workflow"}
+"""Optional packages that a command may need, and the extra of pyproject.toml that installs each."""
+
 COMPRESS = """Compress the embedding of a local transformers model (safetensors weights, one file or
 shards) and write the model to one folder: config, tokenizer, all other weights unchanged, and the
 compressed matrix. An output head that is tied to the embedding runs on the same matrix; an untied
@@ -52,6 +55,15 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return 0
     except (UserError, OSError) as error:  # OSError: a full disk, a folder without write permission
         print(f"embpress: {error}", file=sys.stderr)
+        return 1
+    except ModuleNotFoundError as error:
+        if error.name not in EXTRAS:
+            raise
+        extra = EXTRAS[error.name]
+        print(
+            f"embpress: {error.name} is not installed: run `pip install 'embpress[{extra}]'`",
+            file=sys.stderr,
+        )
         return 1
     except KeyboardInterrupt:
         return 130

@@ -1,4 +1,4 @@
-"""Wrong input as users may give it, and docs/errors.md shows the message for each case.
+"""Wrong input as users may give it; tests/golden/messages.md shows the message for each case.
 
 A case writes the files that it needs to the working folder, which is empty, and then raises a
 UserError, or returns the words of a command that must fail.

@@ -1,4 +1,7 @@
-"""Every wrong input of `bad_input` gets one sentence, which docs/errors.md shows."""
+"""Every wrong input of `bad_input` ends on one sentence, the one that docs/errors.md shows.
+
+And on no traceback.
+"""
 
 import contextlib
 import io
@@ -21,17 +24,19 @@ from .conftest import ROOT
 DOCS = ROOT / "docs/errors.md"
 CASES = [(section, name) for section, cases in SECTIONS.items() for name in cases]
 LONGEST = 500
-INTRODUCTION = """# Messages for wrong input
+INTRODUCTION = """# What is said of wrong input
 
-Every mistake gets one sentence with the culprit and the remedy, without a traceback, and an exit
-status other than 0. The tests make each mistake and compare the message with this page
-(`tests/bad_input.py`; `python -m tests.test_bad_input` writes the page). Another 50 cases of
-compressed models that are truncated, altered or forged are in `tests/test_corruption.py`.
+Each mistake ends on one sentence with the culprit and the remedy, without a traceback, and with an exit status other than 0.
+The tests make each of them and hold this page against what is said (`tests/bad_input.py`; `python -m tests.test_bad_input`
+writes the page). Artefacts that are cut, altered or forged are 50 more, in `tests/test_corruption.py`.
 """
 
 
 def message(case, folder):
-    """The message of a case, or the last line of a command, without the working folder's name."""
+    """What a case is told in the working folder, whose own name is left out.
+
+    Of a command the last line.
+    """
     printed = io.StringIO()
     try:
         with contextlib.redirect_stderr(printed):
@@ -46,9 +51,9 @@ def message(case, folder):
 
 
 def shown(text, folder):
-    """A message without the folder's name, and without long lists of methods or packages.
+    """A message without the folder's name, and without the names of all methods or packages.
 
-    Any new method would change such a list.
+    To which any change may add.
     """
     return re.sub(r"(?<=there are )[\w.-]+(, [\w.-]+){7,}", "...", text.replace(f"{folder}/", ""))
 
@@ -67,7 +72,7 @@ def write_docs():
     """Write docs/errors.md anew."""
     parts = [INTRODUCTION]
     for section, cases in SECTIONS.items():
-        parts.append(f"\n## {section}\n\n| wrong input | message |\n|---|---|\n")
+        parts.append(f"\n## {section}\n\n| what is wrong | what is said |\n|---|---|\n")
         for name, case in cases.items():
             with tempfile.TemporaryDirectory() as folder, contextlib.chdir(folder):
                 parts.append(f"| {name} | {message(case, folder).replace('|', chr(92) + '|')} |\n")

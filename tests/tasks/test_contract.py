@@ -18,7 +18,7 @@ from tokenizers import processors
 from transformers import BertConfig
 
 from embpress.errors import UserError
-from embpress.models.embedding import auto_class, describe
+from embpress.models.embedding import auto_class, write_metadata
 from embpress.pipeline.compression import compress_checkpoint
 from embpress.pipeline.evaluation import evaluate, read_outcomes, write_outcomes
 from embpress.tasks import LabelledTask, TaskInputs, create_task, kinds, parse_entry, task_class
@@ -237,7 +237,7 @@ def test_a_model_is_fine_tuned_compressed_distilled_and_evaluated(kind, bert, to
     base, tuned, counts = (tmp_path / name for name in ("base", "tuned", "counts.safetensors"))
     bert.save_pretrained(base)
     tokenizer.save_pretrained(base)
-    describe(bert, tokenizer.all_special_ids, base, {})
+    write_metadata(bert, tokenizer.all_special_ids, base, {})
     save_file({"counts": torch.arange(1, len(PIECES) + 1)}, counts)
     task = make(kind, tmp_path, finetune=STAGE)
     finetune(base, task, 0, tuned)

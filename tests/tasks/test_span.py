@@ -19,7 +19,7 @@ from embpress import storage
 from embpress.errors import UserError
 from embpress.methods import compress
 from embpress.models.checkpoints import embedding_matrix
-from embpress.models.embedding import describe, load_model
+from embpress.models.embedding import load_model, write_metadata
 from embpress.pipeline.evaluation import evaluate
 from embpress.study.metric_names import metrics_of
 from embpress.tasks import TaskInputs
@@ -288,7 +288,7 @@ def test_spans_are_fine_tuned_saved_and_evaluated_on_a_compressed_matrix(pairs, 
     """From the config entry alone, one file parted by context."""
     bert.save_pretrained(tmp_path / "base")
     pairs.save_pretrained(tmp_path / "base")
-    describe(bert, pairs.all_special_ids, tmp_path / "base", {})
+    write_metadata(bert, pairs.all_special_ids, tmp_path / "base", {})
     (tmp_path / "own.json").write_text(
         json.dumps(squad(*((CONTEXT + " cat" * i, [("cab", None)]) for i in range(6))))
     )

@@ -8,7 +8,6 @@ import pytest
 import torch
 
 from embpress.errors import UserError
-from embpress.study.protocols import TERMS
 from embpress.tasks._losses import squared_error
 from embpress.training.distillation import Distillation
 
@@ -16,6 +15,8 @@ from ..zoo import tiny
 
 IDS = torch.tensor([[3, 5, 5, 9, 1], [1, 0, 2, 22, 1]])
 MASK = torch.tensor([[1, 1, 1, 1, 1], [1, 1, 1, 0, 0]])
+
+TERMS = ["embeddings", "attention", "hidden", "logits", "task"]
 
 
 def batch(**more):

@@ -17,7 +17,7 @@ from embpress.models.embedding import (
     tied_head,
     untie_head,
 )
-from embpress.study.validation import check_model_folder
+from embpress.study.checks import check_model_folder
 from tests.zoo import V, outputs, tiny
 
 # Name in the zoo, how it is loaded, the head that shares the embedding, the embedding's width.

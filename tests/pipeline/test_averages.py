@@ -16,8 +16,8 @@ from embpress.pipeline.evaluation import write_outcomes
 from embpress.report import tables
 from embpress.report.tables.averages import average_table
 from embpress.study import config as study
+from embpress.study.checks import check
 from embpress.study.metric_names import metrics_of
-from embpress.study.validation import check
 from embpress.tasks import task_class
 from embpress.tasks._bootstrap import compare
 

@@ -300,7 +300,7 @@ def budget(given: argparse.Namespace) -> None:
         ranked = [c.to_json() for c in found.candidates]
         print(
             json.dumps(
-                {"ratio_asked": found.ratio_asked, "candidates": ranked, "command": command},
+                {"target_ratio": found.target_ratio, "candidates": ranked, "command": command},
                 indent=1,
             )
         )
@@ -337,7 +337,7 @@ def _ranking(found: "Ranking") -> str:
             ]
         )
     lines = [
-        f"at most {found.megabytes:g} MB (10^6 bytes) for the embedding matrix: ratio {found.ratio_asked:.2f} or more"
+        f"at most {found.megabytes:g} MB (10^6 bytes) for the embedding matrix: ratio {found.target_ratio:.2f} or more"
     ]
     if not found.counted:
         lines.append("no --counts: every row weighs alike, though texts need frequent tokens more")
@@ -356,7 +356,7 @@ def _ranking(found: "Ranking") -> str:
 def _command(given: argparse.Namespace, found: "Ranking") -> str:
     """The command that compresses with the winner, to the bit as it was fitted here."""
     words = ["embpress", "compress", "--model", given.model, "--method", found.best.method]
-    words += ["--ratio", repr(found.ratio_asked)]
+    words += ["--ratio", repr(found.target_ratio)]
     words += ["--counts", given.counts] if given.counts else []
     words += ["--seed", given.seed] if given.seed else []
     return shlex.join(
@@ -366,7 +366,7 @@ def _command(given: argparse.Namespace, found: "Ranking") -> str:
 
 def table(given: argparse.Namespace) -> None:
     """The command `table`."""
-    from .analysis.scores import Labels, read, select
+    from .analysis.scores import Labels, read_scores, select_scores
     from .report.tables import text_table
 
     beside = given.scores.with_name("labels.json")
@@ -376,7 +376,9 @@ def table(given: argparse.Namespace) -> None:
         raise UserError(
             f"{beside} holds no labels of a study ({error}): name a study's results/scores.csv"
         ) from error
-    scores, labels = select(read(given.scores), labels, given.task, given.method, given.ratio)
+    scores, labels = select_scores(
+        read_scores(given.scores), labels, given.task, given.method, given.ratio
+    )
     print(text_table(scores, labels, shutil.get_terminal_size((120, 0)).columns), end="")
 
 

@@ -14,12 +14,12 @@ from pandas import DataFrame
 from scipy.stats import rankdata
 
 from ..study.protocols import STUDENTS
-from .scores import Labels, over_seeds
+from .scores import Labels, mean_over_seeds
 
 RESAMPLES = 1000
 INTERVAL = (2.5, 97.5)
-METRICS = {
-    "ratio_reached": ("ratio reached", False),
+PREDICTOR_METRICS = {
+    "achieved_ratio": ("ratio reached", False),
     "relative_error": ("relative error", False),
     "weighted_relative_error": ("relative error, weighted", False),
     "distance_db": ("distance from the bound", False),
@@ -71,12 +71,12 @@ class Predictors:
     """
 
 
-def predictors(scores: DataFrame, labels: Labels) -> Predictors:
+def correlate_metrics(scores: DataFrame, labels: Labels) -> Predictors:
     """Correlate every metric with the retention of the main metric."""
-    means = over_seeds(scores)
+    means = mean_over_seeds(scores)
     main = means["task"].map({name: task.metric for name, task in labels.tasks.items()})
     compared = {
-        k: method.kind != "control" and not method.whole_model
+        k: method.kind != "control" and not method.compresses_layers
         for k, method in labels.methods.items()
     }
     compressed = means["method"].map(compared)
@@ -84,11 +84,11 @@ def predictors(scores: DataFrame, labels: Labels) -> Predictors:
         (means["metric"] == main)
         & compressed
         & means["retention"].notna()
-        & means["ratio_asked"].notna()
+        & means["target_ratio"].notna()
     ]
     # Training after compression changes what an error costs: such tasks stand alone.
     pooled = rows[~rows["protocol"].isin(STUDENTS)]
-    blocks = pooled["ratio_asked"].map(labels.block)
+    blocks = pooled["target_ratio"].map(labels.block)
     return Predictors(
         {task: _all_metrics([rows[rows["task"] == task]], task) for task in labels.tasks},
         _all_metrics([part for _, part in pooled.groupby("task")], "pooled"),
@@ -101,7 +101,7 @@ def _all_metrics(groups: list[DataFrame], name: str) -> dict[str, Correlation]:
     generator = np.random.default_rng(zlib.crc32(name.encode()))
     groups = [g for g in groups if len(g) > 1]  # a row alone has no rank
     draws = [generator.integers(0, len(g), (RESAMPLES, len(g))) for g in groups]
-    return {metric: _correlation(groups, draws, metric) for metric in METRICS}
+    return {metric: _correlation(groups, draws, metric) for metric in PREDICTOR_METRICS}
 
 
 def _correlation(groups: list[DataFrame], draws: list[np.ndarray], metric: str) -> Correlation:
@@ -109,7 +109,7 @@ def _correlation(groups: list[DataFrame], draws: list[np.ndarray], metric: str) 
 
     Kendall's tau over pairs within groups.
     """
-    sign = 1 if METRICS[metric][1] else -1
+    sign = 1 if PREDICTOR_METRICS[metric][1] else -1
     # A metric that one row lacks (an error of zero has no distance from the bound) is at its best
     # there.
     pairs = [

@@ -15,13 +15,13 @@ from pandas import DataFrame
 from ..errors import UserError
 from ..files import write_text
 
-KEY = [
+KEY_COLUMNS = [
     "study",
     "model",
     "task",
     "protocol",
     "method",
-    "ratio_asked",
+    "target_ratio",
     "factor_dtype",
     "seed",
     "metric",
@@ -31,15 +31,15 @@ KEY = [
 The file is sorted by it, left to right, controls (no ratio asked) before ratios.
 """
 
-COLUMNS = [
+SCORE_COLUMNS = [
     *(
         "study",
         "model",
         "task",
         "protocol",
         "method",
-        "ratio_asked",
-        "ratio_reached",
+        "target_ratio",
+        "achieved_ratio",
         "parameter_ratio",
         "model_ratio",
     ),
@@ -54,13 +54,13 @@ COLUMNS = [
     ),
     *("error_bound", "weighted_error_bound", "distance_db", "weighted_distance_db", "note"),
 ]
-TEXTS = ["study", "model", "task", "protocol", "method", "factor_dtype", "metric", "note"]
-COUNTS = ["seed", "n"]
-FLOATS = [c for c in COLUMNS if c not in TEXTS + COUNTS]
+TEXT_COLUMNS = ["study", "model", "task", "protocol", "method", "factor_dtype", "metric", "note"]
+COUNT_COLUMNS = ["seed", "n"]
+FLOAT_COLUMNS = [c for c in SCORE_COLUMNS if c not in TEXT_COLUMNS + COUNT_COLUMNS]
 
 
-def read(path: Path) -> DataFrame:
-    """Read a table that `write` wrote; empty numbers become NaN, empty notes "".
+def read_scores(path: Path) -> DataFrame:
+    """Read a table that `write_scores` wrote; empty numbers become NaN, empty notes "".
 
     Raises:
         UserError: if the file is no table, or columns are missing or unknown.
@@ -73,18 +73,18 @@ def read(path: Path) -> DataFrame:
     return _typed(frame, str(path))
 
 
-def write(frame: DataFrame, path: Path) -> None:
-    """Write sorted by KEY, floats with 6 significant digits, whatever the order of the rows given.
+def write_scores(frame: DataFrame, path: Path) -> None:
+    """Write sorted by KEY_COLUMNS, floats with 6 significant digits, whatever the order of the rows given.
 
     Raises:
-        UserError: if columns are missing or unknown, or two rows are of the same KEY.
+        UserError: if columns are missing or unknown, or two rows are of the same KEY_COLUMNS.
     """
     typed = _typed(frame, "the table of scores").sort_values(
-        KEY, na_position="first", kind="stable"
+        KEY_COLUMNS, na_position="first", kind="stable"
     )
-    twice = typed[typed.duplicated(KEY)]
+    twice = typed[typed.duplicated(KEY_COLUMNS)]
     if len(twice):
-        where = ", ".join(f"{k} {v}" for k, v in twice.iloc[0][KEY].items())
+        where = ", ".join(f"{k} {v}" for k, v in twice.iloc[0][KEY_COLUMNS].items())
         raise UserError(
             f"the table of scores holds two rows for {where}: aggregate each evaluation once"
         )
@@ -94,22 +94,22 @@ def write(frame: DataFrame, path: Path) -> None:
 def _typed(frame: DataFrame, name: str) -> DataFrame:
     """The same rows with columns checked, in order, and of their types."""
     for what, columns in (
-        ("lacks", [c for c in COLUMNS if c not in frame]),
-        ("has unknown", [c for c in frame if c not in COLUMNS]),
+        ("lacks", [c for c in SCORE_COLUMNS if c not in frame]),
+        ("has unknown", [c for c in frame if c not in SCORE_COLUMNS]),
     ):
         if columns:
             raise UserError(
                 f"{name} {what} column(s) {', '.join(columns)}: make it anew with the rule `scores`"
             )
-    frame = frame[COLUMNS].copy()
-    for column in TEXTS:
+    frame = frame[SCORE_COLUMNS].copy()
+    for column in TEXT_COLUMNS:
         # A note must stay on its line, so that a line of the file is a score.
         frame[column] = [
             " ".join(str(v).split()) if isinstance(v, str) else "" for v in frame[column]
         ]
-    for column in FLOATS:
+    for column in FLOAT_COLUMNS:
         frame[column] = pandas.to_numeric(frame[column]).astype(float)
-    for column in COUNTS:
+    for column in COUNT_COLUMNS:
         frame[column] = pandas.to_numeric(frame[column]).astype("Int64")
     return frame
 
@@ -124,7 +124,7 @@ class MethodLabel:
     reconstruction: bool = False
     citation: str = ""
     """Key of its paper, "" for what has none."""
-    whole_model: bool = False
+    compresses_layers: bool = False
     """Whether it compresses other matrices than the embedding.
 
     No row or point among those of the embedding.
@@ -183,7 +183,7 @@ class Labels:
         return min(self.ratios, key=lambda r: abs(math.log(r / ratio)))
 
 
-def select(
+def select_scores(
     scores: DataFrame,
     labels: Labels,
     tasks: Collection[str],
@@ -210,7 +210,7 @@ def select(
                 raise UserError(
                     f"the study has no {what} {name}; it has {', '.join(map(str, known))}"
                 )
-    kept = scores["ratio_asked"].map(
+    kept = scores["target_ratio"].map(
         lambda r: not ratios or math.isnan(r) or labels.block(r) in ratios
     )
     kept &= scores["task"].isin(tasks or labels.tasks)
@@ -219,8 +219,8 @@ def select(
     return scores[kept], replace(labels, tasks=shown)
 
 
-def over_seeds(scores: DataFrame) -> DataFrame:
-    """One row a (task, method, ratio_asked, metric): means over seeds, `value_sd` and the number of
+def mean_over_seeds(scores: DataFrame) -> DataFrame:
+    """One row a (task, method, target_ratio, metric): means over seeds, `value_sd` and the number of
     `seeds`.
 
     Interval bounds are averaged over seeds like scores; NaN standard deviation for a single seed.
@@ -235,8 +235,8 @@ def over_seeds(scores: DataFrame) -> DataFrame:
             raise UserError(
                 f"task {mixed.idxmax()} mixes several values of {column}: give each its own task entry"
             )
-    groups = scores.groupby(["task", "method", "ratio_asked", "metric"], dropna=False, sort=True)
-    means = groups[[c for c in FLOATS if c != "ratio_asked"]].mean()
+    groups = scores.groupby(["task", "method", "target_ratio", "metric"], dropna=False, sort=True)
+    means = groups[[c for c in FLOAT_COLUMNS if c != "target_ratio"]].mean()
     means["value_sd"] = groups["value"].std()
     means["seeds"] = groups["seed"].nunique()
     means["n"] = groups["n"].max()

@@ -15,15 +15,15 @@ FAILS = "does not hold"
 NOT_MEASURED = "not measured"
 VERDICTS = (HOLDS, UNDECIDED, FAILS, NOT_MEASURED)
 
-COLUMNS = [
+CLAIM_COLUMNS = [
     *("claim", "paper", "evidence", "better", "worse", "task", "metric", "ratio"),
     *("better_value", "worse_value", "difference", "low", "high", "n", "seeds"),
-    *("better_ratio_reached", "worse_ratio_reached", "verdict", "note"),
+    *("better_achieved_ratio", "worse_achieved_ratio", "verdict", "note"),
 ]
 
 
 @dataclass(frozen=True)
-class Measured:
+class MetricPair:
     """Both numbers of a comparison, means over seeds.
 
     NaN bounds and n where the measure has no test examples.
@@ -36,7 +36,7 @@ class Measured:
     n: float = math.nan
 
 
-def verdict(found: Measured, higher_is_better: bool) -> str:
+def verdict(found: MetricPair, higher_is_better: bool) -> str:
     """Whether `better` is better: by the interval of the difference where there is one, else by the
     numbers alone.
 
@@ -52,7 +52,7 @@ def verdict(found: Measured, higher_is_better: bool) -> str:
     return HOLDS if low > 0 else FAILS if high < 0 else UNDECIDED
 
 
-def over_claim(rows: DataFrame) -> str:
+def summarize_claim(rows: DataFrame) -> str:
     """The verdict of a claim over its rows: `holds at 3 of 4 (1 undecided)`."""
     counts = {v: int((rows["verdict"] == v).sum()) for v in VERDICTS}
     measured = len(rows) - counts[NOT_MEASURED]

@@ -64,7 +64,7 @@ class Ranking:
     """All candidates, the best first and those that do not fit last."""
 
     candidates: list[Candidate]
-    ratio_asked: float
+    target_ratio: float
     megabytes: float
     counted: bool
     """Whether token counts weighed the errors."""
@@ -202,19 +202,19 @@ def retention_model(path: Path) -> tuple[Callable[[float], float], float]:
     from sklearn.isotonic import IsotonicRegression
     from sklearn.model_selection import GroupKFold
 
-    from ..analysis.scores import read
+    from ..analysis.scores import read_scores
 
     try:
-        frame = read(path)
+        frame = read_scores(path)
     except (OSError, ValueError) as error:
         raise UserError(
             f"{path} is no table of scores ({first_line(error)}): give a study's scores.csv"
         ) from error
     frame = frame.dropna(
-        subset=["weighted_relative_error", "retention", "ratio_asked"]
+        subset=["weighted_relative_error", "retention", "target_ratio"]
     )  # controls have no ratio
     frame = frame[~frame["protocol"].isin(STUDENTS)]
-    artefact = ["task", "method", "ratio_asked", "seed"]
+    artefact = ["task", "method", "target_ratio", "seed"]
     frame = frame.groupby(artefact, as_index=False)[["weighted_relative_error", "retention"]].mean()
     x = frame["weighted_relative_error"].to_numpy()
     y = frame["retention"].to_numpy()

@@ -95,7 +95,7 @@ def _about(
         "task": evaluation.task,
         "protocol": task["protocol"],
         "method": variant,
-        "ratio_asked": None if study_config.is_control(config, variant) else float(folder.name),
+        "target_ratio": None if study_config.is_control(config, variant) else float(folder.name),
         "factor_dtype": _factor_dtype(config, variant),
         "seed": evaluation.seed,
         "note": "",
@@ -112,7 +112,7 @@ def _about(
     dropped = dense_floats - of_embedding * (task.get("dense_head", False) and about["tied_head"])
     model_bits = 32 * (about["parameters"] - dropped) + result["stored_bits"]
     return row | {
-        "ratio_reached": result["ratio"],
+        "achieved_ratio": result["ratio"],
         "parameter_ratio": dense_floats / floats if floats else None,
         "model_ratio": 32 * about["parameters"] / model_bits,
         # Errors are those of an embedding compressed alone.
@@ -173,7 +173,7 @@ def _deciles(
     shared = {
         "model": checkpoint_label(config, evaluation.task),
         "method": evaluation.variant,
-        "ratio_asked": about["ratio_asked"],
+        "target_ratio": about["target_ratio"],
         "seed": evaluation.seed,
     }
     values = zip(*(near[f"decile_{metric}"] for metric in METRICS))
@@ -222,7 +222,7 @@ def labels(config: dict[str, Any]) -> dict[str, Any]:
             "kind": method.kind,
             "reconstruction": method.reconstruction,
             "citation": method.citation,
-            "whole_model": is_whole_model(entry),
+            "compresses_layers": is_whole_model(entry),
             "base": study_config.method_of(config, variant),
         }
     for name, task in config["tasks"].items():

@@ -9,7 +9,7 @@ import numpy as np
 import pandas
 from pandas import DataFrame
 
-from ..analysis.scores import COLUMNS, Labels
+from ..analysis.scores import SCORE_COLUMNS, Labels
 from ..study import config as study_config
 from ..study.metric_names import ERRORS, metrics_of
 from ..tasks import task_class
@@ -42,7 +42,7 @@ def average_scores(
     for name, entry in config["averages"].items():
         tasks = study_config.tasks_of_average(entry)
         for (variant, ratio, seed), part in scores[scores["task"].isin(tasks)].groupby(
-            ["method", "ratio_asked", "seed"], dropna=False, sort=False
+            ["method", "target_ratio", "seed"], dropna=False, sort=False
         ):
             if set(part["task"]) != set(tasks):
                 continue
@@ -61,7 +61,7 @@ def average_scores(
             rows += [about | {"metric": t, "n": n[t]} | _compared(own[t], base[t]) for t in tasks]
             means = [average(side, entry["tasks"]) for side in (own, base)]
             rows.append(about | {"metric": MAIN, "n": n.sum()} | _compared(*means))
-    return DataFrame(rows, columns=COLUMNS)
+    return DataFrame(rows, columns=SCORE_COLUMNS)
 
 
 def average(scores: dict[str, np.ndarray], tasks: list[str | list[str]]) -> np.ndarray:
@@ -81,8 +81,8 @@ def _about(part: DataFrame, tasks: list[str]) -> dict[str, Any]:
     Its keys, the least ratio, and the mean errors of the tasks' matrices.
     """
     first = part.drop_duplicates("task")
-    keys = ("model", "protocol", "method", "ratio_asked", "factor_dtype", "seed")
-    ratios = ("ratio_reached", "parameter_ratio", "model_ratio")
+    keys = ("model", "protocol", "method", "target_ratio", "factor_dtype", "seed")
+    ratios = ("achieved_ratio", "parameter_ratio", "model_ratio")
     row: dict[str, Any] = {key: first[key].iloc[0] for key in keys}
     return (
         row

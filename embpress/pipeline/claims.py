@@ -7,7 +7,7 @@ from typing import Any
 
 from pandas import DataFrame
 
-from ..analysis.verdicts import COLUMNS, NOT_MEASURED, Measured, verdict
+from ..analysis.verdicts import CLAIM_COLUMNS, NOT_MEASURED, MetricPair, verdict
 from ..errors import UserError
 from ..study.config import Comparison, comparisons_of
 from ..study.metric_names import ERRORS
@@ -18,7 +18,7 @@ from .evaluation import read_outcomes
 
 
 def judge(config: dict[str, Any], evaluations: list[Evaluation], scores: DataFrame) -> DataFrame:
-    """One row of COLUMNS a comparison and ratio, in the order of the config.
+    """One row of CLAIM_COLUMNS a comparison and ratio, in the order of the config.
 
     Args:
         config: the study.
@@ -29,13 +29,13 @@ def judge(config: dict[str, Any], evaluations: list[Evaluation], scores: DataFra
     Raises:
         UserError: if the table of scores lacks a column that a claim is tested by.
     """
-    outcomes = Found(evaluations)
+    outcomes = OutcomeCache(evaluations)
     return DataFrame(
-        [_row(config, c, outcomes, scores) for c in comparisons_of(config)], columns=COLUMNS
+        [_row(config, c, outcomes, scores) for c in comparisons_of(config)], columns=CLAIM_COLUMNS
     )
 
 
-class Found:
+class OutcomeCache:
     """Outcomes by task and variant, each file read once: a list over seeds of outcomes by ratio."""
 
     def __init__(self, evaluations: list[Evaluation]) -> None:
@@ -53,7 +53,7 @@ class Found:
 
 
 def _row(
-    config: dict[str, Any], asked: Comparison, outcomes: Found, scores: DataFrame
+    config: dict[str, Any], asked: Comparison, outcomes: OutcomeCache, scores: DataFrame
 ) -> dict[str, Any]:
     """One comparison with its verdict."""
     claim = config["claims"][asked.claim]
@@ -69,7 +69,7 @@ def _row(
         },
         "seeds": sides[0]["seed"].nunique(),
         **{
-            f"{name}_ratio_reached": side["ratio_reached"].mean()
+            f"{name}_achieved_ratio": side["achieved_ratio"].mean()
             for name, side in zip(("better", "worse"), sides)
         },
     }
@@ -97,7 +97,7 @@ def _row(
 def _scores_of(scores: DataFrame, asked: Comparison, variant: str) -> DataFrame:
     """Rows of one side of a comparison; a control's, which have no ratio, at any ratio."""
     rows = scores[(scores["task"] == asked.task) & (scores["method"] == variant)]
-    rows = rows[rows["ratio_asked"].isna() | (rows["ratio_asked"] == asked.ratio)]
+    rows = rows[rows["target_ratio"].isna() | (rows["target_ratio"] == asked.ratio)]
     if rows.empty:
         raise UserError(
             f"the table of scores has no row of {variant} on {asked.task}: make it anew with the rule `scores`"
@@ -105,7 +105,7 @@ def _scores_of(scores: DataFrame, asked: Comparison, variant: str) -> DataFrame:
     return rows
 
 
-def _errors(sides: list[DataFrame], column: str) -> Measured:
+def _errors(sides: list[DataFrame], column: str) -> MetricPair:
     """An error of both matrices, which needs no test examples."""
     if column not in sides[0]:
         raise UserError(
@@ -113,16 +113,16 @@ def _errors(sides: list[DataFrame], column: str) -> Measured:
         )
     # The matrix is the same in all rows of a seed, whatever the metric of the task.
     better, worse = (side.groupby("seed")[column].first().mean() for side in sides)
-    return Measured(float(better), float(worse))
+    return MetricPair(float(better), float(worse))
 
 
-def _metric(task: type[Task], asked: Comparison, outcomes: Found) -> Measured:
+def _metric(task: type[Task], asked: Comparison, outcomes: OutcomeCache) -> MetricPair:
     """A metric of the task, with the interval of the difference."""
     pairs = zip(
         *(_at(outcomes.of(asked.task, v), asked.ratio) for v in (asked.better, asked.worse))
     )
     found = difference(task, list(pairs), asked.task, asked.by)
-    return Measured(found.first, found.second, found.low, found.high, found.n)
+    return MetricPair(found.first, found.second, found.low, found.high, found.n)
 
 
 def _at(found: list[dict[str, Outcomes]], ratio: float | None) -> list[Outcomes]:

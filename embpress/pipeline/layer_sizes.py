@@ -19,7 +19,7 @@ from .aggregation import Evaluation, checkpoint_label
 COLUMNS = [
     "model",
     "method",
-    "ratio_asked",
+    "target_ratio",
     "seed",
     "kind",
     "matrices",
@@ -51,7 +51,7 @@ def module_sizes(config: dict[str, Any], evaluations: list[Evaluation]) -> panda
             result = json.loads((folder / RESULT).read_text())
             if "infeasible" not in result:
                 control = study_config.is_control(config, evaluation.variant)
-                asked = about | {"ratio_asked": None if control else float(folder.name)}
+                asked = about | {"target_ratio": None if control else float(folder.name)}
                 parameters = card(evaluation.checkpoint)["parameters"]
                 rows.setdefault(folder, [asked | row for row in _kinds(result, parameters)])
     return pandas.DataFrame([row for found in rows.values() for row in found], columns=COLUMNS)

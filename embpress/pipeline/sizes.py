@@ -17,7 +17,7 @@ from .aggregation import Evaluation, checkpoint_label
 COLUMNS = [
     "model",
     "method",
-    "ratio_asked",
+    "target_ratio",
     "seed",
     "part",
     "dtype",
@@ -46,7 +46,7 @@ def sizes(config: dict[str, Any], evaluations: list[Evaluation]) -> pandas.DataF
         ):
             continue
         for folder in evaluation.artefacts:
-            asked = about | {"method": evaluation.variant, "ratio_asked": float(folder.name)}
+            asked = about | {"method": evaluation.variant, "target_ratio": float(folder.name)}
             rows.setdefault(folder, _stored(folder, asked))
     return pandas.DataFrame([row for found in rows.values() for row in found], columns=COLUMNS)
 

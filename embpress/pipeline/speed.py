@@ -31,7 +31,7 @@ RUNS = 21
 COLUMNS = [
     "model",
     "method",
-    "ratio_asked",
+    "target_ratio",
     "bytes",
     "rows",
     "microseconds",
@@ -61,7 +61,7 @@ def speed(
                 compressed = storage.load(folder)
                 dense = embedding_matrix(checkpoint).float()
                 found += [
-                    {"model": model, "method": method, "ratio_asked": ratio} | t
+                    {"model": model, "method": method, "target_ratio": ratio} | t
                     for t in lookups(compressed, dense)
                 ]
             rows += [*found, *_dense(found, 4 * dense.numel())] if found else []
@@ -133,7 +133,7 @@ def _dense(found: list[dict[str, Any]], size: int) -> list[dict[str, Any]]:
     about = {
         "model": found[0]["model"],
         "method": study_config.IDENTITY,
-        "ratio_asked": None,
+        "target_ratio": None,
         "bytes": size,
     }
     rows = []

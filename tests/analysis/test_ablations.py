@@ -2,7 +2,7 @@
 
 import re
 
-from embpress.analysis.ablations import ablations
+from embpress.analysis.ablations import compare_variants
 from embpress.report.tables import ablations_table, speed_table
 from embpress.study.config import compares_variants
 
@@ -11,12 +11,12 @@ from ..fake_study import RATIOS, fake_ablations, fake_labels, fake_scores, fake_
 
 def test_only_variants_that_meet_at_a_ratio_are_compared():
     # int8 and int4 are of one method too, but never run at the same ratio.
-    assert ablations(fake_scores(), fake_labels()).empty
+    assert compare_variants(fake_scores(), fake_labels()).empty
     scores, labels = fake_ablations()
-    found = ablations(scores, labels)
+    found = compare_variants(scores, labels)
     assert list(dict.fromkeys(found["task"])) == list(labels.tasks)
     assert found["method"].tolist() == ["b23", "b23_plain"] * 4 * len(RATIOS)
-    assert found["ratio_asked"].tolist()[:6] == [r for r in RATIOS for _ in range(2)]
+    assert found["target_ratio"].tolist()[:6] == [r for r in RATIOS for _ in range(2)]
 
 
 def test_a_config_tells_before_it_runs(default_config):
@@ -33,12 +33,12 @@ def test_a_config_tells_before_it_runs(default_config):
 
 def test_the_table_has_a_block_a_comparison_ties_in_bold_and_reasons():
     scores, labels = fake_ablations()
-    table = ablations_table(ablations(scores, labels), labels)
+    table = ablations_table(compare_variants(scores, labels), labels)
     assert table.count(r"\midrule") == 4 * len(RATIOS)
     assert "plain\\_norms" in table and table.count("b23\\_plain reaches at most 12.") == 1
     first = table.split(r"\midrule")[1].splitlines()
     assert "asked 4" in first[1] and r"\bfseries" in first[2]
-    block = ablations(scores, labels).head(2)
+    block = compare_variants(scores, labels).head(2)
     tied = block["retention_high"][1] >= block["retention"][0]
     assert (r"\bfseries" in first[3]) == tied
 

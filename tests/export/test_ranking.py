@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from embpress import best_under
-from embpress.analysis.scores import COLUMNS, write
+from embpress.analysis.scores import SCORE_COLUMNS, write_scores
 from embpress.errors import UserError
 from embpress.export.ranking import MEGABYTE, candidates, retention_model
 from embpress.methods import compress
@@ -27,14 +27,14 @@ def scores_of(path, curve, noise=0.0):
     for i, method in enumerate(["identity", "svd", "integer", "b21", "lighttoken", "mean"]):
         for ratio in (4.0, 10.0, 25.0):
             error = min(i * 0.1 + ratio / 100, 1.0)
-            row = dict.fromkeys(COLUMNS, math.nan) | dict.fromkeys(
+            row = dict.fromkeys(SCORE_COLUMNS, math.nan) | dict.fromkeys(
                 ("study", "model", "task", "protocol", "note"), "x"
             )
             row |= dict(
                 method=method,
                 factor_dtype="float32",
                 metric="accuracy",
-                ratio_asked=ratio,
+                target_ratio=ratio,
                 seed=0,
                 n=100,
             )
@@ -45,7 +45,7 @@ def scores_of(path, curve, noise=0.0):
                     retention=curve(error) + noise * rng.standard_normal(),
                 )
             )
-    write(pandas.DataFrame(rows), path)
+    write_scores(pandas.DataFrame(rows), path)
     return path
 
 
@@ -55,7 +55,7 @@ def test_all_that_fit_keep_the_budget_and_the_nearest_wins(matrix):
     assert all(c.bytes <= 0.02 * MEGABYTE for c in fitting)
     errors = [c.weighted_relative_error for c in fitting]
     assert errors == sorted(errors) and found.best.weighted_relative_error == errors[0]
-    assert found.ratio_asked == 4 * matrix.numel() / 20_000
+    assert found.target_ratio == 4 * matrix.numel() / 20_000
 
 
 def test_counts_decide_which_rows_matter(matrix):
@@ -87,7 +87,7 @@ def test_one_method_that_fails_does_not_end_the_others(matrix):
 
 def test_without_counts_rows_weigh_alike(matrix):
     found = best_under(matrix, 0.02, methods=["ectcq"])
-    alike = compress(matrix, "ectcq", found.ratio_asked, weighting="uniform")
+    alike = compress(matrix, "ectcq", found.target_ratio, weighting="uniform")
     assert found.best.relative_error == pytest.approx(
         float((alike.dense() - matrix).norm() / matrix.norm())
     )

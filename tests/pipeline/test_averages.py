@@ -8,7 +8,7 @@ import numpy as np
 import pandas
 import pytest
 
-from embpress.analysis.scores import COLUMNS, Labels
+from embpress.analysis.scores import SCORE_COLUMNS, Labels
 from embpress.errors import UserError
 from embpress.pipeline.aggregation import Evaluation
 from embpress.pipeline.averages import average, average_labels, average_scores
@@ -76,9 +76,9 @@ def found(tmp_path):
                 )
                 for ratio in ratios:
                     about = keys | {
-                        "ratio_asked": np.nan if variant == "identity" else ratio,
+                        "target_ratio": np.nan if variant == "identity" else ratio,
                         "note": "",
-                        "ratio_reached": ratio + 0.1,
+                        "achieved_ratio": ratio + 0.1,
                     }
                     if ratio not in done:
                         rows.append(about | {"metric": "accuracy", "note": "too much asked"})
@@ -89,17 +89,17 @@ def found(tmp_path):
                                 about | {"metric": score.metric, "value": score.value, "n": score.n}
                             )
                             rows[-1] |= {"relative_error": 0.2 if task == "mrpc" else 0.5}
-    return evaluations, pandas.DataFrame(rows, columns=COLUMNS)
+    return evaluations, pandas.DataFrame(rows, columns=SCORE_COLUMNS)
 
 
 def test_glue_counts_its_two_mnlis_as_one(found):
     evaluations, scores = found
     rows = (
         average_scores(CONFIG, evaluations, scores)
-        .set_index(["method", "ratio_asked", "seed", "metric"])
+        .set_index(["method", "target_ratio", "seed", "metric"])
         .sort_index()
     )
-    value = scores.set_index(["task", "method", "ratio_asked", "seed", "metric"])["value"]
+    value = scores.set_index(["task", "method", "target_ratio", "seed", "metric"])["value"]
     for seed in (0, 1):
         mrpc = np.mean([value["mrpc", "svd", 4, seed, m] for m in ("accuracy", "f1")])
         mnli = np.mean([value[t, "svd", 4, seed, "accuracy"] for t in ("mnli", "mm")])
@@ -110,7 +110,7 @@ def test_glue_counts_its_two_mnlis_as_one(found):
         assert row["retention"] == pytest.approx(100 * row["value"] / row["uncompressed_value"])
         assert (
             row["n"] == 3 * N
-            and row["ratio_reached"] == 4.1
+            and row["achieved_ratio"] == 4.1
             and row["relative_error"] == pytest.approx(0.4)
         )
 
@@ -129,7 +129,7 @@ def test_the_interval_is_narrower_than_that_of_one_task_and_of_no_width_for_the_
 
 def test_what_could_not_be_compressed_has_no_average_but_a_reason(found):
     rows = average_scores(CONFIG, *found)
-    short = rows[(rows["method"] == "svd") & (rows["ratio_asked"] == 10)]
+    short = rows[(rows["method"] == "svd") & (rows["target_ratio"] == 10)]
     assert short["metric"].tolist() == ["average"] * 2 and set(short["note"]) == {"too much asked"}
     assert short["value"].isna().all()
 

@@ -8,8 +8,8 @@ import numpy as np
 import pandas
 import pytest
 
-from embpress.analysis.scores import COLUMNS, Labels
-from embpress.analysis.verdicts import Measured, over_claim, to_csv, verdict
+from embpress.analysis.scores import SCORE_COLUMNS, Labels
+from embpress.analysis.verdicts import MetricPair, summarize_claim, to_csv, verdict
 from embpress.errors import UserError
 from embpress.pipeline.aggregation import Evaluation
 from embpress.pipeline.claims import judge
@@ -113,19 +113,19 @@ def found(config, tmp_path):
                         method=variant,
                         seed=seed,
                     )
-                    row["ratio_asked"] = None if study.is_control(config, variant) else ratio
+                    row["target_ratio"] = None if study.is_control(config, variant) else ratio
                     row["metric"], row["note"] = (
                         METRICS[entry["kind"]][0],
                         NOTE if variant == "never" else "",
                     )
                     if variant != "never":
                         row |= dict(
-                            ratio_reached=ratio,
+                            achieved_ratio=ratio,
                             mean_cosine=1 - QUALITY[variant],
                             relative_error=QUALITY[variant],
                         )
                     rows.append(row)
-    return {"evaluations": evaluations, "scores": pandas.DataFrame(rows, columns=COLUMNS)}
+    return {"evaluations": evaluations, "scores": pandas.DataFrame(rows, columns=SCORE_COLUMNS)}
 
 
 def verdicts(config, found, *comparisons):
@@ -168,7 +168,7 @@ def test_what_could_not_be_compressed_is_not_measured_and_says_why(config, found
         **found,
     )
     assert set(rows["verdict"]) == {"not measured"} and set(rows["note"]) == {NOTE}
-    assert over_claim(rows) == "not measured"
+    assert summarize_claim(rows) == "not measured"
 
 
 def test_a_control_stands_beside_every_ratio(config, found):
@@ -222,15 +222,15 @@ def test_a_difference_of_nothing_has_no_width():
      (0, 1, True, "undecided"), (1, 2, False, "does not hold")],
 )  # fmt: skip
 def test_verdicts_by_interval(low, high, up, wanted):
-    assert verdict(Measured(1, 2, low, high, 5), up) == wanted
+    assert verdict(MetricPair(1, 2, low, high, 5), up) == wanted
 
 
 def test_a_claims_verdict_counts_its_rows():
     rows = pandas.DataFrame(
         {"verdict": ["holds", "holds", "undecided", "does not hold", "not measured"]}
     )
-    assert over_claim(rows) == "holds at 2 of 4 (1 undecided, 1 against it, 1 not measured)"
-    assert over_claim(rows[:2]) == "holds at 2 of 2"
+    assert summarize_claim(rows) == "holds at 2 of 4 (1 undecided, 1 against it, 1 not measured)"
+    assert summarize_claim(rows[:2]) == "holds at 2 of 2"
 
 
 def test_a_missing_column_or_row_is_named(config, found):
@@ -251,15 +251,15 @@ def test_a_missing_column_or_row_is_named(config, found):
 def test_measures_are_those_of_the_tasks_and_of_the_table():
     assert {kind: tuple(m.name for m in task.metrics) for kind, task in KINDS.items()} == METRICS
     told = {
-        "ratio_reached",
+        "achieved_ratio",
         "parameter_ratio",
         "model_ratio",
         "uncompressed_value",
-        "ratio_asked",
+        "target_ratio",
         "value",
     }
     about_matrix = {
-        c for c in COLUMNS if re.search("error|cosine|overlap|_db", c) and "bound" not in c
+        c for c in SCORE_COLUMNS if re.search("error|cosine|overlap|_db", c) and "bound" not in c
     }
     assert about_matrix <= set(ERRORS) and not told & set(ERRORS)
 

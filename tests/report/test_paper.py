@@ -9,8 +9,8 @@ import shutil
 import pytest
 from matplotlib.figure import Figure
 
-from embpress.analysis.ablations import ablations
-from embpress.analysis.predictors import predictors
+from embpress.analysis.ablations import compare_variants
+from embpress.analysis.predictors import correlate_metrics
 from embpress.analysis.published import read_published
 from embpress.errors import UserError
 from embpress.report.paper import FIGURES, TABLES, document
@@ -48,10 +48,10 @@ def write(folder, seeds):
     texts |= {task: task_table(scores, LABELS, task) for task in LABELS.tasks} | {
         "main": main_table(scores, LABELS)
     }
-    texts["predictors"] = predictors_table(predictors(scores, LABELS), LABELS)
+    texts["predictors"] = predictors_table(correlate_metrics(scores, LABELS), LABELS)
     texts["sizes"] = sizes_table(made_up_sizes(), scores, LABELS)
     texts["speed"] = speed_table(fake_speed(), LABELS)
-    texts["ablations"] = ablations_table(ablations(*fake_ablations()), fake_ablations()[1])
+    texts["ablations"] = ablations_table(compare_variants(*fake_ablations()), fake_ablations()[1])
     searched = [f"task{i}" for i in range(8)]
     texts["search"] = search_table(
         fake_search(searched), {task: f"{task}, BERT_base & 100 %" for task in searched}

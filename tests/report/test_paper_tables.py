@@ -36,7 +36,7 @@ def test_published_and_own_numbers_stand_in_their_cells(scores, labels):
     assert lines_of(table, "LadaBERT4")[0][2:5] == ["75.8", "76.1", "84.0"]
     pick = (
         (scores["method"] == "kronecker")
-        & (scores["ratio_asked"] == 10)
+        & (scores["target_ratio"] == 10)
         & (scores["task"] == "rotten")
     )
     own = lines_of(table, "Kronecker (init only)")

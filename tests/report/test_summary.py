@@ -16,7 +16,7 @@ def test_the_best_mean_of_those_within_budget_is_chosen():
     found = choices(scores, labels)
     assert [choice.ratio for choice in found] == RATIOS
     # int8 keeps most of all, but is larger than 4x allows.
-    own = scores[(scores["ratio_asked"] == 4) & (scores["metric"] != "x")]
+    own = scores[(scores["target_ratio"] == 4) & (scores["metric"] != "x")]
     main = own[own.apply(lambda row: row["metric"] == labels.tasks[row["task"]].metric, axis=1)]
     means = main.groupby("method")["retention"].mean().sort_values(ascending=False)
     assert found[0].method == labels.methods[means.index[0]].label
@@ -31,7 +31,9 @@ def test_whole_models_do_not_compete_and_students_have_no_part_in_the_mean():
     scores = fake_scores()
     labels = fake_labels()
     before = choices(scores, labels)
-    best = dataclasses.replace(labels.methods["b23"], label="B23, whole model", whole_model=True)
+    best = dataclasses.replace(
+        labels.methods["b23"], label="B23, whole model", compresses_layers=True
+    )
     with_whole = dataclasses.replace(labels, methods=labels.methods | {"whole": best})
     better = scores[scores["method"] == "b23"].assign(
         method="whole", retention=99.9, retention_low=99, retention_high=101

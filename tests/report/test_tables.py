@@ -8,7 +8,7 @@ from dataclasses import replace
 import pandas
 import pytest
 
-from embpress.analysis.predictors import predictors
+from embpress.analysis.predictors import correlate_metrics
 from embpress.errors import UserError
 from embpress.report.tables import (
     latex_document,
@@ -32,7 +32,7 @@ def block(table, ratio):
 
 
 def set_score(frame, task, method, asked, **values):
-    pick = (frame["task"] == task) & (frame["method"] == method) & (frame["ratio_asked"] == asked)
+    pick = (frame["task"] == task) & (frame["method"] == method) & (frame["target_ratio"] == asked)
     assert pick.any()
     frame.loc[pick, list(values)] = list(values.values())
 
@@ -90,7 +90,7 @@ def test_over_budget_row_is_marked_and_never_bold(scores, labels):
 
 def test_a_ratio_just_below_the_budget_is_not_rounded_up(scores, labels):
     for task in labels.tasks:
-        set_score(scores, task, "int8", 3.9, ratio_reached=3.96)
+        set_score(scores, task, "int8", 3.9, achieved_ratio=3.96)
     assert block(main_table(scores, labels), 4)["int8 rows"][0] == "3.9"
 
 
@@ -130,7 +130,7 @@ def test_seeds_show_the_standard_deviation(labels):
         pick = (
             (scores["task"] == "rotten")
             & (scores["method"] == "svd")
-            & (scores["ratio_asked"] == 10)
+            & (scores["target_ratio"] == 10)
         )
         scores.loc[pick & (scores["seed"] == seed), "value"] = value
     table = main_table(scores, labels)
@@ -220,7 +220,7 @@ def test_tables_compile_and_fit_the_page(labels, tmp_path, seeds):
         pytest.skip("pdflatex is not installed (texlive-latex-recommended, texlive-science)")
     scores = fake_scores(seeds)
     tables = [main_table(scores, labels), *(task_table(scores, labels, t) for t in labels.tasks)]
-    tables.append(predictors_table(predictors(scores, labels), labels))
+    tables.append(predictors_table(correlate_metrics(scores, labels), labels))
     (tmp_path / "t.tex").write_text(latex_document(tables), encoding="utf-8")
     command = ["pdflatex", "-interaction=nonstopmode", "-halt-on-error", "t.tex"]
     done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, errors="replace")
@@ -229,13 +229,13 @@ def test_tables_compile_and_fit_the_page(labels, tmp_path, seeds):
 
 
 def test_predictors_stand_in_their_cells_with_interval_and_rows(scores, labels):
-    found = predictors(scores, labels)
+    found = correlate_metrics(scores, labels)
     text = predictors_text(found, labels)
     table = predictors_table(found, labels)
-    ratio = found.tasks["wikitext"]["ratio_reached"]
+    ratio = found.tasks["wikitext"]["achieved_ratio"]
     error = found.tasks["wikitext"]["relative_error"]
     lines = {line.split("  ")[0]: line.split() for line in text.splitlines()}
-    assert f"{found.equal_ratio['ratio_reached'].value:.2f}" == lines["ratio reached"][-3]
+    assert f"{found.equal_ratio['achieved_ratio'].value:.2f}" == lines["ratio reached"][-3]
     assert max(map(len, text.splitlines())) <= 120
     line = next(line for line in table.splitlines() if line.startswith("Ratio reached"))
     assert line.split(" & ")[3] == f"${ratio.value:.2f}$"
@@ -245,7 +245,7 @@ def test_predictors_stand_in_their_cells_with_interval_and_rows(scores, labels):
 
 
 def test_a_study_without_scores_has_dashes_for_predictors(scores, labels):
-    found = predictors(scores[scores["method"] == "identity"], labels)
+    found = correlate_metrics(scores[scores["method"] == "identity"], labels)
     assert "nan" not in predictors_text(found, labels) and "nan" not in predictors_table(
         found, labels
     )

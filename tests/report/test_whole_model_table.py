@@ -11,8 +11,8 @@ from dataclasses import replace
 import pandas
 import pytest
 
-from embpress.analysis.ablations import ablations
-from embpress.analysis.predictors import predictors
+from embpress.analysis.ablations import compare_variants
+from embpress.analysis.predictors import correlate_metrics
 from embpress.analysis.scores import MethodLabel
 from embpress.report.tables import (
     latex_document,
@@ -65,24 +65,24 @@ def study():
     """
     labels = fake_labels()
     scores = fake_scores(3)
-    label = replace(labels.methods["svd"], label="SVD, whole model", whole_model=True)
+    label = replace(labels.methods["svd"], label="SVD, whole model", compresses_layers=True)
     labels = replace(labels, methods=labels.methods | {"svd_model": label})
     whole = scores[(scores["method"] == "svd") & (scores["task"] == "similarity")].assign(
         method="svd_model"
     )
-    whole.loc[whole["ratio_asked"] == 4, "model_ratio"] = 3.999
-    out = whole["ratio_asked"] == 25
-    whole.loc[out, ["value", "retention", "model_ratio", "ratio_reached"]] = float("nan")
+    whole.loc[whole["target_ratio"] == 4, "model_ratio"] = 3.999
+    out = whole["target_ratio"] == 25
+    whole.loc[out, ["value", "retention", "model_ratio", "achieved_ratio"]] = float("nan")
     whole.loc[out, "note"] = "weights that are not compressed are 4 % of the model"
     modules = [
-        {**of_svd(kind, rank, seed), "ratio_asked": ratio}
+        {**of_svd(kind, rank, seed), "target_ratio": ratio}
         for ratio, ranks in RANKS.items()
         for seed in range(3)
         for kind, rank in ranks.items()
     ]
     sizes = dict(dense_parameters=REST, floats=REST, bits=32 * REST)
     about = dict(model="MiniLM-L6", method="svd_model", kind=KEPT, **sizes)
-    kept = [about | dict(ratio_asked=ratio, seed=seed) for ratio in RANKS for seed in range(3)]
+    kept = [about | dict(target_ratio=ratio, seed=seed) for ratio in RANKS for seed in range(3)]
     return (
         pandas.DataFrame(modules + kept),
         pandas.concat([scores, whole], ignore_index=True),
@@ -143,13 +143,13 @@ def test_whole_models_have_blocks_of_their_own_in_other_tables_and_no_part_in_wh
     assert "Asked 4$\\times$ of more than the embedding" in task_table(scores, labels, "similarity")
     without = scores[scores["method"] != "svd_model"]
     # pandas compares NaN as equal, dataclasses do not.
-    assert repr(predictors(scores, labels)) == repr(predictors(without, labels))
-    assert ablations(scores, labels).equals(ablations(without, labels))
+    assert repr(correlate_metrics(scores, labels)) == repr(correlate_metrics(without, labels))
+    assert compare_variants(scores, labels).equals(compare_variants(without, labels))
     sizes = pandas.DataFrame(
         columns=[
             "model",
             "method",
-            "ratio_asked",
+            "target_ratio",
             "seed",
             "part",
             "dtype",
@@ -163,7 +163,7 @@ def test_whole_models_have_blocks_of_their_own_in_other_tables_and_no_part_in_wh
 
 
 def test_a_label_says_by_itself_that_it_is_of_the_embedding():
-    assert not MethodLabel("x", "paper").whole_model
+    assert not MethodLabel("x", "paper").compresses_layers
 
 
 @pytest.mark.skipif(shutil.which("pdflatex") is None, reason="pdflatex is not installed")

@@ -1,6 +1,5 @@
 """Reads and checks the config before anything else, and says which files each rule needs."""
 
-import copy
 import sys
 from pathlib import Path
 
@@ -18,7 +17,6 @@ from snakemake.exceptions import WorkflowError
 
 PINNED = study.read_yaml(ROOT / "workflow/resources/packages.yaml")
 DECLARED = study.read_yaml(ROOT / "workflow/resources/benchmarks.yaml")
-GIVEN = copy.deepcopy(config)  # before benchmarks are spelled out
 try:
     for file in workflow.configfiles:
         study.read_yaml(

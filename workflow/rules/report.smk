@@ -208,27 +208,6 @@ rule provenance:
         "../scripts/provenance.py"
 
 
-rule rulegraph:
-    """Ask the Snakemake that runs for the graph of rules."""
-    output:
-        "results/rulegraph.mmd",
-    log:
-        "results/logs/rulegraph.log",
-    localrule: True
-    conda:
-        "../../envs/download.yaml"
-    resources:
-        mem_mb=per_attempt(500),
-    params:
-        given=GIVEN,
-        python=sys.executable,
-        snakefile=str(ROOT / "Snakefile"),
-    message:
-        "asking for the graph of rules"
-    script:
-        "../scripts/rulegraph.py"
-
-
 rule report:
     """Write one HTML page: which method for which budget, all figures and tables, and where they come from."""
     input:
@@ -241,7 +220,6 @@ rule report:
         sizes="results/sizes.csv",
         speed="results/speed.csv",
         provenance="results/provenance.json",
-        graph="results/rulegraph.mmd",
         figures=rules.figures.output.png,
         published=PUBLISHED,
     output:

@@ -5,7 +5,7 @@ from pathlib import Path
 from job import read_json, run
 
 with run(snakemake) as log:
-    from embpress.analysis.scores import Labels, read
+    from embpress.analysis.scores import Labels, read_scores
     from embpress.analysis.verdicts import to_csv
     from embpress.files import write_text
     from embpress.pipeline.aggregation import Evaluation
@@ -14,7 +14,7 @@ with run(snakemake) as log:
 
     evaluations = [Evaluation.from_json(e) for e in snakemake.params.evaluations]
     claims = snakemake.params.study["claims"]
-    rows = judge(snakemake.params.study, evaluations, read(Path(snakemake.input.scores)))
+    rows = judge(snakemake.params.study, evaluations, read_scores(Path(snakemake.input.scores)))
     log.info("%s", rows["verdict"].value_counts().to_dict())
     labels = Labels.from_json(read_json(snakemake.input.labels))
     write_text(Path(snakemake.output.rows), to_csv(rows))

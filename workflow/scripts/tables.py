@@ -7,18 +7,18 @@ from job import read_json, run
 with run(snakemake):
     import pandas
 
-    from embpress.analysis.ablations import ablations
-    from embpress.analysis.predictors import predictors
+    from embpress.analysis.ablations import compare_variants
+    from embpress.analysis.predictors import correlate_metrics
     from embpress.analysis.published import read_published
-    from embpress.analysis.scores import Labels, read
+    from embpress.analysis.scores import Labels, read_scores
     from embpress.files import write_text
     from embpress.report import tables
 
-    scores = read(Path(snakemake.input.scores))
+    scores = read_scores(Path(snakemake.input.scores))
     labels = Labels.from_json(read_json(snakemake.input.labels))
     write_text(Path(snakemake.output.main), tables.main_table(scores, labels))
     write_text(Path(snakemake.output.text), tables.text_table(scores, labels))
-    found = predictors(scores, labels)
+    found = correlate_metrics(scores, labels)
     write_text(Path(snakemake.output.predictors), tables.predictors_table(found, labels))
     write_text(Path(snakemake.output.predictors_text), tables.predictors_text(found, labels))
     sizes = tables.read_sizes(Path(snakemake.input.sizes))
@@ -32,4 +32,4 @@ with run(snakemake):
     speed = pandas.read_csv(snakemake.input.speed)
     write_text(Path(snakemake.output.speed), tables.speed_table(speed, labels))
     if compared := snakemake.output.get("ablations"):
-        write_text(Path(compared), tables.ablations_table(ablations(scores, labels), labels))
+        write_text(Path(compared), tables.ablations_table(compare_variants(scores, labels), labels))

@@ -15,15 +15,14 @@ import yaml
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from pandas import DataFrame
 
-from ...analysis.ablations import ablations
-from ...analysis.predictors import predictors
+from ...analysis.ablations import compare_variants
+from ...analysis.predictors import correlate_metrics
 from ...analysis.published import read_published
-from ...analysis.scores import Labels, read
+from ...analysis.scores import Labels, read_scores
 from ...files import write_text
 from ..paper import TASK_FIGURE, figure_caption
 from ..tables import read_modules, read_sizes
 from . import tables
-from .graph import RuleGraph, svg
 from .summary import choices
 
 FOLDER = Path(__file__).parent
@@ -54,7 +53,7 @@ PNG = b"\x89PNG\r\n\x1a\n"
 
 
 @dataclass(frozen=True)
-class Inputs:
+class ReportInputs:
     """The files of a study that a report shows."""
 
     scores: Path
@@ -62,8 +61,6 @@ class Inputs:
     sizes: Path
     speed: Path
     provenance: Path
-    graph: Path
-    """What `snakemake --rulegraph mermaid-js` printed."""
     published: Path
     figures: list[Path]
     """PNG files, in order."""
@@ -86,10 +83,10 @@ class Picture:
     height: int
 
 
-def render(inputs: Inputs, page: Path) -> None:
+def render_report(inputs: ReportInputs, page: Path) -> None:
     """Write the report of a study."""
     labels = Labels.from_json(json.loads(inputs.labels.read_text(encoding="utf-8")))
-    scores = read(inputs.scores)
+    scores = read_scores(inputs.scores)
     provenance = json.loads(inputs.provenance.read_text(encoding="utf-8"))
     jobs = provenance["jobs"]
     shown = _tables(inputs, scores, labels, provenance["study"])
@@ -102,7 +99,6 @@ def render(inputs: Inputs, page: Path) -> None:
         )
         for category in ORDER
     ]
-    graph = svg(RuleGraph.from_mermaid(inputs.graph.read_text(encoding="utf-8")), _notes(jobs))
     environment = Environment(
         loader=FileSystemLoader(FOLDER), autoescape=True, undefined=StrictUndefined
     )
@@ -118,27 +114,26 @@ def render(inputs: Inputs, page: Path) -> None:
         provenance=provenance,
         config=yaml.safe_dump(provenance["study"], sort_keys=False, allow_unicode=True, width=100),
         job_tables=[tables.rules_table(jobs), tables.jobs_table(jobs)],
-        graph=graph,
     )
     write_text(page, text)
 
 
 def _tables(
-    inputs: Inputs, scores: DataFrame, labels: Labels, study: dict[str, Any]
+    inputs: ReportInputs, scores: DataFrame, labels: Labels, study: dict[str, Any]
 ) -> list[tables.Table]:
     """All tables but those of jobs; one without rows is left out."""
     found = [tables.comparison_table(scores, labels)]
     if inputs.averages is not None:
-        found.append(tables.averages_table(read(inputs.averages), study["averages"], labels))
+        found.append(tables.averages_table(read_scores(inputs.averages), study["averages"], labels))
     if inputs.modules is not None:
         found.append(tables.whole_model_table(read_modules(inputs.modules), scores, labels))
     found += [
         tables.scores_table(scores, labels),
         tables.speed_table(pandas.read_csv(inputs.speed), labels),
         tables.sizes_table(read_sizes(inputs.sizes), labels),
-        tables.predictors_table(predictors(scores, labels), labels),
+        tables.predictors_table(correlate_metrics(scores, labels), labels),
         tables.errors_table(scores, labels),
-        tables.ablations_table(ablations(scores, labels), labels),
+        tables.ablations_table(compare_variants(scores, labels), labels),
     ]
     if inputs.claims is not None:
         claims = pandas.read_csv(inputs.claims, keep_default_na=False, na_values=[""])
@@ -163,17 +158,3 @@ def _picture(file: Path, labels: Labels) -> Picture:
     return Picture(
         file.stem, category, figure_caption(file.stem, labels), source, width // 2, height // 2
     )
-
-
-def _notes(jobs: list[dict[str, Any]]) -> dict[str, str]:
-    """Number of jobs and their time, by rule."""
-    notes = {}
-    for rule in {job["rule"] for job in jobs}:
-        own = [job["seconds"] for job in jobs if job["rule"] == rule]
-        notes[rule] = f"{len(own)} job{'s' * (len(own) > 1)}, {_duration(sum(own))}"
-    return notes
-
-
-def _duration(seconds: float) -> str:
-    """Seconds below two minutes, else minutes."""
-    return f"{seconds:.0f} s" if seconds < 120 else f"{seconds / 60:.0f} min"

@@ -36,7 +36,9 @@ def choices(scores: DataFrame, labels: Labels) -> list[Choice]:
     """
     found = []
     alike = averaged(scores, list(labels.tasks))
-    for _, rows in blocks_of([row for row in comparison(scores, labels) if not row.whole_model]):
+    for _, rows in blocks_of(
+        [row for row in comparison(scores, labels) if not row.compresses_layers]
+    ):
         if rows[0].block == rows[0].block:  # NaN: the uncompressed model and the controls
             found.append(
                 _choice([row for row in rows if not row.over_budget], rows[0].block, alike, labels)

@@ -8,10 +8,10 @@ from typing import Any, NamedTuple
 import pandas
 from pandas import DataFrame
 
-from ...analysis.predictors import METRICS, Predictors
+from ...analysis.predictors import PREDICTOR_METRICS, Predictors
 from ...analysis.published import Published
-from ...analysis.scores import Labels, MethodLabel, over_seeds
-from ...analysis.verdicts import over_claim
+from ...analysis.scores import Labels, MethodLabel, mean_over_seeds
+from ...analysis.verdicts import summarize_claim
 from ..tables.rows import DASH, Notes, average_note, averaged, comparison, number
 from ..tables.search import WHAT as OF_SEARCH
 from ..tables.search import settings_of
@@ -60,7 +60,7 @@ def text(words: Any) -> Cell:
 
 def named(method: MethodLabel) -> Cell:
     """A method's label with its marks."""
-    return text(method.label + " †" * method.reconstruction + " ‡" * method.whole_model)
+    return text(method.label + " †" * method.reconstruction + " ‡" * method.compresses_layers)
 
 
 def comparison_table(scores: DataFrame, labels: Labels) -> Table:
@@ -69,12 +69,12 @@ def comparison_table(scores: DataFrame, labels: Labels) -> Table:
     rows = []
     alike = averaged(scores, tasks)
     for row in comparison(scores, labels):
-        if row.whole_model:
+        if row.compresses_layers:
             continue
         method = labels.methods[row.method]
         control = math.isnan(row.block)
         cells = [named(method), text(method.kind)]
-        reached = row.spread("ratio_reached")[0]
+        reached = row.spread("achieved_ratio")[0]
         cells += (
             [Cell(NOTHING), Cell(NOTHING)]
             if control
@@ -111,7 +111,7 @@ def comparison_table(scores: DataFrame, labels: Labels) -> Table:
 def scores_table(scores: DataFrame, labels: Labels) -> Table:
     """Every metric of every task, with intervals."""
     rows = []
-    for row in over_seeds(scores).itertuples():
+    for row in mean_over_seeds(scores).itertuples():
         about = labels.tasks[str(row.task)]
         metric = (
             about.metric_label
@@ -124,8 +124,8 @@ def scores_table(scores: DataFrame, labels: Labels) -> Table:
             [
                 *(text(about.label), text(metric), named(labels.methods[str(row.method)])),
                 *(
-                    value(found.ratio_asked),
-                    value(found.ratio_reached, 2),
+                    value(found.target_ratio),
+                    value(found.achieved_ratio, 2),
                     value(found.value * scale, 2),
                 ),
                 *(value(found.value_sd * scale, 2), value(found.retention, 2)),
@@ -159,7 +159,7 @@ def averages_table(averages: DataFrame, entries: dict[str, Any], labels: Labels)
         entries: the study's `averages`.
         labels: of the study.
     """
-    means = over_seeds(averages)
+    means = mean_over_seeds(averages)
     rows = []
     # Rows of an average's tasks are called as the tasks are.
     for row in means[~means["metric"].isin(labels.tasks)].itertuples():
@@ -168,8 +168,8 @@ def averages_table(averages: DataFrame, entries: dict[str, Any], labels: Labels)
             [
                 *(text(entries[found.task]["label"]), named(labels.methods[found.method])),
                 *(
-                    value(found.ratio_asked),
-                    value(found.ratio_reached, 2),
+                    value(found.target_ratio),
+                    value(found.achieved_ratio, 2),
                     value(found.value * 100, 2),
                 ),
                 *(value(found.value_sd * 100, 2), value(found.retention, 2)),
@@ -228,25 +228,30 @@ def whole_model_table(modules: DataFrame, scores: DataFrame, labels: Labels) -> 
 
 def errors_table(scores: DataFrame, labels: Labels) -> Table:
     """How near each compressed matrix is to its original."""
-    means = over_seeds(scores)
+    means = mean_over_seeds(scores)
     main = means["metric"] == means["task"].map({k: t.metric for k, t in labels.tasks.items()})
     found = means[main & means["relative_error"].notna()]
     checkpoint = found["task"].map({k: t.checkpoint or t.model for k, t in labels.tasks.items()})
     found = found.assign(checkpoint=checkpoint).drop_duplicates(
-        ["checkpoint", "method", "ratio_asked"]
+        ["checkpoint", "method", "target_ratio"]
     )
-    metrics = [metric for metric in METRICS if metric != "ratio_reached"]
+    metrics = [metric for metric in PREDICTOR_METRICS if metric != "achieved_ratio"]
     rows = [
         [
             *(text(row["checkpoint"]), text(labels.methods[row["method"]].label)),
             *(
-                value(row["ratio_asked"]),
+                value(row["target_ratio"]),
                 *(value(row[metric], 2 if metric.endswith("_db") else 4) for metric in metrics),
             ),
         ]
         for _, row in found.iterrows()
     ]
-    heads = ["Checkpoint", "Method", "Ratio asked", *(METRICS[m][0].capitalize() for m in metrics)]
+    heads = [
+        "Checkpoint",
+        "Method",
+        "Ratio asked",
+        *(PREDICTOR_METRICS[m][0].capitalize() for m in metrics),
+    ]
     caption = "Weighted: by token counts. Distance: in dB, from the least error that any code can reach for Gaussian rows."
     return Table(
         "errors",
@@ -264,7 +269,7 @@ def predictors_table(found: Predictors, labels: Labels) -> Table:
     columns = [(labels.tasks[task].label, c) for task, c in found.tasks.items()]
     columns += [("All tasks", found.pooled), ("Equal ratio", found.equal_ratio)]
     rows = []
-    for metric, (label, _) in METRICS.items():
+    for metric, (label, _) in PREDICTOR_METRICS.items():
         cells = [text(label.capitalize())]
         for _, by_metric in columns:
             c = by_metric[metric]
@@ -293,7 +298,7 @@ def claims_table(claims: DataFrame, texts: dict[str, Any]) -> Table:
     """The papers' claims, each with one verdict over all its comparisons."""
     rows = [
         [text(about.get("label", about["paper"])), text(about["text"]), text(about["evidence"])]
-        + [text(over_claim(claims[claims["claim"] == key]))]
+        + [text(summarize_claim(claims[claims["claim"] == key]))]
         for key, about in texts.items()
     ]
     caption = "A comparison holds where the 95 % interval of the difference (paired bootstrap) lies on the claimed side of 0."
@@ -355,10 +360,10 @@ def ablations_table(found: DataFrame, labels: Labels) -> Table:
                     text(base),
                     text(labels.methods[row["method"]].label),
                     text(about.label),
-                    value(row["ratio_asked"]),
+                    value(row["target_ratio"]),
                 ),
                 *(
-                    value(row["ratio_reached"], 2),
+                    value(row["achieved_ratio"], 2),
                     value(row["value"] * scale),
                     value(row["retention"]),
                 ),
@@ -395,7 +400,7 @@ def ablations_table(found: DataFrame, labels: Labels) -> Table:
 def sizes_table(sizes: DataFrame, labels: Labels) -> Table:
     """Where the bits are: of checkpoints, and of what methods store."""
     grouped = sizes.groupby(
-        ["model", "method", "ratio_asked", "part", "dtype", "why"], sort=False, dropna=False
+        ["model", "method", "target_ratio", "part", "dtype", "why"], sort=False, dropna=False
     )
     rows = [
         [
@@ -422,7 +427,7 @@ def speed_table(speed: DataFrame, labels: Labels) -> Table:
             *(
                 text(row["model"]),
                 text(labels.methods[row["method"]].label),
-                value(row["ratio_asked"]),
+                value(row["target_ratio"]),
             ),
             *(
                 value(row["bytes"] / 1e6, 2),

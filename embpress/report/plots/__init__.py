@@ -9,7 +9,7 @@ from .retention import (
     error_vs_score,
     retention_by_ratio,
     retention_of_task,
-    retention_of_whole_models,
+    retention_of_layers,
 )
 from .spectra import spectra
 from .speed import latency_vs_size
@@ -24,7 +24,7 @@ __all__ = [
     "pareto",
     "retention_by_ratio",
     "retention_of_task",
-    "retention_of_whole_models",
+    "retention_of_layers",
     "score_vs_predictors",
     "spectra",
 ]

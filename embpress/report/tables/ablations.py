@@ -27,7 +27,7 @@ def ablations_table(found: DataFrame, labels: Labels) -> str:
     notes = Notes()
     lines = []
     numbers = []
-    for (base, task, ratio), group in found.groupby(["base", "task", "ratio_asked"], sort=False):
+    for (base, task, ratio), group in found.groupby(["base", "task", "target_ratio"], sort=False):
         about = labels.tasks[str(task)]
         name = labels.methods[str(base)].label if base in labels.methods else str(base)
         title = escape(f"{name}: {about.label}, {about.metric_label}, asked {ratio:g}×")
@@ -72,7 +72,7 @@ def _numbers(row: Any, about: Any) -> list[str]:
     """Ratio reached, score, retention and weighted error as shown."""
     value = DASH if math.isnan(row.value) else score(row, about)
     return [
-        number(row.ratio_reached),
+        number(row.achieved_ratio),
         value,
         number(row.retention),
         number(row.weighted_relative_error, 3),

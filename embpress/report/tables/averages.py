@@ -4,7 +4,7 @@ import math
 
 from pandas import DataFrame
 
-from ...analysis.scores import Labels, over_seeds
+from ...analysis.scores import Labels, mean_over_seeds
 from .latex import PROTOCOLS, footnotes, latex, metric_head, stacked
 from .rows import DASH, Column, Notes, Row, dashed, general_notes, number, rows_of, score
 
@@ -20,7 +20,7 @@ def average_table(rows: DataFrame, labels: Labels, name: str) -> str:
     about = labels.tasks[name]
     notes = Notes()
     rows = rows[rows["task"] == name]
-    means = over_seeds(rows)
+    means = mean_over_seeds(rows)
 
     def found(row: Row, column: str) -> float:
         return getattr(row.found[about.metric], column)
@@ -61,7 +61,7 @@ def average_table(rows: DataFrame, labels: Labels, name: str) -> str:
         "A task's score: the mean of its metrics. Interval: paired bootstrap over the examples of each task.",
     ]
     lines = rows_of(means, labels, "metric")
-    leading = [Column(lambda r: r.ratio("ratio_reached"))]
+    leading = [Column(lambda r: r.ratio("achieved_ratio"))]
     return latex(lines, labels, leading, columns, header, notes) + footnotes(
         notes, general, lines, labels
     )

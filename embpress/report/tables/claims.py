@@ -10,7 +10,7 @@ from typing import Any
 from pandas import DataFrame
 
 from ...analysis.scores import Labels
-from ...analysis.verdicts import HOLDS, over_claim
+from ...analysis.verdicts import HOLDS, summarize_claim
 from ...study.metric_names import ERRORS
 from .latex import escape
 from .rows import DASH, Notes, number
@@ -106,7 +106,7 @@ def claims_table(rows: DataFrame, claims: Claims, labels: Labels) -> str:
     ]
     for key, claim in claims.items():
         own, (paper, evidence) = rows[rows["claim"] == key], _about(claim)
-        title = rf"\textbf{{{escape(paper)}}}: {escape(claim['text'])} ({escape(evidence)}) \textbf{{{escape(over_claim(own))}}}"
+        title = rf"\textbf{{{escape(paper)}}}: {escape(claim['text'])} ({escape(evidence)}) \textbf{{{escape(summarize_claim(own))}}}"
         lines += [r"\midrule", _spanning(title)]
         for row, before in _with_previous(own):
             lines += (
@@ -162,7 +162,7 @@ def claims_text(rows: DataFrame, claims: Claims, labels: Labels, width: int = 12
     for key, claim in claims.items():
         own, (paper, evidence) = rows[rows["claim"] == key], _about(claim)
         lines += textwrap.wrap(f"{paper}: {claim['text']} ({evidence})", width)
-        lines += [f"  -> {over_claim(own)}", *_text_lines(own, labels, notes, width), ""]
+        lines += [f"  -> {summarize_claim(own)}", *_text_lines(own, labels, notes, width), ""]
     small = [*WHAT, *(f"^{notes.mark(sentence)} {sentence}" for sentence in notes.sentences)]
     return "\n".join(lines + [w for note in small for w in textwrap.wrap(note, width)]) + "\n"
 

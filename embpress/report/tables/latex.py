@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterable
 
 from pandas import DataFrame
 
-from ...analysis.scores import Labels, TaskLabel, over_seeds
+from ...analysis.scores import Labels, TaskLabel, mean_over_seeds
 from .rows import (
     DASH,
     PROTOCOLS,
@@ -198,10 +198,10 @@ def main_table(scores: DataFrame, labels: Labels) -> str:
     notes = Notes()
     tasks = list(labels.tasks)
     rows = comparison(scores, labels)
-    protocols = over_seeds(scores).groupby("task")["protocol"].first()
+    protocols = mean_over_seeds(scores).groupby("task")["protocol"].first()
     wide = len(tasks) <= 4
     leading = [
-        Column(lambda r: r.ratio("ratio_reached")),
+        Column(lambda r: r.ratio("achieved_ratio")),
         Column(lambda r: r.ratio("model_ratio", spread=True)),
     ]
     columns = [c for t in tasks for c in score_columns(labels, t, notes, wide)]
@@ -245,7 +245,7 @@ def task_table(scores: DataFrame, labels: Labels, task: str) -> str:
     about = labels.tasks[task]
     notes = Notes()
     scores = scores[scores["task"] == task]
-    means = over_seeds(scores)
+    means = mean_over_seeds(scores)
     metrics = [about.metric, *sorted(set(means["metric"]) - {about.metric})]
     rows = rows_of(means, labels, "metric")
 
@@ -276,7 +276,7 @@ def task_table(scores: DataFrame, labels: Labels, task: str) -> str:
         )
 
     leading = [
-        Column(lambda r: r.ratio("ratio_reached")),
+        Column(lambda r: r.ratio("achieved_ratio")),
         Column(lambda r: r.ratio("parameter_ratio")),
     ]
     columns = [metric_column(m) for m in metrics]

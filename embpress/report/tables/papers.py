@@ -11,7 +11,7 @@ from itertools import groupby
 from pandas import DataFrame
 
 from ...analysis.published import Published
-from ...analysis.scores import Labels, over_seeds
+from ...analysis.scores import Labels, mean_over_seeds
 from ...errors import UserError
 from .latex import (
     BREAK,
@@ -267,13 +267,13 @@ def _own_blocks(
         lines = []
         for i, row in enumerate(block):
             ratio = (
-                row.ratio("model_ratio", spread=True) if of_model else row.ratio("ratio_reached")
+                row.ratio("model_ratio", spread=True) if of_model else row.ratio("achieved_ratio")
             )
             cells = [c.text(row) if c else None for c in columns]
             label = method_label(row, labels, notes)
             best = {j for j, positions in enumerate(strong) if i in positions}
             lines.append(Line(label, [*([""] if parameters else []), ratio], cells, best))
-        of = "" if block[0].whole_model else " of the embedding"  # its title says of what
+        of = "" if block[0].compresses_layers else " of the embedding"  # its title says of what
         blocks.append((f"Ours, {title[0].lower()}{title[1:]}{of}" if title else "Ours", lines))
     return blocks
 
@@ -298,7 +298,7 @@ def _differences(
     cells: list[Published], rows: list[Row], scores: DataFrame, labels: Labels
 ) -> list[str]:
     """Model, data and protocol of the paper, and ours beside each."""
-    protocols = over_seeds(scores).groupby("task")["protocol"].first()
+    protocols = mean_over_seeds(scores).groupby("task")["protocol"].first()
 
     def ours(values: dict[str, str]) -> str:
         return "; ".join(

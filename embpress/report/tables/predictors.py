@@ -3,7 +3,7 @@
 import math
 import textwrap
 
-from ...analysis.predictors import METRICS, Correlation, Predictors
+from ...analysis.predictors import PREDICTOR_METRICS, Correlation, Predictors
 from ...analysis.scores import Labels
 from .latex import escape, stacked
 from .rows import DASH
@@ -59,7 +59,7 @@ def predictors_table(found: Predictors, labels: Labels) -> str:
         + r" \\"
     )
     lines.append(" & ".join(["", *counts[:-2], *(rf"{n} & $\tau$" for n in counts[-2:])]) + r" \\")
-    for metric, (label, _) in METRICS.items():
+    for metric, (label, _) in PREDICTOR_METRICS.items():
         values = [escape(label[0].upper() + label[1:])]
         intervals = [""]
         for column in columns:
@@ -72,7 +72,7 @@ def predictors_table(found: Predictors, labels: Labels) -> str:
             if column in pooled:
                 values.append(_math(_value(correlation.tau)))
                 intervals.append("")
-        lines += [r"\midrule" if metric == next(iter(METRICS)) else r"\addlinespace[1pt]"]
+        lines += [r"\midrule" if metric == next(iter(PREDICTOR_METRICS)) else r"\addlinespace[1pt]"]
         lines += [" & ".join(values) + r" \\[-2pt]", " & ".join(intervals) + r" \\"]
     lines += [r"\bottomrule", r"\end{tabular}"]
     notes = [escape(note) for note in (WHAT, "Bold: the highest of a column.", *NOTES)] + [
@@ -121,7 +121,7 @@ def _text_lines(columns: list[tuple[str, dict[str, Correlation]]], intervals: bo
         ["", *(title for title, _ in columns)],
         ["n", *(str(next(iter(c.values())).n) for _, c in columns)],
     ]
-    for metric, (label, _) in METRICS.items():
+    for metric, (label, _) in PREDICTOR_METRICS.items():
         cells = [label]
         for _, by_metric in columns:
             correlation = by_metric[metric]

@@ -10,7 +10,7 @@ from typing import Any
 
 from pandas import DataFrame
 
-from ...analysis.scores import Labels, TaskLabel, over_seeds
+from ...analysis.scores import Labels, TaskLabel, mean_over_seeds
 from ...errors import UserError
 from ...study.protocols import STUDENTS
 
@@ -55,7 +55,7 @@ class Row:
     block: float
     """The study's ratio under which it is listed; NaN for controls."""
     found: dict[str, Any]
-    whole_model: bool = False
+    compresses_layers: bool = False
     """Whether other matrices than the embedding are compressed, which the ratio then is of."""
 
     def spread(self, column: str) -> tuple[float, float]:
@@ -66,7 +66,7 @@ class Row:
     @property
     def over_budget(self) -> bool:
         """Whether it is larger than its block allows: shown, but out of the competition."""
-        return self.spread("ratio_reached")[0] < self.block * (1 - 1e-9)
+        return self.spread("achieved_ratio")[0] < self.block * (1 - 1e-9)
 
     def ratio(self, column: str, spread: bool = False) -> str:
         """A ratio, the smallest or its range over the columns.
@@ -103,10 +103,10 @@ def rows_of(means: DataFrame, labels: Labels, column: str) -> list[Row]:
     order = {m: i for i, m in enumerate(labels.methods)}
     rows: dict[tuple[Any, ...], Row] = {}
     for result in means.itertuples():
-        asked: Any = result.ratio_asked
+        asked: Any = result.target_ratio
         block = math.nan if math.isnan(asked) else labels.block(asked)
         kind = labels.methods[str(result.method)].kind
-        whole_model = labels.methods[str(result.method)].whole_model
+        whole_model = labels.methods[str(result.method)].compresses_layers
         place = 1 if kind != "control" else 0 if result.method == "identity" else 2
         key = (
             place,
@@ -127,7 +127,7 @@ def blocks_of(rows: list[Row]) -> list[tuple[str, list[Row]]]:
     blocks: dict[str, list[Row]] = {}
     for row in rows:
         identity = "" if row.method == "identity" else "Controls"
-        of = " of more than the embedding" if row.whole_model else ""
+        of = " of more than the embedding" if row.compresses_layers else ""
         blocks.setdefault(
             identity if math.isnan(row.block) else f"Asked {row.block:g}×{of}", []
         ).append(row)
@@ -212,7 +212,7 @@ def dashed(row: Row, key: str, notes: Notes, show: Callable[[Any], str]) -> str:
 
 def comparison(scores: DataFrame, labels: Labels) -> list[Row]:
     """Rows of the main table: the main metric of every task."""
-    means = over_seeds(scores)
+    means = mean_over_seeds(scores)
     main = {k: t.metric for k, t in labels.tasks.items()}
     return rows_of(means[means["metric"] == means["task"].map(main)], labels, "task")
 

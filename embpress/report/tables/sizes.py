@@ -29,7 +29,7 @@ def read_sizes(path: Path) -> DataFrame:
 
     The method of a checkpoint's own weights is "".
     """
-    empty = {column: [""] for column in ("ratio_asked", "rows_kept")}
+    empty = {column: [""] for column in ("target_ratio", "rows_kept")}
     return pandas.read_csv(path, keep_default_na=False, na_values=empty, encoding="utf-8")
 
 
@@ -48,7 +48,7 @@ def sizes_table(sizes: DataFrame, scores: DataFrame, labels: Labels) -> str:
         ["Weights", "MB", r"\% of model", "Why"],
         _weights(sizes[sizes["method"] == ""]),
     )
-    shown = [row for row in comparison(scores, labels) if not row.whole_model]
+    shown = [row for row in comparison(scores, labels) if not row.compresses_layers]
     rows = [row for row in shown if labels.methods[row.method].kind != "control"]
     stored = sizes[sizes["method"] != ""]
     lines = []
@@ -125,12 +125,12 @@ def _line(row: Row, stored: DataFrame, notes: Notes) -> list[str]:
 
     The reason where there is no artefact.
     """
-    reached = row.ratio("ratio_reached")
+    reached = row.ratio("achieved_ratio")
     if reached == DASH:
         reasons = dict.fromkeys(f.note for f in row.found.values() if f.note)
         marks = ",".join(notes.mark(reason) for reason in reasons)
         return [DASH + (rf"\textsuperscript{{{marks}}}" if marks else ""), DASH, "out of reach"]
-    own = stored[(stored["method"] == row.method) & (stored["ratio_asked"] == row.asked)]
+    own = stored[(stored["method"] == row.method) & (stored["target_ratio"] == row.asked)]
     kept = (own["rows_kept"] / own["rows"]).mean()
     total = own.groupby(["model", "seed"])["bits"].transform("sum")
     artefacts = max(1, len(own.drop_duplicates(["model", "seed"])))
@@ -138,7 +138,7 @@ def _line(row: Row, stored: DataFrame, notes: Notes) -> list[str]:
     found = [(p, d, s) for (p, d), s in shares.sort_values(ascending=False).items() if s >= LEAST]  # type: ignore[misc]
     if row.over_budget and found:
         largest = found[0]
-        low = row.spread("ratio_reached")[0]
+        low = row.spread("achieved_ratio")[0]
         alone = f"{largest[0]} alone would reach {low / largest[2]:.2f}×, with all else that it stores it is {low:.2f}×"
         reached += rf"\textsuperscript{{{notes.mark(f'Short of its ratio: {alone}')}}}"
     return [

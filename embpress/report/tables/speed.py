@@ -31,7 +31,7 @@ def speed_table(speed: DataFrame, labels: Labels) -> str:
                 rf"\multicolumn{{{2 + 2 * len(counts)}}}{{@{{}}l}}{{\itshape {escape(f'{model}{title}')}}} \\*"
             )
             for (method, _), own in group.groupby(
-                ["method", "ratio_asked"], sort=False, dropna=False
+                ["method", "target_ratio"], sort=False, dropna=False
             ):
                 lines.append((escape(labels.methods[str(method)].label), _numbers(own, counts)))
     numbers = [line[1] for line in lines if not isinstance(line, str)]
@@ -71,7 +71,7 @@ def _blocks(speed: DataFrame, labels: Labels) -> list[tuple[str, DataFrame]]:
     """
     order = {method: i for i, method in enumerate(labels.methods)}
     speed = speed.sort_values("method", key=lambda column: column.map(order), kind="stable")
-    blocks = speed["ratio_asked"].map(
+    blocks = speed["target_ratio"].map(
         lambda ratio: 0.0 if math.isnan(ratio) else labels.block(ratio)
     )
     return [

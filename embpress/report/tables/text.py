@@ -83,7 +83,7 @@ def _text_lines(
                 + "+" * method.reconstruction
                 + (f"^{notes.mark(sentence)}" if sentence else "")
             )
-            table.append([label, row.ratio("ratio_reached"), *cells])
+            table.append([label, row.ratio("achieved_ratio"), *cells])
     widths = [max(len(r[i]) for r in table) for i in range(len(table[0]))]
     lines = []
     for i, texts in enumerate(table):

@@ -124,7 +124,11 @@ def blocks_of_tasks(
     rows = comparison(scores, labels)
     blocks = []
     for task, about in labels.tasks.items():
-        own = [row for row in rows if task in row.found and labels.methods[row.method].whole_model]
+        own = [
+            row
+            for row in rows
+            if task in row.found and labels.methods[row.method].compresses_layers
+        ]
         if not own:
             continue
         of_model = modules[modules["model"] == (about.checkpoint or about.model)]
@@ -138,7 +142,7 @@ def blocks_of_tasks(
 def _dense(modules: DataFrame, kinds: list[str], value: str) -> Line:
     """The uncompressed model: of each kind, what a variant that compresses it says of it."""
     parameters = (
-        modules.groupby(["method", "ratio_asked", "seed"], dropna=False)["dense_parameters"]
+        modules.groupby(["method", "target_ratio", "seed"], dropna=False)["dense_parameters"]
         .sum()
         .max()
     )
@@ -178,8 +182,8 @@ def _line(
     of_task = scores[scores["task"] == task]
     of_task = of_task[of_task["method"] == row.method]
     if not control:
-        own = own[own["ratio_asked"] == row.asked]
-        of_task = of_task[of_task["ratio_asked"] == row.asked]
+        own = own[own["target_ratio"] == row.asked]
+        of_task = of_task[of_task["target_ratio"] == row.asked]
     means = own.groupby("kind")[["bits", "flops"]].mean()
     floats = own.groupby("seed")["floats"].sum(min_count=len(means)).mean()
     cells = [

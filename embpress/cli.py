@@ -367,7 +367,7 @@ def _command(given: argparse.Namespace, found: "Ranking") -> str:
 def table(given: argparse.Namespace) -> None:
     """The command `table`."""
     from .analysis.scores import Labels, read_scores, select_scores
-    from .report.tables import text_table
+    from .report.tables import main_table, to_text
 
     beside = given.scores.with_name("labels.json")
     try:
@@ -379,7 +379,8 @@ def table(given: argparse.Namespace) -> None:
     scores, labels = select_scores(
         read_scores(given.scores), labels, given.task, given.method, given.ratio
     )
-    print(text_table(scores, labels, shutil.get_terminal_size((120, 0)).columns), end="")
+    width = shutil.get_terminal_size((120, 0)).columns
+    print(to_text(main_table(scores, labels), width), end="")
 
 
 def _say(message: str) -> None:

@@ -9,16 +9,14 @@ import numpy as np
 import pandas
 from pandas import DataFrame
 
-from ..analysis.scores import SCORE_COLUMNS, Labels
+from ..analysis.averages import MAIN
+from ..analysis.scores import SCORE_COLUMNS
 from ..study import config as study_config
 from ..study.metric_names import ERRORS, metrics_of
 from ..tasks import task_class
 from ..tasks._bootstrap import INTERVAL, mean_scores
 from .aggregation import Evaluation
 from .evaluation import read_outcomes
-
-MAIN = "average"
-"""The metric that stands for the average itself; those of its tasks are called as the tasks are."""
 
 
 def average_scores(
@@ -108,21 +106,3 @@ def _compared(own: np.ndarray, base: np.ndarray) -> dict[str, float]:
     low, high = np.percentile(retention[1:], INTERVAL)
     whole = {"value": own[0], "uncompressed_value": base[0], "retention": retention[0]}
     return whole | {"retention_low": low, "retention_high": high}
-
-
-def average_labels(config: dict[str, Any], labels: Labels) -> Labels:
-    """Labels of a study's averages in place of its tasks."""
-    shown = {}
-    for name, entry in config["averages"].items():
-        tasks = study_config.tasks_of_average(entry)
-        first = labels.tasks[tasks[0]]
-        shown[name] = {
-            "label": entry["label"],
-            "metric": MAIN,
-            "metric_label": "average",
-            "model": first.model,
-            "metrics": {t: labels.tasks[t].label for t in tasks},
-            "footnote": entry.get("footnote", ""),
-        }
-    methods = {name: vars(method) for name, method in labels.methods.items()}
-    return Labels.from_json({"methods": methods, "tasks": shown, "ratios": labels.ratios})

@@ -8,13 +8,13 @@ import numpy as np
 import pandas
 import pytest
 
+from embpress.analysis.averages import average_labels
 from embpress.analysis.scores import SCORE_COLUMNS, Labels
 from embpress.errors import UserError
 from embpress.pipeline.aggregation import Evaluation
-from embpress.pipeline.averages import average, average_labels, average_scores
+from embpress.pipeline.averages import average, average_scores
 from embpress.pipeline.evaluation import write_outcomes
-from embpress.report import tables
-from embpress.report.tables.averages import average_table
+from embpress.report.tables import average_table, to_latex, to_text
 from embpress.study import config as study
 from embpress.study.metric_names import metrics_of
 from embpress.study.validation import check
@@ -165,14 +165,15 @@ def test_tables_show_the_average_and_its_tasks(found):
     labels = Labels.from_json(
         {"methods": methods, "tasks": dict.fromkeys(TASKS, task), "ratios": [4, 10]}
     )
-    own = average_labels(CONFIG, labels)
+    own = average_labels(CONFIG["averages"], labels)
     rows = average_scores(CONFIG, *found)
-    table = average_table(rows, own, "glue")
+    average = average_table(rows, own, "glue")
+    table = to_latex(average)
     assert table.count(r"MRPC \&") == 3
     mean = rows[(rows["method"] == "int4") & (rows["metric"] == "average")]["value"].mean()
     assert f"{100 * mean:.1f}(" in table and "too much asked" in table
-    text = tables.text_table(rows, own)
-    assert f"{100 * mean:.1f}(" in text and "glue" in text
+    text = to_text(average)
+    assert f"{100 * mean:.1f}(" in text and own.tasks["glue"].label in text
 
 
 @pytest.mark.parametrize(
@@ -213,7 +214,7 @@ def test_glues_nine_tasks_fit_a_page(labels, tmp_path):
     names = ["CoLA", "SST-2", "MRPC", "STS-B", "QQP", "MNLI-m", "MNLI-mm", "QNLI", "RTE"]
     about = labels.tasks["rotten"]
     one = replace(labels, tasks={name: replace(about, label=name) for name in names})
-    own = average_labels({"averages": {"glue": {"label": "GLUE", "tasks": names}}}, one)
+    own = average_labels({"glue": {"label": "GLUE", "tasks": names}}, one)
     found = fake_scores(seeds=3)
     found = found[found["task"] == "rotten"].assign(task="glue")
     rows = pandas.concat([found.assign(metric=metric) for metric in ("average", *names)])

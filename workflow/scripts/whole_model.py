@@ -12,5 +12,6 @@ with run(snakemake):
     modules = tables.read_modules(Path(snakemake.input.modules))
     scores = read_scores(Path(snakemake.input.scores))
     labels = Labels.from_json(read_json(snakemake.input.labels))
-    write_text(Path(snakemake.output.latex), tables.whole_model_table(modules, scores, labels))
-    write_text(Path(snakemake.output.text), tables.whole_model_text(modules, scores, labels))
+    table = tables.whole_model_table(modules, scores, labels)
+    write_text(Path(snakemake.output.latex), tables.to_latex(table))
+    write_text(Path(snakemake.output.text), tables.to_text(table))

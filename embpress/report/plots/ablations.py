@@ -7,7 +7,7 @@ from matplotlib.lines import Line2D
 from pandas import DataFrame
 
 from ...analysis.scores import Labels
-from ..tables.rows import number
+from ..tables.table import number
 from .panels import DASHED, SMALL, drawn, legend
 from .style import PAGE, new_figure, styles
 

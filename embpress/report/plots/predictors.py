@@ -10,7 +10,7 @@ from pandas import DataFrame
 
 from ...analysis.predictors import PREDICTOR_METRICS, Predictors
 from ...analysis.scores import Labels
-from ..tables.rows import averaged
+from ..tables.rows import averaged_tasks
 from .panels import compressed, drawn, legend, main_scores
 from .style import PAGE, SPARE, new_figure
 
@@ -32,7 +32,7 @@ def score_vs_predictors(scores: DataFrame, found: Predictors, labels: Labels) ->
     """
     rows = compressed(main_scores(scores, labels), labels).dropna(subset=["retention"])
     # Each task in its own colour, whichever others are there.
-    shown = averaged(scores, list(labels.tasks))
+    shown = averaged_tasks(scores, list(labels.tasks))
     look = {task: style for task, style in zip(labels.tasks, cycle(SPARE)) if task in shown}
     rows = rows[rows["task"].isin(look)]
     plain = [

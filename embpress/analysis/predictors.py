@@ -19,7 +19,7 @@ from .scores import Labels, mean_over_seeds
 RESAMPLES = 1000
 INTERVAL = (2.5, 97.5)
 PREDICTOR_METRICS = {
-    "achieved_ratio": ("ratio reached", False),
+    "achieved_ratio": ("achieved ratio", False),
     "relative_error": ("relative error", False),
     "weighted_relative_error": ("relative error, weighted", False),
     "distance_db": ("distance from the bound", False),

@@ -14,7 +14,7 @@ from embpress.errors import UserError
 from embpress.pipeline.aggregation import Evaluation
 from embpress.pipeline.averages import average, average_scores
 from embpress.pipeline.evaluation import write_outcomes
-from embpress.report.tables import average_table, to_latex, to_text
+from embpress.report.tables import average_table, latex_document, to_latex, to_text
 from embpress.study import config as study
 from embpress.study.metric_names import metrics_of
 from embpress.study.validation import check
@@ -218,7 +218,9 @@ def test_glues_nine_tasks_fit_a_page(labels, tmp_path):
     found = fake_scores(seeds=3)
     found = found[found["task"] == "rotten"].assign(task="glue")
     rows = pandas.concat([found.assign(metric=metric) for metric in ("average", *names)])
-    (tmp_path / "table.tex").write_text(tables.latex_document([average_table(rows, own, "glue")]))
+    (tmp_path / "table.tex").write_text(
+        latex_document([to_latex(average_table(rows, own, "glue"))])
+    )
     command = ["pdflatex", "-interaction=nonstopmode", "-halt-on-error", "table.tex"]
     run = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True)
     assert run.returncode == 0 and "Overfull" not in run.stdout, run.stdout

@@ -14,8 +14,7 @@ from embpress.errors import UserError
 from embpress.pipeline.aggregation import Evaluation
 from embpress.pipeline.claims import judge
 from embpress.pipeline.evaluation import write_outcomes
-from embpress.report.tables import latex_document
-from embpress.report.tables.claims import claims_table, claims_text
+from embpress.report.tables import claims_table, latex_document, to_latex, to_text
 from embpress.study import config as study
 from embpress.study.metric_names import ERRORS, METRICS
 from embpress.tasks import KINDS, Classification, LanguageModelling
@@ -283,29 +282,26 @@ def rows(config, found, claims):
 
 
 def test_text_tells_claims_numbers_and_verdicts(rows, claims, labels):
-    text = claims_text(rows, claims, labels, 110)
+    text = to_text(claims_table(rows, claims, labels), 110)
     assert max(map(len, text.splitlines())) <= 110
-    assert (
-        "B21: 50% & more_of it. (abstract)" in text
-        and "Tamura et al. 2024: Good beats bad. (inferred)" in text
-    )
-    assert (
-        "-> holds at 4 of 7 (2 undecided, 1 against it, 2 not measured)" in text
-        and "-> not measured" in text
-    )
-    assert "  A_good > A_bad: rotten, accuracy (higher is better)\n     4×   97." in text
+    words = " ".join(text.split())
+    verdict = "holds at 4 of 7 (2 undecided, 1 against it, 2 not measured)"
+    assert f"B21: 50% & more_of it. (abstract) → {verdict}" in words
+    assert "Tamura et al. 2024: Good beats bad. (inferred) → not measured" in words
+    # The pair once, then a row for each ratio.
+    assert re.search(r"  A_good better than A_bad: Rotten & co, accuracy.↑\n +4 +97\.", text)
     assert re.search(
-        r"^     4× +97\.\d +7\d\.\d +1\d\.\d +\[1\d\.\d, 2\d\.\d\]  holds$", text, re.MULTILINE
+        r"^ +4 +97\.\d +7\d\.\d +1\d\.\d +\[1\d\.\d, 2\d\.\d\] +holds$", text, re.MULTILINE
     )
-    assert "A_bad > A_good: wikitext, perplexity (lower is better)" in text
-    assert re.search(r"10× +-- +-- +-- +not measured\^a", text) and f"^a {NOTE}." in text
+    assert re.search("A_bad better than A_good: .*perplexity.↓", text)
+    assert re.search(r"10 +-- +-- +-- +-- +not measured\^a", text) and f"^a {NOTE}." in text
 
 
 def test_latex_escapes_and_repeats_no_words(rows, claims, labels):
-    table = claims_table(rows, claims, labels)
-    assert r"50\% \& more\_of it. (abstract) \textbf{holds at 4 of 7" in table
+    table = to_latex(claims_table(rows, claims, labels))
+    assert r"50\% \& more\_of it. (abstract) $\to$ holds at 4 of 7" in table
     assert table.count(r"A\_good better than A\_bad: Rotten \& co, accuracy\,$\uparrow$") == 1
-    assert re.search(r"^10 & \$97\.\d\$ & .* & \\textbf\{holds\} \\\\$", table, re.MULTILINE)
+    assert re.search(r"^10 & 97\.\d & .* & \{\\bfseries holds\} \\\\$", table, re.MULTILINE)
     assert r"perplexity\,$\downarrow$" in table and r"not measured\textsuperscript{a}" in table
 
 
@@ -325,7 +321,8 @@ def test_table_compiles_and_fits_the_page_however_long(rows, claims, labels, tmp
         pytest.skip("pdflatex is not installed (texlive-latex-recommended, texlive-science)")
     long = pandas.concat([rows] * 12, ignore_index=True)
     (tmp_path / "t.tex").write_text(
-        latex_document([claims_table(t, claims, labels) for t in (rows, long)]), encoding="utf-8"
+        latex_document([to_latex(claims_table(t, claims, labels)) for t in (rows, long)]),
+        encoding="utf-8",
     )
     command = ["pdflatex", "-interaction=nonstopmode", "-halt-on-error", "t.tex"]
     for _ in range(3):  # a longtable settles its widths from run to run

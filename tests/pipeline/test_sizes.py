@@ -12,7 +12,7 @@ from embpress.models.embedding import describe
 from embpress.pipeline import compression
 from embpress.pipeline.aggregation import Evaluation
 from embpress.pipeline.sizes import EMBEDDING, sizes
-from embpress.report.tables import read_sizes, sizes_table
+from embpress.report.tables import read_sizes, stored_table, to_latex, weights_table
 
 from ..fake_study import fake_labels, fake_scores
 from ..zoo import V, tiny
@@ -116,16 +116,17 @@ def made_up_sizes():
 
 def test_the_table_tells_what_did_not_shrink_and_why(tmp_path):
     made_up_sizes().to_csv(tmp_path / "sizes.csv", index=False)
-    table = sizes_table(read_sizes(tmp_path / "sizes.csv"), fake_scores(), fake_labels())
+    sizes = read_sizes(tmp_path / "sizes.csv")
+    table = to_latex(weights_table(sizes), stored_table(sizes, fake_scores(), fake_labels()))
     assert r"MiniLM-L6: at most 1.7$\times$ smaller" in table
     assert r"layers a\_b.* & 15.0 & 60.0 & not an embedding \\" in table
     assert "\nc & " not in table
     assert r"& 3.9\textsuperscript{b} & -- & codes (U8) 99.5, scale (F16) 0.5 \\" in table
     assert re.search(
-        r"codes alone would reach (3\.9\d)\$\\times\$, with all else that it stores it is (3\.9\d)",
+        r"codes alone would achieve (3\.9\d)\$\\times\$, all stored tensors achieve (3\.9\d)",
         table,
     )
     assert r"& 7.0 & kept (F32) 100.0 \\" in table
-    assert r"int4 rows & --\textsuperscript{c} & -- & out of reach \\" in table
+    assert r"int4 rows & --\textsuperscript{c} & -- & not reached \\" in table
     assert "int4 rows cannot compress 30522 x 384 by 10: it reaches at most 7.8." in table
-    assert "larger than this block allows" in table
+    assert "larger than this target ratio allows" in table

@@ -15,7 +15,7 @@ from snakemake.target_jobs import parse_target_jobs_cli_args
 
 from embpress.errors import UserError
 from embpress.report.paper import TABLES
-from embpress.report.tables import search_table, search_text
+from embpress.report.tables import search_table, to_latex, to_text
 from embpress.study import benchmarks, protocols, search
 from embpress.study import config as study
 from embpress.study import task_files as task_data
@@ -317,14 +317,17 @@ def test_the_table_shows_every_candidate_and_marks_the_chosen():
     frame = pandas.DataFrame(search.rows(found))
     titles = {"a": "A & B, BERT", "b": "C, BERT"}
     assert frame["chosen"].tolist() == [i in (1, 7) for i in range(12)]
-    text = search_text(frame, titles).splitlines()
-    assert text[0] == "A & B, BERT: accuracy on 10 of 100 examples"
-    chosen = "  learning rate 5e-05, epochs 4  "
-    assert [line for line in text if line.endswith("*")] == [f"{chosen}75.00*", f"{chosen}40.00*"]
+    table = search_table(frame, titles)
+    text = to_text(table).splitlines()
+    assert "A & B, BERT: accuracy on 10 of 100 examples" in text
+    chosen = [line.split() for line in text if line.endswith("*")]
+    settings = ["learning", "rate", "5e-05,", "epochs", "4"]
+    assert chosen == [[*settings, "75.00*"], [*settings, "40.00*"]]
     assert sum(line.startswith("  learning rate") for line in text) == 12
-    latex = search_table(frame, titles)
+    latex = to_latex(table)
     assert (
         r"A \& B, BERT: accuracy on 10 of 100 examples" in latex and "C, BERT: exact match" in latex
     )
-    assert latex.count(r"\bfseries") == latex.count(r"\textbf{learning rate 5e-05, epochs 4}") == 2
+    line = r"{\bfseries learning rate 5e-05, epochs 4} & \bfseries"
+    assert latex.count(line) == 2 and latex.count(r"\bfseries") == 4
     assert "search" in TABLES

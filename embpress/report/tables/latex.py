@@ -8,7 +8,7 @@ from itertools import groupby
 from .table import DASH, Cell, Column, Section, Table
 
 BREAK = r"\\"
-FOOTNOTESIZE = 90
+FOOTNOTESIZE = 88
 """Characters in a row up to which a table fits a page of 6.3 in at \\footnotesize.
 
 Wider tables are set in \\scriptsize.
@@ -98,7 +98,10 @@ def _body(table: Table, small: bool) -> str:
         body = [rf"\begin{{longtable}}{{{spec}}}", *head, *lines, r"\end{longtable}"]
         size = r"\setlength{\tabcolsep}{5pt}\scriptsize%"
         return "\n".join([r"\begingroup" + size, *body, r"\endgroup", ""])
-    width = sum(max(map(_width, column), default=0) for column in texts)
+    width = sum(max(map(_width, column), default=0) for column in zip(*rows))
+    if table.details == "below":
+        # Set in \\tiny, below narrower numbers.
+        width += 3 * sum(column.detail != 0 for column in table.columns)
     gap, size = ("1.8pt", "footnotesize")
     if small or width > FOOTNOTESIZE:
         # Intervals below the numbers leave no room for gaps.
@@ -219,7 +222,7 @@ def _header(columns: list[Column]) -> str:
                 cells += [""] * n
                 continue
             size = r"\scriptsize " if level else ""
-            cells.append(rf"\multicolumn{{{n}}}{{c}}{{{size}{_stacked(group[level], 9 * n)}}}")
+            cells.append(rf"\multicolumn{{{n}}}{{c}}{{{size}{_stacked(group[level], 8 * n)}}}")
         lines.append(" & ".join(cells) + r" \\")
     position = 1
     rules = ""
@@ -243,6 +246,6 @@ def _stacked(text: str, width: int) -> str:
     return rf"\shortstack{{{BREAK.join(lines)}}}" if len(lines) > 1 else "".join(lines)
 
 
-def _width(text: str) -> int:
+def _width(cell: Cell) -> int:
     """Characters of a cell, with the gap after it."""
-    return len(text) + 1
+    return len(cell.text) + len(cell.marks) + 1

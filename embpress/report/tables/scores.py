@@ -82,6 +82,7 @@ def main_table(scores: DataFrame, labels: Labels) -> Table:
                 lambda row: row.mean_retention(averaged),
             )
         )
+    n_leading = 1 + len(columns)
     for task, about in labels.tasks.items():
         protocol = str(protocols.get(task, ""))
         group = (about.label, about.model, PROTOCOLS.get(protocol, protocol))
@@ -102,7 +103,7 @@ def main_table(scores: DataFrame, labels: Labels) -> Table:
         RATIO_KEY,
         BEST,
         details="columns" if len(tasks) <= MOST_TASKS else "hidden",
-        fixed=3,
+        fixed=n_leading,
     )
 
 

@@ -83,6 +83,7 @@ def page(tmp_path_factory):
         "task": "rotten",
         "metric": "accuracy",
         "verdict": "holds",
+        "note": "",
     }
     pandas.DataFrame([about | row]).to_csv(folder / "claims.csv", index=False)
     study = yaml.safe_load((ROOT / "studies/smoke.yaml").read_text())

@@ -1,4 +1,4 @@
-"""Variants of one method beside each other: what each of its options is worth at equal ratio."""
+"""Comparison of the variants of one method at equal target ratio."""
 
 from pandas import DataFrame
 
@@ -24,13 +24,12 @@ ABLATION_COLUMNS += [
 
 
 def compare_variants(scores: DataFrame, labels: Labels) -> DataFrame:
-    """Means over seeds of the main metrics, where two or more variants of one method ran at the
-    same ratio.
+    """Main metrics, averaged over seeds, where several variants of one method ran at the same ratio.
 
-    Without whole-model variants, whose ratios are of other bits: they have a table of their own.
+    Variants that compress layers are left out, since their ratios cover other matrices.
 
     Returns:
-        Rows by method file (`base`), task, ratio asked and variant, each in the order of the study.
+        Rows by method (`base`), task, target ratio and variant, each in the order of the study.
     """
     means = mean_over_seeds(scores)
     main = means["task"].map({name: task.metric for name, task in labels.tasks.items()})
@@ -43,7 +42,7 @@ def compare_variants(scores: DataFrame, labels: Labels) -> DataFrame:
         )
     )
     several = means.groupby(["base", "task", "target_ratio"])["method"].transform("nunique") > 1
-    found = means[several & (means["base"] != "")]
+    variants = means[several & (means["base"] != "")]
     order = {
         "base": {
             method.base: i for i, method in reversed(list(enumerate(labels.methods.values())))
@@ -52,8 +51,8 @@ def compare_variants(scores: DataFrame, labels: Labels) -> DataFrame:
         "method": {name: i for i, name in enumerate(labels.methods)},
     }
     columns = ["base", "task", "target_ratio", "method"]
-    found = found.sort_values(
+    variants = variants.sort_values(
         columns,
         key=lambda column: column.map(order[column.name]) if column.name in order else column,
     )
-    return found[ABLATION_COLUMNS].reset_index(drop=True)
+    return variants[ABLATION_COLUMNS].reset_index(drop=True)

@@ -99,8 +99,8 @@ def test_what_differs_is_told(scores, labels):
     table = paper_table(PAPERS["tamura2024frequency"], scores, labels)
     assert "Model: DistilBERT in the paper, here MiniLM-L6 (Rotten Tomatoes, Similarity)" in table
     assert (
-        "Protocol: fine-tuned, then compressed in the paper, here fine-tuned, then compressed (Rotten Tomatoes)"
-        in table
+        "Protocol: fine-tuned, then compressed in the paper, here fine-tuned, then compressed "
+        "(Rotten Tomatoes)" in table
     )
     assert "Data: GLUE; JGLUE in the paper" in table and "ACL Anthology 2024.conll-1.29" in table
 

@@ -21,8 +21,8 @@ from embpress.report.plots import (
     learning_curves,
     pareto,
     retention_by_ratio,
-    retention_of_task,
     retention_of_layers,
+    retention_of_task,
     score_vs_predictors,
     spectra,
 )

@@ -35,8 +35,8 @@ class Recommendation:
 def recommend_methods(scores: DataFrame, labels: Labels) -> list[Recommendation]:
     """A recommendation for every target ratio, among methods that reach it.
 
-    Controls are left out, and methods that compress layers, whose ratios cover other matrices. Tasks
-    without results of any other method are left out. Means are over `averaged_tasks`.
+    Controls are left out, and methods that compress layers, whose ratios cover other matrices.
+    Tasks without results of any other method are left out. Means are over `averaged_tasks`.
     """
     rows = [
         row

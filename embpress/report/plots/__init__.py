@@ -8,8 +8,8 @@ from .predictors import score_vs_predictors
 from .retention import (
     error_vs_score,
     retention_by_ratio,
-    retention_of_task,
     retention_of_layers,
+    retention_of_task,
 )
 from .spectra import spectra
 from .speed import latency_vs_size

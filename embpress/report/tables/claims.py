@@ -27,13 +27,17 @@ Claims = Mapping[str, Mapping[str, Any]]
 """The config's `claims:`."""
 
 NOTES = [
-    "Holds: the 95 % interval of the difference (paired bootstrap over the same test examples) lies on "
-    "the claimed side of 0. Undecided: it covers 0. Does not hold: it lies on the other side. Errors of "
+    "Holds: the 95 % interval of the difference (paired bootstrap over the same test examples) "
+    "lies on "
+    "the claimed side of 0. Undecided: it covers 0. Does not hold: it lies on the other side. "
+    "Errors of "
     "the matrix have no test examples: the numbers alone decide, and a tie is undecided.",
-    "Both methods have the same target ratio of the embedding; claims.csv has the achieved ratios, which "
+    "Both methods have the same target ratio of the embedding; claims.csv has the achieved "
+    "ratios, which "
     "may be higher. Difference: first minus second number. Of many comparisons without a true "
     "difference, about one in twenty is decided by chance.",
-    "Evidence: where the claim was read (the paper's abstract, text or code), or inferred from the method.",
+    "Evidence: where the claim was read (the paper's abstract, text or code), or inferred from "
+    "the method.",
 ]
 COLUMNS = [
     Column("Target ratio", align="right", short="ratio"),

@@ -36,8 +36,10 @@ SPECIAL = {
     "\u00a0": r"\,",
 }
 PREAMBLE = (
-    "\\documentclass[10pt]{article}\n\\usepackage[a4paper,textwidth=6.3in,textheight=9.7in]{geometry}\n"
-    "\\usepackage{array,booktabs,longtable,siunitx}\n\\sisetup{detect-weight=true}\n"
+    "\\documentclass[10pt]{article}\n"
+    "\\usepackage[a4paper,textwidth=6.3in,textheight=9.7in]{geometry}\n"
+    "\\usepackage{array,booktabs,longtable,siunitx}\n"
+    "\\sisetup{detect-weight=true}\n"
 )
 """What a document needs to contain these tables."""
 NUMBER = re.compile(r"(-?)(\d+)(?:\.(\d+))?(?:\((\d+)\))?")
@@ -69,7 +71,7 @@ def to_latex(*tables: Table) -> str:
 
 
 def latex_document(tables: Iterable[str]) -> str:
-    """A document that shows LaTeX tables, one a page: to look at them and to test that they compile."""
+    """A document of LaTeX tables, one a page, to look at them and to test that they compile."""
     # A longtable breaks over pages and must not stand in a float.
     floats = [
         t if "longtable" in t else f"\\begin{{table}}\\centering\n{t}\\end{{table}}" for t in tables

@@ -82,9 +82,11 @@ def published_table(papers: dict[str, list[Published]]) -> Table:
     rows = []
     for cell in (cell for paper in papers.values() for cell in paper):
         value = Cell(cell.value, float(cell.value)) if cell.value else Cell(MISSING)
-        texts = (cell.paper, cell.table, cell.model, cell.base, cell.protocol, cell.ratio)
-        texts += (cell.dataset, cell.metric)
-        rows.append([*map(Cell, texts), value, Cell(cell.source), Cell(cell.note)])
+        source = (cell.paper, cell.table, cell.model, cell.base, cell.protocol)
+        measure = (cell.ratio, cell.dataset, cell.metric)
+        rows.append(
+            [*map(Cell, source), *map(Cell, measure), value, Cell(cell.source), Cell(cell.note)]
+        )
     columns = [
         *text_columns("Paper", "Table", "Row", "Base model", "Protocol", "Ratio", "Data", "Metric"),
         Column("Value"),

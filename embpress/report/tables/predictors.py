@@ -7,11 +7,14 @@ from ...analysis.scores import Labels
 from .table import Cell, Column, Section, Table, interval_cell, number
 
 NOTES = [
-    "Spearman's rank correlation ρ of a metric with retention, with its 95 % bootstrap interval over "
+    "Spearman's rank correlation ρ of a metric with retention, with its 95 % bootstrap interval "
+    "over "
     "rows; the sign of metrics is chosen so that 1 is best. τ: Kendall's tau-b.",
-    "A row is a method at a ratio, averaged over seeds, without controls. Rows that share a method or a "
+    "A row is a method at a ratio, averaged over seeds, without controls. Rows that share a "
+    "method or a "
     "checkpoint are not independent, so that the intervals are rather too narrow.",
-    "All tasks: ranked within each task, then pooled. Equal ratio: ranked within each task and target "
+    "All tasks: ranked within each task, then pooled. Equal ratio: ranked within each task and "
+    "target "
     "ratio, so that a metric gains nothing by separating ratios. Weighted: by token frequency.",
 ]
 

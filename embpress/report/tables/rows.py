@@ -115,6 +115,7 @@ def rows_of(means: DataFrame, labels: Labels, column: str) -> list[Row]:
         block = math.nan if math.isnan(target) else labels.block(target)
         about = labels.methods[method]
         row = Row(method, target, block, {}, about.compresses_layers)
+        key: tuple[float, ...]
         if about.kind == "control":
             place = 0 if method == "identity" else 2
             key = (place, about.compresses_layers, -1, False, order[method], -1)

@@ -229,7 +229,8 @@ def _retention_columns(metric: str) -> list[RowColumn]:
     def interval(row: Row) -> Cell:
         if row.method == "identity":
             return Cell(DASH)
-        return interval_cell(*(row.value(metric, f"retention_{end}") for end in ("low", "high")))
+        low = row.value(metric, "retention_low")
+        return interval_cell(low, row.value(metric, "retention_high"))
 
     return [
         RowColumn(
@@ -309,7 +310,8 @@ def errors_table(scores: DataFrame, labels: Labels) -> Table:
         "Reconstruction metrics",
         columns,
         rows,
-        "Weighted: by token counts. Distance: in dB, from the rate-distortion bound for Gaussian rows.",
+        "Weighted: by token counts. Distance: in dB, from the rate-distortion bound for Gaussian "
+        "rows.",
     )
 
 

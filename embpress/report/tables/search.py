@@ -8,8 +8,10 @@ from pandas import DataFrame
 from .table import Cell, Column, Section, Table, number_cell
 
 NOTES = [
-    "Each candidate was trained once, with the study's first seed, on the training examples without "
-    "the held-out ones, on which it was scored. The best (of equal ones the first) was then trained "
+    "Each candidate was trained once, with the study's first seed, on the training examples "
+    "without "
+    "the held-out ones, on which it was scored. The best (of equal ones the first) was then "
+    "trained "
     "on all training examples with every seed. No test example was read.",
 ]
 COLUMNS = [

@@ -29,10 +29,14 @@ LEAST = 0.0005
 MEGABYTE = 8 * 10**6
 """Bits in 10^6 bytes."""
 NOTES = [
-    "MB: 10^6 bytes, as fp32. Weights below 0.05 % of a model are left out. At most: the ratio of the "
-    "whole model if its embedding took no space. A tied output head is the same matrix as the embedding.",
-    "Achieved ratio: of the embedding, the smallest over checkpoints. Rows kept: share of the matrix's "
-    "rows that are stored unchanged. Stored: tensors of the artefact with their share of its bits, means "
+    "MB: a million bytes, as fp32. Weights below 0.05 % of a model are left out. At most: the "
+    "ratio of the "
+    "whole model if its embedding took no space. A tied output head is the same matrix as the "
+    "embedding.",
+    "Achieved ratio: of the embedding, the smallest over checkpoints. Rows kept: share of the "
+    "matrix's "
+    "rows that are stored unchanged. Stored: tensors of the artefact with their share of its "
+    "bits, means "
     "over checkpoints and seeds; U8 contains packed bits.",
 ]
 
@@ -133,7 +137,8 @@ def tensors_table(sizes: DataFrame, labels: Labels) -> Table:
         "Sizes of all tensors",
         columns,
         rows,
-        "MB: 10^6 bytes, means over seeds. Of a checkpoint itself: the weights that are not compressed, "
+        "MB: a million bytes, means over seeds. Of a checkpoint itself: the weights that are not "
+        "compressed, "
         "and why.",
     )
 

@@ -9,9 +9,11 @@ from ...analysis.scores import Labels
 from .table import Cell, Column, Section, Table, interval_cell, number_cell, ratio_cell
 
 NOTES = [
-    "Median time of a lookup of so many rows in one thread, in µs, with quartiles where there is room. "
+    "Median time of a lookup of so many rows in one thread, in µs, with quartiles where there is "
+    "room. "
     "× dense: relative to a dense lookup of the same rows in the same run.",
-    "MB: 10^6 bytes of stored tensors. Times depend on the machine and differ from run to run.",
+    "MB: a million bytes of stored tensors. Times depend on the machine and differ from run to "
+    "run.",
 ]
 
 

@@ -87,7 +87,7 @@ class Section:
     title: str
     rows: list[list[Cell]]
     keys: tuple[Cell, ...] = ()
-    """What the title says, one cell per key of the table: columns in HTML, where rows are sorted."""
+    """The content of the title, one cell per key of the table: columns of the HTML table."""
     level: int = 0
     """1: a subsection of the section before it."""
 

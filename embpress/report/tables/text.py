@@ -109,7 +109,7 @@ def _head(columns: list[Column], position: int, shown: list[int]) -> str:
 def _text(cell: Cell, column: Column, starred: bool) -> str:
     """One cell; a bold number is followed by a star."""
     text = cell.text + "".join(_mark(mark) for mark in cell.marks)
-    if column.align == "number" and starred and not column.detail == -1:
+    if column.align == "number" and starred and column.detail != -1:
         text += "*" if cell.bold else " "
     return text
 

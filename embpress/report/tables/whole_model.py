@@ -26,11 +26,13 @@ MEGABYTE = 8 * 10**6
 MILLION = 10**6
 BILLION = 10**9
 NOTES = [
-    "Ratio: dense fp32 bits / stored bits of the whole model, the smallest over seeds; all other numbers "
+    "Ratio: dense fp32 bits / stored bits of the whole model, the smallest over seeds; all other "
+    "numbers "
     "are means over seeds. Ret.: score / uncompressed score, in %.",
     "Parameters: stored floats in millions; a dash where integer codes represent the values. "
-    "Operations: 10^9 floating-point operations of the products with the compressed matrices for 128 "
-    "tokens. MB: stored 10^6 bytes of each kind of matrix.",
+    "Operations: billions of floating-point operations of the products with the compressed "
+    "matrices "
+    "for 128 tokens. MB: stored megabytes (a million bytes) of each kind of matrix.",
 ]
 
 

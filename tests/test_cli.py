@@ -13,7 +13,7 @@ import torch
 from transformers import BertConfig, BertForMaskedLM
 
 import embpress
-from embpress.analysis.scores import write
+from embpress.analysis.scores import write_scores
 from embpress.cli import main, parse_options
 from embpress.errors import UserError
 
@@ -216,7 +216,7 @@ def test_budget_estimates_retention_from_a_studys_scores(model_folder, capsys):
 def finished_study(tmp_path, monkeypatch):
     """Scores of a made-up study where the README's commands look for them."""
     (tmp_path / "results").mkdir()
-    write(fake_scores(), tmp_path / "results/scores.csv")
+    write_scores(fake_scores(), tmp_path / "results/scores.csv")
     labels = dataclasses.asdict(fake_labels())
     (tmp_path / "results/labels.json").write_text(json.dumps(labels))
     monkeypatch.chdir(tmp_path)

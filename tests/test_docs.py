@@ -191,7 +191,7 @@ def workplace(tmp_path_factory):
         shutil.copyfile(ROOT / name, folder / name)
     _write_model(folder / "DIR")
     (folder / "results").mkdir()
-    scores.write(fake_scores(), folder / "results/scores.csv")
+    scores.write_scores(fake_scores(), folder / "results/scores.csv")
     (folder / "results/labels.json").write_text(json.dumps(dataclasses.asdict(fake_labels())))
     words = PIECES[5:]
     (folder / "counts.tsv").write_text(

@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from embpress import RankingSettings, rank_methods
-from embpress.analysis.scores import COLUMNS, write
+from embpress.analysis.scores import SCORE_COLUMNS, write_scores
 from embpress.errors import UserError
 from embpress.export.ranking import MEGABYTE, fit_retention_curve, list_candidates
 from embpress.methods import compress
@@ -30,14 +30,14 @@ def scores_of(path, curve, noise=0.0):
     for i, method in enumerate(["identity", "svd", "integer", "b21", "lighttoken", "mean"]):
         for ratio in (4.0, 10.0, 25.0):
             error = min(i * 0.1 + ratio / 100, 1.0)
-            row = dict.fromkeys(COLUMNS, math.nan) | dict.fromkeys(
+            row = dict.fromkeys(SCORE_COLUMNS, math.nan) | dict.fromkeys(
                 ("study", "model", "task", "protocol", "note"), "x"
             )
             row |= dict(
                 method=method,
                 factor_dtype="float32",
                 metric="accuracy",
-                ratio_asked=ratio,
+                target_ratio=ratio,
                 seed=0,
                 n=100,
             )
@@ -48,7 +48,7 @@ def scores_of(path, curve, noise=0.0):
                     retention=curve(error) + noise * rng.standard_normal(),
                 )
             )
-    write(pandas.DataFrame(rows), path)
+    write_scores(pandas.DataFrame(rows), path)
     return path
 
 

@@ -7,7 +7,7 @@ from matplotlib.lines import Line2D
 from pandas import DataFrame
 
 from ...analysis.scores import Labels
-from ..tables.rows import number
+from ..tables.table import number
 from .panels import DASHED, SMALL, drawn, legend
 from .style import PAGE, new_figure, styles
 
@@ -26,7 +26,7 @@ def ablation_bars(found: DataFrame, labels: Labels) -> Figure:
     """
     bases = list(dict.fromkeys(found["base"]))
     heights = [
-        len(own := found[found["base"] == base]) + own.groupby(["task", "ratio_asked"]).ngroups
+        len(own := found[found["base"] == base]) + own.groupby(["task", "target_ratio"]).ngroups
         for base in bases
     ]
     figure = new_figure(PAGE, BAR * sum(heights) + 0.35 * len(bases) + 0.5)
@@ -50,7 +50,7 @@ def _panel(panel: Axes, own: DataFrame, labels: Labels) -> None:
     place = 0.0
     ticks = []
     names = []
-    for (task, ratio), group in own.groupby(["task", "ratio_asked"], sort=False):
+    for (task, ratio), group in own.groupby(["task", "target_ratio"], sort=False):
         about = labels.tasks[str(task)]
         middle = place + (len(group) - 1) / 2
         ticks.append(middle)

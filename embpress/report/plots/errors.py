@@ -30,7 +30,7 @@ def error_by_decile(deciles: DataFrame, labels: Labels) -> Figure:
     A row a checkpoint, a column a ratio.
     """
     found = compressed(deciles, labels)
-    found = found.assign(block=[labels.block(r) for r in found["ratio_asked"]])
+    found = found.assign(block=[labels.block(r) for r in found["target_ratio"]])
     models = sorted(set(found["model"]))
     ratios = sorted(set(found["block"]))
     look = styles(labels.methods)
@@ -41,7 +41,7 @@ def error_by_decile(deciles: DataFrame, labels: Labels) -> Figure:
     for line, model in zip(axes, models):
         for panel, ratio in zip(line, ratios):
             part = found[(found["model"] == model) & (found["block"] == ratio)]
-            for (method, _), points in part.groupby(["method", "ratio_asked"]):
+            for (method, _), points in part.groupby(["method", "target_ratio"]):
                 curve = points.groupby("decile")["relative_error"].mean()
                 style = look[str(method)]
                 panel.plot(
@@ -69,11 +69,11 @@ def error_vs_ratio(scores: DataFrame, bounds: DataFrame, labels: Labels) -> Figu
 
     Plain errors left, count-weighted ones right.
     """
-    found = compressed(main_scores(scores, labels), labels).dropna(subset=["ratio_reached"])
+    found = compressed(main_scores(scores, labels), labels).dropna(subset=["achieved_ratio"])
     checkpoint = found["task"].map({k: t.checkpoint or t.model for k, t in labels.tasks.items()})
     # Tasks that share a checkpoint share its artefacts.
     found = found.assign(checkpoint=checkpoint).drop_duplicates(
-        ["checkpoint", "method", "ratio_asked"]
+        ["checkpoint", "method", "target_ratio"]
     )
     checkpoints = list(dict.fromkeys(found["checkpoint"]))
     figure = new_figure(PAGE, 0.9 + 1.75 * max(1, len(checkpoints)))
@@ -109,9 +109,9 @@ def _bound_panel(
     panel.fill_between(bound.index, bound, 1e-9, color=UNREACHABLE, linewidth=0, zorder=0.5)
     panel.plot(bound.index, bound, color="black", linewidth=1.2)
     for method in labels.methods:
-        line = found[found["method"] == method].sort_values("ratio_reached")
+        line = found[found["method"] == method].sort_values("achieved_ratio")
         style = look[method]
-        x = line["ratio_reached"]
+        x = line["achieved_ratio"]
         y = line[column]
         panel.plot(x, y, color=style.colour, linewidth=0.7, alpha=0.6)
         panel.plot(
@@ -127,7 +127,7 @@ def _bound_panel(
 
 def _error_axes(panel: Axes, found: DataFrame) -> None:
     """Log axes around all that was measured, with plain numbers at the ticks."""
-    ratios = found["ratio_reached"]
+    ratios = found["achieved_ratio"]
     errors = found[[column for column, _ in WEIGHTINGS.values()]].to_numpy().ravel()
     panel.set(xscale="log", yscale="log")
     panel.set_xlim(max(2.0, ratios.min() / 1.25), min(64.0, ratios.max() * 1.25))

@@ -14,7 +14,7 @@ from matplotlib.patheffects import withStroke
 from matplotlib.text import Annotation
 from pandas import DataFrame
 
-from ...analysis.scores import Labels, over_seeds
+from ...analysis.scores import Labels, mean_over_seeds
 from .style import CONTROLS, PAGE, Style, new_figure, styled, styles
 
 HALO = [withStroke(linewidth=1.5, foreground="white")]
@@ -38,21 +38,22 @@ def drawn(draw: Callable[..., Figure]) -> Callable[..., Figure]:
 
 def main_scores(scores: DataFrame, labels: Labels) -> DataFrame:
     """Means over seeds of the main metrics."""
-    means = over_seeds(scores)
+    means = mean_over_seeds(scores)
     return means[
         means["metric"] == means["task"].map({k: t.metric for k, t in labels.tasks.items()})
     ]
 
 
-def compressed(frame: DataFrame, labels: Labels, whole_model: bool = False) -> DataFrame:
+def compressed(frame: DataFrame, labels: Labels, compresses_layers: bool = False) -> DataFrame:
     """Rows of methods that are no control and compress the embedding alone.
 
     Or of those that compress more.
     """
     shown = {
-        k: m.kind != "control" and m.whole_model == whole_model for k, m in labels.methods.items()
+        k: m.kind != "control" and m.compresses_layers == compresses_layers
+        for k, m in labels.methods.items()
     }
-    return frame[frame["method"].map(shown).astype(bool) & frame["ratio_asked"].notna()]
+    return frame[frame["method"].map(shown).astype(bool) & frame["target_ratio"].notna()]
 
 
 def tasks_in(found: DataFrame, labels: Labels) -> list[str]:

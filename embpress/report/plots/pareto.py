@@ -109,13 +109,13 @@ def _points(rows: Iterable[Any], about: TaskLabel) -> list[Point]:
     """
     if about.higher_is_better:
         return [
-            Point(r.method, r.ratio_reached, r.retention, r.retention_low, r.retention_high)
+            Point(r.method, r.achieved_ratio, r.retention, r.retention_low, r.retention_high)
             for r in rows
         ]
     return [
         Point(
             r.method,
-            r.ratio_reached,
+            r.achieved_ratio,
             r.value,
             *(
                 100 * r.uncompressed_value / max(e, 1e-9)
@@ -128,7 +128,7 @@ def _points(rows: Iterable[Any], about: TaskLabel) -> list[Point]:
 
 def _panel(panel: Axes, means: DataFrame, about: TaskLabel, labels: Labels) -> list[Point]:
     """All methods of one task, and the front, which is returned."""
-    found = compressed(means, labels).dropna(subset=["ratio_reached", "retention"])
+    found = compressed(means, labels).dropna(subset=["achieved_ratio", "retention"])
     look = styles(labels.methods)
     points = _points(found.itertuples(), about)
     best = front(points, about.higher_is_better)

@@ -8,9 +8,9 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from pandas import DataFrame
 
-from ...analysis.predictors import METRICS, Predictors
+from ...analysis.predictors import PREDICTOR_METRICS, Predictors
 from ...analysis.scores import Labels
-from ..tables.rows import averaged
+from ..tables.rows import averaged_tasks
 from .panels import compressed, drawn, legend, main_scores
 from .style import PAGE, SPARE, new_figure
 
@@ -32,13 +32,13 @@ def score_vs_predictors(scores: DataFrame, found: Predictors, labels: Labels) ->
     """
     rows = compressed(main_scores(scores, labels), labels).dropna(subset=["retention"])
     # Each task in its own colour, whichever others are there.
-    shown = averaged(scores, list(labels.tasks))
+    shown = averaged_tasks(scores, list(labels.tasks))
     look = {task: style for task, style in zip(labels.tasks, cycle(SPARE)) if task in shown}
     rows = rows[rows["task"].isin(look)]
     plain = [
         metric
-        for metric in METRICS
-        if metric != "ratio_reached" and not metric.startswith("weighted_")
+        for metric in PREDICTOR_METRICS
+        if metric != "achieved_ratio" and not metric.startswith("weighted_")
     ]
     figure = new_figure(PAGE, 3.2)
     axes = figure.subplots(2, len(plain), sharey=True)
@@ -58,7 +58,7 @@ def score_vs_predictors(scores: DataFrame, found: Predictors, labels: Labels) ->
             )
         _axes(panel, metric, rows[metric].to_numpy(dtype=float))
         name = (
-            METRICS[metric][0]
+            PREDICTOR_METRICS[metric][0]
             .replace(", weighted", ",\nweighted")
             .replace(" from the ", " from\nthe ")
         )
@@ -88,5 +88,5 @@ def _axes(panel: Axes, metric: str, values: np.ndarray) -> None:
     else:
         panel.locator_params(axis="x", nbins=4)
     panel.tick_params(labelsize=6)
-    if not METRICS[metric][1]:
+    if not PREDICTOR_METRICS[metric][1]:
         panel.invert_xaxis()

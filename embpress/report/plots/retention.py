@@ -44,16 +44,16 @@ def retention_by_ratio(scores: DataFrame, labels: Labels) -> Figure:
 
     Retention with its interval at the ratio reached, a panel a task.
     """
-    return _small_multiples(scores, labels, whole_model=False)
+    return _small_multiples(scores, labels, compresses_layers=False)
 
 
 @drawn
-def retention_of_whole_models(scores: DataFrame, labels: Labels) -> Figure:
+def retention_of_layers(scores: DataFrame, labels: Labels) -> Figure:
     """The same of methods that compress more than the embedding.
 
     At the ratio of all that they compress.
     """
-    return _small_multiples(scores, labels, whole_model=True)
+    return _small_multiples(scores, labels, compresses_layers=True)
 
 
 @drawn
@@ -64,12 +64,12 @@ def retention_of_task(scores: DataFrame, labels: Labels, task: str) -> Figure:
     """
     means = main_scores(scores, labels)
     means = means[means["task"] == task]
-    whole_model = compressed(means, labels).empty
-    shown = compressed(means, labels, whole_model)
+    compresses_layers = compressed(means, labels).empty
+    shown = compressed(means, labels, compresses_layers)
     figure = new_figure(COLUMN, 2.8)
     panel = figure.subplots()
     _retention_panel(panel, means, shown, labels)
-    panel.set(title=title_of(labels, task), xlabel=RATIO[whole_model], ylabel="retention (%)")
+    panel.set(title=title_of(labels, task), xlabel=RATIO[compresses_layers], ylabel="retention (%)")
     legend(figure, method_handles(shown, labels), control_handles(means, labels), columns=2)
     return figure
 
@@ -91,7 +91,7 @@ def error_vs_score(scores: DataFrame, labels: Labels) -> Figure:
         floor = floor_of(panel, own, found)
         for row in found.itertuples():
             style = look[str(row.method)]  # type: ignore[arg-type]
-            size = _marker_size(labels, float(row.ratio_asked))
+            size = _marker_size(labels, float(row.target_ratio))
             point(
                 panel, float(row.weighted_relative_error), float(row.retention), floor, style, size
             )  # type: ignore[arg-type]
@@ -115,22 +115,22 @@ def error_vs_score(scores: DataFrame, labels: Labels) -> Figure:
     return figure
 
 
-def _small_multiples(scores: DataFrame, labels: Labels, whole_model: bool) -> Figure:
+def _small_multiples(scores: DataFrame, labels: Labels, compresses_layers: bool) -> Figure:
     """A panel a task that has such methods, and one legend."""
     means = main_scores(scores, labels)
-    shown = compressed(means, labels, whole_model)
+    shown = compressed(means, labels, compresses_layers)
     tasks = tasks_in(shown, labels)
     figure, axes = grid(len(tasks), 1.75)
     for panel, task in zip(axes, tasks):
         _retention_panel(panel, means[means["task"] == task], shown[shown["task"] == task], labels)
         panel.set_title(title_of(labels, task))
-    axis_labels(axes, 2, RATIO[whole_model], "retention (%)")
+    axis_labels(axes, 2, RATIO[compresses_layers], "retention (%)")
     controls = means[means["task"].isin(tasks)]
     legend(
         figure,
         method_handles(shown, labels),
         control_handles(controls, labels),
-        columns=2 if whole_model else 4,
+        columns=2 if compresses_layers else 4,
     )
     return figure
 
@@ -149,9 +149,9 @@ def _retention_panel(panel: Axes, means: DataFrame, found: DataFrame, labels: La
     methods = [m for m in labels.methods if m in set(found["method"])]
     for offset, method in zip(np.linspace(-DODGE, DODGE, max(2, len(methods))), methods):
         line = found[(found["method"] == method) & found["retention"].notna()].sort_values(
-            "ratio_reached"
+            "achieved_ratio"
         )
-        x = line["ratio_reached"].to_numpy() * 10**offset
+        x = line["achieved_ratio"].to_numpy() * 10**offset
         y = line["retention"].to_numpy()
         style = look[method]
         bars = np.abs(line[["retention_low", "retention_high"]].to_numpy().T - y)
@@ -171,8 +171,8 @@ def _retention_panel(panel: Axes, means: DataFrame, found: DataFrame, labels: La
     panel.set_xscale("log")
     # Whole models may be asked for ratios that the study's embeddings are not; a codec's own, as
     # 3.9, stands beside one.
-    ticks = sorted(r for r in set(found["ratio_asked"]) if r in labels.ratios or r.is_integer())
-    everywhere = [*found["ratio_asked"], *found["ratio_reached"].dropna()]
+    ticks = sorted(r for r in set(found["target_ratio"]) if r in labels.ratios or r.is_integer())
+    everywhere = [*found["target_ratio"], *found["achieved_ratio"].dropna()]
     panel.set_xlim(min(everywhere) / 1.18, max(everywhere) * 1.22)
     panel.xaxis.set_major_locator(FixedLocator(ticks))
     panel.xaxis.set_major_formatter(FuncFormatter(lambda x, _: f"{x:g}×"))

@@ -43,7 +43,9 @@ def _panel(panel: Axes, found: DataFrame, labels: Labels) -> None:
     """One model and number of rows: a line a method over its ratios, the dense lookup across."""
     look = styles(labels.methods)
     for method in labels.methods:
-        own = found[(found["method"] == method) & found["ratio_asked"].notna()].sort_values("bytes")
+        own = found[(found["method"] == method) & found["target_ratio"].notna()].sort_values(
+            "bytes"
+        )
         if not len(own):
             continue
         x = own["bytes"].to_numpy() / 1e6
@@ -61,7 +63,7 @@ def _panel(panel: Axes, found: DataFrame, labels: Labels) -> None:
             mec="white",
             mew=0.3,
         )
-    dense = found[found["ratio_asked"].isna()]
+    dense = found[found["target_ratio"].isna()]
     for time in dense["microseconds"]:
         panel.axhline(time, **DASHED)
     panel.set(xscale="log", yscale="log")

@@ -23,6 +23,9 @@ if (
     from .export.inspection import Inspection
     from .export.ranking import Ranking
 
+EXTRAS = {"faiss": "faiss", "pandas": "workflow", "sklearn": "workflow"}
+"""Optional packages that a command may need, and the extra of pyproject.toml that brings each."""
+
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run one command. Returns the exit status.
@@ -40,6 +43,15 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return 0
     except OSError as error:  # a full disk, a folder that may not be written
         print(f"embpress: {error}", file=sys.stderr)
+        return 1
+    except ModuleNotFoundError as error:
+        if error.name not in EXTRAS:
+            raise
+        extra = EXTRAS[error.name]
+        print(
+            f"embpress: {error.name} is not installed: run `pip install 'embpress[{extra}]'`",
+            file=sys.stderr,
+        )
         return 1
     except KeyboardInterrupt:
         return 130

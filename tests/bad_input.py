@@ -1,4 +1,4 @@
-"""Input that is wrong, each as a user would come by it. `docs/errors.md` shows what is said of it.
+"""Input that is wrong, each as a user would come by it. `tests/golden/messages.md` shows what is said of it.
 
 A case writes what it needs into the working folder, which is empty, and then fails; or it gives the
 words of a command that must fail.

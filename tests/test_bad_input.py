@@ -1,4 +1,4 @@
-"""Every wrong input of `bad_input` ends on one sentence, the one that docs/errors.md shows.
+"""Every wrong input of `bad_input` ends on one sentence, the one that tests/golden/messages.md shows.
 
 And on no traceback.
 """
@@ -21,7 +21,7 @@ from embpress.methods._base import Context
 from .bad_input import SECTIONS
 from .conftest import ROOT
 
-DOCS = ROOT / "docs/errors.md"
+DOCS = ROOT / "tests/golden/messages.md"
 CASES = [(section, name) for section, cases in SECTIONS.items() for name in cases]
 LONGEST = 500
 INTRODUCTION = """# What is said of wrong input
@@ -59,7 +59,7 @@ def shown(text, folder):
 
 
 def documented():
-    """Messages of docs/errors.md by section and case."""
+    """Messages of tests/golden/messages.md by section and case."""
     found = {}
     for part in DOCS.read_text(encoding="utf-8").split("\n## ")[1:]:
         section, _, table = part.partition("\n")
@@ -69,7 +69,7 @@ def documented():
 
 
 def write_docs():
-    """Write docs/errors.md anew."""
+    """Write tests/golden/messages.md anew."""
     parts = [INTRODUCTION]
     for section, cases in SECTIONS.items():
         parts.append(f"\n## {section}\n\n| what is wrong | what is said |\n|---|---|\n")

@@ -237,13 +237,13 @@ def _write_model(folder):
 
 
 def _write_examples(folder):
-    """The method and the parts of own.yaml that docs/extend.md shows."""
+    """The method and the parts of own.yaml that docs/guides/extend.md shows."""
     own = {}
-    for text in blocks(ROOT / "docs/extend.md", "yaml"):
+    for text in blocks(ROOT / "docs/guides/extend.md", "yaml"):
         assert text.startswith("# own.yaml: ")
         own |= yaml.safe_load(text)
     (folder / "own.yaml").write_text(yaml.safe_dump(own))
-    for text in blocks(ROOT / "docs/extend.md", "python"):
+    for text in blocks(ROOT / "docs/guides/extend.md", "python"):
         (folder / re.match(r"# (\S+)\n", text)[1]).write_text(text)
 
 

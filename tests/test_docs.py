@@ -114,9 +114,8 @@ COMMANDS = {
     ".venv/bin/snakemake --workflow-profile profiles/slurm": Elsewhere(
         SLURM, "test_the_profile_runs_as_it_is"
     ),
-    ".venv/bin/snakemake --workflow-profile profiles/slurm --use-conda --configfile studies/claims.yaml": Elsewhere(
-        SLURM, "test_every_job_completes_on_the_cluster"
-    ),
+    ".venv/bin/snakemake --workflow-profile profiles/slurm --use-conda "
+    "--configfile studies/claims.yaml": Elsewhere(SLURM, "test_every_job_completes_on_the_cluster"),
     'squeue --me -o "%.9i %.9P %.2t %.10M %k"': Elsewhere(SLURM, ASKED),
     "sacct -X -S today -o JobID,State,Elapsed,ReqMem,NodeList,Comment%60": Elsewhere(SLURM, ASKED),
     "sacct -j 4711 -o JobID,State,MaxRSS,ReqMem,ExitCode": Elsewhere(SLURM, ASKED),
@@ -141,15 +140,12 @@ COMMANDS = {
     "embpress budget --model DIR --megabytes 1 --methods integer,svd,t24 --counts counts.tsv": Run(
         prints="best under 1 MB"
     ),
-    "embpress budget --model DIR --megabytes 1 --methods integer,svd --scores results/scores.csv": Run(
-        prints="retention"
-    ),
-    "embpress compress --model DIR --method lighttoken --ratio 10 --option factor_dtype=float16 --out DIR-small": Run(
-        prints="written to DIR-small"
-    ),
-    "embpress compress --model DIR --method integer --ratio 7 --counts counts.tsv --out DIR-small": Run(
-        prints="written to DIR-small"
-    ),
+    "embpress budget --model DIR --megabytes 1 --methods integer,svd "
+    "--scores results/scores.csv": Run(prints="retention"),
+    "embpress compress --model DIR --method lighttoken --ratio 10 "
+    "--option factor_dtype=float16 --out DIR-small": Run(prints="written to DIR-small"),
+    "embpress compress --model DIR --method integer --ratio 7 --counts counts.tsv "
+    "--out DIR-small": Run(prints="written to DIR-small"),
     "embpress inspect DIR-small": Run(prints="compressed by"),
     "python -m pytest tests/methods/test_contract.py -k pca": Run(prints="passed"),
     "python -m pytest tests/test_storage.py": Run(prints="passed"),

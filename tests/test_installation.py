@@ -79,10 +79,11 @@ def required_distributions(extra: str | None) -> list[Distribution]:
             distributions[name] = distribution(name)
         except PackageNotFoundError:  # the CPU build of torch has fewer dependencies
             continue
+        required = [Requirement(line) for line in distributions[name].requires or []]
         for own_extra in {"", *requirement.extras}:
             if (name, own_extra) not in visited:
                 visited.add((name, own_extra))
-                queue.extend((Requirement(r), own_extra) for r in distributions[name].requires or [])
+                queue.extend((line, own_extra) for line in required)
     return list(distributions.values())
 
 

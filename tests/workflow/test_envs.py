@@ -1,7 +1,4 @@
-"""Conda environments and requirements pin the same versions.
-
-And every rule runs in one of the environments.
-"""
+"""Conda environments, requirements and extras agree, and every rule has an environment."""
 
 import ast
 import re
@@ -51,7 +48,7 @@ def test_constraints_hold_every_requirement_at_its_version():
 
 def test_every_rule_names_an_environment_that_exists():
     for rules in (ROOT / "workflow/rules").glob("*.smk"):
-        # A rule that only some studies have stands indented below its condition.
+        # A rule that only some studies have is indented below its condition.
         blocks = re.split(r"^ *rule ", rules.read_text(), flags=re.MULTILINE)[1:]
         for block in blocks:
             (env,) = re.findall(r'conda:\s+"([^"]+)"', block)

@@ -30,7 +30,7 @@ report: $(VENV)/installed
 	@echo "Report:  results/report.html (one file, opens in any browser)"
 
 test: $(VENV)/installed-dev lint
-	$(BIN)/python -m pytest -n auto --dist loadgroup
+	$(BIN)/python -m pytest -n auto --dist loadgroup -rs # and the reason of each skip
 
 lint: $(VENV)/installed-dev
 	$(BIN)/ruff check .

@@ -6,6 +6,7 @@ downloaded.
 """
 
 import fnmatch
+import hashlib
 import subprocess
 import sys
 import tomllib
@@ -16,10 +17,12 @@ from pathlib import Path
 
 import pytest
 import torch
+import yaml
 from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 from transformers import BertConfig, BertModel
 
+import embpress
 from embpress import compress_model
 
 from .conftest import ROOT
@@ -27,6 +30,8 @@ from .conftest import ROOT
 PYPROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))
 PROJECT = PYPROJECT["project"]
 PYTHON = f"python{sys.version_info[0]}.{sys.version_info[1]}"
+APACHE_2_SHA256 = "cfc7749b96f63bd31c3c42b5c471bf756814053e847c10f3eb003417bc523d30"
+"""Of the text at https://www.apache.org/licenses/LICENSE-2.0.txt."""
 OPTIONAL = ("faiss", "matplotlib", "datasets", "pandas", "sklearn", "snakemake", "fugashi")
 LOAD = """
 import importlib.util
@@ -148,3 +153,24 @@ def test_the_package_ships_its_data_files():
     assert "embpress/py.typed" in files
     for name in files:
         assert any(fnmatch.fnmatch(name, pattern) for pattern in patterns), name
+
+
+def test_every_file_states_the_same_version_and_licence():
+    citation = yaml.safe_load((ROOT / "CITATION.cff").read_text(encoding="utf-8"))
+    changelog = (ROOT / "CHANGELOG.md").read_text(encoding="utf-8")
+    assert PROJECT["version"] == embpress.__version__ == str(citation["version"])
+    assert f"## [{PROJECT['version']}]" in changelog and "## [Unreleased]" in changelog
+    assert PROJECT["license"] == citation["license"] == "Apache-2.0"
+    text = (ROOT / "LICENSE").read_bytes()
+    assert hashlib.sha256(text).hexdigest() == APACHE_2_SHA256
+
+
+def test_ci_runs_the_script_and_the_hooks_run_the_linters():
+    workflow = yaml.safe_load((ROOT / ".github/workflows/ci.yml").read_text(encoding="utf-8"))
+    steps = workflow["jobs"]["test"]["steps"]
+    assert ".ci/run" in [step.get("run") for step in steps]
+    hooks = yaml.safe_load((ROOT / ".pre-commit-config.yaml").read_text(encoding="utf-8"))
+    entries = [hook["entry"].split()[0] for hook in hooks["repos"][0]["hooks"]]
+    makefile = (ROOT / "Makefile").read_text(encoding="utf-8")
+    for entry in entries:
+        assert entry.replace(".venv/bin", "$(BIN)") in makefile, entry

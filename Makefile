@@ -27,7 +27,7 @@ paper: $(VENV)/installed
 
 report: $(VENV)/installed
 	$(BIN)/snakemake --cores $(CORES) results/report.html
-	@echo "Report:  results/report.html (one file, opens in any browser)"
+	@echo "Report:  results/report.html (one file, opens anywhere)"
 
 test: $(VENV)/installed-dev lint
 	$(BIN)/python -m pytest -n auto --dist loadgroup -rs # and the reason of each skip

@@ -23,7 +23,7 @@ if (
     from .export.inspection import Inspection
     from .export.ranking import Ranking
 
-EXTRAS = {"faiss": "faiss", "pandas": "workflow", "sklearn": "workflow"}
+EXTRAS = {"faiss": "faiss", "pandas": "workflow"}
 """Optional packages that a command may need, and the extra of pyproject.toml that brings each."""
 
 

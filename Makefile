@@ -11,7 +11,7 @@ BIN := $(VENV)/bin
 HASHED := $(shell $(PYTHON) -c 'import platform as p, sys; print("yes" * (p.machine() == "x86_64" and p.libc_ver()[0] == "glibc" and sys.version_info[:2] == (3, 11)))')
 PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check
 
-.PHONY: results paper report test lint bench clean
+.PHONY: results paper report unlock test lint bench clean
 
 results: $(VENV)/installed
 	$(BIN)/snakemake --cores $(CORES)
@@ -29,6 +29,10 @@ report: $(VENV)/installed
 	$(BIN)/snakemake --cores $(CORES) results/report.html
 	@echo "Report:  results/report.html (one file, opens anywhere)"
 
+# After a run that was killed (not stopped by Ctrl-C), and once no other run works in this folder.
+unlock: $(VENV)/installed
+	$(BIN)/snakemake --unlock
+
 test: $(VENV)/installed-dev lint
 	$(BIN)/python -m pytest -n auto --dist loadgroup -rs # and the reason of each skip
 
@@ -36,7 +40,7 @@ lint: $(VENV)/installed-dev
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check embpress bench workflow/scripts tests
 	$(BIN)/mypy
-	$(BIN)/snakefmt --check Snakefile workflow/rules
+	$(BIN)/snakefmt --check Snakefile workflow/Snakefile workflow/rules
 	$(BIN)/snakemake --lint > /dev/null
 
 $(VENV)/installed: requirements.txt constraints.txt hashes.txt pyproject.toml

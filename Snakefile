@@ -1,21 +1,24 @@
-"""embpress: compare methods that compress the token embeddings of language models, from download to tables and plots."""
+"""embpress: compare methods that compress the token embeddings of language models."""
 
 from snakemake.utils import min_version
 
 min_version("9.0")
 
 
-# A study given with --configfile stands alone: merged into the default one, it would run the default's methods and tasks too.
+# A study that is given with --configfile, or by a workflow that includes this one as a module,
+# replaces the default study.
+# Merged, it would run the methods and tasks of the default study too.
 if not workflow.configfiles:
 
-    configfile: f"{workflow.basedir}/config.yaml"
+    configfile: f"{workflow.current_basedir}/config.yaml"
 
 
 report: "workflow/report/workflow.rst"
 
 
 include: "workflow/rules/common.smk"
-include: "workflow/rules/lock.smk"
+include: "workflow/rules/paths.smk"
+include: "workflow/rules/inputs.smk"
 include: "workflow/rules/sources.smk"
 include: "workflow/rules/hub.smk"
 include: "workflow/rules/frequency.smk"
@@ -28,6 +31,7 @@ include: "workflow/rules/paper.smk"
 
 
 rule all:
+    """Make the scores, tables, figures and provenance of the study."""
     default_target: True
     input:
         "results/scores.csv",
@@ -35,10 +39,8 @@ rule all:
         f"results/figures/{FIGURES[0]}.pdf",
         "results/provenance.json",
         ["results/averages.csv", "results/tables/averages.txt"]
-        if "averages" in config
+        if STUDY.averages
         else [],
-        ["results/claims.csv", "results/tables/claims.tex"]
-        if "claims" in config
-        else [],
-        "results/tables/search.tex" if study.searched_tasks(config) else [],
+        ["results/claims.csv", "results/tables/claims.tex"] if STUDY.claims else [],
+        "results/tables/search.tex" if SEARCHED else [],
         "results/tables/whole_model.tex" if WHOLE_MODELS else [],

@@ -1,7 +1,7 @@
-"""Compression methods, one file each; a new file here is a new method in every study and table.
+"""Compression methods, one file each: a new file here is available in every study and table.
 
-Importing this package imports no torch, so that a study can be checked where torch is not
-installed.
+Files that begin with an underscore are helpers. Importing this package does not import torch, so
+that a study can be checked where torch is not installed.
 """
 
 import ast
@@ -21,31 +21,35 @@ FOLDER = Path(__file__).parent
 
 
 def names() -> list[str]:
-    """Names of all methods: the names of the files in this folder that do not begin with an underscore."""
+    """Names of all methods: the files of this folder that do not begin with an underscore."""
     return sorted(path.stem for path in FOLDER.glob("*.py") if not path.stem.startswith("_"))
 
 
 @lru_cache
-def aliases() -> dict[str, str]:
-    """Method names by alias.
+def _declared(attribute: str) -> dict[str, str]:
+    """Values of a class attribute by method, of the methods that assign a string to it.
 
-    Read from the `alias = "..."` line of each method's class without importing it.
+    They are read from the source, as importing a method imports torch.
     """
-    return {alias: name for name in names() if (alias := _declared_alias(FOLDER / f"{name}.py"))}
+    values = {}
+    for name in names():
+        tree = ast.parse((FOLDER / f"{name}.py").read_text(encoding="utf-8"))
+        classes = [node for node in tree.body if isinstance(node, ast.ClassDef)]
+        for node in (statement for part in classes for statement in part.body):
+            if isinstance(node, ast.Assign) and isinstance(node.value, ast.Constant):
+                if any(isinstance(t, ast.Name) and t.id == attribute for t in node.targets):
+                    values[name] = str(node.value.value)
+    return values
 
 
-def _declared_alias(path: Path) -> str | None:
-    """The string assigned to `alias` in a class of a file, if there is one."""
-    tree = ast.parse(path.read_text(encoding="utf-8"))
-    for node in (
-        statement for part in tree.body if isinstance(part, ast.ClassDef) for statement in part.body
-    ):
-        if isinstance(node, ast.Assign) and isinstance(node.value, ast.Constant):
-            if any(
-                isinstance(target, ast.Name) and target.id == "alias" for target in node.targets
-            ):
-                return str(node.value.value)
-    return None
+def aliases() -> dict[str, str]:
+    """Method names by alias."""
+    return {alias: name for name, alias in _declared("alias").items()}
+
+
+def controls() -> frozenset[str]:
+    """Names of the methods that are controls: the uncompressed matrix and the two floors."""
+    return frozenset(name for name, kind in _declared("kind").items() if kind == "control")
 
 
 def resolve_name(name: str) -> str:
@@ -61,7 +65,7 @@ def resolve_name(name: str) -> str:
 
 
 def method_class(name: str) -> "type[Method]":
-    """The one Method class in the file `name`, or in the file whose alias is `name`.
+    """The Method class in the file of this name or alias.
 
     Raises:
         UserError: if there is no such method.
@@ -69,32 +73,48 @@ def method_class(name: str) -> "type[Method]":
     from ._base import Method
 
     module = importlib.import_module(f"{__name__}.{resolve_name(name)}")
-    classes = [
+    (method,) = [
         value
         for value in vars(module).values()
-        if isinstance(value, type) and issubclass(value, Method)
+        if isinstance(value, type)
+        and issubclass(value, Method)
+        and value.__module__ == module.__name__
     ]
-    (found,) = [value for value in classes if value.__module__ == module.__name__]
-    return found
+    return method
 
 
 def compress(
     matrix: "Rows", name: str, ratio: float, context: "Context | None" = None, **options: Any
 ) -> "CompressedMatrix":
-    """Compress a (V, d) matrix, in memory or on disk, by `ratio` with a method's name and options.
+    """Compress a (V, d) matrix by a ratio.
+
+    Args:
+        matrix: in memory or on disk.
+        name: of the method, or its alias.
+        ratio: dense fp32 bits / stored bits, at least 1.
+        context: token counts, sensitivities, special tokens, seed.
+        options: of the method.
 
     Raises:
-        UserError: for a matrix that cannot be compressed, an unknown method or option, and counts
-            or sensitivities that the method needs and does not get, or that are of another matrix.
+        UserError: for a matrix that cannot be compressed, an unknown method or option, missing
+            counts or sensitivities, or ones of another matrix.
         InfeasibleRatio: if the method cannot reach the ratio on this shape.
+
+    Example:
+        >>> import embpress, torch
+        >>> matrix = torch.randn(300, 32, generator=torch.Generator().manual_seed(0))
+        >>> compressed = embpress.compress(matrix, "svd", ratio=2)
+        >>> compressed.ratio >= 2, compressed.rows(torch.tensor([7, 7, 2])).shape
+        (True, torch.Size([3, 32]))
     """
     from ._base import Context, checked_matrix
 
     method = method_class(name)(**options)
-    checked = checked_matrix(matrix, method.streams)
+    checked = checked_matrix(matrix, method.supports_streaming)
     context = context or Context()
     context.check(checked.shape[0])
     plan = method.plan((checked.shape[0], checked.shape[1]), ratio)
-    compressed = method.fit(checked, plan, context)  # type: ignore[arg-type]  # a file only if it streams
+    # A FileMatrix only if the method supports streaming.
+    compressed = method.fit(checked, plan, context)  # type: ignore[arg-type]
     compressed.prepare()
     return compressed

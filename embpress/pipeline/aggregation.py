@@ -1,9 +1,5 @@
-"""All outcomes of a study to one tidy table of scores, one of errors by decile.
+"""Aggregate the outcomes of a study into tables of scores, errors by decile and bounds."""
 
-And the labels that tables need.
-"""
-
-import json
 import math
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,13 +8,13 @@ from typing import Any
 import pandas
 
 from ..fidelity.reconstruction import METRICS
-from ..fidelity.record import RESULT
+from ..fidelity.record import Fitted, Infeasible, read_result
 from ..methods import method_class
-from ..models.checkpoints import card
-from ..study import config as study_config
-from ..study.matrix_choices import is_whole_model
-from ..study.metric_names import metrics_of
-from ..study.protocols import is_student
+from ..models.checkpoints import read_metadata
+from ..study.artefact import Artefact
+from ..study.method_entry import Variant
+from ..study.study import IDENTITY, Study
+from ..study.task_entry import TaskEntry
 from ..tasks import Outcomes, task_class
 from ..tasks._bootstrap import compare
 from .bounds import bound_curve
@@ -27,129 +23,128 @@ from .evaluation import read_outcomes
 
 @dataclass(frozen=True)
 class Evaluation:
-    """Where the outcomes of one variant on one task and seed lie."""
+    """Files of the evaluation of one variant on one task with one seed."""
 
     task: str
     variant: str
     seed: int
     outcomes: Path
-    artefacts: list[Path]
+    """Outcomes of the test examples, by artefact."""
+    artefacts: list[Artefact]
+    """What was evaluated, a ratio each."""
     checkpoint: Path
+    """The uncompressed checkpoint."""
     counts: Path
+    """Token counts of the checkpoint's vocabulary."""
 
     @classmethod
     def from_json(cls, value: dict[str, Any]) -> "Evaluation":
-        """From plain strings."""
+        """From plain JSON values, as the workflow's rules pass them."""
         paths = {name: Path(value[name]) for name in ("outcomes", "checkpoint", "counts")}
-        return cls(
-            value["task"],
-            value["variant"],
-            value["seed"],
-            artefacts=[Path(a) for a in value["artefacts"]],
-            **paths,
-        )
+        artefacts = [Artefact.from_json(artefact) for artefact in value["artefacts"]]
+        return cls(value["task"], value["variant"], value["seed"], artefacts=artefacts, **paths)
 
 
 def aggregate(
-    config: dict[str, Any], evaluations: list[Evaluation]
+    study: Study, evaluations: list[Evaluation]
 ) -> tuple[pandas.DataFrame, pandas.DataFrame]:
-    """Scores and errors by decile of all evaluations of a study.
+    """Compute the scores and the errors by decile of all evaluations of a study.
 
     Returns:
-        One row a score, and one row an artefact and decile.
+        The table of scores, a row a score; and the table of errors, a row an artefact and decile.
     """
     baselines = {
         (e.task, e.seed): next(iter(read_outcomes(e.outcomes).values()))
         for e in evaluations
-        if e.variant == study_config.IDENTITY
+        if e.variant == IDENTITY
     }
     scores = []
     deciles = {}
     for evaluation in evaluations:
-        found = read_outcomes(evaluation.outcomes)
-        for folder in evaluation.artefacts:
-            result = json.loads((folder / RESULT).read_text())
-            about = _about(config, evaluation, folder, result)
-            if "infeasible" in result:
-                metric = metrics_of(config["tasks"][evaluation.task])[0]
-                scores.append(about | {"metric": metric, "note": result["infeasible"]})
+        outcomes = read_outcomes(evaluation.outcomes)
+        for artefact in evaluation.artefacts:
+            result = read_result(artefact.folder)
+            shared = _shared_columns(study, evaluation, artefact)
+            if isinstance(result, Infeasible):
+                metric = study.tasks[evaluation.task].reported_metrics[0]
+                scores.append(shared | {"metric": metric, "note": result.reason})
                 continue
+            row = shared | _result_columns(study.tasks[evaluation.task], evaluation, result)
             baseline = baselines[evaluation.task, evaluation.seed]
-            scores += _scores(config, evaluation.task, about, found[folder.name], baseline)
-            if "reconstruction" in result:
-                deciles[folder] = _deciles(config, evaluation, about, result["reconstruction"])
+            scores += _scores(study, evaluation.task, row, outcomes[artefact.name], baseline)
+            if result.reconstruction:
+                deciles[artefact.folder] = _deciles(study, evaluation, row, result.reconstruction)
     return pandas.DataFrame(scores), pandas.DataFrame(
         [row for rows in deciles.values() for row in rows]
     )
 
 
-def _about(
-    config: dict[str, Any], evaluation: Evaluation, folder: Path, result: dict[str, Any]
-) -> dict[str, Any]:
-    """Columns that all scores of one artefact share."""
-    task = config["tasks"][evaluation.task]
-    variant = evaluation.variant
-    row: dict[str, Any] = {
-        "study": config["study"],
-        "model": task["model"],
+def _shared_columns(study: Study, evaluation: Evaluation, artefact: Artefact) -> dict[str, Any]:
+    """Columns that all scores of one artefact share, whether it could be compressed or not."""
+    task = study.tasks[evaluation.task]
+    variant = study.variants[evaluation.variant]
+    return {
+        "study": study.name,
+        "model": task.model,
         "task": evaluation.task,
-        "protocol": task["protocol"],
-        "method": variant,
-        "ratio_asked": None if study_config.is_control(config, variant) else float(folder.name),
-        "factor_dtype": _factor_dtype(config, variant),
+        "protocol": task.protocol,
+        "method": variant.name,
+        "ratio_asked": None if variant.is_control else artefact.ratio,
+        "factor_dtype": _factor_dtype(variant),
         "seed": evaluation.seed,
         "note": "",
     }
-    if "infeasible" in result:
-        return row
-    about = card(evaluation.checkpoint)
-    near = result.get("reconstruction")
-    of_embedding = result.get("dense_embedding_floats", math.prod(about["shape"]))
-    dense_floats = result.get("dense_floats", of_embedding)
-    floats = result["stored_floats"]
-    # The rest of the model is fp32 and stays; a tied head is the same matrix and counted once,
-    # unless it stays dense.
-    dropped = dense_floats - of_embedding * (task.get("dense_head", False) and about["tied_head"])
-    model_bits = 32 * (about["parameters"] - dropped) + result["stored_bits"]
-    return row | {
-        "ratio_reached": result["ratio"],
-        "parameter_ratio": dense_floats / floats if floats else None,
-        "model_ratio": 32 * about["parameters"] / model_bits,
-        # Errors are those of an embedding compressed alone.
-        **(
-            {name: near[name] for metric in METRICS for name in (metric, f"weighted_{metric}")}
-            if near
-            else {}
-        ),
-        **result.get("bound", {}),
+
+
+def _result_columns(
+    task: TaskEntry, evaluation: Evaluation, result: Fitted
+) -> dict[str, float | None]:
+    """Columns of an artefact's sizes and errors."""
+    metadata = read_metadata(evaluation.checkpoint)
+    embedding_floats = result.dense_embedding_floats
+    if embedding_floats is None:
+        embedding_floats = math.prod(metadata["shape"])
+    dense_floats = embedding_floats if result.dense_floats is None else result.dense_floats
+    # The rest of the model stays in fp32. A tied head is the same matrix and counted once, unless
+    # it stays dense.
+    has_dense_copy = task.keeps_dense_head and metadata["tied_head"]
+    replaced = dense_floats - embedding_floats * has_dense_copy
+    model_bits = 32 * (metadata["parameters"] - replaced) + result.stored_bits
+    columns = {
+        "ratio_reached": result.ratio,
+        "parameter_ratio": dense_floats / result.stored_floats if result.stored_floats else None,
+        "model_ratio": 32 * metadata["parameters"] / model_bits,
     }
+    if result.reconstruction:
+        names = [name for metric in METRICS for name in (metric, f"weighted_{metric}")]
+        columns |= {name: result.reconstruction[name] for name in names}
+    return columns | (result.bound or {})
 
 
-def _factor_dtype(config: dict[str, Any], variant: str) -> str | None:
-    """Precision of a variant's factors.
+def _factor_dtype(variant: Variant) -> str | None:
+    """Data type of a variant's factors.
 
-    None where its method stores none, or its matrices are not stored alike.
+    None where its method stores no factors, or its matrices' factors differ in type.
     """
-    choices = study_config.choices_of(config, variant)
-    found = {
-        choice.options.get("factor_dtype", "float32")
-        if method_class(choice.method).has_factors
+    dtypes = {
+        str(spec.options.get("factor_dtype", "float32"))
+        if method_class(spec.method).has_factors
         else None
-        for choice in choices
+        for spec in variant.matrices
     }
-    return found.pop() if len(found) == 1 else None
+    return dtypes.pop() if len(dtypes) == 1 else None
 
 
 def _scores(
-    config: dict[str, Any],
+    study: Study,
     task: str,
-    about: dict[str, Any],
+    shared: dict[str, Any],
     outcomes: Outcomes,
     uncompressed: Outcomes,
 ) -> list[dict[str, Any]]:
-    """Rows of all metrics of a task on one artefact."""
+    """One row a metric of a task, for one artefact."""
     return [
-        about
+        shared
         | {
             "metric": score.metric,
             "value": score.value,
@@ -159,85 +154,79 @@ def _scores(
             "retention_low": score.low,
             "retention_high": score.high,
         }
-        for score in compare(
-            task_class(config["tasks"][task]["kind"]), outcomes, uncompressed, task
-        )
-        if score.metric in metrics_of(config["tasks"][task])
+        for score in compare(task_class(study.tasks[task].kind), outcomes, uncompressed, task)
+        if score.metric in study.tasks[task].reported_metrics
     ]
 
 
 def _deciles(
-    config: dict[str, Any], evaluation: Evaluation, about: dict[str, Any], near: dict[str, Any]
+    study: Study,
+    evaluation: Evaluation,
+    shared: dict[str, Any],
+    reconstruction: dict[str, Any],
 ) -> list[dict[str, Any]]:
-    """Metrics of one artefact by frequency decile, 1 = the most frequent tokens."""
-    shared = {
-        "model": checkpoint_label(config, evaluation.task),
+    """Reconstruction metrics of one artefact by decile; 1 holds the most frequent tokens."""
+    keys = {
+        "model": checkpoint_label(study, evaluation.task),
         "method": evaluation.variant,
-        "ratio_asked": about["ratio_asked"],
+        "ratio_asked": shared["ratio_asked"],
         "seed": evaluation.seed,
     }
-    values = zip(*(near[f"decile_{metric}"] for metric in METRICS))
-    return [
-        shared | {"decile": i} | dict(zip(METRICS, row)) for i, row in enumerate(values, start=1)
-    ]
+    values = zip(*(reconstruction[f"decile_{metric}"] for metric in METRICS))
+    return [keys | {"decile": i} | dict(zip(METRICS, row)) for i, row in enumerate(values, start=1)]
 
 
-def bounds(config: dict[str, Any], evaluations: list[Evaluation]) -> pandas.DataFrame:
-    """The rate-distortion bound of every checkpoint of a study over a grid of ratios."""
-    found = {
-        (checkpoint_label(config, e.task), e.seed): (e.checkpoint, e.counts) for e in evaluations
+def bounds(study: Study, evaluations: list[Evaluation]) -> pandas.DataFrame:
+    """Compute the rate-distortion bound of every checkpoint of a study over a grid of ratios."""
+    files_by_checkpoint = {
+        (checkpoint_label(study, e.task), e.seed): (e.checkpoint, e.counts) for e in evaluations
     }
     rows = [
         {"model": model, "seed": seed} | row
-        for (model, seed), files in found.items()
+        for (model, seed), files in files_by_checkpoint.items()
         for row in bound_curve(*files)
     ]
     return pandas.DataFrame(rows)
 
 
-def checkpoint_label(config: dict[str, Any], task: str) -> str:
-    """How plots call the checkpoint that a task runs on.
+def checkpoint_label(study: Study, task: str) -> str:
+    """Label of the checkpoint that a task runs on.
 
-    Students go by their task, whose matrices are others.
+    Students are labelled by their task, as their matrices differ from the checkpoint's.
     """
-    checkpoint = (
-        task if is_student(config["tasks"][task]) else study_config.checkpoint_of(config, task)
-    )
-    model = config["models"][config["tasks"][task]["model"]]["label"]
-    return (
-        f"{model} ({config['tasks'][checkpoint]['label']})"
-        if checkpoint in config["tasks"]
-        else model
-    )
+    entry = study.tasks[task]
+    checkpoint = task if entry.is_student else study.checkpoint_of(task)
+    model = study.models[entry.model].label
+    is_trained = checkpoint in study.tasks
+    return f"{model} ({study.tasks[checkpoint].label})" if is_trained else model
 
 
-def labels(config: dict[str, Any]) -> dict[str, Any]:
-    """How tables and plots call methods and tasks, and what they must know of them."""
+def labels(study: Study) -> dict[str, Any]:
+    """Labels and properties of methods and tasks, for `Labels.from_json`."""
     methods = {}
     tasks = {}
-    for variant, entry in config["methods"].items():
-        method = method_class(study_config.method_of(config, variant))
-        methods[variant] = {
-            "label": entry.get("label", method.label),
+    for name, variant in study.variants.items():
+        method = method_class(variant.method)
+        methods[name] = {
+            "label": variant.label or method.label,
             "kind": method.kind,
             "reconstruction": method.reconstruction,
             "citation": method.citation,
-            "whole_model": is_whole_model(entry),
-            "base": study_config.method_of(config, variant),
+            "whole_model": variant.compresses_layers,
+            "base": variant.method,
         }
-    for name, task in config["tasks"].items():
-        known = {metric.name: metric for metric in task_class(task["kind"]).metrics}
-        metric, *others = (known[metric] for metric in metrics_of(task))
-        model = config["models"][task["model"]]["label"]
+    for name, task in study.tasks.items():
+        known = {metric.name: metric for metric in task.known_metrics}
+        metric, *others = (known[metric] for metric in task.reported_metrics)
         tasks[name] = {
-            "label": task["label"],
-            "model": model,
-            "checkpoint": checkpoint_label(config, name),
+            "label": task.label,
+            "model": study.models[task.model].label,
+            "checkpoint": checkpoint_label(study, name),
             "metric": metric.name,
             "metric_label": metric.label,
             "higher_is_better": metric.higher_is_better,
             "percent": metric.percent,
             "metrics": {other.name: other.label for other in others},
-            "footnote": task.get("footnote", ""),
+            "footnote": task.footnote or "",
         }
-    return {"methods": methods, "tasks": tasks, "ratios": config["ratios"]}
+    return {"methods": methods, "tasks": tasks, "ratios": list(study.ratios)}

@@ -1,8 +1,9 @@
-"""The average over the tasks of a benchmark, as GLUE has it.
+"""The average score over the tasks of a benchmark, such as GLUE's.
 
-Means of tasks, of which some may count as one.
+Several tasks may form a group that counts as one task.
 """
 
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -10,77 +11,74 @@ import pandas
 from pandas import DataFrame
 
 from ..analysis.scores import COLUMNS, Labels
-from ..study import config as study_config
-from ..study.metric_names import ERRORS, metrics_of
+from ..study.artefact import ratio_name
+from ..study.metric_names import ERRORS
+from ..study.study import IDENTITY, Study
 from ..tasks import task_class
 from ..tasks._bootstrap import INTERVAL, mean_scores
 from .aggregation import Evaluation
 from .evaluation import read_outcomes
 
 MAIN = "average"
-"""The metric that stands for the average itself; those of its tasks are called as the tasks are."""
+"""Metric of the average itself; the rows of its tasks have the tasks' names as metrics."""
 
 
-def average_scores(
-    config: dict[str, Any], evaluations: list[Evaluation], scores: DataFrame
-) -> DataFrame:
-    """Rows as those of the table of scores, where the task is an average: its own score, and each
-    of its tasks'.
+def average_scores(study: Study, evaluations: list[Evaluation], scores: DataFrame) -> DataFrame:
+    """Compute the averages of a study, as rows with the columns of the table of scores.
 
-    A task's score is the mean of its metrics, an average's the mean over tasks, those that count as
-    one (MNLI's two halves) averaged before. Retention is that of the average; its interval draws
-    each task's examples anew, alike for both models. A method has no row where it does not run on
-    all of the tasks.
+    A task's score is the mean of its metrics. An average is the mean over tasks, where a group of
+    tasks (such as the two parts of MNLI) is averaged first. The interval of the retention is a
+    bootstrap over the examples of each task, with the same examples for the compressed and the
+    uncompressed model. A method that does not run on all tasks has no row.
 
     Args:
-        config: of the study, with `averages`.
-        evaluations: of the study.
+        study: the study, with `averages`.
+        evaluations: the study's evaluations.
         scores: the study's table of scores.
+
+    Returns:
+        For each average and artefact, a row of the average and a row of each of its tasks.
     """
-    found = {(e.task, e.variant, e.seed): e for e in evaluations}
+    by_key = {(e.task, e.variant, e.seed): e for e in evaluations}
     rows = []
-    for name, entry in config["averages"].items():
-        tasks = study_config.tasks_of_average(entry)
-        for (variant, ratio, seed), part in scores[scores["task"].isin(tasks)].groupby(
+    for name, entry in study.averages.items():
+        tasks = entry.all_tasks
+        for (variant, ratio, seed), own_scores in scores[scores["task"].isin(tasks)].groupby(
             ["method", "ratio_asked", "seed"], dropna=False, sort=False
         ):
-            if set(part["task"]) != set(tasks):
+            if set(own_scores["task"]) != set(tasks):
                 continue
-            about = _about(part, tasks) | {"task": name, "study": config["study"]}
-            if part["value"].isna().any():
-                rows.append(
-                    about | {"metric": MAIN, "note": next(note for note in part["note"] if note)}
-                )
+            shared = _shared_columns(own_scores) | {"task": name, "study": study.name}
+            if own_scores["value"].isna().any():
+                reason = next(note for note in own_scores["note"] if note)
+                rows.append(shared | {"metric": MAIN, "note": reason})
                 continue
-            artefact = "1" if pandas.isna(ratio) else f"{ratio:g}"
-            own = {t: _task_scores(config, found[t, str(variant), seed], artefact) for t in tasks}
-            base = {
-                t: _task_scores(config, found[t, study_config.IDENTITY, seed], "1") for t in tasks
-            }
-            n = part.groupby("task")["n"].max()
-            rows += [about | {"metric": t, "n": n[t]} | _compared(own[t], base[t]) for t in tasks]
-            means = [average(side, entry["tasks"]) for side in (own, base)]
-            rows.append(about | {"metric": MAIN, "n": n.sum()} | _compared(*means))
+            name_of_ratio = ratio_name(1 if pandas.isna(ratio) else ratio)
+            own = {}
+            base = {}
+            for task in tasks:
+                own[task] = _task_scores(study, by_key[task, str(variant), seed], name_of_ratio)
+                identity = by_key[task, IDENTITY, seed]
+                base[task] = _task_scores(study, identity, ratio_name(1))
+            n = own_scores.groupby("task")["n"].max()
+            rows += [shared | {"metric": t, "n": n[t]} | _retention(own[t], base[t]) for t in tasks]
+            means = [average(side, entry.tasks) for side in (own, base)]
+            rows.append(shared | {"metric": MAIN, "n": n.sum()} | _retention(*means))
     return DataFrame(rows, columns=COLUMNS)
 
 
-def average(scores: dict[str, np.ndarray], tasks: list[str | list[str]]) -> np.ndarray:
-    """Mean over tasks of scores of any shape; a list among the tasks counts as one of them."""
-    return np.mean(
-        [
-            np.mean([scores[task] for task in study_config.as_list(group)], axis=0)
-            for group in tasks
-        ],
-        axis=0,
-    )
+def average(scores: dict[str, np.ndarray], groups: Sequence[Sequence[str]]) -> np.ndarray:
+    """Mean over tasks of scores of any shape; a group of tasks counts as one task."""
+    means = [np.mean([scores[task] for task in group], axis=0) for group in groups]
+    return np.mean(means, axis=0)
 
 
-def _about(part: DataFrame, tasks: list[str]) -> dict[str, Any]:
+def _shared_columns(scores: DataFrame) -> dict[str, Any]:
     """Columns that all rows of a method share.
 
-    Its keys, the least ratio, and the mean errors of the tasks' matrices.
+    These are its keys, the lowest ratios, and the mean errors over the tasks' matrices.
     """
-    first = part.drop_duplicates("task")
+    first = scores.drop_duplicates("task")
     keys = ("model", "protocol", "method", "ratio_asked", "factor_dtype", "seed")
     ratios = ("ratio_reached", "parameter_ratio", "model_ratio")
     row: dict[str, Any] = {key: first[key].iloc[0] for key in keys}
@@ -92,37 +90,37 @@ def _about(part: DataFrame, tasks: list[str]) -> dict[str, Any]:
     )
 
 
-def _task_scores(config: dict[str, Any], evaluation: Evaluation, artefact: str) -> np.ndarray:
-    """Mean over a task's metrics: of all examples, then of each draw of them."""
-    task = config["tasks"][evaluation.task]
+def _task_scores(study: Study, evaluation: Evaluation, artefact: str) -> np.ndarray:
+    """Mean over a task's metrics: of all examples first, then of each bootstrap sample."""
+    task = study.tasks[evaluation.task]
     outcomes = read_outcomes(evaluation.outcomes)[artefact]
-    return mean_scores(task_class(task["kind"]), outcomes, evaluation.task, metrics_of(task))
+    return mean_scores(task_class(task.kind), outcomes, evaluation.task, task.reported_metrics)
 
 
-def _compared(own: np.ndarray, base: np.ndarray) -> dict[str, float]:
-    """Score and retention of the whole, and the interval of the draws.
+def _retention(own: np.ndarray, base: np.ndarray) -> dict[str, float]:
+    """Score and retention on all examples, and the bootstrap interval of the retention.
 
-    0 where the uncompressed model has 0.
+    Retention is 0 where the uncompressed model scores 0.
     """
     retention = 100 * np.divide(own, base, out=np.zeros_like(own), where=base != 0)
     low, high = np.percentile(retention[1:], INTERVAL)
-    whole = {"value": own[0], "uncompressed_value": base[0], "retention": retention[0]}
-    return whole | {"retention_low": low, "retention_high": high}
+    score = {"value": own[0], "uncompressed_value": base[0], "retention": retention[0]}
+    return score | {"retention_low": low, "retention_high": high}
 
 
-def average_labels(config: dict[str, Any], labels: Labels) -> Labels:
-    """Labels of a study's averages in place of its tasks."""
-    shown = {}
-    for name, entry in config["averages"].items():
-        tasks = study_config.tasks_of_average(entry)
+def average_labels(study: Study, labels: Labels) -> Labels:
+    """Replace the tasks of a study's labels by its averages."""
+    averages = {}
+    for name, entry in study.averages.items():
+        tasks = entry.all_tasks
         first = labels.tasks[tasks[0]]
-        shown[name] = {
-            "label": entry["label"],
+        averages[name] = {
+            "label": entry.label,
             "metric": MAIN,
             "metric_label": "average",
             "model": first.model,
             "metrics": {t: labels.tasks[t].label for t in tasks},
-            "footnote": entry.get("footnote", ""),
+            "footnote": entry.footnote or "",
         }
     methods = {name: vars(method) for name, method in labels.methods.items()}
-    return Labels.from_json({"methods": methods, "tasks": shown, "ratios": labels.ratios})
+    return Labels.from_json({"methods": methods, "tasks": averages, "ratios": labels.ratios})

@@ -1,94 +1,116 @@
-"""Share a budget of bits among the weight matrices of a model."""
+"""Divide a budget of bits among the weight matrices of a model."""
 
 import math
 from collections.abc import Sequence
 from typing import NamedTuple
 
 from ..errors import InfeasibleRatio
-from ..methods._base import Method, Plan
+from ..methods._base import Method
 
 STEPS = 30
-"""Halvings of the interval in which the common ratio lies: to a billionth of it."""
+"""Bisection steps for the common ratio: its interval shrinks to a billionth."""
 
 
-class Share(NamedTuple):
-    """A matrix that is to be compressed."""
+class LayerBudget(NamedTuple):
+    """A weight matrix whose bits are to be chosen."""
 
     name: str
     shape: tuple[int, int]
     method: Method
     ratio: float | None = None
-    """The ratio that it has of its own; None takes part in what is left."""
+    """A fixed ratio; None for the common ratio, which the remaining bits allow."""
 
     @property
     def dense_bits(self) -> int:
-        """As fp32."""
+        """Size of the dense fp32 matrix."""
         return 32 * math.prod(self.shape)
 
 
 def matrix_bits(ratio: float, matrices: int, others: int) -> int:
-    """Bits that matrices may take for a whole model to reach a ratio.
+    """Bits that the compressed matrices may take for a model to reach a ratio.
 
     Args:
-        ratio: of all the model's fp32 bits to those stored.
-        matrices: their dense bits.
-        others: bits of all else, which stays as it is.
+        ratio: fp32 bits of the model / bits stored for it.
+        matrices: dense bits of the matrices that are compressed.
+        others: bits of all other weights, which stay dense.
 
     Raises:
-        InfeasibleRatio: if what stays leaves nothing.
+        InfeasibleRatio: if the other weights alone take the whole budget.
     """
     budget = math.floor((matrices + others) / ratio) - others
     if budget <= 0:
-        most = (matrices + others) / others
+        most = math.ceil(100 * (matrices + others) / others) / 100
         raise InfeasibleRatio(
-            f"weights that are not compressed are {100 * others / (matrices + others):.3g} % of the model, which so reaches "
-            f"less than {math.ceil(100 * most) / 100:g}: ask for less, or name more `modules`"
+            f"weights that are not compressed are {100 * others / (matrices + others):.3g} % of "
+            f"the model, whose ratio therefore stays below {most:g}: use a lower ratio, or name "
+            "more `modules`"
         )
     return budget
 
 
-def shared_ratios(shares: Sequence[Share], budget: int) -> list[float]:
-    """Ratios of all matrices, own or common, at which together they store at most `budget` bits.
+def allocate_ratios(layers: Sequence[LayerBudget], budget: int) -> list[float]:
+    """Ratios, fixed or common, at which all matrices together store at most `budget` bits.
 
-    The common ratio is the least that keeps the budget. Sizes come in steps, so that some bits may
-    be left over.
+    The common ratio is the lowest that keeps the budget, by bisection. A method's sizes come in
+    steps, so some bits may remain unused.
 
     Raises:
-        InfeasibleRatio: if own ratios leave too little, or a method cannot reach the common ratio.
+        InfeasibleRatio: if the fixed ratios exceed the budget, or a method cannot reach the common
+            ratio.
     """
-    plans: dict[tuple[tuple[int, int], Method, float], Plan] = {}
+    flexible = [layer for layer in layers if layer.ratio is None]
+    remaining = _subtract_fixed(layers, budget)
+    if not flexible:
+        return [layer.ratio for layer in layers if layer.ratio is not None]
+    common = _find_common_ratio(flexible, remaining)
+    return [common if layer.ratio is None else layer.ratio for layer in layers]
 
-    def bits(share: Share, ratio: float) -> int:
-        key = share.shape, share.method, ratio
-        if key not in plans:
-            try:
-                plans[key] = share.method.plan(share.shape, ratio)
-            except InfeasibleRatio as reason:
-                raise InfeasibleRatio(f"{share.name}: {reason}") from reason
-        return plans[key].bits
 
-    own = sum(bits(share, share.ratio) for share in shares if share.ratio is not None)
-    others = [share for share in shares if share.ratio is None]
-    left = budget - own
-    dense = sum(share.dense_bits for share in others)
-    if left < 0 or others and left == 0:
-        every = sum(share.dense_bits for share in shares)
+def _subtract_fixed(layers: Sequence[LayerBudget], budget: int) -> int:
+    """Bits that matrices with fixed ratios leave for the others."""
+    fixed = [layer for layer in layers if layer.ratio is not None]
+    stored = sum(_planned_bits(layer, layer.ratio) for layer in fixed if layer.ratio is not None)
+    if stored > budget or stored == budget and len(fixed) < len(layers):
+        dense = sum(layer.dense_bits for layer in layers)
         raise InfeasibleRatio(
-            f"matrices with a `ratio` of their own store {own} of {every} bits, but only {budget} may be: ask for less"
+            f"matrices with a `ratio` of their own store {stored} of {dense} bits, but the budget "
+            f"is {budget}: use a lower ratio"
         )
-    if not others:
-        return [share.ratio for share in shares if share.ratio is not None]
+    return budget - stored
 
-    def total(ratio: float) -> int:
-        return sum(bits(share, ratio) for share in others)
+
+def _find_common_ratio(layers: Sequence[LayerBudget], budget: int) -> float:
+    """The lowest ratio at which all matrices together store at most `budget` bits."""
+    bits_at: dict[tuple[tuple[int, int], Method, float], int] = {}
+
+    def total_bits(ratio: float) -> int:
+        total = 0
+        for layer in layers:
+            key = (layer.shape, layer.method, ratio)
+            if key not in bits_at:
+                bits_at[key] = _planned_bits(layer, ratio)
+            total += bits_at[key]
+        return total
 
     low = 1.0
-    high = max(1.0, dense / left)
-    total(high)  # which every method has to reach
+    high = max(1.0, sum(layer.dense_bits for layer in layers) / budget)
+    total_bits(high)  # raises where a method cannot reach it
     for _ in range(STEPS if high > 1 else 0):
         middle = (low + high) / 2
         try:
-            low, high = (low, middle) if total(middle) <= left else (middle, high)
+            is_within_budget = total_bits(middle) <= budget
         except InfeasibleRatio:
+            is_within_budget = False
+        if is_within_budget:
+            high = middle
+        else:
             low = middle
-    return [high if share.ratio is None else share.ratio for share in shares]
+    return high
+
+
+def _planned_bits(layer: LayerBudget, ratio: float) -> int:
+    """Bits that a method stores of a matrix at a ratio."""
+    try:
+        return layer.method.plan(layer.shape, ratio).bits
+    except InfeasibleRatio as reason:
+        raise InfeasibleRatio(f"{layer.name}: {reason}") from reason

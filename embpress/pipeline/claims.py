@@ -1,7 +1,4 @@
-"""Do the papers' claims hold? Each comparison that a study's `claims:` asks for.
-
-Judged by what the study found.
-"""
+"""Test the papers' claims: every comparison under a study's `claims:`, by the study's results."""
 
 from typing import Any
 
@@ -9,41 +6,45 @@ from pandas import DataFrame
 
 from ..analysis.verdicts import COLUMNS, NOT_MEASURED, Measured, verdict
 from ..errors import UserError
-from ..study.config import Comparison, comparisons_of
+from ..study.artefact import ratio_name
+from ..study.claim_entry import Comparison
 from ..study.metric_names import ERRORS
+from ..study.study import Study
 from ..tasks import Outcomes, Task, task_class
 from ..tasks._bootstrap import difference
 from .aggregation import Evaluation
 from .evaluation import read_outcomes
 
 
-def judge(config: dict[str, Any], evaluations: list[Evaluation], scores: DataFrame) -> DataFrame:
-    """One row of COLUMNS a comparison and ratio, in the order of the config.
+def judge(study: Study, evaluations: list[Evaluation], scores: DataFrame) -> DataFrame:
+    """Compute the verdict of every comparison of a study's claims.
 
     Args:
-        config: the study.
-        evaluations: where the outcomes of test examples lie.
-        scores: the study's table of scores: errors of the matrix, ratios reached, and why something
-            could not be.
+        study: the study.
+        evaluations: the study's evaluations, with the outcomes of test examples.
+        scores: the study's table of scores, with matrix errors, achieved ratios and reasons for
+            infeasible ratios.
+
+    Returns:
+        One row of COLUMNS a comparison and ratio, in the order of the config.
 
     Raises:
-        UserError: if the table of scores lacks a column that a claim is tested by.
+        UserError: if the table of scores lacks a row or a column of a comparison.
     """
-    outcomes = Found(evaluations)
-    return DataFrame(
-        [_row(config, c, outcomes, scores) for c in comparisons_of(config)], columns=COLUMNS
-    )
+    outcomes = OutcomeCache(evaluations)
+    rows = [_row(study, comparison, outcomes, scores) for comparison in study.comparisons()]
+    return DataFrame(rows, columns=COLUMNS)
 
 
-class Found:
-    """Outcomes by task and variant, each file read once: a list over seeds of outcomes by ratio."""
+class OutcomeCache:
+    """Outcomes by task and variant; each file is read once."""
 
     def __init__(self, evaluations: list[Evaluation]) -> None:
         self._evaluations = evaluations
         self._read: dict[tuple[str, str], list[dict[str, Outcomes]]] = {}
 
-    def of(self, task: str, variant: str) -> list[dict[str, Outcomes]]:
-        """Outcomes of each seed, by the name of the artefact."""
+    def read(self, task: str, variant: str) -> list[dict[str, Outcomes]]:
+        """One entry a seed: the outcomes by the name of the ratio."""
         if (task, variant) not in self._read:
             files = [
                 e.outcomes for e in self._evaluations if (e.task, e.variant) == (task, variant)
@@ -53,79 +54,86 @@ class Found:
 
 
 def _row(
-    config: dict[str, Any], asked: Comparison, outcomes: Found, scores: DataFrame
+    study: Study, comparison: Comparison, outcomes: OutcomeCache, scores: DataFrame
 ) -> dict[str, Any]:
     """One comparison with its verdict."""
-    claim = config["claims"][asked.claim]
-    sides = [_scores_of(scores, asked, variant) for variant in (asked.better, asked.worse)]
+    claim = study.claims[comparison.claim]
+    variants = (comparison.better, comparison.worse)
+    sides = [_scores_of(scores, comparison, variant) for variant in variants]
     row = {
-        **{"claim": asked.claim, "paper": claim["paper"], "evidence": claim["evidence"]},
-        **{
-            "better": asked.better,
-            "worse": asked.worse,
-            "task": asked.task,
-            "metric": asked.by,
-            "ratio": asked.ratio,
-        },
+        "claim": comparison.claim,
+        "paper": claim.paper,
+        "evidence": claim.evidence,
+        "better": comparison.better,
+        "worse": comparison.worse,
+        "task": comparison.task,
+        "metric": comparison.by,
+        "ratio": comparison.ratio,
         "seeds": sides[0]["seed"].nunique(),
-        **{
-            f"{name}_ratio_reached": side["ratio_reached"].mean()
-            for name, side in zip(("better", "worse"), sides)
-        },
+        "better_ratio_reached": sides[0]["ratio_reached"].mean(),
+        "worse_ratio_reached": sides[1]["ratio_reached"].mean(),
     }
     reason = next((note for side in sides for note in side["note"] if note), "")
     if reason:
         return row | {"verdict": NOT_MEASURED, "note": reason}
-    task = task_class(config["tasks"][asked.task]["kind"])
-    if asked.by in ERRORS:
-        found = _errors(sides, asked.by)
-        higher = ERRORS[asked.by]
+    task = task_class(study.tasks[comparison.task].kind)
+    if comparison.by in ERRORS:
+        values = _compare_errors(sides, comparison.by)
+        higher_is_better = ERRORS[comparison.by]
     else:
-        higher = next(m.higher_is_better for m in task.metrics if m.name == asked.by)
-        if not all((side["metric"] == asked.by).any() for side in sides):
-            return row | {"verdict": NOT_MEASURED, "note": f"The task was run without {asked.by}."}
-        found = _metric(task, asked, outcomes)
-    numbers = {
-        "better_value": found.better,
-        "worse_value": found.worse,
-        "difference": found.better - found.worse,
+        metric = next(metric for metric in task.metrics if metric.name == comparison.by)
+        higher_is_better = metric.higher_is_better
+        if not all((side["metric"] == comparison.by).any() for side in sides):
+            note = f"The task was run without {comparison.by}."
+            return row | {"verdict": NOT_MEASURED, "note": note}
+        values = _compare_metric(task, comparison, outcomes)
+    return row | {
+        "better_value": values.better,
+        "worse_value": values.worse,
+        "difference": values.better - values.worse,
+        "low": values.low,
+        "high": values.high,
+        "n": values.n,
+        "verdict": verdict(values, higher_is_better),
+        "note": "",
     }
-    interval = {"low": found.low, "high": found.high, "n": found.n}
-    return row | numbers | interval | {"verdict": verdict(found, higher), "note": ""}
 
 
-def _scores_of(scores: DataFrame, asked: Comparison, variant: str) -> DataFrame:
-    """Rows of one side of a comparison; a control's, which have no ratio, at any ratio."""
-    rows = scores[(scores["task"] == asked.task) & (scores["method"] == variant)]
-    rows = rows[rows["ratio_asked"].isna() | (rows["ratio_asked"] == asked.ratio)]
+def _scores_of(scores: DataFrame, comparison: Comparison, variant: str) -> DataFrame:
+    """Rows of one side of a comparison; a control has no ratio and is compared at every ratio."""
+    rows = scores[(scores["task"] == comparison.task) & (scores["method"] == variant)]
+    rows = rows[rows["ratio_asked"].isna() | (rows["ratio_asked"] == comparison.ratio)]
     if rows.empty:
         raise UserError(
-            f"the table of scores has no row of {variant} on {asked.task}: make it anew with the rule `scores`"
+            f"the table of scores has no row of {variant} on {comparison.task}: write "
+            "it again with the rule `scores`"
         )
     return rows
 
 
-def _errors(sides: list[DataFrame], column: str) -> Measured:
-    """An error of both matrices, which needs no test examples."""
+def _compare_errors(sides: list[DataFrame], column: str) -> Measured:
+    """Mean reconstruction metrics of both sides, which have no interval."""
     if column not in sides[0]:
         raise UserError(
-            f"the table of scores has no column {column}, by which a claim is to be tested: choose another"
+            f"the table of scores has no column {column}, the metric of a claim: choose another "
+            "metric"
         )
     # The matrix is the same in all rows of a seed, whatever the metric of the task.
     better, worse = (side.groupby("seed")[column].first().mean() for side in sides)
     return Measured(float(better), float(worse))
 
 
-def _metric(task: type[Task], asked: Comparison, outcomes: Found) -> Measured:
-    """A metric of the task, with the interval of the difference."""
-    pairs = zip(
-        *(_at(outcomes.of(asked.task, v), asked.ratio) for v in (asked.better, asked.worse))
+def _compare_metric(task: type[Task], comparison: Comparison, outcomes: OutcomeCache) -> Measured:
+    """A task's metric of both sides, with the bootstrap interval of the difference."""
+    better, worse = (
+        _outcomes_at(outcomes.read(comparison.task, variant), comparison.ratio)
+        for variant in (comparison.better, comparison.worse)
     )
-    found = difference(task, list(pairs), asked.task, asked.by)
-    return Measured(found.first, found.second, found.low, found.high, found.n)
+    result = difference(task, list(zip(better, worse)), comparison.task, comparison.by)
+    return Measured(result.first, result.second, result.low, result.high, result.n)
 
 
-def _at(found: list[dict[str, Outcomes]], ratio: float | None) -> list[Outcomes]:
-    """Outcomes of each seed at a ratio; a control has a single artefact, called 1."""
-    name = "1" if ratio is None else f"{ratio:g}"
-    return [by_ratio[name if name in by_ratio else "1"] for by_ratio in found]
+def _outcomes_at(by_seed: list[dict[str, Outcomes]], ratio: float | None) -> list[Outcomes]:
+    """Outcomes of each seed at a ratio; a control has a single artefact, at ratio 1."""
+    name = ratio_name(1 if ratio is None else ratio)
+    return [by_ratio[name if name in by_ratio else ratio_name(1)] for by_ratio in by_seed]

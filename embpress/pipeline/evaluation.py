@@ -1,24 +1,22 @@
-"""Run one task over compressed forms of one checkpoint.
-
-The model is loaded once, matrices are swapped.
-"""
+"""Run one task on several artefacts of one checkpoint: the model is loaded once."""
 
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from safetensors.numpy import load_file, save_file
 
-from ..models.assembly import REST, Assembly, load_rest
+from ..models.compressed_model import OTHER_WEIGHTS, CompressedModel, load_other_weights
 from ..models.embedding import load_model, untie_head
 from ..models.tokenization import load_tokenizer
 from ..tasks import Outcomes, Task
 
 
 def evaluate(
-    task: Task, checkpoint: Path, artefacts: list[Path], progress: Callable[[str], None]
+    task: Task[Any], checkpoint: Path, artefacts: list[Path], progress: Callable[[str], None]
 ) -> Iterator[tuple[Path, Outcomes]]:
-    """Outcomes of a task for each artefact.
+    """Compute the outcomes of a task for each artefact.
 
     Args:
         task: a task with its test examples.
@@ -27,38 +25,37 @@ def evaluate(
         progress: called with a line about every batch.
 
     Yields:
-        The artefact's folder, and what the task's examples came to.
+        The artefact's folder, and the outcomes of the task's examples.
     """
     model = load_model(checkpoint, task.head)
     tokenizer = load_tokenizer(checkpoint)
-    if task.config.get("dense_head", False):
+    if task.entry.keeps_dense_head:
         untie_head(model)
-    assembly = Assembly(model)
+    compressed = CompressedModel(model)
     for artefact in artefacts:
-        assembly.put(artefact)
-        if (artefact / REST).is_file():
-            load_rest(model, artefact)
+        compressed.load_matrices(artefact)
+        if (artefact / OTHER_WEIGHTS).is_file():
+            load_other_weights(model, artefact)
         progress(f"artefact {artefact.name}")
         yield artefact, task.outcomes(model, tokenizer, progress)
 
 
-def write_outcomes(found: dict[str, Outcomes], path: Path) -> None:
-    """Write outcomes of several artefacts: tensors named `artefact/outcome`."""
+def write_outcomes(outcomes: dict[str, Outcomes], path: Path) -> None:
+    """Write the outcomes of several artefacts, as tensors named `artefact/outcome`."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    # safetensors writes the memory of an array as it lies: of a view with strides, other numbers
-    # than the array's.
-    whole = {
-        f"{artefact}/{name}": np.ascontiguousarray(v)
-        for artefact, o in found.items()
-        for name, v in o.items()
+    # safetensors writes the memory of an array and ignores its strides.
+    tensors = {
+        f"{artefact}/{name}": np.ascontiguousarray(values)
+        for artefact, by_name in outcomes.items()
+        for name, values in by_name.items()
     }
-    save_file(whole, path)
+    save_file(tensors, path)
 
 
 def read_outcomes(path: Path) -> dict[str, Outcomes]:
-    """Read outcomes that `write_outcomes` wrote, by artefact."""
-    found: dict[str, Outcomes] = {}
+    """Read the outcomes that `write_outcomes` wrote, by artefact."""
+    outcomes: dict[str, Outcomes] = {}
     for key, values in load_file(path).items():
         artefact, name = key.split("/", 1)
-        found.setdefault(artefact, {})[name] = values
-    return found
+        outcomes.setdefault(artefact, {})[name] = values
+    return outcomes

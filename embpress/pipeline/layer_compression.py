@@ -1,235 +1,232 @@
-"""Compress chosen weight matrices of a described checkpoint.
+"""Compress chosen weight matrices of a checkpoint, and record size, error and cost of each."""
 
-And say how near and how small each came out.
-"""
-
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
+from transformers import PreTrainedModel
 
 from .. import storage
 from ..data.token_counts import read_counts
 from ..errors import InfeasibleRatio
-from ..fidelity.record import RESULT
-from ..files import whole_new_folder, write_json
+from ..fidelity.record import RESULT, Fitted, Infeasible, MatrixRecord
+from ..files import atomic_directory, write_json
 from ..formats._base import ROW_BLOCK, CompressedMatrix
 from ..methods import compress, method_class
 from ..methods._base import Context
-from ..models.assembly import Part, RowRange, weight_of, write_parts
-from ..models.checkpoints import card
-from ..models.embedding import embedding_of, load_model
+from ..models.checkpoints import read_metadata
+from ..models.compressed_model import RowRange, StoredMatrix, linear_weight, write_matrix_list
+from ..models.embedding import find_embedding, load_model
 from ..models.sensitivity_file import read_sensitivity
-from ..study.layer_kinds import EMBEDDING, places
-from ..study.matrix_choices import Choice, Entry, choices_of, with_preset
-from .bit_allocation import Share, matrix_bits, shared_ratios
+from ..study.artefact import Artefact
+from ..study.layer_kinds import EMBEDDING, find_layer_matrices
+from ..study.method_entry import FitSettings, MatrixSpec
+from .bit_allocation import LayerBudget, allocate_ratios, matrix_bits
+from .compression import FitInputs
 
 TOKENS = 128
 """Tokens for which floating-point operations are counted: the length of the papers' inputs."""
+SEED_STEP = 1_000_003
+"""Difference of the seeds of two successive matrices, whose random factors must differ."""
 
 
-class Target(NamedTuple):
-    """One matrix that is to be compressed.
+class DenseMatrix(NamedTuple):
+    """One matrix before its compression.
 
-    The embedding's, a layer's, or those of all layers of a kind, stacked.
+    The embedding's, that of a layer, or those of all layers of a kind, stacked.
     """
 
-    part: Part
+    part: StoredMatrix
     weights: list[Tensor]
     """(rows, d) each, of the same shape."""
-    choice: Choice
+    spec: MatrixSpec
 
     @property
     def shape(self) -> tuple[int, int]:
-        """Of the stack."""
+        """Shape of the stack."""
         return sum(len(weight) for weight in self.weights), self.weights[0].shape[1]
 
 
 def compress_modules(
-    checkpoint: Path,
-    counts_file: Path,
-    name: str,
-    entry: Entry,
-    ratio: float,
-    seed: int,
-    folder: Path,
+    inputs: FitInputs,
+    settings: FitSettings,
+    artefact: Artefact,
     progress: Callable[[str], None],
-    sensitivity_file: Path | None = None,
     patterns: dict[str, str] | None = None,
-) -> dict[str, Any]:
-    """Fit methods to a checkpoint's matrices and write the artefact, for
-    `compressed_model.assemble`, and RESULT.
+) -> Fitted | Infeasible:
+    """Fit methods to a checkpoint's matrices, and write them with RESULT for `assembly.assemble`.
 
     Args:
-        checkpoint: a described checkpoint.
-        counts_file: token counts, for the embedding.
-        name: of the entry.
-        entry: of a config's `methods`, with `modules` or a `preset`.
-        ratio: of the compressed matrices together, or with `budget: model` of the whole model.
-        seed: seeds the fits.
-        folder: where to write.
-        progress: told how it goes.
-        sensitivity_file: sensitivities of the model to rows of its matrices.
-        patterns: names of the model's layers by kind, where they are not those of
-            `modules.PATTERNS`.
+        inputs: the files to read; the token counts are the embedding's.
+        settings: of a variant that compresses layers.
+        artefact: the folder to write, the variant's name, the seed, and the target ratio: of the
+            compressed matrices together, or with `budget: model` of the whole model.
+        progress: called with a line about every matrix.
+        patterns: names of the model's layers by kind, where they differ from
+            `layer_kinds.PATTERNS`.
 
     Returns:
-        What RESULT holds. A ratio that cannot be reached is a result, not an error.
+        The content of RESULT. A ratio that cannot be reached is a result, not an error.
 
     Raises:
         UserError: if the model has no layer of a kind, or a matrix or an option cannot be used.
     """
-    entry = with_preset(name, entry)
-    targets = _targets(
-        checkpoint, choices_of(name, entry), entry.get("share", "separate") == "layers", patterns
-    )
-    with whole_new_folder(folder) as whole:
+    is_stacked = settings.share == "layers"
+    matrices = _load_matrices(inputs.checkpoint, settings.matrices, is_stacked, patterns)
+    parameters = read_metadata(inputs.checkpoint)["parameters"]
+    with atomic_directory(artefact.folder) as folder:
+        result: Fitted | Infeasible
         try:
-            ratios = _ratios(
-                targets, ratio, card(checkpoint)["parameters"], entry.get("budget", "modules")
-            )
+            ratios = _allocate(matrices, artefact.ratio, parameters, settings.budget)
         except InfeasibleRatio as reason:
-            result: dict[str, Any] = {"infeasible": str(reason)}
+            result = Infeasible(str(reason))
         else:
-            context = Context(
-                read_counts(counts_file), tuple(card(checkpoint)["special_ids"]), seed
-            )
-            found = []
-            for number, (target, own) in enumerate(zip(targets, ratios)):
-                progress(f"matrix {number + 1}/{len(targets)}: {target.part.folder}")
-                about = _context(target, context, number, sensitivity_file)
-                matrix = torch.cat(target.weights)
-                compressed = compress(
-                    matrix, target.choice.method, own, about, **_options(target.choice)
-                )
-                made = {
-                    "method": target.choice.method,
-                    "options": target.choice.options,
-                    "ratio": own,
-                    "seed": about.seed,
-                }
-                storage.save(compressed, whole / target.part.folder, made)
-                found.append(_described(target, matrix, compressed))
-            write_parts([target.part for target in targets], whole)
-            result = _summed(found)
-        write_json(whole / RESULT, result)
+            records = []
+            for number, (matrix, ratio) in enumerate(zip(matrices, ratios)):
+                progress(f"matrix {number + 1}/{len(matrices)}: {matrix.part.folder}")
+                context = _fit_context(matrix, inputs, artefact.seed + SEED_STEP * number)
+                records.append(_fit(matrix, ratio, context, folder))
+            write_matrix_list([matrix.part for matrix in matrices], folder)
+            result = _sum_records(records)
+        write_json(folder / RESULT, result.to_json())
     return result
 
 
-def _targets(
-    checkpoint: Path, choices: list[Choice], stacked: bool, patterns: dict[str, str] | None
-) -> list[Target]:
-    """The matrices, kind by kind and layer by layer."""
+def _load_matrices(
+    checkpoint: Path, specs: Sequence[MatrixSpec], is_stacked: bool, patterns: dict[str, str] | None
+) -> list[DenseMatrix]:
+    """The matrices of a checkpoint, kind by kind and layer by layer."""
     model = load_model(checkpoint, "encoder")
-    targets = []
-    names = [name for name, _ in model.named_modules()]
-    for choice in choices:
-        if choice.kind == EMBEDDING:
-            weight = embedding_of(model)[1].weight.detach()
-            targets.append(Target(Part(EMBEDDING, EMBEDDING), [weight], choice))
-            continue
-        of_kind = places(names, [choice.kind], patterns)
-        weights = [weight_of(model.get_submodule(p.name), p.name).detach().float() for p in of_kind]
-        if stacked:
-            targets.append(
-                Target(
-                    Part(choice.kind, choice.kind, tuple(p.name for p in of_kind)), weights, choice
-                )
-            )
+    matrices = []
+    for spec in specs:
+        if spec.kind == EMBEDDING:
+            weight = find_embedding(model)[1].weight.detach()
+            matrices.append(DenseMatrix(StoredMatrix(EMBEDDING, EMBEDDING), [weight], spec))
         else:
-            targets += [
-                Target(
-                    Part(f"{choice.kind}-{place.layer}", choice.kind, (place.name,)),
-                    [weight],
-                    choice,
-                )
-                for place, weight in zip(of_kind, weights)
-            ]
-    return targets
+            matrices += _load_layers(model, spec, is_stacked, patterns)
+    return matrices
 
 
-def _options(choice: Choice) -> dict[str, Any]:
-    """A method's options, with what it takes by default for linear layers."""
-    defaults = {} if choice.kind == EMBEDDING else method_class(choice.method).linear_defaults
-    return defaults | choice.options
-
-
-def _ratios(targets: list[Target], ratio: float, parameters: int, budget: str) -> list[float]:
-    """A ratio for each matrix, by which all keep the budget."""
-    methods = {
-        target.choice.kind: method_class(target.choice.method)(**_options(target.choice))
-        for target in targets
-    }
-    shares = [
-        Share(t.part.folder, t.shape, methods[t.choice.kind], t.choice.ratio) for t in targets
+def _load_layers(
+    model: PreTrainedModel, spec: MatrixSpec, is_stacked: bool, patterns: dict[str, str] | None
+) -> list[DenseMatrix]:
+    """The matrices of one kind of layer, a matrix a layer or all layers in one."""
+    names = [name for name, _ in model.named_modules()]
+    layers = find_layer_matrices(names, [spec.kind], patterns)
+    weights = [
+        linear_weight(model.get_submodule(layer.name), layer.name).detach().float()
+        for layer in layers
     ]
-    dense = sum(share.dense_bits for share in shares)
+    if is_stacked:
+        part = StoredMatrix(spec.kind, spec.kind, tuple(layer.name for layer in layers))
+        return [DenseMatrix(part, weights, spec)]
+    return [
+        DenseMatrix(
+            StoredMatrix(f"{spec.kind}-{layer.layer}", spec.kind, (layer.name,)), [weight], spec
+        )
+        for layer, weight in zip(layers, weights)
+    ]
+
+
+def _method_options(spec: MatrixSpec) -> dict[str, Any]:
+    """Options of a method, over its defaults for linear layers."""
+    defaults = {} if spec.kind == EMBEDDING else method_class(spec.method).linear_defaults
+    return defaults | spec.options
+
+
+def _allocate(
+    matrices: list[DenseMatrix], ratio: float, parameters: int, budget: str
+) -> list[float]:
+    """A ratio for each matrix, at which all together keep the budget."""
+    methods = {
+        m.spec.kind: method_class(m.spec.method)(**_method_options(m.spec)) for m in matrices
+    }
+    layers = [
+        LayerBudget(m.part.folder, m.shape, methods[m.spec.kind], m.spec.ratio) for m in matrices
+    ]
+    dense = sum(layer.dense_bits for layer in layers)
     others = 32 * parameters - dense if budget == "model" else 0
-    return shared_ratios(shares, matrix_bits(ratio, dense, others))
+    return allocate_ratios(layers, matrix_bits(ratio, dense, others))
 
 
-def _context(
-    target: Target, context: Context, number: int, sensitivity_file: Path | None
-) -> Context:
-    """What the fit of one matrix may know: a layer's rows are no tokens, and count alike."""
-    # Random factors of two layers must not be the same; the embedding, which comes first, has the
-    # seed itself.
-    seed = context.seed + 1_000_003 * number
-    rows = target.shape[0]
-    sensitivity = (
-        read_sensitivity(sensitivity_file, rows, target.part.places) if sensitivity_file else {}
-    )
-    if target.part.kind == EMBEDDING:
-        return Context(context.counts, context.special_ids, seed, sensitivity=sensitivity)
-    return Context(torch.ones(rows, dtype=torch.int64), seed=seed, sensitivity=sensitivity)
+def _fit_context(matrix: DenseMatrix, inputs: FitInputs, seed: int) -> Context:
+    """What the fit of one matrix may use: a layer's rows are no tokens and have equal counts."""
+    rows = matrix.shape[0]
+    context = Context(torch.ones(rows, dtype=torch.int64), seed=seed)
+    if matrix.part.kind == EMBEDDING:
+        context.counts = read_counts(inputs.counts)
+        context.special_ids = tuple(read_metadata(inputs.checkpoint)["special_ids"])
+    if inputs.sensitivity:
+        context.sensitivity = read_sensitivity(inputs.sensitivity, rows, matrix.part.layers)
+    return context
 
 
-def _described(target: Target, matrix: Tensor, compressed: CompressedMatrix) -> dict[str, Any]:
-    """Sizes, operations for TOKENS tokens and error of one matrix."""
-    n_places = len(target.part.places)
-    rows = target.shape[0]
-    if target.part.kind == EMBEDDING:
+def _fit(matrix: DenseMatrix, ratio: float, context: Context, folder: Path) -> MatrixRecord:
+    """Fit one matrix, and write it into an artefact's folder."""
+    spec = matrix.spec
+    dense = torch.cat(matrix.weights)
+    compressed = compress(dense, spec.method, ratio, context, **_method_options(spec))
+    settings = {
+        "method": spec.method,
+        "options": spec.options,
+        "ratio": ratio,
+        "seed": context.seed,
+    }
+    storage.save(compressed, folder / matrix.part.folder, settings)
+    return _record(matrix, dense, compressed)
+
+
+def _record(matrix: DenseMatrix, dense: Tensor, compressed: CompressedMatrix) -> MatrixRecord:
+    """Sizes, error and operations for TOKENS tokens of one matrix."""
+    n_layers = len(matrix.part.layers)
+    rows = matrix.shape[0]
+    if matrix.part.kind == EMBEDDING:
         dense_flops = 0
         flops = compressed.decode_flops(TOKENS)
     else:
-        of_layer = compressed if n_places == 1 else RowRange(compressed, 0, rows // n_places)
-        dense_flops = 2 * TOKENS * matrix.numel()
-        flops = n_places * of_layer.product_flops(TOKENS)
+        of_layer = compressed if n_layers == 1 else RowRange(compressed, 0, rows // n_layers)
+        dense_flops = 2 * TOKENS * dense.numel()
+        flops = n_layers * of_layer.product_flops(TOKENS)
     blocks = torch.arange(rows).split(ROW_BLOCK)
     error = sum(
-        float((matrix[ids] - compressed.rows(ids)).double().square().sum()) for ids in blocks
+        float((dense[ids] - compressed.rows(ids)).double().square().sum()) for ids in blocks
     )
     return {
-        "kind": target.part.kind,
-        "name": target.part.folder,
-        "method": target.choice.method,
-        "shape": list(target.shape),
-        "matrices": max(1, n_places),
-        "dense_bits": 32 * matrix.numel(),
+        "kind": matrix.part.kind,
+        "name": matrix.part.folder,
+        "method": matrix.spec.method,
+        "shape": list(matrix.shape),
+        "matrices": max(1, n_layers),
+        "dense_bits": 32 * dense.numel(),
         "bits": compressed.stored_bits,
         "floats": compressed.stored_floats,
         "ratio": compressed.ratio,
         "dense_flops": dense_flops,
         "flops": flops,
         "squared_error": error,
-        "energy": float(matrix.double().square().sum()),
+        "energy": float(dense.double().square().sum()),
     }
 
 
-def _summed(found: list[dict[str, Any]]) -> dict[str, Any]:
-    """What RESULT holds: the matrices, and their sums."""
-    bits, dense = (sum(one[key] for one in found) for key in ("bits", "dense_bits"))
-    floats = (
-        None if any(one["floats"] is None for one in found) else sum(one["floats"] for one in found)
+def _sum_records(records: list[MatrixRecord]) -> Fitted:
+    """The matrices of an artefact, and their sums."""
+    bits = sum(record["bits"] for record in records)
+    dense_bits = sum(record["dense_bits"] for record in records)
+    floats = [record["floats"] for record in records]
+    of_embedding = [record for record in records if record["kind"] == EMBEDDING]
+    return Fitted(
+        stored_bits=bits,
+        stored_floats=sum_or_none(floats),
+        ratio=dense_bits / bits if bits else None,
+        dense_floats=dense_bits // 32,
+        dense_embedding_floats=sum(record["dense_bits"] // 32 for record in of_embedding),
+        modules=records,
     )
-    embedding = sum(one["dense_bits"] // 32 for one in found if one["kind"] == EMBEDDING)
-    return {
-        "stored_bits": bits,
-        "stored_floats": floats,
-        "ratio": dense / bits if bits else None,
-        "dense_floats": dense // 32,
-        "dense_embedding_floats": embedding,
-        "modules": found,
-    }
+
+
+def sum_or_none(values: list[int | None]) -> int | None:
+    """Sum of numbers; None if any is None."""
+    numbers = [value for value in values if value is not None]
+    return sum(numbers) if len(numbers) == len(values) else None

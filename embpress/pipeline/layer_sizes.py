@@ -1,22 +1,19 @@
-"""What each kind of weight matrix costs, dense and compressed.
+"""Sizes and floating-point operations of each kind of weight matrix, dense and compressed."""
 
-In every artefact of a whole model: a table of numbers.
-"""
-
-import json
 import math
+from pathlib import Path
 from typing import Any
 
 import pandas
 
-from ..fidelity.record import RESULT
-from ..models.checkpoints import card
-from ..study import config as study_config
+from ..fidelity.record import Fitted, MatrixRecord, read_result
+from ..models.checkpoints import read_metadata
 from ..study.layer_kinds import KEPT
-from ..study.matrix_choices import is_whole_model
+from ..study.study import Study
 from .aggregation import Evaluation, checkpoint_label
+from .layer_compression import sum_or_none
 
-COLUMNS = [
+LAYER_SIZE_COLUMNS = [
     "model",
     "method",
     "ratio_asked",
@@ -26,54 +23,63 @@ COLUMNS = [
     "dense_parameters",
     "floats",
     "bits",
+    "dense_flops",
+    "flops",
+    "relative_error",
 ]
-COLUMNS += ["dense_flops", "flops", "relative_error"]
-SUMS = ("matrices", "dense_bits", "bits", "dense_flops", "flops", "squared_error", "energy")
 
 
-def module_sizes(config: dict[str, Any], evaluations: list[Evaluation]) -> pandas.DataFrame:
-    """One row a kind of matrix of an artefact, and one for all that stays as it is.
+def module_sizes(study: Study, evaluations: list[Evaluation]) -> pandas.DataFrame:
+    """Sum up the matrices of every artefact of a variant that compresses layers, kind by kind.
 
-    `floats` is how many an artefact stores, empty where integer codes carry the values. `flops` are
-    floating-point operations of the matrices' products for `module_compression.TOKENS` tokens.
-    `relative_error` is of all matrices of the kind together.
+    Returns:
+        One row of LAYER_SIZE_COLUMNS a kind of matrix of an artefact, and one for all weights that
+        stay dense. `floats` counts the stored floats, empty where integer codes carry the values.
+        `flops` are the floating-point operations of the matrices' products for
+        `layer_compression.TOKENS` tokens. `relative_error` is of all matrices of the kind together.
     """
-    rows: dict[Any, list[dict[str, Any]]] = {}
+    rows: dict[Path, list[dict[str, Any]]] = {}
     for evaluation in evaluations:
-        if not is_whole_model(config["methods"][evaluation.variant]):
+        variant = study.variants[evaluation.variant]
+        if not variant.compresses_layers:
             continue
-        about = {
-            "model": checkpoint_label(config, evaluation.task),
-            "method": evaluation.variant,
-            "seed": evaluation.seed,
-        }
-        for folder in evaluation.artefacts:
-            result = json.loads((folder / RESULT).read_text())
-            if "infeasible" not in result:
-                control = study_config.is_control(config, evaluation.variant)
-                asked = about | {"ratio_asked": None if control else float(folder.name)}
-                parameters = card(evaluation.checkpoint)["parameters"]
-                rows.setdefault(folder, [asked | row for row in _kinds(result, parameters)])
-    return pandas.DataFrame([row for found in rows.values() for row in found], columns=COLUMNS)
-
-
-def _kinds(result: dict[str, Any], parameters: int) -> list[dict[str, Any]]:
-    """Sums over the matrices of each kind, and what else the model has."""
-    rows = []
-    for kind in dict.fromkeys(module["kind"] for module in result["modules"]):
-        of_kind = [module for module in result["modules"] if module["kind"] == kind]
-        total = {name: sum(module[name] for module in of_kind) for name in SUMS}
-        floats = [module["floats"] for module in of_kind]
-        rows.append(
-            {name: total[name] for name in ("matrices", "bits", "dense_flops", "flops")}
-            | {
-                "kind": kind,
-                "dense_parameters": total["dense_bits"] // 32,
-                "floats": None if None in floats else sum(floats),
-                "relative_error": math.sqrt(total["squared_error"] / total["energy"])
-                if total["energy"]
-                else None,
+        for artefact in evaluation.artefacts:
+            result = read_result(artefact.folder)
+            if artefact.folder in rows or not isinstance(result, Fitted):
+                continue
+            shared = {
+                "model": checkpoint_label(study, evaluation.task),
+                "method": evaluation.variant,
+                "ratio_asked": None if variant.is_control else artefact.ratio,
+                "seed": evaluation.seed,
             }
-        )
-    kept = parameters - result["dense_floats"]
+            parameters = read_metadata(evaluation.checkpoint)["parameters"]
+            rows[artefact.folder] = [shared | row for row in _sum_by_kind(result, parameters)]
+    all_rows = [row for of_artefact in rows.values() for row in of_artefact]
+    return pandas.DataFrame(all_rows, columns=LAYER_SIZE_COLUMNS)
+
+
+def _sum_by_kind(result: Fitted, parameters: int) -> list[dict[str, Any]]:
+    """Sums over the matrices of each kind, and the weights of the model that stay dense."""
+    by_kind: dict[str, list[MatrixRecord]] = {}
+    for record in result.modules or []:
+        by_kind.setdefault(record["kind"], []).append(record)
+    rows = [_sum_of_kind(kind, records) for kind, records in by_kind.items()]
+    kept = parameters - (result.dense_floats or 0)
     return [*rows, {"kind": KEPT, "dense_parameters": kept, "floats": kept, "bits": 32 * kept}]
+
+
+def _sum_of_kind(kind: str, records: list[MatrixRecord]) -> dict[str, Any]:
+    """Sums over the matrices of one kind."""
+    energy = sum(record["energy"] for record in records)
+    squared_error = sum(record["squared_error"] for record in records)
+    return {
+        "kind": kind,
+        "matrices": sum(record["matrices"] for record in records),
+        "dense_parameters": sum(record["dense_bits"] for record in records) // 32,
+        "floats": sum_or_none([record["floats"] for record in records]),
+        "bits": sum(record["bits"] for record in records),
+        "dense_flops": sum(record["dense_flops"] for record in records),
+        "flops": sum(record["flops"] for record in records),
+        "relative_error": math.sqrt(squared_error / energy) if energy else None,
+    }

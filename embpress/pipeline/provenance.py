@@ -1,27 +1,28 @@
-"""Where scores came from: versions, hashes, machine, and the time and memory of every job."""
+"""Provenance of scores: versions, hashes, machine, and the time and memory of every job."""
 
 import json
 import os
 import platform
+from collections.abc import Mapping
 from importlib import metadata
 from pathlib import Path
 from typing import Any
 
 from .. import __version__
 from ..files import sha256_of
-from ..study.config import used_packages
-from ..study.task_files import own_files
+from ..study.model_entry import PackagePin
+from ..study.study import Study
 
 LIBRARIES = ("torch", "transformers", "tokenizers", "safetensors", "numpy", "scipy", "pandas")
 
 
-def collect(config: dict[str, Any], packages: dict[str, Any], logs: Path) -> dict[str, Any]:
-    """All that `results/provenance.json` holds.
+def collect(study: Study, packages: Mapping[str, PackagePin], logs: Path) -> dict[str, Any]:
+    """Collect the content of the file of provenance.
 
     Args:
-        config: the study.
-        packages: version and sha256 of every known package.
-        logs: folder in which each job left a JSON record beside its log.
+        study: the study.
+        packages: pins of the suite and of the study.
+        logs: folder with a JSON record beside the log of each job.
     """
     records = [json.loads(path.read_text()) for path in sorted(logs.rglob("*.json"))]
     return {
@@ -32,8 +33,10 @@ def collect(config: dict[str, Any], packages: dict[str, Any], logs: Path) -> dic
             "system": platform.platform(),
             "cores": os.cpu_count(),
         },
-        "packages": {name: packages[name] for name in used_packages(config)},
-        "files": {path: sha256_of(Path(path)) for path in own_files(config["tasks"])},
-        "study": config,
+        "packages": {
+            name: packages[name].model_dump(exclude_unset=True) for name in study.used_packages()
+        },
+        "files": {str(path): sha256_of(path) for path in study.local_files()},
+        "study": study.to_json(),
         "jobs": records,
     }

@@ -1,20 +1,20 @@
-"""Where the bits are: the stored tensors of every artefact, and the weights of every checkpoint."""
+"""Sizes of the stored tensors of every artefact, and of the weights of every checkpoint."""
 
-import json
 from pathlib import Path
 from typing import Any
 
 import pandas
 
 from .. import storage
-from ..export.inspection import groups, stored_tensors
-from ..fidelity.record import RESULT
-from ..models.checkpoints import card
-from ..study import config as study_config
-from ..study.matrix_choices import is_whole_model
+from ..export.inspection import group_uncompressed, list_tensors
+from ..fidelity.record import Infeasible, read_result
+from ..files import read_json
+from ..models.checkpoints import read_metadata
+from ..safetensors_header import read_header
+from ..study.study import Study
 from .aggregation import Evaluation, checkpoint_label
 
-COLUMNS = [
+SIZE_COLUMNS = [
     "model",
     "method",
     "ratio_asked",
@@ -29,56 +29,57 @@ COLUMNS = [
 EMBEDDING = "embedding matrix"
 
 
-def sizes(config: dict[str, Any], evaluations: list[Evaluation]) -> pandas.DataFrame:
-    """One row a stored tensor; without a method one row a group of a checkpoint's weights, and why
-    it does not shrink.
+def sizes(study: Study, evaluations: list[Evaluation]) -> pandas.DataFrame:
+    """List the sizes of all tensors of a study's compressed embeddings and checkpoints.
 
-    `rows_kept` is how many of the matrix's `rows` a method keeps as they were, empty where it keeps
-    none so. Ratios that a method cannot reach have no artefact and no row: their reason is the note
-    in the table of scores. Entries with `modules` are in `module_sizes`.
+    Returns:
+        One row of SIZE_COLUMNS a stored tensor. Rows without a method are the groups of a
+        checkpoint's weights, with the reason why they are not compressed. `rows_kept` counts the
+        matrix's `rows` that a method keeps unchanged, empty if it keeps none. Infeasible ratios
+        have no row; their reason is the note in the table of scores. Entries with `modules` are in
+        `module_sizes`.
     """
-    rows: dict[Any, list[dict[str, Any]]] = {}
+    rows: dict[str | Path, list[dict[str, Any]]] = {}
     for evaluation in evaluations:
-        about = {"model": checkpoint_label(config, evaluation.task), "seed": evaluation.seed}
-        rows.setdefault(about["model"], _weights(evaluation.checkpoint, about))
-        if study_config.is_control(config, evaluation.variant) or is_whole_model(
-            config["methods"][evaluation.variant]
-        ):
+        label = checkpoint_label(study, evaluation.task)
+        shared = {"model": label, "seed": evaluation.seed}
+        rows.setdefault(label, _checkpoint_rows(evaluation.checkpoint, shared))
+        variant = study.variants[evaluation.variant]
+        if variant.is_control or variant.compresses_layers:
             continue
-        for folder in evaluation.artefacts:
-            asked = about | {"method": evaluation.variant, "ratio_asked": float(folder.name)}
-            rows.setdefault(folder, _stored(folder, asked))
-    return pandas.DataFrame([row for found in rows.values() for row in found], columns=COLUMNS)
+        for artefact in evaluation.artefacts:
+            keys = {"method": evaluation.variant, "ratio_asked": artefact.ratio}
+            rows.setdefault(artefact.folder, _artefact_rows(artefact.folder, shared | keys))
+    all_rows = [row for of_folder in rows.values() for row in of_folder]
+    return pandas.DataFrame(all_rows, columns=SIZE_COLUMNS)
 
 
-def _stored(folder: Path, about: dict[str, Any]) -> list[dict[str, Any]]:
-    """The tensors of one artefact."""
-    if "infeasible" in json.loads((folder / RESULT).read_text()):
+def _artefact_rows(folder: Path, shared: dict[str, Any]) -> list[dict[str, Any]]:
+    """One row a tensor of an artefact; none for an infeasible ratio."""
+    if isinstance(read_result(folder), Infeasible):
         return []
-    header = storage.read_json(folder / storage.HEADER)
+    header = read_json(folder / storage.HEADER)
     kept = {"rows_kept": header["config"].get("n_kept"), "rows": header["shape"][0]}
     return [
-        about
+        shared
         | kept
         | {"part": tensor.name, "dtype": tensor.dtype, "bits": 8 * tensor.bytes, "why": ""}
-        for tensor in stored_tensors(storage.tensor_table(folder / storage.TENSORS))
+        for tensor in list_tensors(read_header(folder / storage.TENSORS))
     ]
 
 
-def _weights(checkpoint: Path, about: dict[str, Any]) -> list[dict[str, Any]]:
-    """The dense embedding of a checkpoint.
-
-    And its other weights by the reason for which they stay.
-    """
-    described = card(checkpoint)
-    name = described["embedding"]
-    rows = described["shape"][0]
-    tensors = stored_tensors(storage.tensor_table(checkpoint / "model.safetensors"))
+def _checkpoint_rows(checkpoint: Path, shared: dict[str, Any]) -> list[dict[str, Any]]:
+    """One row for the dense embedding of a checkpoint, and one a group of its other weights."""
+    metadata = read_metadata(checkpoint)
+    name = metadata["embedding"]
+    rows = metadata["shape"][0]
+    tensors = list_tensors(read_header(checkpoint / "model.safetensors"))
     # As in `embedding_matrix`: a base model's state dict lacks the prefix.
     (embedding,) = [t for t in tensors if t.name == name or name.endswith("." + t.name)]
-    shared = about | {"method": "", "rows": rows, "dtype": embedding.dtype}
+    keys = {"method": "", "rows": rows, "dtype": embedding.dtype}
     parts = [(EMBEDDING, embedding.bytes, "what the methods replace")]
-    parts += [
-        (g.name, g.bytes, g.why) for g in groups([t for t in tensors if t is not embedding], rows)
+    others = [tensor for tensor in tensors if tensor is not embedding]
+    parts += [(group.name, group.bytes, group.why) for group in group_uncompressed(others, rows)]
+    return [
+        shared | keys | {"part": part, "bits": 8 * size, "why": why} for part, size, why in parts
     ]
-    return [shared | {"part": part, "bits": 8 * size, "why": why} for part, size, why in parts]

@@ -1,4 +1,4 @@
-"""The spectrum of every embedding matrix of a study: what a low-rank method has to cut off."""
+"""Singular values of every embedding matrix of a study, which bound low-rank methods."""
 
 from typing import Any
 
@@ -7,32 +7,30 @@ import torch
 
 from ..models.checkpoints import embedding_matrix
 from ..numerics.linalg import gram
-from ..study.config import checkpoint_of
+from ..study.study import Study
 from .aggregation import Evaluation, checkpoint_label
 
 
-def spectra(config: dict[str, Any], evaluations: list[Evaluation]) -> pandas.DataFrame:
-    """Singular values of each checkpoint's embedding, largest first; of a fine-tuned one the first
-    seed's.
+def spectra(study: Study, evaluations: list[Evaluation]) -> pandas.DataFrame:
+    """Compute the singular values of each checkpoint's embedding, largest first.
+
+    Of a fine-tuned checkpoint, the first seed's embedding is used.
 
     Returns:
         One row a component: model, rows, dims, component (from 1), singular_value.
     """
     folders: dict[str, Any] = {}
     for evaluation in evaluations:  # students start from a checkpoint that they share with others
-        folders.setdefault(checkpoint_of(config, evaluation.task), evaluation.checkpoint)
-    found = []
+        folders.setdefault(study.checkpoint_of(evaluation.task), evaluation.checkpoint)
+    rows = []
     for name, folder in folders.items():
-        model = (
-            checkpoint_label(config, name)
-            if name in config["tasks"]
-            else config["models"][name]["label"]
-        )
+        is_trained = name in study.tasks
+        model = checkpoint_label(study, name) if is_trained else study.models[name].label
         matrix = embedding_matrix(folder)
         values = torch.linalg.eigvalsh(gram(matrix)).clamp(min=0).sqrt().flip(0)
-        about = {"model": model, "rows": matrix.shape[0], "dims": matrix.shape[1]}
-        found += [
-            about | {"component": i, "singular_value": float(v)}
+        shared = {"model": model, "rows": matrix.shape[0], "dims": matrix.shape[1]}
+        rows += [
+            shared | {"component": i, "singular_value": float(v)}
             for i, v in enumerate(values, start=1)
         ]
-    return pandas.DataFrame(found)
+    return pandas.DataFrame(rows)

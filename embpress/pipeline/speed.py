@@ -1,11 +1,8 @@
-"""How fast every artefact of a study answers lookups, in one thread, beside a dense lookup in the
-same run.
+"""Latency of lookups in every artefact of a study, in one thread, against dense lookups.
 
-Times differ from run to run, which is why they have a table of their own and are no part of
-scores.csv.
+Times differ from run to run and therefore have a table of their own beside the scores.
 """
 
-import json
 import statistics
 from collections.abc import Callable
 from pathlib import Path
@@ -17,18 +14,19 @@ from torch import Tensor
 from torch.nn import functional
 
 from .. import storage
-from ..fidelity.record import RESULT
+from ..fidelity.record import Fitted, read_result
 from ..formats._base import CompressedMatrix
 from ..models.checkpoints import embedding_matrix
-from ..numerics.timing import compared
-from ..study import config as study_config
-from ..study.matrix_choices import is_whole_model
+from ..numerics.timing import time_functions
+from ..study.artefact import Artefact
+from ..study.study import IDENTITY, Study
 from .aggregation import Evaluation
 
 ROWS = (1, 128, 1024)
-"""Rows of one lookup: a token that is generated, a sentence, a batch."""
+"""Rows of one lookup: a generated token, a sentence, a batch."""
 RUNS = 21
-COLUMNS = [
+"""Timed lookups of each number of rows."""
+SPEED_COLUMNS = [
     "model",
     "method",
     "ratio_asked",
@@ -42,72 +40,69 @@ COLUMNS = [
 
 
 def speed(
-    config: dict[str, Any], evaluations: list[Evaluation], progress: Callable[[str], None]
+    study: Study, evaluations: list[Evaluation], progress: Callable[[str], None]
 ) -> pandas.DataFrame:
-    """One row a model, method, ratio and number of rows: median microseconds of a lookup,
-    quartiles, and the dense's.
+    """Time lookups in the compressed embeddings of a study.
 
-    Of several checkpoints or seeds of one model the first is measured, as their matrices are of one
-    shape. `bytes` are those of the stored tensors. A dense matrix has a row too: method "identity",
-    no ratio asked.
+    Of several checkpoints or seeds of one model the first is timed, as their matrices have the same
+    shape.
+
+    Returns:
+        One row of SPEED_COLUMNS a model, method, ratio and number of rows: median and quartiles of
+        a lookup and the median of the dense lookup, in microseconds. `bytes` are those of the
+        stored tensors. The dense matrix has rows too, as method "identity" without a ratio.
     """
     rows: list[dict[str, Any]] = []
-    chosen = _first_artefacts(config, evaluations)
     with torch.inference_mode():
-        for model, artefacts in chosen.items():
-            found: list[dict[str, Any]] = []
-            for (method, ratio), (folder, checkpoint) in artefacts.items():
-                progress(f"lookups of {folder}")
-                compressed = storage.load(folder)
+        for model, artefacts in _first_artefacts(study, evaluations).items():
+            timed: list[dict[str, Any]] = []
+            for artefact, checkpoint in artefacts.values():
+                progress(f"lookups of {artefact.folder}")
+                compressed = storage.load(artefact.folder)
                 dense = embedding_matrix(checkpoint).float()
-                found += [
-                    {"model": model, "method": method, "ratio_asked": ratio} | t
-                    for t in lookups(compressed, dense)
-                ]
-            rows += [*found, *_dense(found, 4 * dense.numel())] if found else []
-    return pandas.DataFrame(rows, columns=COLUMNS)
+                keys = {"model": model, "method": artefact.variant, "ratio_asked": artefact.ratio}
+                timed += [keys | times for times in lookups(compressed, dense)]
+            rows += [*timed, *_dense_rows(timed, 4 * dense.numel())] if timed else []
+    return pandas.DataFrame(rows, columns=SPEED_COLUMNS)
 
 
 def _first_artefacts(
-    config: dict[str, Any], evaluations: list[Evaluation]
-) -> dict[str, dict[tuple[str, float], tuple[Path, Path]]]:
-    """By model, the first artefact of each method and ratio, with its checkpoint.
-
-    Of the embedding alone.
-    """
-    chosen: dict[str, dict[tuple[str, float], tuple[Path, Path]]] = {}
+    study: Study, evaluations: list[Evaluation]
+) -> dict[str, dict[tuple[str, float], tuple[Artefact, Path]]]:
+    """By model, the first artefact of each variant and ratio, with its checkpoint."""
+    first: dict[str, dict[tuple[str, float], tuple[Artefact, Path]]] = {}
     for evaluation in evaluations:
-        # The ratio of a whole-model variant is not of its embedding, if that is compressed at all.
-        if study_config.is_control(config, evaluation.variant) or is_whole_model(
-            config["methods"][evaluation.variant]
-        ):
+        variant = study.variants[evaluation.variant]
+        # The ratio of a variant that compresses layers is not that of its embedding.
+        if variant.is_control or variant.compresses_layers:
             continue
-        found = chosen.setdefault(
-            config["models"][config["tasks"][evaluation.task]["model"]]["label"], {}
-        )
-        for folder in evaluation.artefacts:
-            if "infeasible" not in json.loads((folder / RESULT).read_text()):
-                found.setdefault(
-                    (evaluation.variant, float(folder.name)), (folder, evaluation.checkpoint)
-                )
-    return chosen
+        model = study.tasks[evaluation.task].model
+        of_model = first.setdefault(study.models[model].label, {})
+        for artefact in evaluation.artefacts:
+            if isinstance(read_result(artefact.folder), Fitted):
+                key = (artefact.variant, artefact.ratio)
+                of_model.setdefault(key, (artefact, evaluation.checkpoint))
+    return first
 
 
 def lookups(compressed: CompressedMatrix, dense: Tensor) -> list[dict[str, Any]]:
-    """Times of lookups of ROWS rows each, other rows every time.
+    """Time lookups of random rows, different ones in every lookup.
 
     Args:
         compressed: a matrix of shape (V, d).
-        dense: what it stands for, float32 (V, d).
+        dense: the matrix before its compression, float32 (V, d).
+
+    Returns:
+        One row for each of ROWS, times in microseconds.
     """
-    found = []
+    rows = []
     for n in ROWS:
         generator = torch.Generator().manual_seed(n)
         # One warm-up and RUNS lookups, of both matrices.
         ids = iter(
             [torch.randint(len(dense), (n,), generator=generator) for _ in range(2 * (RUNS + 1))]
         )
-        plain, ours = compared(
+        plain, ours = time_functions(
             lambda ids=ids: functional.embedding(next(ids), dense),  # type: ignore[misc]
             lambda ids=ids: compressed.rows(next(ids)),  # type: ignore[misc]
             runs=RUNS,
@@ -118,28 +113,28 @@ def lookups(compressed: CompressedMatrix, dense: Tensor) -> list[dict[str, Any]]
             "high": ours.high,
             "dense": plain.median,
         }
-        found.append(
+        rows.append(
             {"bytes": compressed.stored_bits // 8, "rows": n}
             | {k: 1e6 * v for k, v in times.items()}
         )
-    return found
+    return rows
 
 
-def _dense(found: list[dict[str, Any]], size: int) -> list[dict[str, Any]]:
-    """The dense matrix of one model, of `size` bytes.
+def _dense_rows(timed: list[dict[str, Any]], size: int) -> list[dict[str, Any]]:
+    """Rows of the dense matrix of one model, of `size` bytes.
 
-    The median of its medians beside all artefacts.
+    Its time is the median over the dense lookups timed beside all artefacts.
     """
-    about = {
-        "model": found[0]["model"],
-        "method": study_config.IDENTITY,
+    keys = {
+        "model": timed[0]["model"],
+        "method": IDENTITY,
         "ratio_asked": None,
         "bytes": size,
     }
     rows = []
     for n in ROWS:
-        time = statistics.median(row["dense"] for row in found if row["rows"] == n)
+        time = statistics.median(row["dense"] for row in timed if row["rows"] == n)
         rows.append(
-            about | {"rows": n} | dict.fromkeys(("microseconds", "low", "high", "dense"), time)
+            keys | {"rows": n} | dict.fromkeys(("microseconds", "low", "high", "dense"), time)
         )
     return rows

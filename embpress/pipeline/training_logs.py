@@ -1,22 +1,19 @@
-"""What checkpoints and students recorded of their training."""
+"""Read the training logs of checkpoints and students into one table."""
 
 import json
 import math
-from pathlib import Path
 from typing import Any
 
 import pandas
 
-LOG = "training.json"
-"""Beside what was trained: {"rows".
+from ..study.artefact import TrainedModel
 
-[{"step", "epoch", "loss", "learning_rate", and of some "held_out_loss"}]}.
+LOG = "training.json"
+"""File beside a trained model: {"rows": [{"step", "epoch", "loss", "learning_rate", ...}]}.
+
+Rows after a validation also hold "held_out_loss".
 """
-FINETUNED = "finetuned"
-ON_TEXT = "students_on_text"
-STUDENTS = "students"
-"""Folders under results/, a stage of training each."""
-COLUMNS = [
+LOG_COLUMNS = [
     "stage",
     "task",
     "method",
@@ -30,35 +27,29 @@ COLUMNS = [
 ]
 
 
-def read_logs(folders: list[Path]) -> pandas.DataFrame:
-    """One row a record, NaN where it lacks a value; of students' loss the sum of its terms.
+def read_logs(models: list[TrainedModel]) -> pandas.DataFrame:
+    """Read the logs of trained models.
 
     Args:
-        folders: STAGE/TASK/seedN of checkpoints, whose rows have no method and no ratio, and
-            STAGE/TASK/seedN/METHOD/RATIO of students. Those without a log, as of a ratio out of
-            reach, give no row.
+        models: checkpoints and students; those without a log, such as students at an infeasible
+            ratio, give no row.
+
+    Returns:
+        One row of LOG_COLUMNS a record of a log, NaN where the record lacks a value. The loss of a
+        student is the sum of its terms. Checkpoints have an empty method and no ratio.
     """
     rows: list[dict[str, Any]] = []
-    for folder in folders:
-        if (folder / LOG).is_file():
-            about = _about(folder)
-            # A term of a student's loss is called "task" too.
-            rows += [
-                row | about
-                for row in json.loads((folder / LOG).read_text(encoding="utf-8"))["rows"]
-            ]
-    return pandas.DataFrame(rows, columns=COLUMNS)
-
-
-def _about(folder: Path) -> dict[str, Any]:
-    """What a folder's path says of it."""
-    of_student = not folder.name.startswith("seed")
-    stage, task, seed = (folder.parents[1] if of_student else folder).parts[-3:]
-    method, ratio = (folder.parent.name, float(folder.name)) if of_student else ("", math.nan)
-    return {
-        "stage": stage,
-        "task": task,
-        "method": method,
-        "ratio": ratio,
-        "seed": int(seed.removeprefix("seed")),
-    }
+    for model in models:
+        file = model.folder / LOG
+        if not file.is_file():
+            continue
+        keys = {
+            "stage": model.stage,
+            "task": model.task,
+            "method": model.variant,
+            "ratio": math.nan if model.ratio is None else model.ratio,
+            "seed": model.seed,
+        }
+        # The keys replace a record's "task", a term of a student's loss.
+        rows += [row | keys for row in json.loads(file.read_text(encoding="utf-8"))["rows"]]
+    return pandas.DataFrame(rows, columns=LOG_COLUMNS)

@@ -1,35 +1,33 @@
-"""Published benchmarks by one declaration each: `benchmark.
-
-Cola` in a config stands for what the declaration says.
-"""
+"""Published benchmarks: `benchmark: cola` in a config stands for the benchmark's declaration."""
 
 import copy
-import difflib
-from typing import Any
+from collections.abc import Mapping
 
 from ..errors import UserError
+from .fields import nearest
+from .protocols import RawTask
 
 SOURCES = ("folder", "hub", "urls")
-"""Parts of a declaration that say how each source holds the data."""
+"""Parts of a declaration that describe how each source holds the data."""
 
 
-def resolve(tasks: dict[str, Any], declared: dict[str, Any]) -> dict[str, Any]:
-    """Tasks of a study with every `benchmark` replaced by what it stands for.
+def resolve_benchmarks(
+    tasks: Mapping[str, RawTask], declared: Mapping[str, RawTask]
+) -> dict[str, RawTask]:
+    """Replace every `benchmark` of a study's tasks by its declaration.
 
     Args:
         tasks: the config's `tasks`.
         declared: declarations by name, as in workflow/resources/benchmarks.yaml.
 
     Returns:
-        Tasks as if the config had spelled them out. What an entry says itself replaces what the
-        declaration says; so do keys under its `data`. `data.folder` there reads the published files
-        out of a folder, instead of downloading them.
+        Tasks without `benchmark`. Keys of an entry, and keys under its `data`, replace those of the
+        declaration. `data.folder` reads the published files from a folder instead of downloading
+        them.
 
     Raises:
-        UserError: if there is no such benchmark, or it can be had from nowhere.
+        UserError: if a benchmark is unknown, or has no source.
     """
-    if not isinstance(tasks, dict):
-        return tasks  # the schema refuses it
     is_named = {
         name: isinstance(entry, dict) and "benchmark" in entry for name, entry in tasks.items()
     }
@@ -39,17 +37,14 @@ def resolve(tasks: dict[str, Any], declared: dict[str, Any]) -> dict[str, Any]:
     }
 
 
-def _spelled_out(name: str, entry: dict[str, Any], declared: dict[str, Any]) -> dict[str, Any]:
-    """One entry without `benchmark`."""
+def _spelled_out(name: str, entry: RawTask, declared: Mapping[str, RawTask]) -> RawTask:
+    """One entry with its `benchmark` replaced by the declaration."""
     own = dict(entry)
     benchmark = own.pop("benchmark")
     if benchmark not in declared:
-        close = difflib.get_close_matches(str(benchmark), declared, n=1)
-        hint = (
-            f"did you mean {close[0]!r}?" if close else f"there are {', '.join(sorted(declared))}"
-        )
-        raise UserError(f"tasks.{name}: there is no benchmark {benchmark!r}; {hint}")
-    declaration = copy.deepcopy(declared[benchmark])
+        hint = nearest(str(benchmark), declared)
+        raise UserError(f"tasks.{name}: there is no benchmark {benchmark!r}{hint}")
+    declaration = copy.deepcopy(dict(declared[benchmark]))
     data = declaration.pop("data")
     parts = {source: declaration.pop(source) for source in SOURCES if source in declaration}
     own_data = dict(own.pop("data", {}))
@@ -62,12 +57,13 @@ def _spelled_out(name: str, entry: dict[str, Any], declared: dict[str, Any]) -> 
         data |= parts["urls"]
     else:
         raise UserError(
-            f"tasks.{name}: {benchmark} has no pinned source: name a folder that holds it, `data.folder`"
+            f"tasks.{name}: {benchmark} has no pinned source: set `data.folder` to a folder that "
+            "holds it"
         )
     return declaration | own | {"data": data | own_data}
 
 
-def _in_folder(folder: str, part: dict[str, Any], own: dict[str, Any]) -> dict[str, Any]:
-    """Where a folder holds the splits. File names of the entry's own are below the folder too."""
+def _in_folder(folder: str, part: RawTask, own: dict[str, object]) -> dict[str, object]:
+    """Paths of the splits in a folder; file names that the entry gives are relative to it too."""
     files = {split: f"{folder}/{own.pop(split, part[split])}" for split in ("train", "test")}
-    return part | files
+    return {**part, **files}

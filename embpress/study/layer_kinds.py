@@ -1,8 +1,7 @@
-"""Kinds of weight matrices of a transformer's layers, and where a model has them: names, not
-tensors. Imports no torch.
+"""Kinds of weight matrices of a transformer's layers, and the modules that hold them.
 
-Names are those of modules within the base model, without the prefix that a model with a head puts
-before them.
+Works on the names of modules within the base model, without the prefix that a model with a head
+adds. Imports no torch.
 """
 
 import re
@@ -55,39 +54,40 @@ PATTERNS = {
         _LLAMA + r"mlp\.down_proj",
     ),
 }
-"""Names by kind, with the layer's number as first group: of BERT, RoBERTa, XLM-R, ELECTRA, MiniLM
-and DeBERTa; DistilBERT; GPT-2; Llama and its kin. GPT-2 and the first DeBERTa hold query, key and
-value in one matrix. A gated feed-forward layer has two matrices in: `intermediate` is the one whose
-product is gated (up), `intermediate_gate` the gate's."""
+"""Names of modules by kind, as regular expressions whose first group is the layer's number.
+
+For BERT, RoBERTa, XLM-R, ELECTRA, MiniLM and DeBERTa; DistilBERT; GPT-2; Llama and similar models.
+GPT-2 and the first DeBERTa hold query, key and value in one matrix. A gated feed-forward layer has
+two input matrices: `intermediate` is the up projection, `intermediate_gate` the gate projection."""
 KINDS = (EMBEDDING, *PATTERNS)
 KEPT = "not compressed"
 """In tables, the kind of all other weights."""
 
 
-class Place(NamedTuple):
-    """A linear layer of a model."""
+class LayerMatrix(NamedTuple):
+    """The weight matrix of a linear layer of a model."""
 
     kind: str
     layer: int
     name: str
-    """Of the module, within the base model."""
+    """Name of the module within the base model."""
 
 
-def places(
+def find_layer_matrices(
     names: Iterable[str], kinds: Iterable[str], own: dict[str, str] | None = None
-) -> list[Place]:
-    """Linear layers of some kinds, kind by kind in the order asked for, layer by layer.
+) -> list[LayerMatrix]:
+    """Find the linear layers of some kinds, in the order of the kinds, then of the layers.
 
     Args:
         names: names of the base model's modules.
-        kinds: among KINDS; the embedding has no place here and is passed over.
+        kinds: among KINDS; the embedding is no linear layer and is skipped.
         own: patterns that replace PATTERNS, by kind; their first group is the layer's number.
 
     Raises:
         UserError: if the model has no layer of a kind.
     """
     names = list(names)
-    found = []
+    matrices = []
     for kind in kinds:
         if kind == EMBEDDING:
             continue
@@ -99,16 +99,17 @@ def places(
             if (match := re.fullmatch(pattern, name))
         ]
         if not matches:
+            known = ", ".join(_find_kinds(names, own)) or "none of any kind"
             raise UserError(
-                f"the model has no layer of kind {kind}: it has {', '.join(_kinds_of(names, own)) or 'none of any kind'}; "
-                "leave the kind out, or give `modules: {KIND: PATTERN}` in the model's entry"
+                f"the model has no layer of kind {kind}: it has {known}; leave the kind out, or "
+                "give `modules: {KIND: PATTERN}` in the model's entry"
             )
-        found += sorted(Place(kind, int(match[1]), match[0]) for match in matches)
-    return found
+        matrices += sorted(LayerMatrix(kind, int(match[1]), match[0]) for match in matches)
+    return matrices
 
 
 def check_pattern(pattern: str, where: str) -> None:
-    """Hold a user's pattern against what `places` needs.
+    """Check a user's pattern for `find_layer_matrices`.
 
     Raises:
         UserError: if it is no regular expression, or has no group for the layer's number.
@@ -116,15 +117,15 @@ def check_pattern(pattern: str, where: str) -> None:
     try:
         groups = re.compile(pattern).groups
     except re.error as error:
-        raise UserError(f"{where}: {pattern!r} is no regular expression ({error})") from error
+        raise UserError(f"{where}: {pattern!r} is not a regular expression ({error})") from error
     if not groups:
         raise UserError(
-            f"{where}: {pattern!r} must hold the layer's number as first group, such as (\\d+)"
+            f"{where}: {pattern!r} must match the layer's number in its first group, such as (\\d+)"
         )
 
 
-def _kinds_of(names: list[str], own: dict[str, str] | None) -> list[str]:
-    """Kinds of which there is a layer."""
+def _find_kinds(names: list[str], own: dict[str, str] | None) -> list[str]:
+    """Kinds of which the model has a layer."""
     known = {
         kind: (own[kind],) if own and kind in own else patterns
         for kind, patterns in PATTERNS.items()

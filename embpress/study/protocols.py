@@ -1,159 +1,130 @@
-"""When a model is trained and when compressed: the protocols of a study's tasks. Imports no torch.
+"""Protocols: the order in which a task's model is trained and compressed. Imports no torch.
 
-zero_shot: the model as it came is compressed; nothing is trained.
-finetune_then_compress: fine-tuned, then compressed.
-compress_then_finetune: the model as it came is compressed, then fine-tuned, with its factors or
-around them.
-compress_then_distil: compressed, then trained to imitate the uncompressed model that was fine-tuned
-for the task.
+zero_shot: the pre-trained model is compressed; nothing is trained.
+finetune_then_compress: the model is fine-tuned, then compressed.
+compress_then_finetune: the pre-trained model is compressed, then fine-tuned.
+compress_then_distil: the model is compressed, then trained to imitate the uncompressed model that
+was fine-tuned for the task.
 
-The last two make students. `checkpoint` names the task of the uncompressed fine-tuned model: their
-teacher, and the row with which they are compared. What a student's entry does not say itself, that
-task's entry says.
+The last two train students: models that are trained after their compression. `checkpoint` names the
+task whose fine-tuned, uncompressed model is the teacher; students are compared with its scores. A
+student's entry inherits the keys that it does not give itself from the entry of that task.
 """
 
-import difflib
+from collections.abc import Mapping
 from typing import Any
 
 from ..errors import UserError
-from . import search
+from .fields import nearest
+from .task_entry import STUDENT_PROTOCOLS, LabelledTaskEntry, TaskEntry
+from .task_training import TextStage
 
-STUDENTS = ("compress_then_finetune", "compress_then_distil")
-PROTOCOLS = ("zero_shot", "finetune_then_compress", *STUDENTS)
-OWN = ("label", "protocol", "checkpoint", "methods", "footnote", "finetune", "distil", "factors")
-"""Keys that a student's entry does not take from its teacher's."""
-TERMS = ["embeddings", "attention", "hidden", "logits", "task"]
-TEXT_DEFAULTS: dict[str, Any] = {
-    "terms": ["embeddings", "attention", "hidden", "task"],
-    "block": 128,
-}
+STUDENTS = STUDENT_PROTOCOLS
+PROTOCOLS = ("zero_shot", "finetune_then_compress", *STUDENT_PROTOCOLS)
+NOT_INHERITED = (
+    *("label", "protocol", "checkpoint", "methods", "footnote"),
+    *("finetune", "distil", "factors"),
+)
+"""Keys that a student's entry does not inherit from its teacher's."""
 
-Tasks = dict[str, dict[str, Any]]
-
-
-def is_student(entry: dict[str, Any]) -> bool:
-    """Whether a task trains models after their compression."""
-    return isinstance(entry, dict) and entry.get("protocol") in STUDENTS
+RawTask = Mapping[str, Any]
+"""An entry as YAML holds it."""
 
 
-def resolve(tasks: Tasks) -> Tasks:
-    """Tasks with the entries of students spelled out: what they take from their teachers', and
-    defaults.
+def resolve_students(tasks: Mapping[str, RawTask]) -> dict[str, RawTask]:
+    """Entries of tasks, with what students inherit from their teachers' entries.
 
     Raises:
-        UserError: if there is no such protocol, or a student names no task whose model is
-            fine-tuned.
+        UserError: if there is no such protocol, or a student names no task that is fine-tuned.
     """
-    if not isinstance(tasks, dict):
-        return tasks  # the schema refuses it
     for name, entry in tasks.items():
         protocol = entry.get("protocol") if isinstance(entry, dict) else None
         if protocol is not None and protocol not in PROTOCOLS:
-            close = difflib.get_close_matches(str(protocol), PROTOCOLS, n=1)
-            hint = f"did you mean {close[0]!r}?" if close else f"there are {', '.join(PROTOCOLS)}"
-            raise UserError(f"tasks.{name}: there is no protocol {protocol!r}; {hint}")
+            hint = nearest(str(protocol), PROTOCOLS)
+            raise UserError(f"tasks.{name}: there is no protocol {protocol!r}{hint}")
     return {
-        name: _spelled_out(name, entry, tasks) if is_student(entry) else entry
+        name: _inherit(name, entry, tasks) if _is_student(entry) else entry
         for name, entry in tasks.items()
     }
 
 
-def _spelled_out(name: str, entry: dict[str, Any], tasks: Tasks) -> dict[str, Any]:
+def _is_student(entry: object) -> bool:
+    """Whether an entry that is not validated yet trains students."""
+    return isinstance(entry, dict) and entry.get("protocol") in STUDENT_PROTOCOLS
+
+
+def _inherit(name: str, entry: RawTask, tasks: Mapping[str, RawTask]) -> RawTask:
     """A student's whole entry."""
     teachers = {
-        t: e
-        for t, e in tasks.items()
-        if isinstance(e, dict) and "finetune" in e and not is_student(e)
+        task: other
+        for task, other in tasks.items()
+        if isinstance(other, dict) and "finetune" in other and not _is_student(other)
     }
     teacher = teachers.get(str(entry.get("checkpoint")))
     if teacher is None:
         known = ", ".join(teachers) or "none"
         raise UserError(
-            f"tasks.{name}.checkpoint: {entry['protocol']} needs a fine-tuned task, its teacher, here; there are {known}"
+            f"tasks.{name}.checkpoint: {entry['protocol']} needs the name of a fine-tuned task, "
+            f"the teacher; there are {known}"
         )
-    found = (
-        {key: value for key, value in teacher.items() if key not in OWN}
-        | {"factors": "trained"}
-        | entry
-    )
+    inherited = {key: value for key, value in teacher.items() if key not in NOT_INHERITED}
     if entry["protocol"] == "compress_then_finetune":
-        return {"finetune": teacher["finetune"]} | found
-    if isinstance(found.get("distil"), dict):
-        distil = {"terms": TERMS} | found["distil"]
-        if isinstance(distil.get("stage1"), dict):
-            distil["stage1"] = TEXT_DEFAULTS | distil["stage1"]
-        found["distil"] = distil
-    return found
+        inherited["finetune"] = teacher["finetune"]
+    return inherited | dict(entry)
 
 
-def check(name: str, tasks: Tasks) -> None:
-    """Check what the schema cannot say of a student.
+def check_student(name: str, tasks: Mapping[str, TaskEntry]) -> None:
+    """Check that a student's entry fits its teacher's and the students that it starts from.
 
     Raises:
-        UserError: with the key at fault and what would be right.
+        UserError: with the key at fault and the remedy.
     """
     entry = tasks[name]
-    if not is_student(entry):
-        wrong = next((key for key in ("distil", "factors") if key in entry), None)
-        if wrong:
-            raise UserError(
-                f"tasks.{name}.{wrong}: nothing is trained after compression in {entry['protocol']}: drop it"
-            )
+    if isinstance(entry, LabelledTaskEntry) and entry.is_student:
+        _check_student_settings(name, entry, tasks)
+        _check_text_stage(name, entry, tasks)
+
+
+def _check_student_settings(
+    name: str, entry: LabelledTaskEntry, tasks: Mapping[str, TaskEntry]
+) -> None:
+    """A student's own settings of fine-tuning are not searched."""
+    own = entry.finetune
+    teacher = tasks.get(str(entry.checkpoint))
+    inherited = isinstance(teacher, LabelledTaskEntry) and own == teacher.finetune
+    if own is None or inherited:
         return
-    needed, other = (
-        ("finetune", "distil")
-        if entry["protocol"] == "compress_then_finetune"
-        else ("distil", "finetune")
-    )
-    if needed not in entry:
+    if own.is_searched or own.held_out is not None:
         raise UserError(
-            f"tasks.{name}: {needed!r} is missing, which says how {entry['protocol']} trains"
-        )
-    if other in entry:
-        raise UserError(
-            f"tasks.{name}.{other}: {entry['protocol']} is trained as `{needed}` says: drop it"
-        )
-    own = entry.get("finetune", {})
-    if own != tasks[entry["checkpoint"]]["finetune"] and (
-        search.is_searched(own) or search.HELD_OUT in own
-    ):
-        raise UserError(
-            f"tasks.{name}.finetune: settings are searched for uncompressed models alone: leave it out to train as is best "
-            f"for {entry['checkpoint']}, or give each setting one value"
-        )
-    owner = text_owner(name, tasks)
-    if owner is not None and not isinstance(
-        tasks.get(owner, {}).get("distil", {}).get("stage1"), dict
-    ):
-        raise UserError(
-            f"tasks.{name}.distil.stage1: {owner} is no task whose `distil.stage1` says how to train on text"
-        )
-    if owner is not None and (tasks[owner]["model"], tasks[owner]["factors"]) != (
-        entry["model"],
-        entry["factors"],
-    ):
-        raise UserError(
-            f"tasks.{name}.distil.stage1: {owner} has another `model` or `factors`: its students do not fit"
+            f"tasks.{name}.finetune: settings are searched for uncompressed models only: remove it "
+            f"to train with the best settings of {entry.checkpoint}, or give each setting one value"
         )
 
 
-def text_owner(name: str, tasks: Tasks) -> str | None:
-    """The task whose students, trained on text, a task starts from.
+def _check_text_stage(name: str, entry: LabelledTaskEntry, tasks: Mapping[str, TaskEntry]) -> None:
+    """The task whose students on text are used has such students, of the same kind."""
+    owner = text_stage_owner(name, entry)
+    if owner is None:
+        return
+    place = f"tasks.{name}.distil.stage1"
+    other = tasks.get(owner)
+    distil = other.distil if isinstance(other, LabelledTaskEntry) else None
+    if distil is None or not isinstance(distil.stage1, TextStage):
+        raise UserError(
+            f"{place}: {owner} is no task whose `distil.stage1` says how to train on text"
+        )
+    assert isinstance(other, LabelledTaskEntry)
+    if (other.model, other.trains_factors) != (entry.model, entry.trains_factors):
+        raise UserError(
+            f"{place}: {owner} has another `model` or `factors`, so that its students do not fit: "
+            "name a task with the same"
+        )
 
-    Itself, another that it names, or none.
-    """
-    stage = tasks[name].get("distil", {}).get("stage1") if is_student(tasks[name]) else None
-    return stage if isinstance(stage, str) else None if stage is None else name
 
-
-def source_of(name: str, tasks: Tasks) -> str:
-    """The checkpoint whose matrices are compressed for a student: the model as it came, or the
-    fine-tuned teacher.
-
-    The first stage of distillation imitates the model as it came, so that this one is compressed
-    for it.
-    """
-    entry = tasks[name]
-    if entry["protocol"] == "compress_then_finetune" or text_owner(name, tasks) is not None:
-        return entry["model"]
-    return entry["checkpoint"]
+def text_stage_owner(name: str, entry: TaskEntry) -> str | None:
+    """The task whose students, trained on text, a task starts from: itself, another, or none."""
+    distil = entry.distil if isinstance(entry, LabelledTaskEntry) and entry.is_student else None
+    stage = distil.stage1 if distil is not None else None
+    if stage is None or isinstance(stage, str):
+        return stage
+    return name

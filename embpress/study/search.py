@@ -1,38 +1,32 @@
-"""The search for settings of fine-tuning: candidates out of a config's lists, and the choice.
-Imports no torch.
+"""Grid search over fine-tuning settings: the candidates, and the selection of the best.
 
-A value under a task's `finetune` may be a list: every combination is a candidate. Each trains on
-the training examples less the share `held_out` and is scored on that share; the best then trains on
-all training examples. Test examples play no part.
+A value under a task's `finetune` may be a list; every combination of values is a candidate. Each
+candidate is trained without the fraction `held_out` of the training examples and scored on that
+fraction. The best one is then trained on all training examples. Test examples are never used.
+Imports no torch.
 """
 
 import itertools
 import math
 from typing import Any
 
-from ..errors import UserError
+from .task_training import FineTuning
 
-HELD_OUT = "held_out"
-"""Key beside the settings: the share of the training examples on which candidates are scored."""
 RECORD = "search.json"
-"""Beside a checkpoint: {"chosen": its settings, "candidates": [what each candidate came to]}."""
+"""File beside a checkpoint: {"chosen": its settings, "candidates": [result of each candidate]}."""
 
 Settings = dict[str, Any]
+"""Keys and values of `task_training.Training`."""
 
 
-def is_searched(finetune: Settings) -> bool:
-    """Whether an entry's `finetune` is a grid."""
-    return any(isinstance(value, list) for value in finetune.values())
+def candidates(finetune: FineTuning) -> dict[str, Settings]:
+    """Settings of each candidate by its name, such as "epochs_3+learning_rate_5e-05".
 
-
-def candidates(finetune: Settings) -> dict[str, Settings]:
-    """Settings of each candidate by its name, such as "epochs_3+learning_rate_5e-05": Snakemake
-    passes on no = and ,.
-
-    The order is the config's: the values of the last list vary fastest.
+    Names hold no "=" or ",", which Snakemake does not accept. Settings are in the order of the fields
+    of FineTuning, and the values of the last list vary fastest.
     """
-    fixed = {key: value for key, value in finetune.items() if key != HELD_OUT}
-    lists = {key: value for key, value in fixed.items() if isinstance(value, list)}
+    fixed = finetune.options()
+    lists = finetune.searched
     grid = [dict(zip(lists, values)) for values in itertools.product(*lists.values())]
     return {
         "+".join(f"{key}_{value!r}" for key, value in point.items()): fixed | point
@@ -40,60 +34,34 @@ def candidates(finetune: Settings) -> dict[str, Settings]:
     }
 
 
-def best(found: list[dict[str, Any]]) -> int:
-    """Position of the candidate with the highest score, of equal ones the first; one without a
-    number is the worst.
+def best(results: list[dict[str, Any]]) -> int:
+    """Position of the first candidate with the highest score; NaN counts as the lowest.
 
     Args:
-        found: what the candidates came to, in their order: `score` each.
+        results: a record a candidate, in their order, each with its `score`.
     """
     scores = [
-        -math.inf if math.isnan(candidate["score"]) else candidate["score"] for candidate in found
+        -math.inf if math.isnan(candidate["score"]) else candidate["score"] for candidate in results
     ]
     return scores.index(max(scores))
 
 
-def settled(entry: dict[str, Any], found: list[dict[str, Any]]) -> dict[str, Any]:
-    """A task's entry with the best candidate's settings; as it is where there are no candidates."""
-    return entry | {"finetune": found[best(found)]["settings"]} if found else entry
+def with_best_settings(entry: dict[str, Any], results: list[dict[str, Any]]) -> dict[str, Any]:
+    """A task's entry with the settings of its best candidate; unchanged without candidates."""
+    return entry | {"finetune": results[best(results)]["settings"]} if results else entry
 
 
-def rows(found: dict[str, list[dict[str, Any]]]) -> list[dict[str, Any]]:
-    """A row a candidate, whether it was chosen among them.
+def rows(results: dict[str, list[dict[str, Any]]]) -> list[dict[str, Any]]:
+    """Table rows, one a candidate, with whether it was chosen.
 
     Args:
-        found: what the candidates of each task came to, in their order.
+        results: records of the candidates of each task, in their order.
     """
     columns = ("candidate", "seed", "metric", "score", "trained_on", "held_out")
     return [
         {"task": task}
         | {column: candidate[column] for column in columns}
         | {"chosen": i == best(own)}
-        for task, own in found.items()
+        for task, own in results.items()
         for i, candidate in enumerate(own)
     ]
-
-
-def check(where: str, finetune: Settings) -> None:
-    """Check what the schema cannot say of an entry's `finetune`.
-
-    Raises:
-        UserError: with the key at fault and what would be right.
-    """
-    for key, values in finetune.items():
-        if isinstance(values, list) and len(values) < 2:
-            raise UserError(
-                f"{where}.{key}: {values} gives nothing to choose from: list two or more, or write one alone"
-            )
-        if isinstance(values, list) and len(set(values)) < len(values):
-            twice = next(value for value in values if values.count(value) > 1)
-            raise UserError(f"{where}.{key}: {twice} stands twice in the list: drop one of them")
-    if is_searched(finetune) and HELD_OUT not in finetune:
-        key = next(key for key, value in finetune.items() if isinstance(value, list))
-        raise UserError(
-            f"{where}: {HELD_OUT!r} is missing: which share of the training examples is the best {key} chosen on?"
-        )
-    if not is_searched(finetune) and HELD_OUT in finetune:
-        raise UserError(
-            f"{where}.{HELD_OUT}: no setting has a list of values to choose from: drop it"
-        )

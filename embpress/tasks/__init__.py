@@ -1,36 +1,97 @@
-"""Kinds of tasks, one file each: data to tensors to the official metric."""
+"""Kinds of tasks, one file each; a new file here is a new kind in every study.
+
+Importing this package imports no torch, so that a study can be checked where torch is not
+installed.
+"""
+
+import importlib
+from collections.abc import Mapping
+from functools import lru_cache
+from pathlib import Path
+from typing import Any
+
+from pydantic import ValidationError
 
 from ..errors import UserError
-from ._base import Inputs, Metric, Outcomes, Task
+from ..study.fields import nearest
+from ..study.task_entry import Metric, TaskEntry
+from ..study.validation_errors import user_error
+from ._base import Outcomes, Task, TaskInputs
 from ._labelled import LabelledTask
-from .classification import Classification
-from .language_modelling import LanguageModelling
-from .multiple_choice import MultipleChoice
-from .regression import Regression
-from .retrieval import Retrieval
-from .similarity import Similarity
-from .span import Span
 
-KINDS: dict[str, type[Task]] = {
-    "classification": Classification,
-    "language_modelling": LanguageModelling,
-    "multiple_choice": MultipleChoice,
-    "regression": Regression,
-    "retrieval": Retrieval,
-    "similarity": Similarity,
-    "span": Span,
-}
+FOLDER = Path(__file__).parent
 
 
-def task_class(kind: str) -> type[Task]:
-    """The task class of a config entry's `kind`.
+def kinds() -> list[str]:
+    """Names of all kinds of tasks: the files in this folder that do not begin with an underscore."""
+    return sorted(path.stem for path in FOLDER.glob("*.py") if not path.stem.startswith("_"))
+
+
+@lru_cache
+def task_class(kind: str) -> type[Task[Any]]:
+    """The one class of tasks in the file `kind`.
 
     Raises:
         UserError: if there is no such kind.
     """
-    if kind not in KINDS:
-        raise UserError(f"there is no task kind {kind!r}; there are {', '.join(KINDS)}")
-    return KINDS[kind]
+    if kind not in kinds():
+        raise UserError(f"there is no task kind {kind!r}{nearest(kind, kinds())}")
+    module = importlib.import_module(f"{__name__}.{kind}")
+    classes = [value for value in vars(module).values() if isinstance(value, type)]
+    (own,) = [c for c in classes if issubclass(c, Task) and c.__module__ == module.__name__]
+    return own
 
 
-__all__ = ["KINDS", "Inputs", "LabelledTask", "Metric", "Outcomes", "Span", "Task", "task_class"]
+def entry_model(kind: str) -> type[TaskEntry]:
+    """The typed entry of a kind of tasks.
+
+    Raises:
+        UserError: if there is no such kind.
+    """
+    return task_class(kind).entry_model
+
+
+def parse_entry(values: Mapping[str, Any], where: str) -> TaskEntry:
+    """The typed entry of what a study says of a task.
+
+    Args:
+        values: the entry's keys and values.
+        where: dotted place of the entry, for errors.
+
+    Raises:
+        UserError: if a key or value is wrong; with its place and what would be right.
+    """
+    if "kind" not in values:
+        raise UserError(f"{where}: 'kind' is missing{nearest('', kinds())}")
+    try:
+        model = entry_model(str(values["kind"]))
+    except UserError as error:
+        raise UserError(f"{where}.kind: {error}") from None
+    try:
+        return model.model_validate(dict(values))
+    except ValidationError as error:
+        raise user_error(error, where, values) from None
+
+
+def create_task(values: Mapping[str, Any], inputs: TaskInputs) -> Task[Any]:
+    """The task of a job's entry, which may lack the label that only tables show.
+
+    Raises:
+        UserError: if the entry is wrong, or the task's files are.
+    """
+    entry = parse_entry({"label": "", **values}, "the task")
+    return task_class(entry.kind)(entry, inputs)
+
+
+__all__ = [
+    "LabelledTask",
+    "Metric",
+    "Outcomes",
+    "Task",
+    "TaskInputs",
+    "create_task",
+    "entry_model",
+    "kinds",
+    "parse_entry",
+    "task_class",
+]

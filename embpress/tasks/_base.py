@@ -1,93 +1,94 @@
-"""What a task is: examples, what a model does with them one by one.
+"""What a task is: test examples, what a model predicts for each, and metrics over all of them.
 
-And the official metric over all of them.
+Imports no torch, as the files of tasks also hold the typed entries of studies.
 """
+
+from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import TYPE_CHECKING, ClassVar, Generic, TypeVar
 
-import numpy as np
-from transformers import PreTrainedModel, PreTrainedTokenizerBase
+from ..study.task_entry import SPLITS, Metric, TaskEntry
 
-from ..study.task_files import SPLITS
+if TYPE_CHECKING:
+    import numpy as np
+    from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
-Outcomes = dict[str, np.ndarray]
-"""What came out for each example; the first axis of every array counts examples."""
+    Outcomes = dict[str, np.ndarray]
+else:
+    Outcomes = dict
+"""Arrays by name; the first axis of each counts the examples that are resampled."""
 
-
-@dataclass(frozen=True)
-class Metric:
-    """How a score is called and read."""
-
-    name: str
-    label: str
-    higher_is_better: bool = True
-    percent: bool = True
-    """Shown times 100."""
+Progress = Callable[[str], None]
+"""Called with a line about every batch."""
+Entry = TypeVar("Entry", bound=TaskEntry)
 
 
 @dataclass
-class Inputs:
-    """Files that a task may read, by the names its config entry uses."""
+class TaskInputs:
+    """Files that a task may read, by the names its entry uses."""
 
     wheels: dict[str, Path]
     held_out: Path | None = None
     """Held-out texts of the task's corpus, for language modelling."""
     files: dict[str, Path] = field(default_factory=dict)
-    """Files of `train` and `test`, where they are no members of a wheel."""
+    """Files of `train` and `test`, where they are not in a wheel."""
 
     @classmethod
-    def of(cls, named: dict[str, Path]) -> "Inputs":
-        """Files of a job by their names.
-
-        `held_out`, `train`, `test`, and else the packages of wheels.
-        """
+    def of(cls, named: dict[str, Path]) -> TaskInputs:
+        """Files of a job by name: `held_out`, `train`, `test`, and the packages of wheels."""
         files = {name: path for name, path in named.items() if name in SPLITS}
         wheels = {name: path for name, path in named.items() if name not in (*files, "held_out")}
         return cls(wheels, named.get("held_out"), files)
 
 
-class Task(ABC):
-    """One kind of task; subclasses live one a file in this folder."""
+class Task(ABC, Generic[Entry]):
+    """A kind of task; subclasses are defined one in a file of this folder.
 
+    Args:
+        entry: the task's entry in the study.
+        inputs: files that it reads.
+    """
+
+    entry_model: ClassVar[type[TaskEntry]]
+    """The typed entry of the kind."""
     metrics: ClassVar[tuple[Metric, ...]]
     """The main metric first."""
-    head: ClassVar[str]
-    """Which head the model is loaded with: a key of embpress.models.AUTO_CLASSES."""
+    head: str
+    """Head that the model is loaded with, as `models.embedding.auto_class` knows it."""
 
-    def __init__(self, config: dict[str, Any], inputs: Inputs) -> None:
-        self.config = config
+    def __init__(self, entry: Entry, inputs: TaskInputs) -> None:
+        self.entry = entry
         self.inputs = inputs
 
     @abstractmethod
     def outcomes(
-        self,
-        model: PreTrainedModel,
-        tokenizer: PreTrainedTokenizerBase,
-        progress: Callable[[str], None],
+        self, model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, progress: Progress
     ) -> Outcomes:
         """Run the model over the test examples."""
 
     @staticmethod
     @abstractmethod
-    def sizes(outcomes: Outcomes) -> dict[str, int]:
-        """Numbers of examples to resample.
-
-        By the name under which `scores` takes the drawn positions.
-        """
+    def n_resampling_units(outcomes: Outcomes) -> dict[str, int]:
+        """Numbers of units that the bootstrap resamples, by the name `scores` knows them by."""
 
     @staticmethod
     @abstractmethod
-    def scores(outcomes: Outcomes, draws: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
-        """Every metric on each draw of examples.
+    def scores(
+        outcomes: Outcomes, bootstrap_indices: dict[str, np.ndarray]
+    ) -> dict[str, np.ndarray]:
+        """Every metric on each of B samples of the units, (B,) each.
 
-        Positions of shape (B, n) to scores of shape (B,).
+        Args:
+            outcomes: as `outcomes` returned them.
+            bootstrap_indices: positions of the sampled units, (B, n) for each name of
+                `n_resampling_units`.
         """
 
     @staticmethod
-    def examples(outcomes: Outcomes) -> dict[str, int]:
-        """N of every metric, where it is not the number of examples of the only sample."""
+    def n_examples(outcomes: Outcomes) -> dict[str, int]:
+        """Number of examples behind each metric, where it is not the number of units."""
         return {}

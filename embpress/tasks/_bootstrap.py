@@ -1,11 +1,14 @@
-"""Scores, retention and paired bootstrap intervals out of per-example outcomes."""
+"""Scores, retention and paired bootstrap intervals from the outcomes of test examples."""
 
 import zlib
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 
 from . import Metric, Outcomes, Task
+
+AnyTask = type[Task[Any]]
 
 RESAMPLES = 1000
 INTERVAL = (2.5, 97.5)
@@ -35,45 +38,48 @@ def _retention(value: np.ndarray, uncompressed: np.ndarray, metric: Metric) -> n
     return 100 * np.divide(up, down, out=np.zeros_like(up, dtype=float), where=down != 0)
 
 
-def _whole(sizes: dict[str, int]) -> dict[str, np.ndarray]:
-    """Every example once."""
-    return {key: np.arange(n)[None] for key, n in sizes.items()}
+def _identity_indices(n_units: dict[str, int]) -> dict[str, np.ndarray]:
+    """One sample (1, n) that holds every unit once."""
+    return {key: np.arange(n)[None] for key, n in n_units.items()}
 
 
-def _draws(sizes: dict[str, int], name: str) -> dict[str, np.ndarray]:
-    """RESAMPLES draws of examples that depend on the task's name alone."""
+def _bootstrap_indices(n_units: dict[str, int], name: str) -> dict[str, np.ndarray]:
+    """RESAMPLES samples (RESAMPLES, n) of units with replacement, seeded by the task's name."""
     generator = np.random.default_rng(zlib.crc32(name.encode()))
-    return {key: generator.integers(0, n, (RESAMPLES, n)) for key, n in sizes.items()}
+    return {key: generator.integers(0, n, (RESAMPLES, n)) for key, n in n_units.items()}
 
 
-def compare(task: type[Task], outcomes: Outcomes, uncompressed: Outcomes, name: str) -> list[Score]:
-    """Every metric of a task, with the interval of its retention from resampling the same examples
-    for both models.
+def compare(task: AnyTask, outcomes: Outcomes, uncompressed: Outcomes, name: str) -> list[Score]:
+    """Every metric of a task, with the interval of its retention from resampling the same units for
+    both models.
 
-    `name` (the task's) seeds the draws: every method of a task is resampled alike.
+    Args:
+        task: the kind of task.
+        outcomes: of the compressed model.
+        uncompressed: outcomes of the uncompressed model.
+        name: of the task, which seeds the samples: every method of a task is resampled alike.
     """
-    sizes = task.sizes(outcomes)
-    whole = _whole(sizes)
-    draws = _draws(sizes, name)
-    point = task.scores(outcomes, whole)
+    n_units = task.n_resampling_units(outcomes)
+    whole = _identity_indices(n_units)
+    samples = _bootstrap_indices(n_units, name)
+    value = task.scores(outcomes, whole)
     base = task.scores(uncompressed, whole)
-    drawn = task.scores(outcomes, draws)
-    drawn_base = task.scores(uncompressed, draws)
-    n_examples = task.examples(outcomes)
+    sampled = task.scores(outcomes, samples)
+    sampled_base = task.scores(uncompressed, samples)
+    n_examples = task.n_examples(outcomes)
     scores = []
     for metric in task.metrics:
-        if metric.name not in point:
+        if metric.name not in value:
             continue  # a study may leave out some of a task's sets
-        low, high = np.percentile(
-            _retention(drawn[metric.name], drawn_base[metric.name], metric), INTERVAL
-        )
+        retentions = _retention(sampled[metric.name], sampled_base[metric.name], metric)
+        low, high = np.percentile(retentions, INTERVAL)
         scores.append(
             Score(
                 metric.name,
-                float(point[metric.name][0]),
-                n_examples.get(metric.name, next(iter(sizes.values()))),
+                float(value[metric.name][0]),
+                n_examples.get(metric.name, next(iter(n_units.values()))),
                 float(base[metric.name][0]),
-                float(_retention(point[metric.name], base[metric.name], metric)[0]),
+                float(_retention(value[metric.name], base[metric.name], metric)[0]),
                 float(low),
                 float(high),
             )
@@ -81,21 +87,26 @@ def compare(task: type[Task], outcomes: Outcomes, uncompressed: Outcomes, name: 
     return scores
 
 
-def score_of(task: type[Task], outcomes: Outcomes, metric: str) -> float:
+def score_of(task: AnyTask, outcomes: Outcomes, metric: str) -> float:
     """One metric of a task over all its examples."""
-    return float(task.scores(outcomes, _whole(task.sizes(outcomes)))[metric][0])
+    whole = _identity_indices(task.n_resampling_units(outcomes))
+    return float(task.scores(outcomes, whole)[metric][0])
 
 
 def mean_scores(
-    task: type[Task], outcomes: Outcomes, name: str, metrics: tuple[str, ...]
+    task: AnyTask, outcomes: Outcomes, name: str, metrics: tuple[str, ...]
 ) -> np.ndarray:
     """Mean over some of a task's metrics, (1 + RESAMPLES,).
 
-    Of all examples, then of the draws that `compare` makes.
+    Of all examples first, then of each sample that `compare` draws.
     """
-    sizes = task.sizes(outcomes)
-    found = [task.scores(outcomes, draws) for draws in (_whole(sizes), _draws(sizes, name))]
-    return np.concatenate([np.mean([part[metric] for metric in metrics], axis=0) for part in found])
+    n_units = task.n_resampling_units(outcomes)
+    samples = (_identity_indices(n_units), _bootstrap_indices(n_units, name))
+    means = []
+    for indices in samples:
+        scores = task.scores(outcomes, indices)
+        means.append(np.mean([scores[metric] for metric in metrics], axis=0))
+    return np.concatenate(means)
 
 
 @dataclass(frozen=True)
@@ -111,27 +122,27 @@ class Difference:
 
 
 def difference(
-    task: type[Task], pairs: list[tuple[Outcomes, Outcomes]], name: str, metric: str
+    task: AnyTask, pairs: list[tuple[Outcomes, Outcomes]], name: str, metric: str
 ) -> Difference:
-    """How far one model's metric is above another's, with its interval from resampling the same
-    examples for both.
+    """Difference of one metric of two models, with its interval from resampling the same units for
+    both.
 
     Args:
-        task: what both ran on.
-        pairs: outcomes of the first and the second model, a pair a seed. Seeds share draws, as they
-            share test examples.
-        name: of the task, which seeds the draws as in `compare`.
+        task: the kind of task that both ran on.
+        pairs: outcomes of the first and the second model, a pair a seed. Seeds share samples, as
+            they share test examples.
+        name: of the task, which seeds the samples as in `compare`.
         metric: one of the task's.
     """
-    sizes = task.sizes(pairs[0][0])
-    whole = _whole(sizes)
-    draws = _draws(sizes, name)
-    points = np.array([[task.scores(side, whole)[metric][0] for side in pair] for pair in pairs])
-    drawn = [
-        task.scores(first, draws)[metric] - task.scores(second, draws)[metric]
+    n_units = task.n_resampling_units(pairs[0][0])
+    whole = _identity_indices(n_units)
+    samples = _bootstrap_indices(n_units, name)
+    values = np.array([[task.scores(side, whole)[metric][0] for side in pair] for pair in pairs])
+    differences = [
+        task.scores(first, samples)[metric] - task.scores(second, samples)[metric]
         for first, second in pairs
     ]
-    low, high = np.percentile(np.mean(drawn, axis=0), INTERVAL)
-    n = task.examples(pairs[0][0]).get(metric, next(iter(sizes.values())))
-    first, second = points.mean(0)
+    low, high = np.percentile(np.mean(differences, axis=0), INTERVAL)
+    n = task.n_examples(pairs[0][0]).get(metric, next(iter(n_units.values())))
+    first, second = values.mean(0)
     return Difference(float(first), float(second), float(low), float(high), n)

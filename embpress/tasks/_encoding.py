@@ -7,6 +7,8 @@ import torch
 from torch import Tensor
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
+from ._examples import Examples
+
 TOKENS_A_BATCH = 2048
 
 
@@ -69,6 +71,36 @@ def run_batches(
     for group, rows in parts:
         result[group] = rows
     return result
+
+
+def predict_logits(
+    model: PreTrainedModel,
+    tokenizer: PreTrainedTokenizerBase,
+    examples: Examples,
+    max_length: int,
+    progress: Callable[[str], None],
+) -> Tensor:
+    """Logits of a model's head for texts or pairs, (n, C)."""
+
+    def forward(batch: dict[str, Tensor]) -> Tensor:
+        return model(**batch).logits
+
+    return run_batches(examples.texts, tokenizer, max_length, forward, progress, examples.seconds)
+
+
+def encode_examples(
+    examples: Examples, tokenizer: PreTrainedTokenizerBase, max_length: int
+) -> list[dict[str, Any]]:
+    """Tokenized examples with `labels`: token ids (T,) of a text or pair, or a list of them, one
+    for each choice.
+    """
+    encoded = tokenizer(examples.texts, examples.seconds, truncation=True, max_length=max_length)
+    n = examples.choices
+    rows = []
+    for i, label in enumerate(examples.labels):
+        inputs = {k: v[i] if n == 1 else v[i * n : (i + 1) * n] for k, v in encoded.items()}
+        rows.append({**inputs, "labels": label})
+    return rows
 
 
 def sentence_embeddings(

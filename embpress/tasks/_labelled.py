@@ -1,17 +1,15 @@
-"""What tasks with labelled examples share.
+"""What tasks with labelled rows share: reading rows, encoding, and fine-tuning a head."""
 
-Reading their splits when they are needed, and the head to fine-tune.
-"""
+from __future__ import annotations
 
 from abc import abstractmethod
+from collections.abc import Callable
 from functools import cached_property
-from typing import Any, Self
+from typing import TYPE_CHECKING, Any, Self, TypeVar
 
-import numpy as np
-
-from ..study.task_files import is_one_file
-from . import _metrics as metrics
-from ._base import Inputs, Outcomes, Task
+from ..data.rows import Table, read_table
+from ..study.task_entry import LabelledTaskEntry
+from ._base import Outcomes, Task, TaskInputs
 from ._examples import (
     Examples,
     Label,
@@ -24,91 +22,136 @@ from ._examples import (
     to_examples,
 )
 
+if TYPE_CHECKING:
+    import numpy as np
+    from torch import Tensor
+    from transformers import PreTrainedTokenizerBase
+    from transformers.modeling_outputs import ModelOutput
 
-class LabelledTask(Task):
-    """A task whose examples are rows with a label.
+Labelled = TypeVar("Labelled", bound=LabelledTaskEntry)
+Batch = dict[str, "Tensor"]
+EncodedRow = dict[str, Any]
+"""Lists of token ids and so on, and labels, by the name of the model's argument."""
 
-    See the config's schema for what `data` may say.
-    """
+
+class LabelledTask(Task[Labelled]):
+    """A task whose examples are rows with a label, on which a head can be fine-tuned."""
 
     @abstractmethod
     def read_label(self, value: str) -> Label:
-        """A label as it stands in a file to its position or number.
+        """Position or number of a label as it is written in a file.
 
         Raises:
-            ValueError: "not ..." or "none of ...", where it is no label of this task.
+            ValueError: "not ..." or "none of ...", where it is not a label of this task.
         """
 
     @abstractmethod
     def head_options(self) -> dict[str, Any]:
-        """What the model's config must say of its head when it is fine-tuned."""
+        """Options of the model's config that the head needs when it is fine-tuned."""
+
+    def training_rows(self, tokenizer: PreTrainedTokenizerBase) -> list[EncodedRow]:
+        """Training examples as the model's inputs, with `labels`.
+
+        Token ids (T,) of a text or pair, or a list of them for each choice.
+        """
+        from ._encoding import encode_examples
+
+        return encode_examples(self.train, tokenizer, self.entry.max_length)
+
+    def data_collator(
+        self, tokenizer: PreTrainedTokenizerBase
+    ) -> Callable[[list[EncodedRow]], Batch]:
+        """What turns training rows into a batch."""
+        from transformers import DataCollatorWithPadding
+
+        return DataCollatorWithPadding(tokenizer)
+
+    def logits_loss(self, student: ModelOutput, teacher: ModelOutput, batch: Batch) -> Tensor:
+        """Distillation loss of the head's predictions, a mean over all predictions that count.
+
+        Args:
+            student: output of the student on the batch, with `logits` (B, C).
+            teacher: output of the teacher.
+            batch: what both have read.
+        """
+        from ._losses import kl_divergence
+
+        return kl_divergence(student["logits"], teacher["logits"])
 
     @staticmethod
-    def sizes(outcomes: Outcomes) -> dict[str, int]:
+    def n_resampling_units(outcomes: Outcomes) -> dict[str, int]:
         """See base class."""
         return {"example": len(outcomes["label"])}
 
     @classmethod
-    def scores(cls, outcomes: Outcomes, draws: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
+    def scores(
+        cls, outcomes: Outcomes, bootstrap_indices: dict[str, np.ndarray]
+    ) -> dict[str, np.ndarray]:
         """See base class: each metric of `predicted` against `label`."""
-        predicted, gold = (outcomes[name][draws["example"]] for name in ("predicted", "label"))
-        return {
-            metric.name: getattr(metrics, metric.name)(predicted, gold) for metric in cls.metrics
-        }
+        from . import _metrics
+
+        indices = bootstrap_indices["example"]
+        predicted = outcomes["predicted"][indices]
+        gold = outcomes["label"][indices]
+        return {m.name: getattr(_metrics, m.name)(predicted, gold) for m in cls.metrics}
 
     @cached_property
     def train(self) -> Examples:
         """Training examples: all rows of the split, or `train_examples` of them."""
-        return self._examples(self.training())
+        return self._examples(self.read_training_rows())
 
     @cached_property
     def test(self) -> Examples:
         """Test examples: all rows of the split, or `test_examples` of them."""
-        return self._examples(self.testing())
+        return self._examples(self.read_test_rows())
 
-    def training(self) -> LabelledRows:
+    def read_training_rows(self) -> LabelledRows:
         """Rows of the training examples."""
-        rows = self._one_file[0] if is_one_file(self.config) else self._whole("train")
+        rows = self._one_file[0] if self.entry.is_one_file else self.read_rows("train")
         self.check_training_labels(rows.labels, rows.name)
-        return self._chosen(rows, "train_examples")
+        return self._sample(rows, "train_examples")
 
-    def testing(self) -> LabelledRows:
+    def read_test_rows(self) -> LabelledRows:
         """Rows of the test examples."""
-        rows = self._one_file[1] if is_one_file(self.config) else self._whole("test")
-        return self._chosen(rows, "test_examples")
+        rows = self._one_file[1] if self.entry.is_one_file else self.read_rows("test")
+        return self._sample(rows, "test_examples")
 
     def within_training(self, held_out: float) -> Self:
-        """The same task on its training examples alone, of which a share that is held out takes the
-        place of the test.
+        """The same task on its training examples alone: a share of them becomes the test.
 
         Raises:
             UserError: if there are too few examples.
         """
-        train, test = hold_out(self.training(), self.config["data"], held_out)
-        task = type(self)(self.config, Inputs({}))  # it can read nothing else
+        train, test = hold_out(self.read_training_rows(), self.entry.data, held_out)
+        task = type(self)(self.entry, TaskInputs({}))  # it can read nothing else
         task.train = self._examples(train)
         task.test = self._examples(test)
         return task
 
     def check_training_labels(self, labels: list[Label], name: str) -> None:
-        """Refuse training rows that cannot teach the task; nothing is refused here."""
+        """Refuse training rows that cannot teach the task; by default all are accepted."""
 
-    def _whole(self, split: str) -> LabelledRows:
-        """A split's rows and their labels."""
-        table = read_split(self.config["data"], split, self.inputs)
-        return LabelledRows(
-            table.name, table.rows, read_labels(table, self.config["data"], self.read_label)
-        )
+    def read_rows(self, split: str) -> LabelledRows:
+        """Rows of a split and their labels."""
+        data = self.entry.data
+        table = read_split(data, split, self.inputs, self.read_table)
+        return LabelledRows(table.name, table.rows, read_labels(table, data.label, self.read_label))
+
+    def read_table(self, name: str, content: bytes) -> Table:
+        """Rows of a file's content, with the columns that the entry names."""
+        data = self.entry.data
+        return read_table(data.table_options(), name, content, data.read_columns())
 
     @cached_property
     def _one_file(self) -> tuple[LabelledRows, LabelledRows]:
         """Training and test rows of the only file."""
-        return split_file(self._whole("test"), self.config["data"], self.config["test_examples"])
+        assert self.entry.test_examples is not None  # the entry is checked
+        return split_file(self.read_rows("test"), self.entry.data, self.entry.test_examples)
 
-    def _chosen(self, rows: LabelledRows, key: str) -> LabelledRows:
-        """As many of the rows as the config asks for."""
-        return rows.at(sample(len(rows.rows), self.config.get(key), key, rows.name))
+    def _sample(self, rows: LabelledRows, key: str) -> LabelledRows:
+        """As many of the rows as the entry's `key` says."""
+        return rows.at(sample(len(rows.rows), getattr(self.entry, key), key, rows.name))
 
     def _examples(self, rows: LabelledRows) -> Examples:
         """Texts and labels of rows."""
-        return to_examples(rows.rows, rows.labels, self.config["data"])
+        return to_examples(rows, self.entry.data.text)

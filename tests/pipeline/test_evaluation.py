@@ -1,4 +1,4 @@
-"""Outcomes on disk."""
+"""Files of outcomes."""
 
 import numpy as np
 
@@ -6,10 +6,10 @@ from embpress.pipeline.evaluation import read_outcomes, write_outcomes
 from embpress.tasks._span_metrics import answer_scores
 
 
-def test_outcomes_come_back_as_they_went_views_with_strides_too(tmp_path):
+def test_outcomes_are_read_as_written_even_from_strided_views(tmp_path):
     answers = ("red house", "red", "blue", "a red house here")
-    found = [answer_scores(answer, ("the red house",), "words") for answer in answers]
-    exact, f1 = np.array(found).T
+    scores = [answer_scores(answer, ("the red house",), "words") for answer in answers]
+    exact, f1 = np.array(scores).T
     assert not f1.flags["C_CONTIGUOUS"]
     written = {
         "4": {"f1": f1, "exact_match": exact, "losses": np.arange(12.0).reshape(3, 4)[:, 1:3]},

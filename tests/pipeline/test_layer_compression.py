@@ -1,4 +1,4 @@
-"""Chosen matrices of a checkpoint's files to an artefact, its sizes and a model that runs on it."""
+"""Chosen matrices of a checkpoint are compressed, measured and loaded into a model."""
 
 import json
 import math
@@ -10,17 +10,20 @@ from transformers import AutoTokenizer, BertConfig, BertModel
 from embpress import storage
 from embpress.data.token_counts import write_counts
 from embpress.errors import UserError
+from embpress.fidelity.record import read_result
 from embpress.methods import method_class
 from embpress.models import sensitivity
-from embpress.models.assembly import assemble, parts_of, weight_of
-from embpress.models.embedding import describe, load_model
+from embpress.models.compressed_model import assemble, linear_weight, read_matrix_list
+from embpress.models.embedding import load_model, write_metadata
 from embpress.models.sensitivity_file import read_sensitivity, write_sensitivity
 from embpress.pipeline.aggregation import Evaluation
-from embpress.pipeline.bit_allocation import Share, matrix_bits, shared_ratios
+from embpress.pipeline.bit_allocation import LayerBudget, allocate_ratios, matrix_bits
+from embpress.pipeline.compression import FitInputs
 from embpress.pipeline.layer_compression import TOKENS, compress_modules
 from embpress.pipeline.layer_sizes import module_sizes
-from embpress.study.layer_kinds import places
-from embpress.study.matrix_choices import choices_of
+from embpress.study.artefact import Artefact
+from embpress.study.layer_kinds import find_layer_matrices
+from embpress.study.matrix_choices import matrix_specs
 
 from ..zoo import V, outputs, tiny
 
@@ -33,14 +36,17 @@ def files(tmp_path, request):
     """A checkpoint and its counts."""
     model = tiny(request.param, **{} if request.param == "gpt2" else {"num_hidden_layers": 2})
     model.save_pretrained(tmp_path / "model")
-    describe(model, [0], tmp_path / "model", {})
+    write_metadata(model, [0], tmp_path / "model", {})
     write_counts(torch.arange(V), tmp_path / "counts.safetensors")
     return tmp_path / "model", tmp_path / "counts.safetensors"
 
 
 def compressed(files, folder, ratio=1.5, **entry):
-    """The result of an entry with `modules`."""
-    return compress_modules(*files, entry["method"], entry, ratio, 0, folder, lambda message: None)
+    """The content of the result's file of an entry with `modules`."""
+    artefact = Artefact(folder, entry["method"], ratio, 0)
+    result = compress_modules(FitInputs(*files), entry, artefact, lambda message: None)
+    assert read_result(folder) == result
+    return result.to_json()
 
 
 @pytest.mark.parametrize("share", ["separate", "layers"])
@@ -51,7 +57,7 @@ def test_an_artefact_is_as_large_as_said_and_near(files, method, share, tmp_path
         files, tmp_path / "out", 1.2, method=method, modules=ALL, share=share, options=options
     )
     assert json.loads((tmp_path / "out/result.json").read_text()) == result
-    parts = parts_of(tmp_path / "out")
+    parts = read_matrix_list(tmp_path / "out")
     assert len(parts) == len(result["modules"]) == (7 if share == "layers" else 13)
     stored = sum(
         8 * sum(t.nbytes for t in storage.load(tmp_path / "out" / p.folder).state_dict().values())
@@ -67,7 +73,7 @@ def test_an_artefact_is_as_large_as_said_and_near(files, method, share, tmp_path
     )
     if method != "random":
         assert result["ratio"] >= 1.2
-    # The error that is told is that of the model which runs on the artefact.
+    # The recorded error is that of the model that runs on the artefact.
     assemble(model, tmp_path / "out")
     (query,) = (m for m in result["modules"] if m["name"] in ("query", "query-1"))
     layers = model.bert.encoder.layer
@@ -147,10 +153,15 @@ def test_a_model_without_a_kind_is_refused(files, tmp_path):
 def test_sensitivities_of_layers_are_those_of_their_weights_gradients(files, wordpiece, tmp_path):
     wordpiece.save_pretrained(files[0])
     model = load_model(files[0], "classifier")
-    ids = sensitivity.blocks_of_text(["the cat, the dogs."] * 40, wordpiece, 16, 64, special=True)
-    names = [p.name for p in places([n for n, _ in model.base_model.named_modules()], ["query"])]
+    ids = sensitivity.sample_token_blocks(
+        ["the cat, the dogs."] * 40, wordpiece, 16, 64, special=True
+    )
+    names = [
+        p.name
+        for p in find_layer_matrices([n for n, _ in model.base_model.named_modules()], ["query"])
+    ]
     found = sensitivity.sensitivities(model, [ids], sensitivity.own_prediction, print, names)
-    weights = [weight_of(model.bert.get_submodule(n), n) for n in names]
+    weights = [linear_weight(model.bert.get_submodule(n), n) for n in names]
     gradients = torch.autograd.grad(sensitivity.own_prediction(model, ids), weights)
     for name, gradient in zip(names, gradients):
         torch.testing.assert_close(found[f"fisher:{name}"], gradient.square().sum(1).sqrt())
@@ -165,32 +176,23 @@ def test_sensitivities_of_layers_are_those_of_their_weights_gradients(files, wor
         "share": "layers",
         "options": {"weighting": "fisher"},
     }
-    arguments = (*files, "svd", entry, 1.5, 0, tmp_path / "out", print, tmp_path / "s.safetensors")
-    weighted = compress_modules(*arguments)["modules"][0]["squared_error"]
+    inputs = FitInputs(*files, tmp_path / "s.safetensors")
+    fitted = compress_modules(inputs, entry, Artefact(tmp_path / "out", "svd", 1.5, 0), print)
+    weighted = fitted.modules[0]["squared_error"]
     plain = compressed(files, tmp_path / "plain", **entry | {"options": {}})["modules"][0][
         "squared_error"
     ]
     assert plain < weighted  # the least plain error is that of the plain fit
-    with pytest.raises(
-        UserError, match="holds no 'fisher:encoder.layer.0.attention.self.key': measure it anew"
-    ):
-        compress_modules(
-            *files,
-            "svd",
-            entry | {"modules": ["key"]},
-            1.5,
-            0,
-            tmp_path / "key",
-            print,
-            tmp_path / "s.safetensors",
-        )
+    with pytest.raises(UserError, match="'fisher:encoder.layer.0.attention.self.key'"):
+        artefact = Artefact(tmp_path / "key", "svd", 1.5, 0)
+        compress_modules(inputs, entry | {"modules": ["key"]}, artefact, print)
     assert AutoTokenizer.from_pretrained(files[0]).mask_token == "[MASK]"
 
 
 def test_sizes_by_kind_are_the_closed_formulas(files, tmp_path):
     """SVD of rank k stores k (V + d) floats and multiplies 2 k (V + d) a token.
 
-    All else of the model is told.
+    The table also has the weights that stay dense.
     """
     compressed(
         files, tmp_path / "svd_model/1.5", method="svd", modules=["embedding", "query", "output"]
@@ -203,10 +205,14 @@ def test_sizes_by_kind_are_the_closed_formulas(files, tmp_path):
             "svd": {},
         },
     }
-    paths = {"outcomes": "none", "checkpoint": str(files[0]), "counts": "none"}
-    about = {"seed": 0, "artefacts": [str(tmp_path / "svd_model/1.5")], **paths}
-    evaluations = [{"task": t, "variant": v, **about} for t in "tu" for v in ("svd_model", "svd")]
-    table = module_sizes(config, [Evaluation.from_json(e) for e in evaluations]).set_index("kind")
+    paths = {"outcomes": tmp_path, "checkpoint": files[0], "counts": tmp_path}
+    artefact = Artefact(tmp_path / "svd_model/1.5", "svd_model", 1.5, 0)
+    evaluations = [
+        Evaluation(task, variant, 0, artefacts=[artefact], **paths)
+        for task in "tu"
+        for variant in ("svd_model", "svd")
+    ]
+    table = module_sizes(config, evaluations).set_index("kind")
     rank = storage.load(tmp_path / "svd_model/1.5/output-0").rank
     assert (table.loc["output", "floats"], table.loc["output", "bits"]) == (
         2 * rank * 48,
@@ -232,17 +238,14 @@ def test_sizes_by_kind_are_the_closed_formulas(files, tmp_path):
 def test_presets_have_the_papers_parameter_counts(
     preset, parameters, attention, feed_forward, embedding
 ):
-    """The papers' own: 14.3 M lies between 14.06 M and, with the pooler, 14.65 M.
-
-    5.2 M is with the pooler.
-    """
+    """The papers give 14.3 M, between 14.06 M and 14.65 M with the pooler, and 5.2 M with it."""
     with torch.device("meta"):
         model = BertModel(BertConfig())
     counts = {}
     taken = 0
-    shares = []
-    for choice in choices_of("k", {"preset": preset}):
-        of_kind = places([n for n, _ in model.named_modules()], [choice.kind])
+    layer_budgets = []
+    for choice in matrix_specs("k", {"preset": preset}):
+        of_kind = find_layer_matrices([n for n, _ in model.named_modules()], [choice.kind])
         layers = [model.get_submodule(p.name) for p in of_kind] or [model.get_input_embeddings()]
         method = method_class(choice.method)(
             **method_class(choice.method).linear_defaults | choice.options
@@ -253,7 +256,9 @@ def test_presets_have_the_papers_parameter_counts(
             plan = method.plan(tuple(layer.weight.shape), choice.ratio)
             counts[choice.kind] = counts.get(choice.kind, 0) + plan.bits // 32
             taken += layer.weight.numel()
-            shares.append(Share(choice.kind, tuple(layer.weight.shape), method, choice.ratio))
+            layer_budgets.append(
+                LayerBudget(choice.kind, tuple(layer.weight.shape), method, choice.ratio)
+            )
     assert counts["embedding"] == embedding
     assert counts["intermediate"] + counts["output"] == feed_forward
     assert sum(counts[k] for k in ("query", "key", "value", "attention_output")) == attention
@@ -261,8 +266,8 @@ def test_presets_have_the_papers_parameter_counts(
     kept = sum(p.numel() for p in model.parameters()) - taken
     assert sum(counts.values()) + kept - pooler == parameters
     assert pooler == 590_592
-    # A preset is asked for at any ratio below the one that it reaches.
+    # A preset takes any ratio below the one that it reaches.
     reached = math.floor((taken + kept) / (sum(counts.values()) + kept))
-    assert shared_ratios(shares, matrix_bits(reached, 32 * taken, 32 * kept)) == [
-        s.ratio for s in shares
+    assert allocate_ratios(layer_budgets, matrix_bits(reached, 32 * taken, 32 * kept)) == [
+        s.ratio for s in layer_budgets
     ]

@@ -1,4 +1,4 @@
-"""What is in artefacts and checkpoints, byte for byte, and the table made of it."""
+"""Sizes of the tensors of artefacts and checkpoints, and the table of them."""
 
 import json
 import re
@@ -8,11 +8,12 @@ import pytest
 import torch
 
 from embpress.data.token_counts import write_counts
-from embpress.models.embedding import describe
+from embpress.models.embedding import write_metadata
 from embpress.pipeline import compression
 from embpress.pipeline.aggregation import Evaluation
 from embpress.pipeline.sizes import EMBEDDING, sizes
 from embpress.report.tables import read_sizes, sizes_table
+from embpress.study.artefact import Artefact
 
 from ..fake_study import fake_labels, fake_scores
 from ..zoo import V, tiny
@@ -25,39 +26,28 @@ def found(tmp_path):
     """Sizes of two methods on a tiny BERT, one of them at a ratio out of its reach."""
     model = tiny("bert")
     model.save_pretrained(tmp_path / "model")
-    describe(model, [0], tmp_path / "model", {})
+    write_metadata(model, [0], tmp_path / "model", {})
     write_counts(torch.arange(V), tmp_path / "counts.safetensors")
     methods = {"t24": {"options": {"neighbours": 2, "n_kept": 5}}, "svd": {}, "random": {}}
+    artefacts = {method: [] for method in methods}
     for method, ratio in (("t24", 1.5), ("svd", 2), ("svd", 900), ("random", 1)):
-        arguments = (
-            method,
-            methods[method].get("options", {}),
-            ratio,
-            0,
-            tmp_path / f"{method}/{ratio:g}",
-            print,
-        )
-        compression.compress_checkpoint(
-            tmp_path / "model", tmp_path / "counts.safetensors", *arguments
-        )
+        artefacts[method].append(Artefact(tmp_path / f"{method}/{ratio:g}", method, ratio, 0))
+        inputs = compression.FitInputs(tmp_path / "model", tmp_path / "counts.safetensors")
+        options = methods[method].get("options", {})
+        compression.compress_checkpoint(inputs, method, options, artefacts[method][-1], print)
     task = {"model": "m", "label": "T", "protocol": "zero_shot"}
     config = {
         "models": {"m": {"label": "Model"}},
         "tasks": {"t": task, "u": task},
         "methods": methods,
     }
-    paths = {"outcomes": "none", "checkpoint": str(tmp_path / "model"), "counts": "none"}
-    folders = {m: [str(f) for f in sorted((tmp_path / m).iterdir())] for m in methods}
-    return tmp_path, sizes(
-        config,
-        [
-            Evaluation.from_json(
-                {"task": t, "variant": m, "seed": 0, "artefacts": folders[m], **paths}
-            )
-            for t in "tu"
-            for m in methods
-        ],
-    )
+    files = {"outcomes": tmp_path, "checkpoint": tmp_path / "model", "counts": tmp_path}
+    evaluations = [
+        Evaluation(task, method, 0, artefacts=artefacts[method], **files)
+        for task in "tu"
+        for method in methods
+    ]
+    return tmp_path, sizes(config, evaluations)
 
 
 def test_parts_add_up_to_what_is_stored(found):
@@ -89,7 +79,7 @@ def test_a_models_other_weights_have_a_reason(found):
     assert weights.loc[EMBEDDING, "bits"] == 32 * V * D
     parameters = json.loads((folder / "model/checkpoint.json").read_text())["parameters"]
     assert weights["bits"].sum() == 32 * parameters
-    assert weights.loc["position embeddings", "why"] == "no token embedding"
+    assert weights.loc["position embeddings", "why"] == "not a token embedding"
 
 
 def made_up_sizes():

@@ -1,7 +1,4 @@
-"""Lookups are timed beside dense ones, one checkpoint a model.
-
-Of embeddings that are compressed alone.
-"""
+"""Lookups in compressed embeddings are timed beside dense ones, for one checkpoint a model."""
 
 import torch
 from safetensors.torch import save_file
@@ -12,14 +9,15 @@ from embpress.files import write_json
 from embpress.methods import compress
 from embpress.pipeline.aggregation import Evaluation
 from embpress.pipeline.speed import ROWS, lookups, speed
+from embpress.study.artefact import Artefact
 
 
 def test_lookups_are_timed_for_every_number_of_rows():
     dense = torch.randn(500, 16, generator=torch.Generator().manual_seed(0))
     compressed = compress(dense, "integer", 6.0, bits=4)
-    found = lookups(compressed, dense)
-    assert [row["rows"] for row in found] == list(ROWS)
-    for row in found:
+    rows = lookups(compressed, dense)
+    assert [row["rows"] for row in rows] == list(ROWS)
+    for row in rows:
         assert row["bytes"] == compressed.stored_bits // 8
         assert 0 < row["low"] <= row["microseconds"] <= row["high"] and row["dense"] > 0
 
@@ -30,7 +28,7 @@ def test_whole_models_are_not_among_the_embeddings(tmp_path):
     write_json(tmp_path / "checkpoint.json", {"embedding": "words"})
     storage.save(compress(dense, "integer", 6.0, bits=4), tmp_path / "int4/6")
     for variant in ("int4", "int4_model"):
-        write_json(tmp_path / variant / "6" / RESULT, {"ratio": 6.0})
+        write_json(tmp_path / variant / "6" / RESULT, {"stored_bits": 100, "ratio": 6.0})
     config = {
         "methods": {
             "int4": {"method": "integer"},
@@ -40,9 +38,10 @@ def test_whole_models_are_not_among_the_embeddings(tmp_path):
         "tasks": {"t": {"model": "m"}},
     }
     paths = {"outcomes": tmp_path, "checkpoint": tmp_path, "counts": tmp_path}
-    found = [
-        Evaluation("t", v, 0, artefacts=[tmp_path / v / "6"], **paths) for v in config["methods"]
+    evaluations = [
+        Evaluation("t", v, 0, artefacts=[Artefact(tmp_path / v / "6", v, 6, 0)], **paths)
+        for v in config["methods"]
     ]
-    assert speed(config, found, print)["method"].tolist() == ["int4"] * len(ROWS) + [
+    assert speed(config, evaluations, print)["method"].tolist() == ["int4"] * len(ROWS) + [
         "identity"
     ] * len(ROWS)

@@ -10,9 +10,11 @@ import pytest
 from tokenizers import Tokenizer, models, normalizers, pre_tokenizers, processors
 from transformers import BertJapaneseTokenizer, PreTrainedTokenizerFast
 
-from embpress.tasks import Inputs, task_class
+from embpress.tasks import TaskInputs
 from embpress.tasks._alignment import offsets_of
 from embpress.tasks._windows import windows_of
+
+from ..task_entries import make_task
 
 TEXT = (
     "梅雨（つゆ、ばいう）は、北海道と小笠原諸島を除く日本、"
@@ -111,8 +113,10 @@ def test_windows_of_a_tokenizer_in_python_cover_the_context(japanese, tmp_path):
         "train": path,
     }
     entry = {"checkpoint": "x", "unit": "characters", "max_length": 24, "stride": 6}
-    task = task_class("span")(
-        entry | {"kind": "span", "protocol": "finetune_then_compress", "data": data}, Inputs({})
+    task = make_task(
+        "span",
+        entry | {"kind": "span", "protocol": "finetune_then_compress", "data": data},
+        TaskInputs({}),
     )
     windows = windows_of(task.test, japanese, 24, 6)
     assert len(windows.example) > 2 and all(len(ids) <= 24 for ids in windows.encoded["input_ids"])

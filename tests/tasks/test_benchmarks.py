@@ -14,7 +14,9 @@ from embpress.study import config as study
 from embpress.study import task_files as task_data
 from embpress.study.metric_names import metrics_of
 from embpress.study.validation import check
-from embpress.tasks import Inputs, task_class
+from embpress.tasks import TaskInputs, task_class
+
+from ..task_entries import make_task
 
 ROOT = Path(__file__).parents[2]
 DECLARED = yaml.safe_load((ROOT / "workflow/resources/benchmarks.yaml").read_text())
@@ -324,10 +326,9 @@ def published(tmp_path):
             (tmp_path / entry["data"][split].rsplit("/")[-1]).write_text(
                 text, encoding="utf-8", newline=""
             )
-        task_data.check(name, entry)
         files = task_data.files_of(name, entry, task_data.SPLITS)
-        return task_class(entry["kind"])(
-            entry, Inputs.of({k: tmp_path / v for k, v in files.items()})
+        return make_task(
+            entry["kind"], entry, TaskInputs.of({k: tmp_path / v for k, v in files.items()})
         )
 
     return task
@@ -380,14 +381,14 @@ def test_labels_are_read_by_the_hubs_names_too(name, tmp_path):
             )
         )
     assert task_data.files_of(name, entry, ("test",)) == {"test": f"results/hub/{name}/test.jsonl"}
-    task = task_class(entry["kind"])(entry, Inputs({}, files=files))
+    task = make_task(entry["kind"], entry, TaskInputs({}, files=files))
     assert task.test.labels == list(range(len(data["labels"]))) == task.train.labels
 
 
 @pytest.mark.parametrize("name", FILES)
 def test_a_declaration_makes_a_whole_entry(name, default_config, schema, packages, published):
     """From the hub or by URL, and from a folder; some from a folder alone."""
-    folder = published(name).config
+    folder = published(name).entry.model_dump(mode="json", exclude_unset=True)
     entries = [folder]
     if {"hub", "urls"} & DECLARED[name].keys():
         entries += benchmarks.resolve({name: ENTRY | {"benchmark": name}}, DECLARED).values()
@@ -423,7 +424,8 @@ def test_tables_show_the_official_metrics_first(default_config):
 def test_a_model_is_tested_on_other_data_of_the_same_labels(
     other, trained, default_config, schema, packages, published
 ):
-    entry = published(other, checkpoint=trained).config
+    task = published(other, checkpoint=trained)
+    entry = task.entry.model_dump(mode="json", exclude_unset=True)
     del entry["finetune"]
     default_config["tasks"] |= benchmarks.resolve(
         {trained: ENTRY | {"benchmark": trained}, other: entry}, DECLARED
@@ -457,7 +459,7 @@ def test_an_unknown_benchmark_and_one_from_nowhere_are_named():
         UserError, match="tasks.x: there is no benchmark 'sst-2'; did you mean 'sst2'"
     ):
         benchmarks.resolve({"x": {"benchmark": "sst-2"}}, DECLARED)
-    with pytest.raises(UserError, match="tasks.x: marc_ja has no pinned source: name a folder"):
+    with pytest.raises(UserError, match="tasks.x: marc_ja has no pinned source: .*`data.folder`"):
         benchmarks.resolve({"x": {"benchmark": "marc_ja"}}, DECLARED)
 
 

@@ -1,8 +1,9 @@
 import numpy as np
 import pytest
 
-from embpress.tasks import Classification, LanguageModelling
 from embpress.tasks._bootstrap import compare
+from embpress.tasks.classification import Classification
+from embpress.tasks.language_modelling import LanguageModelling
 
 
 def answers(right):

@@ -5,9 +5,12 @@ import pytest
 
 from embpress.data.rows import Row
 from embpress.errors import UserError
-from embpress.tasks import Inputs, task_class
-from embpress.tasks._examples import connected, split_by_group, to_examples
-from embpress.tasks._labels import spellings_of
+from embpress.tasks import TaskInputs, parse_entry
+from embpress.tasks._balanced import balanced_split
+from embpress.tasks._examples import connected, to_examples
+from embpress.tasks._labels import label_positions
+
+from ..task_entries import complete, make_task
 
 DATA = {"format": "jsonl", "text": ["a", "b"], "label": "label", "labels": ["x", "y"]}
 
@@ -39,7 +42,7 @@ def task(tmp_path):
             "protocol": "finetune_then_compress",
             "data": data,
         } | entry
-        return task_class(entry["kind"])(entry, Inputs({}, files=files))
+        return make_task(entry["kind"], entry, TaskInputs({}, files=files))
 
     return make
 
@@ -101,16 +104,16 @@ def test_labels_are_told_by_name_or_by_how_files_write_them(task):
         rows(4, ["0", "yes"]), rows(2, "01"), data=DATA | {"labels": {"no": "0", "yes": "1"}}
     )
     assert found.train.labels == [0, 1, 0, 1] and found.test.labels == [0, 1]
-    assert spellings_of(["a", "b"]) == {"a": 0, "b": 1}
+    assert label_positions({"a": "a", "b": "b"}) == {"a": 0, "b": 1}
     for ambiguous in ({"a": "1", "b": "1"}, {"a": "b", "b": "a"}):
         with pytest.raises(UserError, match="means two labels"):
-            spellings_of(ambiguous)
+            label_positions(ambiguous)
 
 
 def test_inputs_tell_wheels_from_splits():
     named = {name: Path(name) for name in ("gensim", "train", "test", "held_out")}
-    found = Inputs.of(named)
-    assert found == Inputs(
+    found = TaskInputs.of(named)
+    assert found == TaskInputs(
         {"gensim": Path("gensim")}, Path("held_out"), {"train": Path("train"), "test": Path("test")}
     )
 
@@ -118,7 +121,14 @@ def test_inputs_tell_wheels_from_splits():
 BALANCED = {
     "train_examples": 20,
     "test_examples": 10,
-    "data": {"path": "x.csv", "text": "t", "label": "l", "labels": ["bad", "good"], "group": "g"},
+    "data": {
+        "path": "x.csv",
+        "text": "t",
+        "label": "l",
+        "labels": ["bad", "good"],
+        "group": "g",
+        "format": "csv",
+    },
 }
 FILMS = [
     {"t": f"text {i}", "l": ("bad", "good", "plot")[i % 3], "g": f"film {i // 4}"}
@@ -128,10 +138,13 @@ FILMS = [
 
 def parted(films):
     """Training and test examples of the single file."""
-    return [
-        to_examples(part.rows, part.labels, BALANCED["data"])
-        for part in split_by_group(films, BALANCED)
-    ]
+    return [to_examples(part, ("t",)) for part in balanced(films)]
+
+
+def balanced(films, **changes):
+    """Rows of both parts."""
+    entry = parse_entry(complete("classification", BALANCED | changes), "tasks.x")
+    return balanced_split(films, entry, label_positions(entry.data.labels))
 
 
 def test_split_keeps_groups_apart_and_leaves_other_labels_out():
@@ -153,4 +166,4 @@ def test_too_few_examples_name_the_numbers():
     with pytest.raises(
         UserError, match="x.csv has too few examples of a label for train_examples: 500"
     ):
-        split_by_group(FILMS, BALANCED | {"train_examples": 500})
+        balanced(FILMS, train_examples=500)

@@ -2,9 +2,10 @@ import numpy as np
 import pytest
 from scipy.stats import spearmanr
 
-from embpress.tasks import Retrieval, Similarity
 from embpress.tasks._encoding import batches
-from embpress.tasks.similarity import spearman, word_pairs
+from embpress.tasks._metrics import spearman
+from embpress.tasks.retrieval import Retrieval
+from embpress.tasks.similarity import Similarity, word_pairs
 
 
 def test_spearman_against_scipy_with_ties():
@@ -22,11 +23,11 @@ def test_similarity_is_the_mean_over_sets():
     up = np.stack([np.arange(9.0), np.arange(9.0)], 1)
     down = np.stack([np.arange(9.0), -np.arange(9.0)], 1)
     outcomes = {"simlex999": up, "wordsim353": down}
-    draws = {name: np.arange(9)[None] for name in outcomes}
-    scores = Similarity.scores(outcomes, draws)
+    indices = {name: np.arange(9)[None] for name in outcomes}
+    scores = Similarity.scores(outcomes, indices)
     assert scores["spearman"] == pytest.approx([0])
     assert scores["spearman_simlex999"] == pytest.approx([1])
-    assert Similarity.examples(outcomes)["spearman"] == 18
+    assert Similarity.n_examples(outcomes)["spearman"] == 18
 
 
 def test_retrieval_averages_both_directions():

@@ -19,14 +19,16 @@ from embpress import storage
 from embpress.errors import UserError
 from embpress.methods import compress
 from embpress.models.checkpoints import embedding_matrix
-from embpress.models.embedding import describe, load_model
+from embpress.models.embedding import load_model, write_metadata
 from embpress.pipeline.evaluation import evaluate
 from embpress.study.metric_names import metrics_of
-from embpress.tasks import Inputs, task_class
+from embpress.tasks import TaskInputs
 from embpress.tasks._span_metrics import answer_scores
-from embpress.tasks._windows import token_span, windows_of, with_most_context
+from embpress.tasks._windows import max_context_mask, token_span, windows_of
 from embpress.tasks.span import BEST, LONGEST_ANSWER, best_span
 from embpress.training.fine_tuning import finetune
+
+from ..task_entries import make_task
 
 RANDOM = np.random.default_rng(0)
 ENTRY = {
@@ -75,7 +77,7 @@ def task(tmp_path):
             | {"checkpoint": "x", "data": data | {"train": str(path), "test": str(path)}}
             | entry
         )
-        return task_class("span")(entry, Inputs({}))
+        return make_task("span", entry, TaskInputs({}))
 
     return make
 
@@ -152,7 +154,7 @@ def test_windows_cover_the_context_and_overlap_by_the_stride(pairs, task):
 
 
 def test_training_labels_are_the_tokens_of_the_answer_where_a_window_holds_it(pairs, task):
-    made = task(squad((CONTEXT, [("cab, the", None), ("abc", None)])), finetune={})
+    made = task(squad((CONTEXT, [("cab, the", None), ("abc", None)])))
     rows = made.training_rows(pairs)
     windows = windows_of(made.train, pairs, 16, 4)
     held = [r for r in rows if r["start_positions"]]
@@ -196,12 +198,12 @@ def most_context(lengths, stride):
 @pytest.mark.parametrize(
     ("lengths", "stride"), [([5], 2), ([8, 8, 5], 3), ([6, 6, 6, 4], 4), ([5, 3], 1)]
 )
-def test_each_token_belongs_to_the_window_with_most_context(lengths, stride):
+def test_each_token_belongs_to_the_window_max_context_mask(lengths, stride):
     question = np.full((2, 2), -1)
     windows = [
         np.concatenate([question, np.zeros((n, 2), dtype=int), question[:1]]) for n in lengths
     ]
-    found = with_most_context(windows, stride)
+    found = max_context_mask(windows, stride)
     assert [b for part, n in zip(found, lengths) for b in part[2 : 2 + n]] == most_context(
         lengths, stride
     )
@@ -262,7 +264,7 @@ def test_an_answer_is_found_in_the_last_window_of_a_long_context(pairs, task):
     assert found["exact_match"].tolist() == [1, 0]
     assert found["f1"].tolist() == [1, 0]  # `cats` is not `cat`
     scores = made.scores(found, {"example": np.array([[0, 0], [0, 1]])})
-    assert scores["f1"].tolist() == [1, 0.5] and made.sizes(found) == {"example": 2}
+    assert scores["f1"].tolist() == [1, 0.5] and made.n_resampling_units(found) == {"example": 2}
 
 
 def test_padding_does_not_change_an_answer(pairs, task, bert, tmp_path):
@@ -286,15 +288,15 @@ def test_spans_are_fine_tuned_saved_and_evaluated_on_a_compressed_matrix(pairs, 
     """From the config entry alone, one file parted by context."""
     bert.save_pretrained(tmp_path / "base")
     pairs.save_pretrained(tmp_path / "base")
-    describe(bert, pairs.all_special_ids, tmp_path / "base", {})
+    write_metadata(bert, pairs.all_special_ids, tmp_path / "base", {})
     (tmp_path / "own.json").write_text(
         json.dumps(squad(*((CONTEXT + " cat" * i, [("cab", None)]) for i in range(6))))
     )
     own = {key: str(tmp_path / "own.json") for key in ("train", "test")}
     data = {k: v for k, v in DATA.items() if k != "group"} | {"text": ["context", "id"]} | own
     settings = {"epochs": 1, "batch_size": 4, "learning_rate": 1e-3}
-    made = task_class("span")(
-        ENTRY | {"data": data, "test_examples": 2, "finetune": settings}, Inputs({})
+    made = make_task(
+        "span", ENTRY | {"data": data, "test_examples": 2, "finetune": settings}, TaskInputs({})
     )
     finetune(tmp_path / "base", made, 0, tmp_path / "tuned")
     assert load_file(tmp_path / "tuned/model.safetensors")["qa_outputs.weight"].shape == (2, 16)
@@ -305,7 +307,7 @@ def test_spans_are_fine_tuned_saved_and_evaluated_on_a_compressed_matrix(pairs, 
     assert {name: values.tolist() for name, values in outcomes.items()} == {
         k: v.tolist() for k, v in dense.items()
     }
-    assert made.sizes(outcomes) == {"example": 2} and metrics_of(ENTRY) == tuple(
+    assert made.n_resampling_units(outcomes) == {"example": 2} and metrics_of(ENTRY) == tuple(
         m.name for m in made.metrics
     )
 
@@ -433,7 +435,7 @@ def test_one_file_is_parted_by_article_or_context(group, tmp_path):
         {"group": group} if group else {"text": ["context", "id"]}
     )
     entry = ENTRY | {"data": data | {"train": str(path), "test": str(path)}, "test_examples": 10}
-    made = task_class("span")(entry, Inputs({}))
+    made = make_task("span", entry, TaskInputs({}))
     key = {"title": lambda text: text.split()[2], None: lambda text: text}[group]
     train, test = ({key(text) for text in part.texts} for part in (made.train, made.test))
     assert len(made.test.texts) == 10 and not train & test
@@ -450,4 +452,4 @@ SHARED = Path(__file__).parents[3] / "shared/data"
 )
 def test_published_files_are_read_whole(file, n):
     entry = ENTRY | {"checkpoint": "x", "data": DATA | {"test": str(SHARED / file)}}
-    assert len(task_class("span")(entry, Inputs({})).test.labels) == n
+    assert len(make_task("span", entry, TaskInputs({})).test.labels) == n

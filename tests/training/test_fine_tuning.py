@@ -1,6 +1,5 @@
-"""Own tables of each kind, from the config entry alone.
-
-Read, fine-tuned, saved, and evaluated on a compressed matrix.
+"""Tasks of each kind on tables of one's own, which only a config entry describes: read, fine-tuned,
+saved, and evaluated with a compressed matrix.
 """
 
 import csv
@@ -16,9 +15,11 @@ from embpress.methods import compress
 from embpress.models.checkpoints import embedding_matrix
 from embpress.models.embedding import load_model
 from embpress.pipeline.evaluation import evaluate
-from embpress.study import task_files as task_data
-from embpress.tasks import Inputs, task_class
-from embpress.training.fine_tuning import finetune, training_rows
+from embpress.tasks import TaskInputs
+from embpress.tasks._encoding import encode_examples
+from embpress.training.fine_tuning import finetune
+
+from ..task_entries import files_of, make_task
 
 WORDS = ["cat", "dog", "the cats", "a dog", "a, b", "c.", "the cat, the dog", "dogs", "abc", "cats"]
 ENTRY = {"label": "x", "protocol": "finetune_then_compress", "max_length": 16}
@@ -26,7 +27,7 @@ FINETUNE = {"epochs": 2, "batch_size": 4, "learning_rate": 1e-3}
 
 
 def table(path, columns, rows):
-    """A file in the format of its suffix."""
+    """Write a file in the format of its suffix."""
     with path.open("w", encoding="utf-8", newline="") as file:
         if path.suffix == ".jsonl":
             file.writelines(json.dumps(dict(zip(columns, row))) + "\n" for row in rows)
@@ -38,7 +39,7 @@ def table(path, columns, rows):
 
 
 def entry_of(kind, folder):
-    """A config entry over a file of its own."""
+    """A config entry with a file of its own."""
     n = len(WORDS)
     if kind == "classification":
         path = table(
@@ -91,9 +92,10 @@ def entry_of(kind, folder):
 
 
 def task_of(entry):
-    task_data.check("own", entry)
-    return task_class(entry["kind"])(
-        entry, Inputs({}, files=task_data.files_of("own", entry, ("train", "test")))
+    return make_task(
+        entry["kind"],
+        entry,
+        TaskInputs({}, files=files_of(entry)),
     )
 
 
@@ -106,34 +108,33 @@ def task_of(entry):
         ("multiple_choice", 1, {"accuracy"}),
     ],
 )
-def test_own_tables_train_and_score(kind, labels, metrics, base, tmp_path):
+def test_own_tables_are_fine_tuned_and_scored(kind, labels, metrics, base, tmp_path):
     task = task_of(entry_of(kind, tmp_path))
     torch.manual_seed(1)
     finetune(base, task, 0, tmp_path / "tuned")
-    assert load_file(tmp_path / "tuned/model.safetensors")["classifier.weight"].shape == (
-        labels,
-        16,
-    )
+    head = load_file(tmp_path / "tuned/model.safetensors")["classifier.weight"]
+    assert head.shape == (labels, 16)
     assert not torch.equal(embedding_matrix(tmp_path / "tuned"), embedding_matrix(base))
-    storage.save(
-        compress(embedding_matrix(tmp_path / "tuned"), "identity", ratio=1), tmp_path / "same"
-    )
+    identity = compress(embedding_matrix(tmp_path / "tuned"), "identity", ratio=1)
+    storage.save(identity, tmp_path / "same")
     ((_, outcomes),) = evaluate(task, tmp_path / "tuned", [tmp_path / "same"], lambda line: None)
     assert (
-        {len(values) for values in outcomes.values()} == {3} == set(task.sizes(outcomes).values())
+        {len(values) for values in outcomes.values()}
+        == {3}
+        == set(task.n_resampling_units(outcomes).values())
     )
     assert np.isfinite(outcomes["predicted"]).all()
     scores = task.scores(outcomes, {"example": np.arange(3)[None]})
     assert scores.keys() == metrics == {metric.name for metric in task.metrics}
 
 
-def test_choices_are_scored_alike_one_by_one_and_together(base, wordpiece, tmp_path):
-    """Padding aside, the model sees what transformers' own batches of all choices show it."""
+def test_choices_are_predicted_as_in_one_batch_of_all_choices(base, wordpiece, tmp_path):
+    """Apart from padding, inputs are those of a batch of all choices by the tokenizer's `pad`."""
     task = task_of(entry_of("multiple_choice", tmp_path))
     finetune(base, task, 0, tmp_path / "tuned")
     model = load_model(tmp_path / "tuned", "multiple_choice")
     together = []
-    for row in training_rows(task.test, wordpiece, 16):
+    for row in encode_examples(task.test, wordpiece, 16):
         batch = wordpiece.pad({k: row[k] for k in row if k != "labels"}, return_tensors="pt")
         with torch.inference_mode():
             together.append(
@@ -149,18 +150,19 @@ def test_the_same_seed_trains_the_same_weights(base, tmp_path):
     assert all(torch.equal(one[name], two[name]) for name in one)
 
 
-def test_without_fine_tuning_a_pairs_number_is_a_cosine(base, wordpiece, tmp_path):
+def test_zero_shot_regression_of_pairs_predicts_cosines(base, wordpiece, tmp_path):
     entry = entry_of("regression", tmp_path) | {"protocol": "zero_shot", "prefix": "the "}
     entry = {k: v for k, v in entry.items() if k not in ("finetune", "test_examples")}
     task = task_of(entry)
     assert task.head == "encoder"
     model = load_model(base, "encoder")
-    found = task.outcomes(model, wordpiece, lambda line: None)["predicted"]
-    assert found[5] == pytest.approx(1, abs=1e-6)  # a text and itself
+    predicted = task.outcomes(model, wordpiece, lambda line: None)["predicted"]
+    assert predicted[5] == pytest.approx(1, abs=1e-6)  # a text and itself
     vectors = []
     for text in (task.test.texts[1], task.test.seconds[1]):
         with torch.inference_mode():
             vectors.append(
                 model(**wordpiece("the " + text, return_tensors="pt")).last_hidden_state[0].mean(0)
             )
-    assert found[1] == pytest.approx(torch.cosine_similarity(*vectors, dim=0).item(), abs=1e-5)
+    cosine = torch.cosine_similarity(*vectors, dim=0).item()
+    assert predicted[1] == pytest.approx(cosine, abs=1e-5)

@@ -1,6 +1,5 @@
-"""Students from compressed matrices to outcomes, on a tiny model.
-
-What is trained, what stays, what is stored.
+"""Students of a tiny model, from compressed matrices to outcomes: what training changes, what it
+leaves unchanged, and what is stored.
 """
 
 import json
@@ -16,17 +15,29 @@ from embpress.errors import UserError
 from embpress.fidelity.record import RESULT
 from embpress.files import write_json
 from embpress.methods import compress
-from embpress.models.assembly import REST, Part, write_parts
 from embpress.models.checkpoints import embedding_matrix
-from embpress.models.embedding import describe, load_model
-from embpress.pipeline.compression import compress_checkpoint
+from embpress.models.compressed_model import OTHER_WEIGHTS, StoredMatrix, write_matrix_list
+from embpress.models.embedding import load_model, write_metadata
+from embpress.pipeline.compression import FitInputs, compress_checkpoint
 from embpress.pipeline.evaluation import evaluate
-from embpress.study import protocols
-from embpress.tasks import Inputs, task_class
+from embpress.study.artefact import Artefact
+from embpress.study.method_entry import MatrixSpec
+from embpress.study.protocols import resolve_students
+from embpress.study.task_entry import STUDENT_PROTOCOLS
+from embpress.study.task_training import TextStage
+from embpress.tasks import TaskInputs
 from embpress.training.fine_tuning import finetune
 from embpress.training.loop import HISTORY
-from embpress.training.students import distil_on_task, distil_on_text, finetune_student
+from embpress.training.students import (
+    StudentInputs,
+    distil_on_task,
+    distil_on_text,
+    finetune_student,
+)
 
+from ..task_entries import make_task
+
+TERMS = ("embeddings", "attention", "hidden", "logits", "task")
 TEXTS = [
     "the cat, the dog",
     "a b c",
@@ -44,16 +55,15 @@ STAGE = {"epochs": 3, "batch_size": 4, "learning_rate": 0.01}
 
 @pytest.fixture
 def folder(tmp_path, bert, wordpiece):
-    """A checkpoint with a head for masked tokens, counts.
-
-    And a task's files and fine-tuned model.
+    """A folder with a masked language model, token counts, a task's file, and the model fine-tuned
+    on the task.
     """
     torch.manual_seed(3)
     model = BertForMaskedLM(bert.config)
     for name in ("base", "tuned"):
         model.save_pretrained(tmp_path / name)
         wordpiece.save_pretrained(tmp_path / name)
-        describe(model, wordpiece.all_special_ids, tmp_path / name, {})
+        write_metadata(model, wordpiece.all_special_ids, tmp_path / name, {})
     save_file({"counts": torch.arange(1, 18)}, tmp_path / "counts.safetensors")
     lines = [json.dumps({"text": t, "label": "ab"[i % 2]}) + "\n" for i, t in enumerate(TEXTS)]
     (tmp_path / "rows.jsonl").write_text("".join(lines))
@@ -62,7 +72,7 @@ def folder(tmp_path, bert, wordpiece):
 
 
 def task_of(folder, protocol, **more):
-    """A classification task, its entry spelled out as the workflow does."""
+    """A classification task with its entry resolved as in the workflow."""
     own = {
         "label": "x",
         "kind": "classification",
@@ -77,17 +87,18 @@ def task_of(folder, protocol, **more):
         "plain": own,
         "student": {"label": "y", "protocol": protocol, "checkpoint": "plain"} | more,
     }
-    entry = protocols.resolve(tasks)["student"] if protocol in protocols.STUDENTS else own
+    is_student = protocol in STUDENT_PROTOCOLS
+    entry = resolve_students(tasks)["student"] if is_student else own
     files = {split: folder / "rows.jsonl" for split in ("train", "test")}
-    return task_class(entry["kind"])(entry, Inputs({}, files=files))
+    return make_task(entry["kind"], entry, TaskInputs({}, files=files))
 
 
 def compressed(folder, source, method="svd", ratio=2, **options):
-    """An artefact of a checkpoint."""
+    """An artefact of the checkpoint `source`."""
     out = folder / f"artefact-{source}-{method}-{len(options)}"
-    compress_checkpoint(
-        folder / source, folder / "counts.safetensors", method, options, ratio, 0, out, print
-    )
+    inputs = FitInputs(folder / source, folder / "counts.safetensors")
+    spec = MatrixSpec(kind="embedding", method=method, options=options)
+    compress_checkpoint(inputs, spec, Artefact(out, method, ratio, 0), print)
     return out
 
 
@@ -95,16 +106,12 @@ def distilled(folder, start, out, source="tuned", **more):
     task = task_of(
         folder, "compress_then_distil", distil={"stage2": STAGE} | more.pop("distil", {}), **more
     )
-    distil_on_task(
-        folder / "tuned",
-        start,
-        folder / source,
-        folder / "counts.safetensors",
-        task,
-        0,
-        folder / out,
-    )
+    distil_on_task(folder / "tuned", inputs_of(folder, source, start), task, 0, folder / out)
     return folder / out
+
+
+def inputs_of(folder, source, start):
+    return StudentInputs(folder / source, start, folder / "counts.safetensors")
 
 
 def bits(folder):
@@ -112,7 +119,7 @@ def bits(folder):
 
 
 @pytest.mark.parametrize("dtype", ["float32", "float16", "int8"])
-def test_a_student_is_trained_and_as_large_as_what_it_started_from(folder, dtype):
+def test_training_changes_a_student_but_not_its_size(folder, dtype):
     start = compressed(folder, "tuned", ratio=6, factor_dtype=dtype)
     stage = STAGE | {"epochs": 12, "learning_rate": 3e-3}
     student = distilled(folder, start, "student", distil={"stage2": stage})
@@ -121,49 +128,45 @@ def test_a_student_is_trained_and_as_large_as_what_it_started_from(folder, dtype
     assert bits(student) == bits(start) == after.stored_bits == before.stored_bits
     assert not torch.equal(before.dense(), after.dense())
     curve = json.loads((student / HISTORY).read_text())["rows"]
-    assert set(curve[-1]) == {"step", "epoch", "loss", "learning_rate", *protocols.TERMS}
-    imitation = [sum(row[term] for term in protocols.TERMS if term != "task") for row in curve]
+    assert set(curve[-1]) == {"step", "epoch", "loss", "learning_rate", *TERMS}
+    imitation = [sum(row[term] for term in TERMS if term != "task") for row in curve]
     assert imitation[-1] < 0.8 * imitation[0]
-    assert curve[-1]["loss"] == pytest.approx(sum(curve[-1][term] for term in protocols.TERMS))
+    assert curve[-1]["loss"] == pytest.approx(sum(curve[-1][term] for term in TERMS))
 
 
-def test_students_are_evaluated_like_artefacts_each_with_its_own_weights(folder):
+def test_each_student_is_evaluated_with_its_own_weights(folder):
     start = compressed(folder, "tuned")
     one = distilled(folder, start, "one")
     two = distilled(folder, start, "two", distil={"terms": ["logits"]})
     task = task_of(folder, "finetune_then_compress")
-    found = {}
+    first_outcomes = {}
     for order in ([start, one, two], [two, start], [one]):
         model_outputs = dict(evaluate(task, folder / "tuned", order, lambda line: None))
         for path, outcomes in model_outputs.items():
             assert set(outcomes) == {"predicted", "label"} and len(outcomes["label"]) == 4
-            if (
-                path != start
-            ):  # after a student, the offline artefact would run on the student's other weights
-                np.testing.assert_array_equal(
-                    found.setdefault(path, outcomes)["predicted"], outcomes["predicted"]
-                )
+            # An artefact that is evaluated after a student runs with the student's other weights.
+            if path != start:
+                expected = first_outcomes.setdefault(path, outcomes)["predicted"]
+                np.testing.assert_array_equal(expected, outcomes["predicted"])
 
 
-def test_frozen_factors_stay_and_the_rest_is_trained(folder):
+def test_frozen_factors_do_not_change_and_other_weights_are_trained(folder):
     start = compressed(folder, "tuned")
     student = distilled(folder, start, "student", factors="frozen")
     assert torch.equal(storage.load(student).dense(), storage.load(start).dense())
     tuned = load_file(folder / "tuned/model.safetensors")
-    rest = load_file(student / REST)
+    rest = load_file(student / OTHER_WEIGHTS)
     assert set(tuned) - set(rest) == {"bert.embeddings.word_embeddings.weight"}
     assert not torch.equal(rest["classifier.weight"], tuned["classifier.weight"])
 
 
-def test_compressed_first_the_head_is_new_and_all_is_fine_tuned(folder):
+def test_compress_then_finetune_trains_a_new_head_and_all_weights(folder):
     start = compressed(folder, "base", "kronecker")
     task = task_of(folder, "compress_then_finetune")
-    assert task.config["finetune"] == STAGE
+    assert task.entry.finetune.options() == STAGE
     for name in ("one", "two"):
-        finetune_student(
-            folder / "base", start, folder / "counts.safetensors", task, 0, folder / name
-        )
-    one, two = (load_file(folder / name / REST) for name in ("one", "two"))
+        finetune_student(inputs_of(folder, "base", start), task, 0, folder / name)
+    one, two = (load_file(folder / name / OTHER_WEIGHTS) for name in ("one", "two"))
     assert all(torch.equal(one[name], two[name]) for name in one)
     assert bits(folder / "one") == bits(start)
     assert not torch.equal(storage.load(folder / "one").dense(), storage.load(start).dense())
@@ -172,35 +175,31 @@ def test_compressed_first_the_head_is_new_and_all_is_fine_tuned(folder):
 
 
 @pytest.mark.parametrize("terms", [["embeddings", "attention", "hidden", "task"], ["hidden"]])
-def test_first_on_text_then_on_the_task(folder, terms):
+def test_distillation_on_text_then_on_the_task(folder, terms):
     start = compressed(folder, "base")
-    stage = {"corpus": "c", "tokens": 64, "block": 8, "terms": terms} | STAGE
+    stage = {"corpus": "c", "tokens": 256, "block": 8, "terms": terms} | STAGE
     task = task_of(
         folder, "compress_then_distil", distil={"stage1": stage, "stage2": STAGE, "terms": ["task"]}
     )
-    counts = folder / "counts.safetensors"
-    distil_on_text(
-        folder / "base", start, counts, [" ".join(TEXTS)] * 3, task.config, 0, folder / "text"
-    )
+    inputs = inputs_of(folder, "base", start)
+    settings = TextStage.model_validate(stage)
+    distil_on_text(inputs, [" ".join(TEXTS)] * 12, settings, True, 0, folder / "text")
     rows = json.loads((folder / "text" / HISTORY).read_text())["rows"]
     assert rows[-1]["loss"] < rows[0]["loss"]
-    assert set(rows[0]) & set(protocols.TERMS) == (set(terms) if len(terms) > 1 else set())
-    distil_on_task(
-        folder / "tuned", folder / "text", folder / "base", counts, task, 0, folder / "student"
-    )
+    assert set(rows[0]) & set(TERMS) == (set(terms) if len(terms) > 1 else set())
+    text_student = inputs_of(folder, "base", folder / "text")
+    distil_on_task(folder / "tuned", text_student, task, 0, folder / "student")
     assert bits(folder / "student") == bits(start)
     # With no step taken, the student has the encoder of the first stage and the head of the
     # teacher.
-    still = task.config["distil"]["stage2"] | {"learning_rate": 1e-30}
-    task.config["distil"]["stage2"] = still
-    distil_on_task(
-        folder / "tuned", folder / "text", folder / "base", counts, task, 0, folder / "still"
-    )
+    still = {"stage2": STAGE | {"learning_rate": 1e-30}, "stage1": stage, "terms": ["task"]}
+    task = task_of(folder, "compress_then_distil", distil=still)
+    distil_on_task(folder / "tuned", text_student, task, 0, folder / "still")
     text, at_start, tuned = (
         load_file(path)
         for path in (
-            folder / "text" / REST,
-            folder / "still" / REST,
+            folder / "text" / OTHER_WEIGHTS,
+            folder / "still" / OTHER_WEIGHTS,
             folder / "tuned/model.safetensors",
         )
     )
@@ -210,107 +209,84 @@ def test_first_on_text_then_on_the_task(folder, terms):
     assert not torch.equal(text[encoder], tuned["bert." + encoder])
 
 
-def test_masked_tokens_need_a_head_for_them(folder, bert, wordpiece):
+def test_distillation_on_text_refuses_a_missing_head_and_long_blocks(folder, bert, wordpiece):
     bert.save_pretrained(folder / "headless")
     wordpiece.save_pretrained(folder / "headless")
-    describe(bert, wordpiece.all_special_ids, folder / "headless", {})
+    write_metadata(bert, wordpiece.all_special_ids, folder / "headless", {})
     start = compressed(folder, "headless")
-    entry = {
-        "factors": "trained",
-        "distil": {"stage1": {"corpus": "c", "tokens": 64, "block": 8, "terms": ["task"]} | STAGE},
-    }
-    arguments = (
-        folder / "headless",
-        start,
-        folder / "counts.safetensors",
-        TEXTS,
-        entry,
-        0,
-        folder / "out",
-    )
-    with pytest.raises(
-        UserError, match="headless has no head that predicts masked tokens: leave `task` out"
-    ):
-        distil_on_text(*arguments)
-    entry["distil"]["stage1"] |= {"terms": ["hidden"], "block": 1000}
-    with pytest.raises(
-        UserError, match="distil.stage1.block is 1000, but .*headless reads at most 512 tokens"
-    ):
-        distil_on_text(*arguments)
+    inputs = inputs_of(folder, "headless", start)
+
+    def distil(terms, block):
+        stage = TextStage(corpus="c", terms=terms, tokens=256, block=block, **STAGE)
+        distil_on_text(inputs, TEXTS, stage, True, 0, folder / "out")
+
+    with pytest.raises(UserError, match="headless has no head.*`task`.*distil.stage1.terms"):
+        distil(("task",), 8)
+    with pytest.raises(UserError, match="distil.stage1.block.*1000.*headless.*512"):
+        distil(("hidden",), 1000)
 
 
-def test_a_ratio_out_of_reach_stays_out_of_reach(folder):
+def test_an_infeasible_ratio_is_propagated_to_the_student(folder):
     start = compressed(folder, "tuned", "integer", ratio=100, bits=8)
     student = distilled(folder, start, "student")
     assert [path.name for path in student.iterdir()] == [RESULT]
     assert "reaches at most" in json.loads((student / RESULT).read_text())["infeasible"]
 
 
-def test_errors_are_those_of_the_trained_matrix(folder):
+def test_recorded_errors_are_of_the_trained_matrix(folder):
     start = compressed(folder, "tuned")
     student = distilled(folder, start, "student")
-    near = json.loads((student / RESULT).read_text())["reconstruction"]
+    metrics = json.loads((student / RESULT).read_text())["reconstruction"]
     dense = embedding_matrix(folder / "tuned")
     error = (storage.load(student).dense() - dense).norm() / dense.norm()
-    assert near["relative_error"] == pytest.approx(error.item(), rel=1e-4)
+    assert metrics["relative_error"] == pytest.approx(error.item(), rel=1e-4)
 
 
 def test_a_student_of_another_model_is_refused(folder):
     start = compressed(folder, "tuned")
     student = distilled(folder, start, "student")
-    rest = load_file(student / REST)
+    task = task_of(folder, "finetune_then_compress")
+    rest = load_file(student / OTHER_WEIGHTS)
     for wrong, message in (
-        ({"classifier.weight": torch.zeros(5, 16)}, "of another size: train it anew"),
-        ({"other.weight": torch.zeros(1)}, "with a weight other.weight: train it anew"),
+        ({"classifier.weight": torch.zeros(5, 16)}, f"{student}.*size.*train"),
+        ({"other.weight": torch.zeros(1)}, f"{student}.*other.weight.*train"),
     ):
-        save_file(rest | wrong, student / REST)
+        save_file(rest | wrong, student / OTHER_WEIGHTS)
         with pytest.raises(UserError, match=message):
-            list(
-                evaluate(
-                    task_of(folder, "finetune_then_compress"),
-                    folder / "tuned",
-                    [student],
-                    lambda line: None,
-                )
-            )
+            list(evaluate(task, folder / "tuned", [student], lambda line: None))
     assert load_model(folder / "tuned", "classifier").config.num_labels == 2
 
 
-def test_matrices_of_layers_are_trained_with_the_embedding(folder):
-    """An artefact of the embedding and of a layer's queries and keys, stacked in one matrix."""
+def test_compressed_layers_are_trained_together_with_the_embedding(folder):
+    """The artefact holds the embedding, and a layer's query and key projections as one matrix."""
     start = folder / "whole"
     model = load_model(folder / "tuned", "encoder")
     places = tuple(f"encoder.layer.0.attention.self.{name}" for name in ("query", "key"))
-    parts = [Part("embedding", "embedding"), Part("query", "query", places)]
+    parts = [StoredMatrix("embedding", "embedding"), StoredMatrix("query", "query", places)]
     stacked = torch.cat([model.get_submodule(place).weight.detach() for place in places])
-    abouts = []
-    for part, matrix in zip(parts, (embedding_matrix(folder / "tuned"), stacked)):
+    matrices = (embedding_matrix(folder / "tuned"), stacked)
+    records = []
+    for part, matrix in zip(parts, matrices):
         fitted = compress(matrix, "svd", 2)
         storage.save(fitted, start / part.folder)
-        abouts.append(
-            {"name": part.folder, "squared_error": float((fitted.dense() - matrix).square().sum())}
-        )
-    write_parts(parts, start)
-    write_json(start / RESULT, {"stored_bits": 1, "modules": abouts})
+        error = float((fitted.dense() - matrix).square().sum())
+        records.append({"name": part.folder, "squared_error": error})
+    write_matrix_list(parts, start)
+    write_json(start / RESULT, {"stored_bits": 1, "modules": records})
     student = distilled(folder, start, "student")
-    for part, matrix, about in zip(
-        parts,
-        (embedding_matrix(folder / "tuned"), stacked),
-        json.loads((student / RESULT).read_text())["modules"],
-    ):
+    records = json.loads((student / RESULT).read_text())["modules"]
+    for part, matrix, record in zip(parts, matrices, records):
         before, after = (storage.load(one / part.folder) for one in (start, student))
-        assert after.stored_bits == before.stored_bits and not torch.equal(
-            before.dense(), after.dense()
-        )
-        assert about["squared_error"] == pytest.approx(
-            float((after.dense() - matrix).square().sum()), rel=1e-4
-        )
-    left = {
+        assert after.stored_bits == before.stored_bits
+        assert not torch.equal(before.dense(), after.dense())
+        error = float((after.dense() - matrix).square().sum())
+        assert record["squared_error"] == pytest.approx(error, rel=1e-4)
+    uncompressed = {
         name
-        for name in load_file(student / REST)
+        for name in load_file(student / OTHER_WEIGHTS)
         if "attention.self" in name and name.endswith("weight")
     }
-    assert left == {"bert.encoder.layer.0.attention.self.value.weight"}
+    assert uncompressed == {"bert.encoder.layer.0.attention.self.value.weight"}
     ((_, outcomes),) = evaluate(
         task_of(folder, "x"), folder / "tuned", [student], lambda line: None
     )

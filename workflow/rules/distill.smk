@@ -1,8 +1,8 @@
-"""Compressed models to students: trained again, alone or after their teachers."""
+"""Train compressed models further: fine-tuning, and distillation from the uncompressed model."""
 
 
 rule distil_on_text:
-    """Train a compressed model on running text to imitate the model that it was made from."""
+    """Distil the uncompressed model into a compressed one on running text."""
     input:
         unpack(text_student_inputs),
     output:
@@ -16,15 +16,16 @@ rule distil_on_text:
         mem_mb=per_attempt(4000),
         runtime=per_attempt(120),
     params:
+        code=code_of("distil_on_text", method_modules),
         entry=text_stage,
     message:
-        "training {wildcards.variant} at {wildcards.ratio}x on text for {wildcards.task}, seed {wildcards.seed}"
+        "distilling {wildcards.variant} at {wildcards.ratio}x on text for {wildcards.task}, seed {wildcards.seed}"
     script:
         "../scripts/distil_on_text.py"
 
 
 rule train_student:
-    """Train a compressed model for a task: fine-tune it, or let it imitate the uncompressed fine-tuned model."""
+    """Fine-tune a compressed model, or distil the fine-tuned uncompressed model into it."""
     input:
         unpack(student_inputs),
     output:
@@ -37,6 +38,7 @@ rule train_student:
         mem_mb=per_attempt(4000),
         runtime=per_attempt(120),
     params:
+        code=code_of("train_student", method_modules, task_modules),
         entry=task_entry,
     message:
         "training {wildcards.variant} at {wildcards.ratio}x for {wildcards.task}, seed {wildcards.seed}"

@@ -1,8 +1,8 @@
-"""Corpora to counts of words and of each model's tokens."""
+"""Count the words of corpora, and the tokens of each model in them."""
 
 
 rule words:
-    """Count words, cut by MeCab where the corpus asks for it."""
+    """Count the words of a corpus, segmented by MeCab where the corpus says so."""
     input:
         "results/corpora/{corpus}/counted.jsonl",
     output:
@@ -10,15 +10,14 @@ rule words:
     log:
         "results/logs/words/{corpus}.log",
     wildcard_constraints:
-        corpus=names(study.corpora_of(config, "wikipedia", "gettext", "task")),
+        corpus=names(STUDY.corpora_of("wikipedia", "gettext", "task")),
     conda:
         "../../envs/text.yaml"
     resources:
         mem_mb=per_attempt(1000),
     params:
-        segmenter=lookup(
-            within=config, dpath="corpora/{corpus}/segmenter", default="whitespace"
-        ),
+        code=code_of("words"),
+        segmenter=segmenter,
     message:
         "counting words of {wildcards.corpus}"
     script:
@@ -26,7 +25,7 @@ rule words:
 
 
 rule tokens:
-    """Count a model's tokens in a corpus, from its words."""
+    """Count the tokens of a model in a corpus, from the counts of its words."""
     input:
         words="results/frequency/{corpus}/words.tsv",
         model="results/models/{model}",
@@ -39,9 +38,8 @@ rule tokens:
     resources:
         mem_mb=per_attempt(2000),
     params:
-        segmenter=lookup(
-            within=config, dpath="corpora/{corpus}/segmenter", default="whitespace"
-        ),
+        code=code_of("tokens"),
+        segmenter=segmenter,
     message:
         "counting tokens of {wildcards.model} in {wildcards.corpus}"
     script:
@@ -49,7 +47,7 @@ rule tokens:
 
 
 rule task_corpus:
-    """Take the training texts of a task for a corpus."""
+    """Write the training texts of a task as a corpus."""
     input:
         unpack(task_corpus_inputs),
     output:
@@ -57,23 +55,25 @@ rule task_corpus:
     log:
         "results/logs/task_corpus/{corpus}.log",
     wildcard_constraints:
-        corpus=names(study.corpora_of(config, "task")),
+        corpus=names(STUDY.corpora_of("task")),
     conda:
         "../../envs/torch.yaml"
     resources:
         mem_mb=per_attempt(2000),
     params:
-        task=lambda wildcards: config["tasks"][
-            config["corpora"][wildcards.corpus]["task"]
-        ],
+        code=code_of("task_corpus", task_modules),
+        task=task_corpus_entry,
     message:
-        "reading the training texts that {wildcards.corpus} counts"
+        "reading the training texts of corpus {wildcards.corpus}"
     script:
         "../scripts/task_corpus.py"
 
 
 rule streamed_words:
-    """Count words of a corpus of any size, in several processes and bounded memory; a killed job goes on where it was."""
+    """Count the words of a corpus of any size, in several processes with bounded memory.
+
+    A killed job resumes.
+    """
     input:
         streamed_folder,
     output:
@@ -83,14 +83,15 @@ rule streamed_words:
     log:
         "results/logs/streamed_words/{corpus}.log",
     wildcard_constraints:
-        corpus=names(study.corpora_of(config, "folder", "hub")),
+        corpus=names(STUDY.corpora_of("folder", "hub")),
     conda:
         "../../envs/torch.yaml"
     threads: 8
     resources:
         mem_mb=per_attempt(2900),
     params:
-        entry=lookup(within=config, dpath="corpora/{corpus}"),
+        code=code_of("streamed_words"),
+        entry=corpus_entry,
         shards=lambda wildcards: f"results/frequency/.{wildcards.corpus}.shards",
     message:
         "counting words of {wildcards.corpus}"

@@ -1,17 +1,20 @@
-"""All tables and figures as one PDF. No part of the default target: it needs pdflatex."""
+"""Compile all tables and figures into one PDF.
+
+Not part of the default target, as it needs pdflatex.
+"""
 
 
 rule paper:
-    """Compile all tables and figures into one PDF, with captions and the papers' bibliography."""
+    """Compile all tables and figures into one PDF, with captions and a bibliography."""
     input:
         scores="results/scores.csv",
         labels="results/labels.json",
         tables=[
             *(file for file in rules.tables.output if file.endswith(".tex")),
-            *(["results/tables/claims.tex"] if "claims" in config else []),
+            *(["results/tables/claims.tex"] if STUDY.claims else []),
             *(["results/tables/whole_model.tex"] if WHOLE_MODELS else []),
-            *(["results/tables/search.tex"] if study.searched_tasks(config) else []),
-            *(rules.averages.output.latex if "averages" in config else []),
+            *(["results/tables/search.tex"] if SEARCHED else []),
+            *(rules.averages.output.latex if STUDY.averages else []),
         ],
         figures=rules.figures.output.pdf,
         bibliography=BIBLIOGRAPHY,
@@ -23,6 +26,8 @@ rule paper:
         "../../envs/report.yaml"
     resources:
         mem_mb=per_attempt(1000),
+    params:
+        code=code_of("paper"),
     message:
         "typesetting results/paper/paper.pdf"
     script:

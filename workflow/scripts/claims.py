@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from job import read_json, run
+from job import read_json, read_study, run
 
 with run(snakemake) as log:
     from embpress.analysis.scores import Labels, read
@@ -13,8 +13,9 @@ with run(snakemake) as log:
     from embpress.report.tables.claims import claims_table, claims_text
 
     evaluations = [Evaluation.from_json(e) for e in snakemake.params.evaluations]
-    claims = snakemake.params.study["claims"]
-    rows = judge(snakemake.params.study, evaluations, read(Path(snakemake.input.scores)))
+    study = read_study(snakemake)
+    claims = study.claims
+    rows = judge(study, evaluations, read(Path(snakemake.input.scores)))
     log.info("%s", rows["verdict"].value_counts().to_dict())
     labels = Labels.from_json(read_json(snakemake.input.labels))
     write_text(Path(snakemake.output.rows), to_csv(rows))

@@ -1,4 +1,4 @@
-"""Rule compress."""
+"""Fit one variant at one ratio."""
 
 from pathlib import Path
 
@@ -7,29 +7,31 @@ from job import run, throttled
 with run(snakemake) as log:
     import torch
 
-    from embpress.pipeline.compression import compress_checkpoint
-    from embpress.study.matrix_choices import is_whole_model
+    from embpress.fidelity.record import Infeasible
+    from embpress.pipeline.compression import FitInputs, compress_checkpoint
+    from embpress.study.artefact import Artefact
+    from embpress.study.method_entry import FitSettings
 
     torch.set_num_threads(snakemake.threads)
-    entry = snakemake.params.entry
+    settings = FitSettings.model_validate(snakemake.params.settings)
     chosen = snakemake.wildcards
-    files = Path(snakemake.input.checkpoint), Path(snakemake.input.counts)
     sensitivity = snakemake.input.get("sensitivity")
-    asked = (
-        float(chosen.ratio),
-        int(chosen.seed),
-        Path(snakemake.output[0]),
-        throttled(log),
-        sensitivity and Path(sensitivity),
+    inputs = FitInputs(
+        Path(snakemake.input.checkpoint),
+        Path(snakemake.input.counts),
+        Path(sensitivity) if sensitivity else None,
     )
-    if is_whole_model(entry):
-        from embpress.pipeline.layer_compression import compress_modules
+    folder = Path(snakemake.output[0])
+    artefact = Artefact(folder, chosen.variant, float(chosen.ratio), int(chosen.seed))
+    if settings.compresses_layers:
+        from embpress.pipeline.layer_compression import compress_modules  # imports transformers
 
-        result = compress_modules(
-            *files, chosen.variant, entry, *asked, patterns=snakemake.params.patterns
-        )
-        log.info("%s", {key: value for key, value in result.items() if key != "modules"})
+        patterns = snakemake.params.patterns
+        result = compress_modules(inputs, settings, artefact, throttled(log), patterns)
     else:
-        method = entry.get("method", chosen.variant)
-        options = entry.get("options", {})
-        log.info("%s", compress_checkpoint(*files, method, options, *asked))
+        (spec,) = settings.matrices
+        result = compress_checkpoint(inputs, spec, artefact, throttled(log))
+    if isinstance(result, Infeasible):
+        log.info("infeasible: %s", result.reason)
+    else:
+        log.info("%d bits stored", result.stored_bits)

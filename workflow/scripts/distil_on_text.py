@@ -6,18 +6,16 @@ from job import run
 
 with run(snakemake):
     from embpress.data.texts import read_texts
-    from embpress.training.students import distil_on_text
+    from embpress.study.task_training import TextStage
+    from embpress.training.students import StudentInputs, distil_on_text
 
     files = {name: Path(path) for name, path in snakemake.input.items()}
-    texts = read_texts(files["texts"])
-    seed = int(snakemake.wildcards.seed)
-    folder = Path(snakemake.output[0])
+    entry = snakemake.params.entry
     distil_on_text(
-        files["source"],
-        files["start"],
-        files["counts"],
-        texts,
-        snakemake.params.entry,
-        seed,
-        folder,
+        StudentInputs(files["source"], files["start"], files["counts"]),
+        read_texts(files["texts"]),
+        TextStage.model_validate(entry["stage1"]),
+        entry["trains_factors"],
+        int(snakemake.wildcards.seed),
+        Path(snakemake.output[0]),
     )

@@ -2,26 +2,22 @@
 
 from pathlib import Path
 
-from job import read_json, run, throttled
+from job import run, throttled
 
 with run(snakemake) as log:
+    from embpress.fidelity.record import Fitted, read_result
     from embpress.pipeline.evaluation import evaluate, write_outcomes
-    from embpress.tasks import Inputs, task_class
+    from embpress.tasks import TaskInputs, create_task
 
     entry = snakemake.params.entry
     files = dict(snakemake.input.items())
     checkpoint = Path(files.pop("checkpoint"))
     folders = files.pop("artefacts")
-    task = task_class(entry["kind"])(
-        entry, Inputs.of({name: Path(path) for name, path in files.items()})
-    )
-    feasible = [
-        Path(f)
-        for f in ([folders] if isinstance(folders, str) else folders)
-        if "infeasible" not in read_json(Path(f, "result.json"))
-    ]
-    found = {
+    task = create_task(entry, TaskInputs.of({name: Path(path) for name, path in files.items()}))
+    all_folders = [Path(f) for f in ([folders] if isinstance(folders, str) else folders)]
+    feasible = [folder for folder in all_folders if isinstance(read_result(folder), Fitted)]
+    outcomes_by_ratio = {
         folder.name: outcomes
         for folder, outcomes in evaluate(task, checkpoint, feasible, throttled(log))
     }
-    write_outcomes(found, Path(snakemake.output[0]))
+    write_outcomes(outcomes_by_ratio, Path(snakemake.output[0]))

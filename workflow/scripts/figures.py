@@ -14,6 +14,7 @@ with run(snakemake):
     from embpress.report import plots
     from embpress.report.plots.style import save
     from embpress.report.tables import read_sizes
+    from embpress.study.artefact import TrainedModel
 
     given = snakemake.input
     names = snakemake.params.names
@@ -33,7 +34,7 @@ with run(snakemake):
         "latency_vs_size": lambda: plots.latency_vs_size(pandas.read_csv(given.speed), labels),
         "ablations": lambda: plots.ablation_bars(ablations(scores, labels), labels),
         "learning_curves": lambda: plots.learning_curves(
-            read_logs([Path(f) for f in given.get("trained", [])]), labels
+            read_logs([TrainedModel.from_json(m) for m in snakemake.params.trained]), labels
         ),
         **{
             f"retention-{t}": lambda t=t: plots.retention_of_task(scores, labels, t)

@@ -5,15 +5,13 @@ from pathlib import Path
 from job import read_json, run
 
 with run(snakemake):
-    from embpress.study.search import settled
-    from embpress.tasks import Inputs, task_class
+    from embpress.study.search import with_best_settings
+    from embpress.tasks import TaskInputs, create_task
     from embpress.training.fine_tuning import finetune
 
     files = dict(snakemake.input.items())
     candidates = [read_json(path) for path in files.pop("candidates", [])]
-    entry = settled(snakemake.params.entry, candidates)
+    entry = with_best_settings(snakemake.params.entry, candidates)
     model = Path(files.pop("model"))
-    task = task_class(entry["kind"])(
-        entry, Inputs.of({name: Path(path) for name, path in files.items()})
-    )
+    task = create_task(entry, TaskInputs.of({name: Path(path) for name, path in files.items()}))
     finetune(model, task, int(snakemake.wildcards.seed), Path(snakemake.output[0]), candidates)

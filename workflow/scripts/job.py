@@ -1,7 +1,4 @@
-"""What every script does around its one call.
-
-Find the library, log, end on one clear sentence, record time and memory.
-"""
+"""The context in which every script of the workflow runs: logs, errors, time and memory."""
 
 import ctypes
 import errno
@@ -18,53 +15,37 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-# The library lies beside the workflow; in a conda environment no path is set for it.
+# The library is beside the workflow. A conda environment of a rule does not contain it.
 sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 
 from embpress.errors import UserError
 from embpress.files import write_json
 
 SECONDS_BETWEEN_LINES = 5
-PR_SET_PDEATHSIG = 1
+PR_SET_PDEATHSIG = 1  # of Linux's <sys/prctl.h>
+CHATTY_LIBRARIES = ("faiss.loader", "fontTools")
+"""Loggers that write an INFO line for each library that is tried, or each glyph of a figure."""
 
 
 @contextmanager
 def run(snakemake: Any, offline: bool = True) -> Iterator[logging.Logger]:
-    """Run a script's body with its log on the terminal and in the rule's log file.
+    """Run the body of a script, with its log on the terminal and in the rule's log file.
 
-    Only a job that is there to download may ask the hub: not `offline`.
+    A UserError or a disk that cannot be written ends the job with one sentence. The traceback of
+    any other error is written to the log file. Time and peak memory of a job that succeeds are
+    written beside its log file, as JSON.
 
-    An error of the user's ends the job on its message alone; any other leaves its traceback in the
-    log file.
+    Args:
+        snakemake: the object that Snakemake gives to scripts.
+        offline: forbid the Hugging Face libraries to use the network. Only jobs that download
+            switch this off.
     """
-    if (
-        sys.platform == "linux"
-    ):  # a job must not outlive a workflow that is killed, and write what the next one writes too
+    if sys.platform == "linux":
+        # End with a workflow that is killed: the next run writes to the same files.
         ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
-    os.environ["OMP_NUM_THREADS"] = str(snakemake.threads)  # before torch is imported
-    os.environ["OPENBLAS_THREAD_TIMEOUT"] = (
-        "4"  # numpy's threads wait for torch's no longer than that (2^4 cycles)
-    )
-    if offline:
-        os.environ["HF_HUB_OFFLINE"] = os.environ["HF_DATASETS_OFFLINE"] = "1"
-    os.environ["TOKENIZERS_PARALLELISM"] = "false"
+    _set_environment(snakemake.threads, offline)
     log_file = Path(snakemake.log[0])
-    about = " ".join([snakemake.rule, *map(str, snakemake.wildcards)])
-    logging.basicConfig(
-        level=logging.INFO,
-        format=f"%(asctime)s {about}: %(message)s",
-        datefmt="%H:%M:%S",
-        handlers=[
-            logging.StreamHandler(),
-            logging.FileHandler(log_file, mode="w", encoding="utf-8"),
-        ],
-        force=True,
-    )
-    logging.raiseExceptions = (
-        False  # a log that cannot be written is not what to tell of a full disk
-    )
-    logging.getLogger("fontTools").setLevel(logging.WARNING)  # tells every glyph of a figure
-    log = logging.getLogger("embpress")
+    log = _start_log(log_file, " ".join([snakemake.rule, *map(str, snakemake.wildcards)]))
     started = time.perf_counter()
     try:
         yield log
@@ -74,7 +55,9 @@ def run(snakemake: Any, offline: bool = True) -> Iterator[logging.Logger]:
     except Exception as error:
         if reason := disk_trouble(error):
             path = getattr(error, "filename", None) or snakemake.output[0]
-            log.error("cannot write %s: %s; make room or give leave, then run again", path, reason)
+            log.error(
+                "cannot write %s: %s; free disk space or fix permissions, then rerun", path, reason
+            )
             sys.exit(1)
         with log_file.open("a", encoding="utf-8") as file:
             file.write(traceback.format_exc())
@@ -89,19 +72,48 @@ def run(snakemake: Any, offline: bool = True) -> Iterator[logging.Logger]:
     write_json(log_file.with_suffix(".json"), record)
 
 
-def disk_trouble(error: Exception) -> str | None:
-    """What the system says of a disk that cannot be written; None for other errors.
+def _set_environment(threads: int, offline: bool) -> None:
+    """Set the variables that numerical and Hugging Face libraries read when they are imported."""
+    os.environ["OMP_NUM_THREADS"] = str(threads)
+    # OpenBLAS threads wait for at most 2^4 cycles before they leave the core to torch's threads.
+    os.environ["OPENBLAS_THREAD_TIMEOUT"] = "4"
+    os.environ["TOKENIZERS_PARALLELISM"] = "false"
+    if offline:
+        os.environ["HF_HUB_OFFLINE"] = "1"
+        os.environ["HF_DATASETS_OFFLINE"] = "1"
 
-    Libraries pass it on as text only.
+
+def _start_log(log_file: Path, job_name: str) -> logging.Logger:
+    """Send messages to the terminal and to a new log file, each line with time and job."""
+    logging.basicConfig(
+        level=logging.INFO,
+        format=f"%(asctime)s {job_name}: %(message)s",
+        datefmt="%H:%M:%S",
+        handlers=[
+            logging.StreamHandler(),
+            logging.FileHandler(log_file, mode="w", encoding="utf-8"),
+        ],
+        force=True,
+    )
+    # If the disk is full, the job's own error is reported, not that its log cannot be written.
+    logging.raiseExceptions = False
+    for name in CHATTY_LIBRARIES:
+        logging.getLogger(name).setLevel(logging.WARNING)
+    return logging.getLogger("embpress")
+
+
+def disk_trouble(error: Exception) -> str | None:
+    """The system's message if a disk is full, over quota or not writable; None for other errors.
+
+    The message is searched for in the error's text, as libraries raise errors of their own types.
     """
-    reasons = [
-        os.strerror(code) for code in (errno.ENOSPC, errno.EDQUOT, errno.EACCES, errno.EROFS)
-    ]
-    return next((reason for reason in reasons if reason in str(error)), None)
+    codes = (errno.ENOSPC, errno.EDQUOT, errno.EACCES, errno.EROFS)
+    messages = [os.strerror(code) for code in codes]
+    return next((message for message in messages if message in str(error)), None)
 
 
 def throttled(log: logging.Logger) -> Callable[[str], None]:
-    """A progress function that lets a line through every few seconds."""
+    """A function that logs a line of progress, at most one every SECONDS_BETWEEN_LINES."""
     last = time.monotonic()
 
     def progress(line: str) -> None:
@@ -113,6 +125,14 @@ def throttled(log: logging.Logger) -> Callable[[str], None]:
     return progress
 
 
+def read_study(snakemake: Any) -> Any:
+    """The typed study of a rule's `params.study`."""
+    from embpress.study.study import Study
+    from embpress.tasks import parse_entry
+
+    return Study.from_config(snakemake.params.study, parse_entry)
+
+
 def read_json(path: str | Path) -> Any:
-    """A JSON file."""
+    """Read a JSON file."""
     return json.loads(Path(path).read_text())

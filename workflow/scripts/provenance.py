@@ -2,13 +2,13 @@
 
 from pathlib import Path
 
-from job import run
+from job import read_study, run
 
 with run(snakemake):
     from embpress.files import write_json
     from embpress.pipeline.provenance import collect
+    from embpress.study.loading import read_pins
 
-    params = snakemake.params
-    write_json(
-        Path(snakemake.output[0]), collect(params.study, params.packages, Path("results/logs"))
-    )
+    pins = read_pins(snakemake.params.packages)
+    provenance = collect(read_study(snakemake), pins, Path("results/logs"))
+    write_json(Path(snakemake.output[0]), provenance)

@@ -1,6 +1,6 @@
 """Rule speed."""
 
-from job import run, throttled
+from job import read_study, run, throttled
 
 with run(snakemake) as log:
     import torch
@@ -10,5 +10,5 @@ with run(snakemake) as log:
 
     torch.set_num_threads(1)
     evaluations = [Evaluation.from_json(e) for e in snakemake.params.evaluations]
-    found = speed(snakemake.params.study, evaluations, throttled(log))
+    found = speed(read_study(snakemake), evaluations, throttled(log))
     found.to_csv(snakemake.output[0], index=False, float_format="%.6g", lineterminator="\n")

@@ -6,11 +6,11 @@ from job import run
 
 with run(snakemake) as log:
     from embpress.data.texts import write_texts
-    from embpress.tasks import Inputs, task_class
+    from embpress.tasks import TaskInputs, create_task
 
     entry = snakemake.params.task
-    task = task_class(entry["kind"])(
-        entry, Inputs.of({name: Path(path) for name, path in snakemake.input.items()})
+    task = create_task(
+        entry, TaskInputs.of({name: Path(path) for name, path in snakemake.input.items()})
     )
     texts = [*task.train.texts, *(task.train.seconds or [])]
     log.info("%d texts", len(texts))

@@ -5,22 +5,20 @@ from pathlib import Path
 from job import read_json, run
 
 with run(snakemake):
-    from embpress.study.search import settled
-    from embpress.tasks import Inputs, task_class
-    from embpress.training.students import distil_on_task, finetune_student
+    from embpress.study.search import with_best_settings
+    from embpress.tasks import TaskInputs, create_task
+    from embpress.training.students import StudentInputs, distil_on_task, finetune_student
 
     seed = int(snakemake.wildcards.seed)
     folder = Path(snakemake.output[0])
     files = dict(snakemake.input.items())
-    entry = settled(
-        snakemake.params.entry, [read_json(path) for path in files.pop("candidates", [])]
-    )
+    candidates = [read_json(path) for path in files.pop("candidates", [])]
+    entry = with_best_settings(snakemake.params.entry, candidates)
     files = {name: Path(path) for name, path in files.items()}
-    start, source, counts, teacher = (
-        files.pop(name, None) for name in ("start", "source", "counts", "teacher")
-    )
-    task = task_class(entry["kind"])(entry, Inputs.of(files))
+    inputs = StudentInputs(*(files.pop(name) for name in ("source", "start", "counts")))
+    teacher = files.pop("teacher", None)
+    task = create_task(entry, TaskInputs.of(files))
     if teacher is None:
-        finetune_student(source, start, counts, task, seed, folder)
+        finetune_student(inputs, task, seed, folder)
     else:
-        distil_on_task(teacher, start, source, counts, task, seed, folder)
+        distil_on_task(teacher, inputs, task, seed, folder)

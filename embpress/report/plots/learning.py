@@ -9,7 +9,7 @@ from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
 from pandas import DataFrame
 
 from ...analysis.scores import Labels
-from ...pipeline.training_logs import FINETUNED, ON_TEXT, STUDENTS
+from ...study.artefact import FINETUNED, ON_TEXT, STUDENTS
 from .panels import SMALL, axis_labels, drawn, grid
 from .style import SPARE, Style, styles
 

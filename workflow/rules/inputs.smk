@@ -1,0 +1,195 @@
+"""Inputs and parameters of rules that depend on the study."""
+
+
+def corpus_wheels(wildcards):
+    return wheels(STUDY.corpora[wildcards.corpus].package_names)
+
+
+def corpus_entry(wildcards):
+    return as_json(STUDY.corpora[wildcards.corpus])
+
+
+def segmenter(wildcards):
+    return STUDY.corpora[wildcards.corpus].segmenter
+
+
+def model_inputs(wildcards):
+    entry = STUDY.models[wildcards.model]
+    seen_in = entry.vocabulary.seen_in if entry.vocabulary else ()
+    downloaded = {"hub": f"results/hub_models/{wildcards.model}"} if entry.hub else {}
+    words = {f"words_{c}": f"results/frequency/{c}/words.tsv" for c in seen_in}
+    return wheels(entry.packages) | downloaded | words
+
+
+def model_entry(wildcards):
+    return as_json(STUDY.models[wildcards.model])
+
+
+def task_inputs(task, splits=SPLITS):
+    """Wheels and files that a task reads."""
+    return wheels(STUDY.tasks[task].packages) | split_files(task, splits)
+
+
+def task_corpus_inputs(wildcards):
+    return task_inputs(STUDY.corpora[wildcards.corpus].task)
+
+
+def task_corpus_entry(wildcards):
+    return STUDY.tasks[STUDY.corpora[wildcards.corpus].task].job_settings()
+
+
+def streamed_folder(wildcards):
+    corpus = STUDY.corpora[wildcards.corpus]
+    is_local = corpus.format == "folder"
+    return corpus.path if is_local else f"results/hub_corpora/{wildcards.corpus}"
+
+
+def hub_model(wildcards):
+    return as_json(STUDY.models[wildcards.model].hub)
+
+
+def hub_corpus(wildcards):
+    return as_json(STUDY.corpora[wildcards.corpus].hub)
+
+
+def hub_split(wildcards):
+    """Data set and name of a split of the hub."""
+    data = STUDY.tasks[wildcards.task].data
+    return {"hub": as_json(data.hub), "split": getattr(data, wildcards.split)}
+
+
+def task_entry(wildcards):
+    """What a job on a task depends on: another label or list of methods does not run it again."""
+    return STUDY.tasks[wildcards.task].job_settings()
+
+
+def candidate_entry(wildcards):
+    """What a job depends on, with one candidate's settings: another candidate does not run it again."""
+    candidates = search.candidates(STUDY.tasks[wildcards.task].finetune)
+    return task_entry(wildcards) | {"finetune": candidates[wildcards.candidate]}
+
+
+def held_out_share(wildcards):
+    return STUDY.tasks[wildcards.task].finetune.held_out
+
+
+def search_inputs(wildcards):
+    entry = STUDY.tasks[wildcards.task]
+    # A test split in a file of its own is not among the inputs, so that no candidate can read it.
+    splits = SPLITS if entry.is_one_file else ("train",)
+    inputs = task_inputs(wildcards.task, splits)
+    return inputs | {"model": f"results/models/{entry.model}"}
+
+
+def finetune_inputs(wildcards):
+    task = wildcards.task
+    inputs = task_inputs(task) | {"model": f"results/models/{STUDY.tasks[task].model}"}
+    if task in SEARCHED:
+        inputs["candidates"] = candidate_files(task)
+    return inputs
+
+
+def sensitivity_inputs(wildcards):
+    corpus = STUDY.corpus_of(wildcards.checkpoint)
+    return {
+        "checkpoint": checkpoint_folder(wildcards.checkpoint, wildcards.seed),
+        "texts": f"results/corpora/{corpus}/counted.jsonl",
+    }
+
+
+def sensitive_kinds(wildcards):
+    return STUDY.sensitive_kinds(wildcards.checkpoint)
+
+
+def layer_patterns(wildcards):
+    """The model's own names of its layers by kind, where the study gives them."""
+    return STUDY.models[STUDY.model_of(wildcards.checkpoint)].modules
+
+
+def compress_inputs(wildcards):
+    source, seed = wildcards.checkpoint, wildcards.seed
+    inputs = {
+        "checkpoint": checkpoint_folder(source, seed),
+        "counts": counts_file(source),
+    }
+    if STUDY.variants[wildcards.variant].needs_sensitivity:
+        inputs["sensitivity"] = f"results/sensitivity/{source}/seed{seed}.safetensors"
+    return inputs
+
+
+def fit_settings(wildcards):
+    return STUDY.variants[wildcards.variant].fit_settings.model_dump(mode="json")
+
+
+def artefact_of(wildcards):
+    """Variant, ratio and seed of a job."""
+    return wildcards.variant, float(wildcards.ratio), int(wildcards.seed)
+
+
+def student_inputs(wildcards):
+    """What a student is trained from: an artefact or a student trained on text, checkpoints, and the task's rows."""
+    task, seed = wildcards.task, wildcards.seed
+    entry, source = STUDY.tasks[task], STUDY.source_of(task)
+    owner, artefact = STUDY.text_stage_owner(task), artefact_of(wildcards)
+    start = student_on_text(owner, *artefact) if owner else fitted(source, *artefact)
+    inputs = task_inputs(task) | {
+        "start": str(start.folder),
+        "source": checkpoint_folder(source, seed),
+        "counts": counts_file(source),
+    }
+    if entry.finetune is not None and entry.finetune.is_searched:
+        inputs["candidates"] = candidate_files(entry.checkpoint)
+    if entry.protocol == "compress_then_distil":
+        inputs["teacher"] = checkpoint_folder(entry.checkpoint, seed)
+    return inputs
+
+
+def text_stage(wildcards):
+    """What training on text depends on."""
+    entry = STUDY.tasks[wildcards.task]
+    return {
+        "trains_factors": entry.trains_factors,
+        "stage1": as_json(entry.distil.stage1),
+    }
+
+
+def text_student_inputs(wildcards):
+    entry = STUDY.tasks[wildcards.task]
+    corpus = entry.distil.stage1.corpus
+    return {
+        "start": str(fitted(entry.model, *artefact_of(wildcards)).folder),
+        "source": f"results/models/{entry.model}",
+        "counts": counts_file(entry.model),
+        "texts": f"results/corpora/{corpus}/counted.jsonl",
+    }
+
+
+def evaluate_inputs(wildcards):
+    task, seed = wildcards.task, wildcards.seed
+    evaluated = artefacts(task, wildcards.variant, seed)
+    inputs = task_inputs(task, ("test",)) | {
+        "checkpoint": checkpoint_folder(STUDY.checkpoint_of(task), seed),
+        "artefacts": [str(artefact.folder) for artefact in evaluated],
+    }
+    if corpus := STUDY.tasks[task].held_out_corpus:
+        inputs["held_out"] = f"results/corpora/{corpus}/held_out.jsonl"
+    return inputs
+
+
+def score_inputs(wildcards):
+    folders = {a["folder"] for e in EVALUATIONS for a in e["artefacts"]}
+    return {
+        "outcomes": [e["outcomes"] for e in EVALUATIONS],
+        "artefacts": sorted(folders),
+        "checkpoints": sorted({e["checkpoint"] for e in EVALUATIONS}),
+        "counts": sorted({e["counts"] for e in EVALUATIONS}),
+    }
+
+
+def speed_inputs(wildcards):
+    inputs = score_inputs(wildcards)
+    return {
+        "scores": "results/scores.csv",
+        "artefacts": inputs["artefacts"],
+        "checkpoints": inputs["checkpoints"],
+    }

@@ -1,13 +1,13 @@
-# All targets set up all they need on a machine with Python 3.11.
+# Every target creates the environment that it needs. Only Python 3.11 or newer must be installed.
 PYTHON ?= $(shell command -v python3.11 || command -v python3)
 CORES ?= all
-# Rows of the matrices on disk that `make bench` fits: small takes minutes, full goes to 262,144 and takes hours.
+# Size of the matrices on disk that `make bench` fits: small takes minutes, full has up to 262,144 rows and takes hours.
 SCALE ?= small
 VENV := .venv
 BIN := $(VENV)/bin
 
-# Where the sha256 of files are known (of all but torch, whose build is the machine's), pip takes no others; `make HASHED=` does
-# without.
+# On this platform the sha256 of each package is known (except torch, whose build depends on the machine), and pip checks it.
+# `make HASHED=` installs without the check.
 HASHED := $(shell $(PYTHON) -c 'import platform as p, sys; print("yes" * (p.machine() == "x86_64" and p.libc_ver()[0] == "glibc" and sys.version_info[:2] == (3, 11)))')
 PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check
 
@@ -15,11 +15,11 @@ PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check
 
 results: $(VENV)/installed
 	$(BIN)/snakemake --cores $(CORES)
-	@$(BIN)/embpress table results/scores.csv # as wide as the terminal
+	@$(BIN)/embpress table results/scores.csv # fits the width of the terminal
 	@echo
-	@echo "Tables:  results/tables/   (LaTeX; main.tex, one a task, one a paper; as one PDF: make paper)"
-	@echo "Figures: results/figures/  (PDF and PNG; with all tables as one page: make report)"
-	@echo "Scores:  results/scores.csv; where they come from: results/provenance.json"
+	@echo "Tables:  results/tables/   (LaTeX: main.tex, one per task, one per paper; as one PDF: make paper)"
+	@echo "Figures: results/figures/  (PDF and PNG; together with all tables on one page: make report)"
+	@echo "Scores:  results/scores.csv; versions, hashes and times: results/provenance.json"
 
 paper: $(VENV)/installed
 	$(BIN)/snakemake --cores $(CORES) results/paper/paper.pdf
@@ -34,7 +34,7 @@ unlock: $(VENV)/installed
 	$(BIN)/snakemake --unlock
 
 test: $(VENV)/installed-dev lint
-	$(BIN)/python -m pytest -n auto --dist loadgroup
+	$(BIN)/python -m pytest -n auto --dist loadgroup -rs # and the reason of each skip
 
 lint: $(VENV)/installed-dev
 	$(BIN)/ruff check .

@@ -1,6 +1,6 @@
-"""Every wrong input of `bad_input` ends on one sentence, the one that docs/errors.md shows.
+"""Every wrong input of `bad_input` gives the message in tests/golden/messages.md.
 
-And on no traceback.
+It is one sentence, without a traceback.
 """
 
 import contextlib
@@ -21,14 +21,15 @@ from embpress.methods._base import Context
 from .bad_input import SECTIONS
 from .conftest import ROOT
 
-DOCS = ROOT / "docs/errors.md"
+GOLDEN = ROOT / "tests/golden/messages.md"
 CASES = [(section, name) for section, cases in SECTIONS.items() for name in cases]
 LONGEST = 500
-INTRODUCTION = """# What is said of wrong input
+INTRODUCTION = """# Messages for wrong input
 
-Each mistake ends on one sentence with the culprit and the remedy, without a traceback, and with an exit status other than 0.
-The tests make each of them and hold this page against what is said (`tests/bad_input.py`; `python -m tests.test_bad_input`
-writes the page). Artefacts that are cut, altered or forged are 50 more, in `tests/test_corruption.py`.
+Each mistake gives one sentence with the culprit and the remedy, without a traceback, and an exit
+status other than 0. The tests make each mistake and compare the message with this page
+(`tests/bad_input.py`; `python -m tests.test_bad_input` writes the page). Artefacts that are
+truncated, altered or forged are 50 more cases, in `tests/test_corruption.py`.
 """
 
 
@@ -59,35 +60,35 @@ def shown(text, folder):
 
 
 def documented():
-    """Messages of docs/errors.md by section and case."""
+    """Messages of tests/golden/messages.md by section and case."""
     found = {}
-    for part in DOCS.read_text(encoding="utf-8").split("\n## ")[1:]:
+    for part in GOLDEN.read_text(encoding="utf-8").split("\n## ")[1:]:
         section, _, table = part.partition("\n")
         for name, text in re.findall(r"^\| (.*) \| (.*) \|$", table, re.MULTILINE)[1:]:
             found[section, name] = text.replace("\\|", "|")
     return found
 
 
-def write_docs():
-    """Write docs/errors.md anew."""
+def write_golden():
+    """Write tests/golden/messages.md."""
     parts = [INTRODUCTION]
     for section, cases in SECTIONS.items():
         parts.append(f"\n## {section}\n\n| what is wrong | what is said |\n|---|---|\n")
         for name, case in cases.items():
             with tempfile.TemporaryDirectory() as folder, contextlib.chdir(folder):
                 parts.append(f"| {name} | {message(case, folder).replace('|', chr(92) + '|')} |\n")
-    DOCS.write_text("".join(parts), encoding="utf-8")
+    GOLDEN.write_text("".join(parts), encoding="utf-8")
 
 
 @pytest.mark.parametrize(("section", "name"), CASES)
-def test_wrong_input_ends_on_the_sentence_that_the_docs_show(section, name, tmp_path, monkeypatch):
+def test_wrong_input_gives_the_documented_message(section, name, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     found = message(SECTIONS[section][name], tmp_path)
     assert found and "\n" not in found and len(found) <= LONGEST
     assert found == documented()[section, name]
 
 
-def test_the_docs_show_these_cases_and_no_others():
+def test_the_golden_page_lists_exactly_these_cases():
     assert len(CASES) >= 60
     assert list(documented()) == CASES
 
@@ -155,4 +156,4 @@ def test_odd_shapes_are_compressed_or_said_to_be_out_of_reach(method, shape):
 
 
 if __name__ == "__main__":
-    write_docs()
+    write_golden()

@@ -1,4 +1,4 @@
-"""The commands as the README shows them, and what they say when something is wrong."""
+"""The commands as the README and the guides show them, and their messages for wrong input."""
 
 import dataclasses
 import json
@@ -22,11 +22,8 @@ from .export.test_ranking import scores_of
 from .fake_study import fake_labels, fake_scores
 from .zoo import tiny
 
-BLOCKS = re.findall(
-    r"```(sh|python)\n(.*?)```",
-    (ROOT / "README.md").read_text().split("## Compress your own model")[1].split("\n## ")[0],
-    re.DOTALL,
-)
+README = (ROOT / "README.md").read_text()
+GUIDE = (ROOT / "docs/guides/compress.md").read_text()
 
 
 @pytest.fixture
@@ -46,13 +43,17 @@ def model_folder(tmp_path, wordpiece, monkeypatch):
 
 
 def test_what_the_readme_shows_runs(model_folder, capsys):
-    shell, python = (text for _, text in BLOCKS)
-    for line in shell.splitlines():
-        assert main(shlex.split(line)[1:]) == 0, line
+    section = README.split("**Compress your own model.**")[1].split("**Add a method.**")[0]
+    lines = re.findall(r"^embpress (.*)$", section, re.MULTILINE)
+    assert len(lines) == 3
+    for line in lines:
+        assert main(shlex.split(line, comments=True)) == 0, line
     printed = capsys.readouterr().out
     assert "best under 1 MB: " in printed and "embpress compress --model DIR --method" in printed
     assert "bert.encoder.layer.*" in printed and "not an embedding" in printed
-    exec(compile(python, "README.md", "exec"), {})
+    for page in (README, GUIDE):
+        python = re.search(r"```python\n(.*?)```", page, re.DOTALL)[1]
+        exec(compile(python, "example", "exec"), {})
     assert type(embpress.load("DIR-again")).__name__ == "BertForMaskedLM"
 
 
@@ -214,7 +215,7 @@ def test_budget_estimates_retention_from_a_studys_scores(model_folder, capsys):
 
 @pytest.fixture
 def finished_study(tmp_path, monkeypatch):
-    """Scores of a made-up study where the README's commands look for them."""
+    """Scores of a made-up study in the place that the guide's commands read."""
     (tmp_path / "results").mkdir()
     write_scores(fake_scores(), tmp_path / "results/scores.csv")
     labels = dataclasses.asdict(fake_labels())
@@ -223,10 +224,9 @@ def finished_study(tmp_path, monkeypatch):
     return tmp_path
 
 
-def test_the_slices_that_the_readme_shows_are_printed(finished_study, capsys):
-    lines = re.findall(
-        r"^embpress (table .*?)(?: +#.*)?$", (ROOT / "README.md").read_text(), re.MULTILINE
-    )
+def test_the_slices_that_the_guide_shows_are_printed(finished_study, capsys):
+    guide = (ROOT / "docs/guides/reproduce.md").read_text()
+    lines = re.findall(r"^embpress (table .*?)(?: +#.*)?$", guide, re.MULTILINE)
     assert len(lines) >= 2
     for line in lines:
         assert main(shlex.split(line)) == 0, line

@@ -1,8 +1,6 @@
-"""Every command and every example of README.md and docs/ is run, or it is said here what is run
-instead.
+"""Every command and example of the documentation runs, or COMMANDS names what runs instead.
 
-A command that is not in COMMANDS fails, and so does one in COMMANDS that no document shows any
-more.
+A command that is missing from COMMANDS fails, and so does an entry that no document shows.
 """
 
 import csv
@@ -26,7 +24,9 @@ from embpress.analysis import scores
 from .conftest import ROOT
 from .fake_study import fake_labels, fake_scores
 
-DOCUMENTS = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
+TOP_LEVEL = ("README.md", "CONTRIBUTING.md", "CHANGELOG.md", "results/README.md")
+DOCUMENTS = [*(ROOT / name for name in TOP_LEVEL), *sorted((ROOT / "docs").rglob("*.md"))]
+EXTEND = ROOT / "docs/guides/extend.md"
 SMOKE = "tests/integration/test_smoke.py"
 CONDA = "tests/integration/test_conda.py"
 SLURM = "tests/integration/test_slurm.py"
@@ -54,7 +54,7 @@ def commands(document):
 
 @dataclasses.dataclass
 class Run:
-    """The command itself, or a shorter one in its place. It must end well and print `prints`."""
+    """Run the command, or `instead` if given. It must exit with 0 and print `prints`."""
 
     instead: str = ""
     prints: str = ""
@@ -62,7 +62,7 @@ class Run:
 
 @dataclasses.dataclass
 class Planned:
-    """A study that takes too long: Snakemake plans it, `-n`, and must plan this rule.
+    """Plan a study that takes too long to run (`-n`). The plan must contain this rule.
 
     The smoke study runs every rule.
     """
@@ -72,23 +72,23 @@ class Planned:
 
 @dataclasses.dataclass
 class Made:
-    """A target of make: `make -n` must print this line.
-
-    What the line runs, other tests and the CI run.
-    """
+    """A target of make: `make -n` must print this line, which other tests or the CI run."""
 
     line: str
 
 
 @dataclasses.dataclass
 class Elsewhere:
-    """Another test runs it, by this name in this file."""
+    """Another test runs the command: its name and file."""
 
     file: str
     test: str
 
 
 COMMANDS = {
+    "pip install .": Elsewhere(
+        "tests/test_installation.py", "test_core_dependencies_load_compress_and_inspect"
+    ),
     "make results": Made("/snakemake --cores"),
     "make report": Made("/snakemake --cores all results/report.html"),
     "make paper": Made("/snakemake --cores all results/paper/paper.pdf"),
@@ -115,9 +115,8 @@ COMMANDS = {
     ".venv/bin/snakemake --workflow-profile profiles/slurm": Elsewhere(
         SLURM, "test_the_profile_runs_as_it_is"
     ),
-    ".venv/bin/snakemake --workflow-profile profiles/slurm --use-conda --configfile studies/claims.yaml": Elsewhere(
-        SLURM, "test_every_job_completes_on_the_cluster"
-    ),
+    ".venv/bin/snakemake --workflow-profile profiles/slurm --use-conda "
+    "--configfile studies/claims.yaml": Elsewhere(SLURM, "test_every_job_completes_on_the_cluster"),
     'squeue --me -o "%.9i %.9P %.2t %.10M %k"': Elsewhere(SLURM, ASKED),
     "sacct -X -S today -o JobID,State,Elapsed,ReqMem,NodeList,Comment%60": Elsewhere(SLURM, ASKED),
     "sacct -j 4711 -o JobID,State,MaxRSS,ReqMem,ExitCode": Elsewhere(SLURM, ASKED),
@@ -142,17 +141,15 @@ COMMANDS = {
     "embpress budget --model DIR --megabytes 1 --methods integer,svd,t24 --counts counts.tsv": Run(
         prints="best under 1 MB"
     ),
-    "embpress budget --model DIR --megabytes 1 --methods integer,svd --scores results/scores.csv": Run(
-        prints="retention"
-    ),
-    "embpress compress --model DIR --method lighttoken --ratio 10 --option factor_dtype=float16 --out DIR-small": Run(
-        prints="written to DIR-small"
-    ),
-    "embpress compress --model DIR --method integer --ratio 7 --counts counts.tsv --out DIR-small": Run(
-        prints="written to DIR-small"
-    ),
+    "embpress budget --model DIR --megabytes 1 --methods integer,svd "
+    "--scores results/scores.csv": Run(prints="retention"),
+    "embpress compress --model DIR --method lighttoken --ratio 10 "
+    "--option factor_dtype=float16 --out DIR-small": Run(prints="written to DIR-small"),
+    "embpress compress --model DIR --method integer --ratio 7 --counts counts.tsv "
+    "--out DIR-small": Run(prints="written to DIR-small"),
     "embpress inspect DIR-small": Run(prints="compressed by"),
     "python -m pytest tests/methods/test_contract.py -k pca": Run(prints="passed"),
+    "python -m pytest tests/test_storage.py": Run(prints="passed"),
     "embpress compress --model DIR --method pca --ratio 4 --out DIR-pca": Run(
         prints="written to DIR-pca"
     ),
@@ -161,7 +158,7 @@ SHORTER = {
     "torch.randn(30522, 384)": "torch.randn(2100, 64)",
     '"lighttoken", ratio=25': '"lighttoken", ratio=8',
 }
-"""What Python examples are run with in place of what they say."""
+"""Shorter text in place of a part of a Python example."""
 PYTHON_ELSEWHERE = {
     "safetensors_matrix(Path": Elsewhere("tests/numerics/test_matrices.py", "safetensors_matrix")
 }
@@ -170,10 +167,7 @@ PYTHON_ELSEWHERE = {
 
 @pytest.fixture(scope="module")
 def workplace(tmp_path_factory):
-    """A copy of the repository as the documents' reader has it.
-
-    A model in DIR, scores in results, the examples written.
-    """
+    """A copy of the repository with a model in DIR, scores in results, and the examples of docs."""
     folder = tmp_path_factory.mktemp("docs")
     for name in ("embpress", "workflow", "profiles", "studies", "tests", "bench", "envs"):
         shutil.copytree(ROOT / name, folder / name, ignore=shutil.ignore_patterns("__pycache__"))
@@ -237,18 +231,18 @@ def _write_model(folder):
 
 
 def _write_examples(folder):
-    """The method and the parts of own.yaml that docs/extend.md shows."""
+    """Write the method and the parts of own.yaml that docs/guides/extend.md shows."""
     own = {}
-    for text in blocks(ROOT / "docs/extend.md", "yaml"):
+    for text in blocks(EXTEND, "yaml"):
         assert text.startswith("# own.yaml: ")
         own |= yaml.safe_load(text)
     (folder / "own.yaml").write_text(yaml.safe_dump(own))
-    for text in blocks(ROOT / "docs/extend.md", "python"):
+    for text in blocks(EXTEND, "python"):
         (folder / re.match(r"# (\S+)\n", text)[1]).write_text(text)
 
 
 def run(words, folder):
-    """Run words in a folder whose own library is imported, on this Python."""
+    """Run a command with this Python in a folder that has its own copy of the library."""
     words = [str(word) for word in words]
     if words[0] in ("embpress", "snakemake"):
         words = [sys.executable, "-m", *words]
@@ -260,18 +254,15 @@ def run(words, folder):
     return done.stdout
 
 
-SHOWN = [(document.name, command) for document in DOCUMENTS for command in commands(document)]
-
-
 def test_every_command_is_known_and_shown():
-    shown = {command for _, command in SHOWN}
-    assert not shown - COMMANDS.keys(), "say in COMMANDS how these are run"
-    assert not COMMANDS.keys() - shown, "no document shows these any more"
+    shown = {command for document in DOCUMENTS for command in commands(document)}
+    assert not shown - COMMANDS.keys(), "add these to COMMANDS"
+    assert not COMMANDS.keys() - shown, "no document shows these"
 
 
-@pytest.mark.parametrize("document", DOCUMENTS, ids=lambda d: d.name)
+@pytest.mark.parametrize("document", DOCUMENTS, ids=lambda d: str(d.relative_to(ROOT)))
 def test_commands_that_run(document, workplace):
-    """In the order of the document, as one may need what another wrote."""
+    """Run them in the order of the document, because one may read what another wrote."""
     for command in commands(document):
         way = COMMANDS.get(command)
         if isinstance(way, Run):
@@ -288,7 +279,7 @@ def test_targets_of_make_run_what_is_said(command, workplace):
 
 
 def study_of(command):
-    """The config that a command of snakemake names."""
+    """Return the config that a snakemake command names."""
     words = shlex.split(command)
     return words[words.index("--configfile") + 1] if "--configfile" in words else "config.yaml"
 
@@ -297,7 +288,7 @@ def study_of(command):
     "study", sorted({study_of(c) for c, way in COMMANDS.items() if isinstance(way, Planned)})
 )
 def test_studies_are_planned(study, workplace, tmp_path):
-    """All commands of one study in one plan, as planning takes seconds."""
+    """All commands of one study share one plan, because planning takes seconds."""
     planned = {
         c: way.rule
         for c, way in COMMANDS.items()
@@ -330,14 +321,14 @@ def test_what_another_test_runs_is_there(command):
 
 
 @pytest.mark.parametrize(
-    "document", [d for d in DOCUMENTS if d.name != "extend.md"], ids=lambda d: d.name
+    "document", [d for d in DOCUMENTS if d != EXTEND], ids=lambda d: str(d.relative_to(ROOT))
 )
 def test_python_examples_run(document, workplace):
-    """One after the other in one process, as a reader would type them.
+    """Run the examples of a page in one process, one after the other.
 
-    Those of extend.md are files and run above.
+    Those of extend.md are files, which the commands above use.
     """
-    found = []
+    examples = []
     for text in blocks(document, "python"):
         other = next((way for part, way in PYTHON_ELSEWHERE.items() if part in text), None)
         if other:
@@ -345,18 +336,64 @@ def test_python_examples_run(document, workplace):
             continue
         for old, new in SHORTER.items():
             text = text.replace(old, new)
-        found.append(text)
+        examples.append(text)
     if not (workplace / "DIR-small").exists():
         run(
             shlex.split("embpress compress --model DIR --method integer --ratio 7 --out DIR-small"),
             workplace,
         )
-    if found:
-        run(["python", "-c", "\n".join(found)], workplace)
+    if examples:
+        run(["python", "-c", "\n".join(examples)], workplace)
 
 
-@pytest.mark.parametrize("document", DOCUMENTS, ids=lambda d: d.name)
+def code_paths(document):
+    """Paths of this repository that a document names in code spans."""
+    folders = "embpress|workflow|tests|studies|envs|profiles|bench|docs"
+    spans = re.findall(r"`([^`\n]+)`", document.read_text(encoding="utf-8"))
+    return {span for span in spans if re.fullmatch(rf"(?:{folders})/[\w./+-]*", span)}
+
+
+@pytest.mark.parametrize(
+    "document",
+    [d for d in DOCUMENTS if d.name != "CHANGELOG.md"],  # which also names removed files
+    ids=lambda d: str(d.relative_to(ROOT)),
+)
+def test_paths_in_code_spans_exist(document):
+    for path in code_paths(document):
+        assert (ROOT / path).exists(), path
+
+
+@pytest.mark.parametrize("document", DOCUMENTS, ids=lambda d: str(d.relative_to(ROOT)))
 def test_links_lead_somewhere(document):
-    for target in re.findall(r"\]\(([^)#]+)", document.read_text(encoding="utf-8")):
-        if "://" not in target:
-            assert (document.parent / target).exists(), target
+    for target, _, anchor in re.findall(
+        r"\]\(([^)#]*)(#([^)]+))?\)", document.read_text(encoding="utf-8")
+    ):
+        if "://" in target:
+            continue
+        page = document.parent / target if target else document
+        assert page.exists(), target
+        if anchor:
+            assert anchor in anchors(page), f"{target}#{anchor}"
+
+
+def anchors(page):
+    """Anchors of the headings of a Markdown page, as GitHub builds them."""
+    titles = re.findall(r"^#+ (.+)$", page.read_text(encoding="utf-8"), re.MULTILINE)
+    return {re.sub(r"[^\w\- ]", "", title.lower()).replace(" ", "-") for title in titles}
+
+
+def test_the_readme_is_short_and_starts_with_the_commands():
+    lines = (ROOT / "README.md").read_text(encoding="utf-8").splitlines()
+    assert len(lines) <= 100
+    first_screen = "\n".join(lines[:40])
+    for command in ("make results", "make test", "embpress compress", "-k pca"):
+        assert command in first_screen
+
+
+def test_the_index_lists_every_page():
+    index = ROOT / "docs/README.md"
+    linked = {
+        (index.parent / target).resolve()
+        for target in re.findall(r"\]\(([^)#]+)", index.read_text(encoding="utf-8"))
+    }
+    assert set((ROOT / "docs").rglob("*.md")) - {index} <= linked

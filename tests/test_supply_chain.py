@@ -1,6 +1,6 @@
-"""What is downloaded is pinned by its sha256.
+"""Downloads are pinned by their sha256.
 
-And nothing that is read can run code or leave its folder.
+No file that is read can run code or write outside its folder.
 """
 
 import ast
@@ -33,7 +33,7 @@ KEYWORDS = {"trust_remote_code", "allow_pickle", "shell"}
 
 
 def unsafe(tree):
-    """Lines that import a module or call a function by which a file that is read could run code or escape."""
+    """Yield the lines of imports and calls that could run code of a file, or leave a folder."""
     for node in ast.walk(tree):
         if isinstance(node, (ast.Import, ast.ImportFrom)):
             names = (
@@ -83,7 +83,7 @@ def test_no_rule_runs_a_shell_command_or_unsafe_code(path):
         "f(trust_remote_code=x)",
     ],
 )
-def test_what_is_looked_for_is_found(source):
+def test_the_check_detects_unsafe_code(source):
     assert list(unsafe(ast.parse(source))) == [1]
 
 
@@ -96,7 +96,7 @@ def test_pip_takes_only_files_of_known_sha256():
     assert all(
         re.fullmatch(r"[\w.-]+==[\w.]+( --hash=sha256:[0-9a-f]{64})+", line) for line in lines
     )
-    # Of torch each machine takes a build of its own: for its GPU, or for CPUs alone.
+    # torch has no hash: each machine installs the build for its GPU or its CPU.
     assert pins("\n".join(lines)).items() == pins(
         (ROOT / "constraints.txt").read_text()
     ).items() - {("torch", TORCH)}
@@ -105,7 +105,7 @@ def test_pip_takes_only_files_of_known_sha256():
 
 
 def parts(value):
-    """All mappings in a YAML value."""
+    """Yield all mappings in a YAML value."""
     if isinstance(value, dict):
         yield value
     for part in (
@@ -120,9 +120,9 @@ def test_every_model_and_data_file_is_pinned():
         ROOT / "config.yaml",
         *(ROOT / "studies").glob("*.yaml"),
     ]
-    found = [part for file in files for part in parts(yaml.safe_load(file.read_text()))]
-    urls = [p for p in found if "url" in p]
-    hubs = [p for p in found if "dataset" in p]
+    mappings = [part for file in files for part in parts(yaml.safe_load(file.read_text()))]
+    urls = [m for m in mappings if "url" in m]
+    hubs = [m for m in mappings if "dataset" in m]
     wheels = yaml.safe_load((ROOT / "workflow/resources/packages.yaml").read_text()).values()
     assert len(urls) >= 8 and len(hubs) >= 9 and len(wheels) >= 10
     assert all(re.fullmatch("[0-9a-f]{64}", part["sha256"]) for part in [*urls, *wheels])

@@ -4,7 +4,7 @@ pins are solved offline.
 Every distribution becomes a package under conda-forge's name, with the version and the dependencies
 of its metadata. Its files are links into this environment: what an environment file forgets to list
 is not importable there. The interpreter is a copy whose standard library is linked. The builds are
-PyPI's, not conda-forge's: docs/conda.md says what that leaves open.
+PyPI's, not conda-forge's: docs/operations/conda.md says what that leaves open.
 """
 
 import hashlib

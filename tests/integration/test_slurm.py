@@ -141,7 +141,7 @@ def test_a_lost_node_costs_a_retry_on_another_one_with_more_memory(finished, sna
 
 
 def test_what_the_page_asks_slurm_is_answered(cluster, finished):
-    page = (ROOT / "docs/slurm.md").read_text().split("```sh")
+    page = (ROOT / "docs/operations/slurm.md").read_text().split("```sh")
     lines = [
         line.split(" #")[0] for block in page[1:] for line in block.split("```")[0].splitlines()
     ]

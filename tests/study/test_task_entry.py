@@ -278,7 +278,7 @@ def test_what_the_docs_say_is_a_right_config(default_config, tmp_path, monkeypat
     for name in ("data/jsts/valid.jsonl", "tickets/train.csv", "tickets/test.csv"):
         Path(name).parent.mkdir(parents=True, exist_ok=True)
         Path(name).touch()
-    page = (ROOT / "docs/config.md").read_text()
+    page = (ROOT / "docs/reference/config.md").read_text()
     titles = ("Tasks with labelled rows", "Protocols")
     section, of_protocols = (page.split(f"## {title}")[1].split("\n## ")[0] for title in titles)
     published, own, averages = (

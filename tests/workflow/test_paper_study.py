@@ -9,8 +9,8 @@ ROOT = Path(__file__).parents[2]
 
 
 def documented():
-    """Jobs by rule out of the table of docs/studies.md."""
-    section = (ROOT / "docs/studies.md").read_text().split("## studies/paper.yaml")[1]
+    """Jobs by rule out of the table of docs/reference/studies.md."""
+    section = (ROOT / "docs/reference/studies.md").read_text().split("## studies/paper.yaml")[1]
     jobs = {}
     for line in section.splitlines():
         found = re.match(r"\| ((?:`\w+`(?:, )?)+) \| ([\d, ]+) \|", line)

@@ -225,22 +225,42 @@ def load(folder: str | Path) -> PreTrainedModel:
     model_class = with_compressed_embedding(find_model_class(config, folder))
     _check_shapes(model_class, config, manifest["replaced"], folder)
     matrix = storage.load(folder)
-    loaded: Any = model_class.from_pretrained(
-        None,
-        config=config,
-        state_dict=load_file(folder / OTHER_WEIGHTS),
-        dtype=config.dtype or "auto",
-        output_loading_info=True,
-    )
-    model, info = loaded
-    unplaced = info["missing_keys"] | info["unexpected_keys"]
-    if unplaced:
-        raise invalid_model_error(folder, f"transformers did not load {min(unplaced)}")
-    if (folder / GENERATION_CONFIG).is_file():
-        model.generation_config = GenerationConfig.from_pretrained(folder, local_files_only=True)
+    model = _build_model(model_class, config, folder)
     model.embedding_slot.set_matrix(matrix)
-    model.embpress = {key: manifest[key] for key in ("made", "before") if key in manifest}
+    if "made" in manifest:
+        model.embpress["made"] = manifest["made"]
+    if "before" in manifest:
+        model.embpress["before"] = manifest["before"]
     return model.eval()
+
+
+def _build_model(
+    model_class: type[CompressedEmbeddingMixin], config: PreTrainedConfig, folder: Path
+) -> CompressedEmbeddingMixin:
+    """Build the model with all weights but the matrix.
+
+    Raises:
+        UserError: if transformers cannot load the files.
+    """
+    try:
+        loaded: Any = model_class.from_pretrained(
+            None,
+            config=config,
+            state_dict=load_file(folder / OTHER_WEIGHTS),
+            dtype=config.dtype or "auto",
+            output_loading_info=True,
+        )
+        model, info = loaded
+        unplaced = info["missing_keys"] | info["unexpected_keys"]
+        if unplaced:
+            raise ValueError(f"transformers did not load {min(unplaced)}")
+        if (folder / GENERATION_CONFIG).is_file():
+            generation = GenerationConfig.from_pretrained(folder, local_files_only=True)
+            model.generation_config = generation
+    # An invalid value in a config may fail in transformers with any exception.
+    except Exception as error:
+        raise invalid_model_error(folder, summarize_error(error)) from error
+    return model
 
 
 def read_manifest(folder: Path) -> Manifest:

@@ -12,10 +12,10 @@ from transformers import AutoModel, BertConfig, BertModel, ViTConfig
 from embpress import compress_model, inspect, load, storage
 from embpress.errors import UserError
 from embpress.export.compress import check_lookup
-from embpress.export.exported_model import MANIFEST, OTHER_WEIGHTS
+from embpress.export.exported_model import MANIFEST
 from embpress.files import sha256_of
 from embpress.formats.constant import ConstantRows
-from embpress.models.embedding import find_embedding, lookup_scale
+from embpress.models.embedding import OTHER_WEIGHTS, find_embedding, lookup_scale
 from embpress.safetensors_header import read_header
 from tests.zoo import ZOO, outputs, tiny
 

@@ -70,7 +70,7 @@ class Summary:
 
 @dataclass(frozen=True)
 class SourceModel:
-    """A dense model to compress, and what is known of the rows of its embedding."""
+    """A dense model to compress, and the context of the fit: token counts, special tokens, seed."""
 
     model: PreTrainedModel
     matrix: Tensor

@@ -3,7 +3,7 @@
 A folder of compressed matrices, which a study writes for a variant, ratio and seed, is either one
 matrix folder with the embedding (see `storage`), or contains
 
-    modules.json        which matrix stands for which layers
+    modules.json        which matrix replaces which layers
     NAME/               one matrix folder for each matrix: the embedding's, the weight of one linear
                         layer, or the weights of several layers, stacked row-wise
 

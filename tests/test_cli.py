@@ -28,10 +28,7 @@ GUIDE = (ROOT / "docs/guides/compress.md").read_text()
 
 @pytest.fixture
 def model_folder(tmp_path, wordpiece, monkeypatch):
-    """A folder as users have them.
-
-    A model whose embedding is 3 MB, a tokenizer, counts beside it.
-    """
+    """A model folder with an embedding of 3 MB, a tokenizer, and a file of counts beside it."""
     torch.manual_seed(0)
     sizes = dict(hidden_size=192, num_hidden_layers=1, num_attention_heads=2, intermediate_size=32)
     model = BertForMaskedLM(BertConfig(vocab_size=4000, max_position_embeddings=32, **sizes))

@@ -14,7 +14,7 @@ from embpress.methods import compress
 
 @pytest.fixture
 def matrix():
-    """A matrix of decaying spectrum, on which low rank does well."""
+    """A matrix with a decaying spectrum, which low rank approximates well."""
     torch.manual_seed(0)
     return torch.randn(400, 32) * torch.logspace(0, -2, 32)
 

@@ -1,7 +1,4 @@
-"""Kinds of models, tiny and random, on the workflow's own way.
-
-Folder, checkpoint, compressed matrix, outputs.
-"""
+"""Tiny random models through the workflow's steps: folder, checkpoint, matrix, outputs."""
 
 import pytest
 import torch

@@ -227,7 +227,7 @@ def test_the_slices_that_the_guide_shows_are_printed(finished_study, capsys):
     assert len(lines) >= 2
     for line in lines:
         assert main(shlex.split(line)) == 0, line
-    assert "Asked 10×" in capsys.readouterr().out
+    assert "Target ratio 10×" in capsys.readouterr().out
 
 
 def test_a_slice_holds_what_was_asked_alone(finished_study, capsys, monkeypatch):
@@ -252,13 +252,13 @@ def test_a_slice_holds_what_was_asked_alone(finished_study, capsys, monkeypatch)
         == 0
     )
     printed = capsys.readouterr().out
-    assert re.findall(r"^Asked (\d+)×", printed, re.MULTILINE) == ["10", "25"]
+    assert re.findall(r"^Target ratio (\d+)×", printed, re.MULTILINE) == ["10", "25"]
     heads, *lines = printed.splitlines()
-    assert heads.split() == ["reached", "wikitext", "ret."]
+    assert heads.split() == ["Method", "achieved", "wikitext", "ret."]
     assert {line.split("  ")[0] for line in lines[:7]} >= {
         "uncompressed",
         "SVD",
-        "T24 sparse coding+",
+        "T24 sparse coding†",
     }
     assert max(map(len, printed.splitlines())) <= 60
 

@@ -24,7 +24,7 @@ ABLATION_COLUMNS += [
 
 
 def compare_variants(scores: DataFrame, labels: Labels) -> DataFrame:
-    """Main metrics, averaged over seeds, where several variants of one method ran at the same ratio.
+    """Main metrics, averaged over seeds, where several variants of a method ran at the same ratio.
 
     Variants that compress layers are left out, since their ratios cover other matrices.
 

@@ -38,7 +38,7 @@ The achieved ratio is the baseline that a metric has to beat.
 
 @dataclass(frozen=True)
 class Correlation:
-    """A rank correlation over `n` rows with its 95 % bootstrap interval; NaN for less than 3 rows."""
+    """A rank correlation of `n` rows with its 95 % bootstrap interval; NaN for less than 3 rows."""
 
     value: float
     low: float

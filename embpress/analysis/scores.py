@@ -182,7 +182,7 @@ def select_scores(
     methods: Collection[str],
     ratios: Collection[float],
 ) -> tuple[DataFrame, Labels]:
-    """Select rows by task, method and target ratio, with their labels; an empty selection means all.
+    """Select rows by task, method and target ratio, with their labels; an empty list means all.
 
     The uncompressed model is always kept, and controls where no method is selected. A codec of
     fixed size belongs to the target ratio under which tables list it.

@@ -1,4 +1,4 @@
-"""Verdicts of comparisons on the papers' claims. Imports no torch, as report environments lack it."""
+"""Verdicts of comparisons on the papers' claims. Imports no torch, which reports do not need."""
 
 import math
 from dataclasses import dataclass

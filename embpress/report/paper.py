@@ -40,8 +40,8 @@ FIGURES = {
     "latency_vs_size": "Time of a lookup in one thread against the size of the embedding: medians "
     "with quartiles.",
     "ablations": "Variants of one method at equal ratio: retention with its 95 % interval.",
-    "learning_curves": "Learning curves: training loss by epoch, mean and range over seeds. Points: "
-    "loss on held-out rows, where early stopping needs some. The loss of a student is the sum of "
+    "learning_curves": "Learning curves: training loss by epoch, mean and range over seeds. "
+    "Points: loss on held-out rows, where early stopping needs some. The loss of a student is the sum of "
     "its distillation terms.",
 }
 """Captions as plain text, by file name; figures of tasks have captions of their own."""

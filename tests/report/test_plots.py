@@ -167,9 +167,9 @@ def test_unknown_methods_get_a_stable_style():
 def test_deciles_have_a_panel_a_ratio_and_checkpoint():
     figure = error_by_decile(fake_deciles(("minilm", "e5")), LABELS)
     assert [a.get_title() for a in figure.axes] == [
-        "asked 4×",
-        "asked 10×",
-        "asked 25×",
+        "target ratio 4×",
+        "target ratio 10×",
+        "target ratio 25×",
         "",
         "",
         "",
@@ -321,7 +321,7 @@ def test_bars_stand_in_groups_and_say_what_is_out_of_reach():
     found = compare_variants(*fake_ablations())
     (panel,) = ablation_bars(found, fake_ablations()[1]).axes
     texts = [t.get_text() for t in panel.texts]
-    assert len(texts) == 4 * 3 * 2 and texts[5] == "B23, plain_norms: out of reach"
+    assert len(texts) == 4 * 3 * 2 and texts[5] == "B23, plain_norms: not reached"
     assert len(panel.patches) == 4 * (3 + 2)
     assert "perplexity" in texts[12]
 

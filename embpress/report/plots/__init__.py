@@ -1,4 +1,4 @@
-"""Figures of a study, each a function from its tables to a matplotlib figure in the project's style."""
+"""Figures of a study: each function turns tables into a matplotlib figure."""
 
 from .ablations import ablation_bars
 from .errors import error_by_decile, error_vs_ratio

@@ -1,4 +1,4 @@
-"""Error of the matrix: by token frequency, and by ratio over its bound."""
+"""Relative error of the matrix by token frequency, and by ratio beside its bound."""
 
 from textwrap import wrap
 from typing import Any
@@ -25,10 +25,7 @@ UNREACHABLE = "#e2e2e2"
 
 @drawn
 def error_by_decile(deciles: DataFrame, labels: Labels) -> Figure:
-    """Which tokens pay: relative error by frequency decile.
-
-    A row a checkpoint, a column a ratio.
-    """
+    """Relative error by decile of token frequency: a row a checkpoint, a column a target ratio."""
     found = compressed(deciles, labels)
     found = found.assign(block=[labels.block(r) for r in found["target_ratio"]])
     models = sorted(set(found["model"]))
@@ -53,7 +50,7 @@ def error_by_decile(deciles: DataFrame, labels: Labels) -> Figure:
                     linewidth=0.9,
                 )
             if model == models[0]:
-                panel.set_title(f"asked {ratio:g}×")
+                panel.set_title(f"target ratio {ratio:g}×")
             panel.xaxis.set_major_locator(FixedLocator([1, 4, 7, 10]))
     axes[0, 0].set_ylim(0, 1.05 * float(np.nanmax([*found["relative_error"], 1e-3])))
     axis_labels(list(axes.flat), axes.shape[1], "frequency decile (1: most frequent)", "")
@@ -65,9 +62,9 @@ def error_by_decile(deciles: DataFrame, labels: Labels) -> Figure:
 
 @drawn
 def error_vs_ratio(scores: DataFrame, bounds: DataFrame, labels: Labels) -> Figure:
-    """How far is each method from what is possible? A row a checkpoint.
+    """Relative error by achieved ratio beside the rate-distortion bound: a row a checkpoint.
 
-    Plain errors left, count-weighted ones right.
+    Unweighted errors are on the left, count-weighted ones on the right.
     """
     found = compressed(main_scores(scores, labels), labels).dropna(subset=["achieved_ratio"])
     checkpoint = found["task"].map({k: t.checkpoint or t.model for k, t in labels.tasks.items()})
@@ -103,7 +100,7 @@ def error_vs_ratio(scores: DataFrame, bounds: DataFrame, labels: Labels) -> Figu
 def _bound_panel(
     panel: Axes, found: DataFrame, column: str, bounds: DataFrame, labels: Labels
 ) -> None:
-    """Markers of methods over the line of the bound, all below it in grey."""
+    """Draw the methods above the line of the bound, below which all is grey."""
     look = styles(labels.methods)
     bound = bounds.groupby("ratio")["relative_error"].mean()
     panel.fill_between(bound.index, bound, 1e-9, color=UNREACHABLE, linewidth=0, zorder=0.5)
@@ -126,7 +123,7 @@ def _bound_panel(
 
 
 def _error_axes(panel: Axes, found: DataFrame) -> None:
-    """Log axes around all that was measured, with plain numbers at the ticks."""
+    """Log axes around all values, with plain numbers at the ticks."""
     ratios = found["achieved_ratio"]
     errors = found[[column for column, _ in WEIGHTINGS.values()]].to_numpy().ravel()
     panel.set(xscale="log", yscale="log")

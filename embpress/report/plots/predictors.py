@@ -1,4 +1,4 @@
-"""Scores against what is cheap to measure of the matrix."""
+"""Retention against cheap metrics of the matrix."""
 
 from itertools import cycle
 
@@ -15,23 +15,23 @@ from .panels import compressed, drawn, legend, main_scores
 from .style import PAGE, SPARE, new_figure
 
 LOGARITHMIC = ("relative_error", "weighted_relative_error")
-"""Errors span decades."""
+"""Metrics on a log axis, as they span decades."""
 
 
 @drawn
-def score_vs_predictors(scores: DataFrame, found: Predictors, labels: Labels) -> Figure:
-    """A panel a cheap metric, below it the weighted one: retention of all methods and ratios, and
-    the correlation.
+def score_vs_predictors(scores: DataFrame, correlations: Predictors, labels: Labels) -> Figure:
+    """Retention of all methods and ratios against each metric, with the rank correlation.
 
-    Without tasks whose models are trained after compression, which the correlation leaves out.
+    A panel for each metric, with the weighted metric below. Tasks whose models are trained after
+    compression are left out, as they are by the correlation.
 
     Args:
         scores: the table of scores.
-        found: rank correlations of the same scores.
+        correlations: of the same scores.
         labels: of the same study.
     """
     rows = compressed(main_scores(scores, labels), labels).dropna(subset=["retention"])
-    # Each task in its own colour, whichever others are there.
+    # The colour of a task does not depend on the other tasks.
     shown = averaged_tasks(scores, list(labels.tasks))
     look = {task: style for task, style in zip(labels.tasks, cycle(SPARE)) if task in shown}
     rows = rows[rows["task"].isin(look)]
@@ -62,7 +62,7 @@ def score_vs_predictors(scores: DataFrame, found: Predictors, labels: Labels) ->
             .replace(", weighted", ",\nweighted")
             .replace(" from the ", " from\nthe ")
         )
-        panel.set_title(f"{name}\nρ = {found.pooled[metric].value:.2f}", fontsize=6.5)
+        panel.set_title(f"{name}\nρ = {correlations.pooled[metric].value:.2f}", fontsize=6.5)
     for panel in axes[:, 0]:
         panel.set_ylabel("retention (%)")
     handles = [
@@ -82,7 +82,7 @@ def score_vs_predictors(scores: DataFrame, found: Predictors, labels: Labels) ->
 
 
 def _axes(panel: Axes, metric: str, values: np.ndarray) -> None:
-    """Few ticks; better to the right in every panel."""
+    """Few ticks; better values are on the right in every panel."""
     if metric in LOGARITHMIC and (values > 0).any():
         panel.set_xscale("log")
     else:

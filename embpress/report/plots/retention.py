@@ -1,4 +1,4 @@
-"""Retention against ratio, and against the error of the matrix."""
+"""Retention by compression ratio, and by the error of the matrix."""
 
 import numpy as np
 from matplotlib.axes import Axes
@@ -28,39 +28,30 @@ from .style import COLUMN, CONTROLS, new_figure, styles
 
 RATIO = {
     False: "compression ratio of the embedding matrix",
-    True: "compression ratio of what is compressed",
+    True: "compression ratio of all compressed matrices",
 }
-"""Of methods for the embedding, and of those that compress more."""
+"""Axis labels for methods that compress the embedding alone (False), or layers too (True)."""
 DODGE = 0.022
-"""Half the width, in decades.
-
-Over which methods at one ratio are spread so that error bars do not hide each other.
-"""
+"""Methods at one ratio are spread over twice this width in decades, to separate error bars."""
 
 
 @drawn
 def retention_by_ratio(scores: DataFrame, labels: Labels) -> Figure:
-    """Small multiples over the page.
-
-    Retention with its interval at the ratio reached, a panel a task.
-    """
+    """Retention with its interval at the achieved ratio, a panel for each task."""
     return _small_multiples(scores, labels, compresses_layers=False)
 
 
 @drawn
 def retention_of_layers(scores: DataFrame, labels: Labels) -> Figure:
-    """The same of methods that compress more than the embedding.
-
-    At the ratio of all that they compress.
-    """
+    """Retention of methods that compress layers, at the ratio of all compressed matrices."""
     return _small_multiples(scores, labels, compresses_layers=True)
 
 
 @drawn
 def retention_of_task(scores: DataFrame, labels: Labels, task: str) -> Figure:
-    """One task's panel at column width.
+    """Retention on one task, in the width of a column.
 
-    Of methods for the embedding, or where it has none, of those for more.
+    Shows methods that compress layers where none compresses the embedding alone.
     """
     means = main_scores(scores, labels)
     means = means[means["task"] == task]
@@ -76,9 +67,9 @@ def retention_of_task(scores: DataFrame, labels: Labels, task: str) -> Figure:
 
 @drawn
 def error_vs_score(scores: DataFrame, labels: Labels) -> Figure:
-    """Does a small error of the matrix mean a good score? A panel a task.
+    """Retention by relative error of the matrix, a panel for each task.
 
-    Bigger markers at higher ratios.
+    Markers are larger at higher ratios.
     """
     means = main_scores(scores, labels)
     shown = compressed(means, labels)
@@ -107,7 +98,7 @@ def error_vs_score(scores: DataFrame, labels: Labels) -> Figure:
             marker="o",
             color="#888888",
             markersize=_marker_size(labels, r),
-            label=f"asked {r:g}×",
+            label=f"target ratio {r:g}×",
         )
         for r in labels.ratios
     ]
@@ -116,7 +107,7 @@ def error_vs_score(scores: DataFrame, labels: Labels) -> Figure:
 
 
 def _small_multiples(scores: DataFrame, labels: Labels, compresses_layers: bool) -> Figure:
-    """A panel a task that has such methods, and one legend."""
+    """A panel for each task with such methods, and one legend."""
     means = main_scores(scores, labels)
     shown = compressed(means, labels, compresses_layers)
     tasks = tasks_in(shown, labels)
@@ -136,14 +127,13 @@ def _small_multiples(scores: DataFrame, labels: Labels, compresses_layers: bool)
 
 
 def _retention_panel(panel: Axes, means: DataFrame, found: DataFrame, labels: Labels) -> None:
-    """Lines of methods with intervals, bands of controls, the uncompressed model at 100."""
+    """Draw methods with intervals, bands of controls, and the uncompressed model at 100 %."""
     look = styles(labels.methods)
     floor = floor_of(panel, means, found)
     for row in means[means["method"].isin(CONTROLS)].itertuples():
         low = float(row.retention_low)  # type: ignore[arg-type]
         high = float(row.retention_high)
-        # A band thinner than a line could not be seen: perplexities of controls have next to no
-        # interval.
+        # The edge keeps narrow bands visible: perplexities of controls have small intervals.
         panel.axhspan(low, high, **band(str(row.method)))
     panel.axhline(100, **DASHED)
     methods = [m for m in labels.methods if m in set(found["method"])]
@@ -169,8 +159,8 @@ def _retention_panel(panel: Axes, means: DataFrame, found: DataFrame, labels: La
         for at, value in zip(x, y):
             point(panel, at, value, floor, style, 4.2)
     panel.set_xscale("log")
-    # Whole models may be asked for ratios that the study's embeddings are not; a codec's own, as
-    # 3.9, stands beside one.
+    # Methods that compress layers may have other target ratios than the study's. A codec's own
+    # ratio, such as 3.9, has no tick, as it is next to one of these.
     ticks = sorted(r for r in set(found["target_ratio"]) if r in labels.ratios or r.is_integer())
     everywhere = [*found["target_ratio"], *found["achieved_ratio"].dropna()]
     panel.set_xlim(min(everywhere) / 1.18, max(everywhere) * 1.22)
@@ -180,5 +170,5 @@ def _retention_panel(panel: Axes, means: DataFrame, found: DataFrame, labels: La
 
 
 def _marker_size(labels: Labels, ratio: float) -> float:
-    """Bigger at higher ratios, in the steps of the study."""
+    """Larger at higher target ratios, in the steps of the study."""
     return 3.4 + 1.8 * labels.ratios.index(labels.block(ratio))

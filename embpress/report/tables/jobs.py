@@ -48,5 +48,5 @@ def rules_table(jobs: Sequence[Job]) -> Table:
             ]
         )
     columns = [*text_columns("Rule"), *map(Column, ("Jobs", "Seconds", "Longest job", "Peak MB"))]
-    note = "Wall-clock seconds of all jobs of a rule and of the longest one, and the largest memory of one."
+    note = "Wall-clock seconds: all jobs of a rule, and its longest job. Memory: the largest job."
     return flat_table("rules", "Run times", columns, rows, note)

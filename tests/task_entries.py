@@ -21,5 +21,6 @@ def make_task(kind, entry, inputs):
 
 
 def files_of(entry, splits=("train", "test")):
-    """Paths of the files of an entry, completed, by split."""
-    return parse_entry(complete(entry["kind"], entry), "tasks.own").files("own", splits)
+    """Local files of an entry, completed, by split."""
+    files = parse_entry(complete(entry["kind"], entry), "tasks.own").local_files()
+    return {split: path for split, path in files.items() if split in splits}

@@ -16,8 +16,8 @@ from torch import Tensor
 
 from embpress.fidelity.reconstruction import reconstruction
 from embpress.methods import compress, method_class
-from embpress.methods.sparse_coding import kept_rows
-from embpress.numerics.timing import compared
+from embpress.methods.sparse_coding import select_kept_rows
+from embpress.numerics.timing import time_functions
 
 from .common import Table, chosen_of, context, matrix, parser, verdict
 
@@ -41,7 +41,7 @@ def scikit_mixes(dense: Tensor) -> Callable[[], object]:
     And barycentre weights.
     """
     sizes = method_class("t24")().plan((dense.shape[0], dense.shape[1]), RATIO).sizes
-    kept = kept_rows(context(len(dense)).counts, (), sizes["n_kept"])  # type: ignore[arg-type]
+    kept = select_kept_rows(context(len(dense)).counts, (), sizes["n_kept"])  # type: ignore[arg-type]
     anchors = dense[kept].numpy()
     rare = dense[~kept].numpy()
 
@@ -125,7 +125,7 @@ def main() -> None:
     }
     for method, (name, peer, least) in peers.items():
         if method in methods:
-            ours, other = compared(fit(dense, method), peer, runs=chosen.runs, warm=False)
+            ours, other = time_functions(fit(dense, method), peer, runs=chosen.runs, warm=False)
             ratio = other.median / ours.median
             table.add(
                 method,
@@ -137,7 +137,9 @@ def main() -> None:
             )
     for method in ("svd", "t24", "kronecker"):
         if method in methods:
-            ours, other = compared(fit(dense, method), products(dense, method), runs=chosen.runs)
+            ours, other = time_functions(
+                fit(dense, method), products(dense, method), runs=chosen.runs
+            )
             ratio = ours.median / other.median
             table.add(
                 method,

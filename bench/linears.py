@@ -11,8 +11,9 @@ from torch.nn import functional
 from embpress.errors import InfeasibleRatio
 from embpress.formats._base import CompressedMatrix
 from embpress.methods import compress
+from embpress.numerics.timing import time_functions
 
-from .common import Table, chosen_of, compared, context, matrix, parser
+from .common import Table, chosen_of, context, matrix, parser
 
 SHAPES = {"attention": (768, 768), "intermediate": (3072, 768), "output": (768, 3072)}
 CASES: dict[str, tuple[str, float, dict[str, Any]]] = {
@@ -32,7 +33,9 @@ def measured(compressed: CompressedMatrix, dense: torch.Tensor, n: int, runs: in
     """Times of a dense and a compressed product with n vectors."""
     x = torch.randn(n, dense.shape[1], generator=torch.Generator().manual_seed(n))
     return tuple(
-        compared(lambda: functional.linear(x, dense), lambda: compressed.product(x), runs=runs)
+        time_functions(
+            lambda: functional.linear(x, dense), lambda: compressed.product(x), runs=runs
+        )
     )
 
 

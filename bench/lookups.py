@@ -9,7 +9,7 @@ from torch.nn import functional
 from embpress.errors import InfeasibleRatio
 from embpress.formats._base import CompressedMatrix
 from embpress.methods import compress, names
-from embpress.numerics.timing import compared
+from embpress.numerics.timing import time_functions
 
 from .common import Table, chosen_of, context, matrix, parser, verdict
 
@@ -20,7 +20,7 @@ CASES: dict[str, tuple[str, float, dict]] = {
     "int8": ("integer", 3.9, {}),
     "int4": ("integer", 7.8, {}),
     "int2": ("integer", 15, {}),
-    "PQ": ("pq", 25, {"iterations": 1}),
+    "PQ": ("pq", 25, {}),
     "Kronecker": ("kronecker", 3.9, {}),
     "T24": ("t24", 10, {}),
     "SVD": ("svd", 10, {}),
@@ -42,7 +42,7 @@ def measured(compressed: CompressedMatrix, dense: torch.Tensor, n: int, runs: in
     generator = torch.Generator().manual_seed(n)
     ids = iter([torch.randint(len(dense), (n,), generator=generator) for _ in range(2 * runs + 8)])
     return tuple(
-        compared(
+        time_functions(
             lambda: functional.embedding(next(ids), dense),
             lambda: compressed.rows(next(ids)),
             runs=runs,

@@ -9,7 +9,7 @@ from bench import counting
 from bench.common import GENERATED, chosen_of, matrix, peak_bytes, write_matrix
 from bench.scale import fit
 from embpress.numerics.matrices import FileMatrix
-from embpress.numerics.timing import times_of
+from embpress.numerics.timing import summarize_times
 
 
 def test_a_matrix_is_the_same_on_disk_and_its_first_rows_at_any_length(tmp_path):
@@ -45,8 +45,8 @@ def test_a_misspelt_method_ends_the_program(capsys):
 
 
 def test_quartiles():
-    assert times_of([3.0, 1.0, 2.0]) == (2.0, 1.5, 2.5)
-    assert str(times_of([0.002])) == "2 ms [2, 2]"
+    assert summarize_times([3.0, 1.0, 2.0]) == (2.0, 1.5, 2.5)
+    assert str(summarize_times([0.002])) == "2 ms [2, 2]"
 
 
 def test_both_ways_to_count_find_the_same_tokens(tmp_path, monkeypatch, capsys):

@@ -5,7 +5,7 @@ A megabyte is 10^6 bytes, of the compressed embedding matrix: the rest of a mode
 """
 
 import math
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any, cast
@@ -199,9 +199,6 @@ def retention_model(path: Path) -> tuple[Callable[[float], float], float]:
     Raises:
         UserError: if the file is no table of scores, or holds too few.
     """
-    from sklearn.isotonic import IsotonicRegression
-    from sklearn.model_selection import GroupKFold
-
     from ..analysis.scores import read
 
     try:
@@ -225,12 +222,34 @@ def retention_model(path: Path) -> tuple[Callable[[float], float], float]:
             f"{path} holds {len(x)} scores of {n_groups} methods with errors: too few for an estimate"
         )
 
-    def curve(rows: Any) -> IsotonicRegression:
-        return IsotonicRegression(increasing=False, out_of_bounds="clip").fit(x[rows], y[rows])
+    missed = []
+    for test in _folds(groups, min(FOLDS, n_groups)):
+        predict = _fit_falling_curve(x[~test], y[~test])
+        missed.append(np.abs(predict(x[test]) - y[test]))
+    predict = _fit_falling_curve(x, y)
+    return lambda error: float(predict(error)), float(np.concatenate(missed).mean())
 
-    missed = [
-        np.abs(curve(train).predict(x[test]) - y[test])
-        for train, test in GroupKFold(min(FOLDS, n_groups)).split(x, groups=groups)
-    ]
-    whole = curve(slice(None))
-    return lambda error: float(whole.predict([error])[0]), float(np.concatenate(missed).mean())
+
+def _fit_falling_curve(x: np.ndarray, y: np.ndarray) -> Callable[[Any], np.ndarray]:
+    """The non-increasing function of least squared error through points (n,) and (n,).
+
+    Linear between the points, constant beyond the first and the last; equal x are averaged.
+    """
+    from scipy.optimize import isotonic_regression  # only here: it takes a while to import
+
+    points, index, counts = np.unique(x, return_inverse=True, return_counts=True)
+    means = np.bincount(index, weights=y) / counts
+    levels = isotonic_regression(means, weights=counts, increasing=False).x
+    return lambda at: np.interp(at, points, levels)
+
+
+def _folds(groups: np.ndarray, n_folds: int) -> Iterator[np.ndarray]:
+    """Masks (n,) of the folds; a group is in one fold alone, the largest in the emptiest fold."""
+    _, index, counts = np.unique(groups, return_inverse=True, return_counts=True)
+    fold_of = np.empty(len(counts), dtype=np.int64)
+    sizes = np.zeros(n_folds, dtype=np.int64)
+    for group in np.argsort(counts)[::-1]:
+        fold_of[group] = sizes.argmin()
+        sizes[fold_of[group]] += counts[group]
+    for fold in range(n_folds):
+        yield fold_of[index] == fold

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from ..formats._base import ROW_BLOCK, CompressedMatrix
-from ..numerics.weights import smoothed
+from ..numerics.weights import smooth_counts
 from .eigenspace import eigenspace_overlap, joint_gram
 from .neighbours import NeighbourOverlap, query_rows
 
@@ -64,7 +64,7 @@ def reconstruction(matrix: Tensor, compressed: CompressedMatrix, counts: Tensor)
     keep their order, so that deciles are the same in every run.
     """
     n, d = matrix.shape
-    weights = smoothed(counts)
+    weights = smooth_counts(counts)
     error, energy, cosine, shares, stands_for = (
         torch.zeros(n, dtype=torch.float64) for _ in range(5)
     )

@@ -11,15 +11,15 @@ from typing import Any, TypedDict
 from torch import Tensor
 
 from ..formats._base import CompressedMatrix
-from ..numerics.weights import smoothed
-from .rate_distortion import Source, distance_db
+from ..numerics.weights import smooth_counts
+from .rate_distortion import GaussianSource, distance_db
 from .reconstruction import Reconstruction, reconstruction
 
 RESULT = "result.json"
 """File beside a compressed matrix: sizes and errors, or why the ratio is infeasible."""
 
 
-def measured(matrix: Tensor, compressed: CompressedMatrix, counts: Tensor) -> dict[str, Any]:
+def result_record(matrix: Tensor, compressed: CompressedMatrix, counts: Tensor) -> dict[str, Any]:
     """Size and errors of a compressed matrix, as RESULT holds them."""
     near = reconstruction(matrix.float(), compressed, counts)
     return {
@@ -27,20 +27,20 @@ def measured(matrix: Tensor, compressed: CompressedMatrix, counts: Tensor) -> di
         "stored_floats": compressed.stored_floats,
         "ratio": compressed.ratio,
         "reconstruction": near.to_json(),
-        "bound": bounded(matrix, counts, compressed.ratio, near),
+        "bound": distance_to_bound(matrix, counts, compressed.ratio, near),
     }
 
 
-def bounded(
+def distance_to_bound(
     matrix: Tensor, counts: Tensor, ratio: float, near: Reconstruction
 ) -> dict[str, float | None]:
     """Errors that no code for Gaussian rows beats at the ratio reached.
 
     And how far above them these ones are.
     """
-    source = Source.of(matrix)
+    source = GaussianSource.from_matrix(matrix)
     bound = source.relative_error(ratio)
-    weighted_bound = source.relative_error(ratio, smoothed(counts))
+    weighted_bound = source.relative_error(ratio, smooth_counts(counts))
     return {
         "error_bound": bound,
         "weighted_error_bound": weighted_bound,

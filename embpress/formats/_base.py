@@ -1,4 +1,4 @@
-"""What every compressed matrix can do, whatever method made it."""
+"""Base class of compressed matrices: decode rows, multiply, report size."""
 
 import math
 from abc import ABC, abstractmethod
@@ -9,15 +9,15 @@ import torch
 from torch import Tensor, nn
 
 ROW_BLOCK = 4096
-"""Rows decoded at once where a whole matrix has to pass: bounds memory at ROW_BLOCK x d floats."""
+"""Rows decoded at once when a whole matrix is decoded: bounds memory to ROW_BLOCK x d floats."""
 BLOCK_VALUES = 1 << 22
-"""Values encoded at once: 16 MiB of floats, several times."""
+"""Values encoded at once: 16 MiB of floats; encoders hold several copies."""
 
 
 def row_block(d: int) -> int:
-    """Rows of d values encoded at once.
+    """Number of rows of d values to encode at once.
 
-    A multiple of 8, so that packed codes of a block end on a whole byte.
+    A multiple of 8, so that the packed codes of a block end on a whole byte.
     """
     return min(ROW_BLOCK, max(8, BLOCK_VALUES // max(d, 1) // 8 * 8))
 
@@ -25,13 +25,14 @@ def row_block(d: int) -> int:
 class CompressedMatrix(nn.Module, ABC):
     """A compressed (V, d) matrix.
 
-    All that is stored is in buffers, so `state_dict()` is the artefact and its bytes are the size.
-    Buffers made only to decode faster are registered with `persistent=False` and rebuilt in
-    `prepare`. `rows` and `product` let gradients pass to what `unfreeze` made parameters.
+    All stored tensors are buffers, so that `state_dict()` is what is saved and its bytes are the
+    size. Buffers that only speed up decoding are registered with `persistent=False` and rebuilt by
+    `prepare`. Gradients flow through `rows` and `product` to factors that `unfreeze` turned into
+    parameters.
     """
 
     format: ClassVar[str]
-    """Name under which storage finds the class again: its file's."""
+    """Name of the format in artefacts, equal to the name of its file."""
 
     def __init__(self, shape: tuple[int, int]) -> None:
         super().__init__()
@@ -39,106 +40,91 @@ class CompressedMatrix(nn.Module, ABC):
 
     @abstractmethod
     def rows(self, ids: Tensor) -> Tensor:
-        """Decode rows: int64 ids of shape (n,) to float32 (n, d).
-
-        Without building the dense matrix.
-        """
+        """Decode rows without building the dense matrix: int64 ids (n,) to float32 (n, d)."""
 
     def _apply(self, fn: Callable[[Tensor], Tensor], recurse: bool = True) -> "CompressedMatrix":
-        """As in nn.Module, but types stay.
+        """Move tensors as nn.Module does, but keep their types.
 
-        `half()` of a model must not reinterpret what is stored, which are bits.
+        `half()` of a model must not convert codes or scales.
         """
 
-        def moved(tensor: Tensor) -> Tensor:
-            found = fn(tensor)
-            return found if found.dtype == tensor.dtype else tensor.to(found.device)
+        def move(tensor: Tensor) -> Tensor:
+            moved = fn(tensor)
+            return moved if moved.dtype == tensor.dtype else tensor.to(moved.device)
 
-        return super()._apply(moved, recurse)
+        return super()._apply(move, recurse)
 
     def config(self) -> dict[str, Any]:
-        """JSON-able arguments of the constructor, beside `shape`.
+        """Arguments of the constructor beside `shape`, as JSON values.
 
-        That rebuild an empty module of this layout.
+        Storage saves them, and builds an empty matrix of the format with them.
         """
         return {}
 
     def prepare(self) -> None:
-        """Rebuild what is derived from the stored buffers.
-
-        Called after construction from data and after loading.
-        """
+        """Rebuild what is derived from the stored buffers; called after fitting and loading."""
 
     def dense(self) -> Tensor:
-        """The whole decoded matrix, float32 (V, d)."""
+        """Decode the whole matrix: float32 (V, d)."""
         return torch.cat([self.rows(ids) for ids in torch.arange(self.shape[0]).split(ROW_BLOCK)])
 
     def product(self, x: Tensor) -> Tensor:
-        """Multiply by the transposed matrix, as a linear layer or a tied output head does.
-
-        (..., d) to (..., V).
-        """
+        """Multiply by the transposed matrix, as a linear layer does: (..., d) to (..., V)."""
         return self.product_with(x, torch.arange(self.shape[0], device=x.device))
 
     def product_with(self, x: Tensor, ids: Tensor) -> Tensor:
-        """Multiply by some rows, transposed.
+        """Multiply by the transposed rows of these ids (n,): (..., d) to (..., n).
 
-        (..., d) to (..., n) for ids (n,), in blocks of rows that are decoded.
+        Rows are decoded in blocks.
         """
         return torch.cat(
             [x @ self.rows(block).to(x.dtype).T for block in ids.split(ROW_BLOCK)], dim=-1
         )
 
     def decode_flops(self, n_rows: int) -> int:
-        """Floating-point operations of decoding so many rows: those of matrix products, 2 a
-        multiplication and addition.
+        """Floating-point operations of decoding n_rows rows.
 
-        Gathers, scalings and sums of rows are not counted; nor does torch.utils.flop_counter count
-        them.
+        Only matrix products are counted, with 2 operations for a multiplication and an addition, as
+        by torch.utils.flop_counter: gathers, scalings and sums of rows are not.
         """
         return 0
 
     def product_flops(self, n_vectors: int) -> int:
-        """Floating-point operations of `product` with so many vectors.
-
-        Counted as by `decode_flops`.
-        """
+        """Floating-point operations of `product` with n_vectors vectors, as in `decode_flops`."""
         return self.product_with_flops(n_vectors, self.shape[0])
 
     def product_with_flops(self, n_vectors: int, n_rows: int) -> int:
-        """Those of `product_with` so many rows."""
+        """Floating-point operations of `product_with` n_rows ids, as in `decode_flops`."""
         return self.decode_flops(n_rows) + 2 * n_vectors * n_rows * self.shape[1]
 
     def unfreeze(self) -> None:
-        """Make the factors float32 parameters, to be trained; `freeze` before the matrix is
-        measured or saved.
+        """Turn the factors into float32 parameters for training.
 
-        Codes, indices and bits stay, and their scales with them: a matrix without factors has
-        nothing to train.
+        Call `freeze` before the matrix is measured or saved. Codes, indices and their scales are
+        not trained: a matrix without factors has no parameters.
         """
 
     def freeze(self) -> None:
-        """Round trained factors to the types in which they are stored. What was not unfrozen stays
-        as it is.
+        """Round trained factors back to the types in which they are stored.
 
         Raises:
-            UserError: if a number is beyond its type.
+            UserError: if a value is out of the range of its type.
         """
 
     @property
     def stored_bits(self) -> int:
-        """Bits of all that is stored: factors, codes, scales, indices, decoders and biases."""
+        """Bits of all stored tensors: factors, codes, scales, indices, decoders and biases."""
         return sum(8 * t.numel() * t.element_size() for t in self.state_dict().values())
 
     @property
     def ratio(self) -> float:
-        """Dense fp32 bits / bits stored; infinite where nothing is stored."""
+        """Compression ratio: dense fp32 bits / stored bits; infinite if nothing is stored."""
         return 32 * math.prod(self.shape) / self.stored_bits if self.stored_bits else math.inf
 
     @property
     def stored_floats(self) -> int | None:
-        """Floats stored, the papers' way to count size.
+        """Number of stored floats, which is the papers' measure of size.
 
-        None where integer codes carry the values.
+        None if values are stored as integer codes.
         """
         return sum(t.numel() for t in self.state_dict().values() if t.is_floating_point())

@@ -1,9 +1,8 @@
-"""How the real numbers of a compressed matrix are stored: float32, float16, or int8 codes with fp16
-scales.
+"""Factors of compressed matrices in float32, in float16, or as int8 codes with fp16 scales.
 
-An int8 factor is codes in -127..127 and an fp16 scale for all values along its `axis`: value = code
-x scale, the scale being the least that holds the largest absolute value. Factors of few numbers
-(biases, norms) have no axis, and are float16 where the others are int8.
+An int8 factor has codes in -127..127 and one fp16 scale for the values along its `axis`: value =
+code x scale, with the smallest scale that represents the largest absolute value. Small factors
+(biases, norms) have no axis and are float16 where the others are int8.
 """
 
 import math
@@ -19,18 +18,18 @@ from ._base import ROW_BLOCK, CompressedMatrix
 FactorDtype = Literal["float32", "float16", "int8"]
 
 TOP = 127
-"""Largest int8 code; -128 is not used, so that codes are symmetric around 0."""
+"""Largest int8 code; -128 is not used, so that codes are symmetric about 0."""
 
 
 class Factor(NamedTuple):
-    """Shape of a factor, and the dimension along which its values share an int8 scale."""
+    """Shape of a factor, and the dimension along which values share an int8 scale."""
 
     shape: tuple[int, ...]
     axis: int | None = None
 
 
 def bits_of(factors: dict[str, Factor], dtype: str) -> int:
-    """Bits that a `FactoredMatrix` stores for these factors, scales included."""
+    """Bits that a `FactoredMatrix` stores for these factors, including their scales."""
     total = 0
     for shape, axis in factors.values():
         if dtype == "int8" and axis is not None:
@@ -43,29 +42,43 @@ def bits_of(factors: dict[str, Factor], dtype: str) -> int:
 
 
 def fp16_scales(largest: Tensor, top: float) -> Tensor:
-    """Scales with which codes up to `top` reach values up to `largest`.
+    """Scales with which codes up to `top` represent values up to `largest`.
 
-    Float16, infinite where fp16 holds none.
+    float16, infinite where the scale is out of fp16's range.
     """
     scale = (largest / top).half()
-    # Near 0 fp16 is coarse and may round a scale down so far that the largest value is cut by more
-    # than half a level; the next fp16 number up, which for positive numbers has the next bits,
-    # holds it.
-    cut = scale.float() * (top + 0.5) < largest
-    return torch.where(cut, (scale.view(torch.int16) + 1).view(torch.float16), scale)
+    # Near 0 fp16 is coarse and may round a scale down so far that the largest value is clipped by
+    # more than half a level. Adding 1 to the bits of a positive number gives the next larger one.
+    clipped = scale.float() * (top + 0.5) < largest
+    return torch.where(clipped, (scale.view(torch.int16) + 1).view(torch.float16), scale)
+
+
+def check_fp16_range(half: Tensor, rows: Tensor, first_row: int) -> Tensor:
+    """Check that fp16 scales (n, ...) of rows (n, ...) are finite and return them.
+
+    Raises:
+        UserError: naming the first row whose scale is out of range; rows count from first_row.
+    """
+    if half.isinf().any():
+        row = int(half.isinf().any(1).nonzero()[0])
+        largest = float(rows[row].abs().max())
+        raise UserError(
+            f"row {first_row + row} has values up to {largest:g}, so that its scale is out of fp16's "
+            "range: rescale the matrix"
+        )
+    return half
 
 
 def integer_codes(values: Tensor, scale: Tensor, top: int) -> Tensor:
-    """Whole numbers in -top..top, as floats, that decode nearest to the values."""
-    # The rounded scale divides, as it is what decodes; where it is 0 so are all values.
+    """Nearest codes in -top..top of values on the grid of a scale, as floats."""
+    # Divide by the rounded scale, which decodes. Where it is 0, all values are 0.
     return (values / torch.where(scale > 0, scale.float(), 1.0)).round_().clamp_(-top, top)
 
 
 class FactoredMatrix(CompressedMatrix):
-    """A compressed matrix whose real numbers are factors of one precision, each a buffer of the
-    factor's name.
+    """A compressed matrix of factors in one precision, each stored as a buffer of its name.
 
-    As int8 the scales of factor `name` are the buffer `{name}_scale`.
+    The scales of an int8 factor `name` are the buffer `{name}_scale`.
     """
 
     def __init__(self, shape: tuple[int, int], dtype: str, factors: dict[str, Factor]) -> None:
@@ -77,32 +90,32 @@ class FactoredMatrix(CompressedMatrix):
         }
         for name, factor in factors.items():
             axis = self._axes[name]
-            kind = (
-                torch.int8
-                if axis is not None
-                else torch.float32
-                if dtype == "float32"
-                else torch.float16
-            )
-            self.register_buffer(name, torch.zeros(factor.shape, dtype=kind))
+            stored_dtype = torch.float32 if dtype == "float32" else torch.float16
+            if axis is not None:
+                stored_dtype = torch.int8
+            self.register_buffer(name, torch.zeros(factor.shape, dtype=stored_dtype))
             if axis is not None:
                 scales = tuple(1 if i == axis else n for i, n in enumerate(factor.shape))
                 self.register_buffer(f"{name}_scale", torch.zeros(scales, dtype=torch.float16))
 
     def store(self, name: str, values: Tensor) -> None:
-        """Fill a factor.
+        """Fill a factor with values of its shape.
 
         Raises:
-            UserError: if the values, or the scales they need, are beyond float16.
+            UserError: if the values, or their scales, are out of float16's range.
         """
         self.store_rows(name, lambda start, stop: values[start:stop])
 
     def store_rows(self, name: str, rows: Callable[[int, int], Tensor]) -> None:
-        """Fill a factor block by block: `rows(start, stop)` gives these rows, and is asked twice
-        where rows share scales.
+        """Fill a factor block by block.
+
+        Args:
+            name: the factor.
+            rows: `rows(start, stop)` returns these rows; called twice for each block if rows share
+                scales.
 
         Raises:
-            UserError: if the values, or the scales they need, are beyond float16.
+            UserError: if the values, or their scales, are out of float16's range.
         """
         stored = self.get_buffer(name)
         axis = self._axes[name]
@@ -112,18 +125,18 @@ class FactoredMatrix(CompressedMatrix):
         ]
         if axis is None:
             for start, stop in blocks:
-                stored[start:stop] = _finite(rows(start, stop).to(stored.dtype), name)
+                stored[start:stop] = _check_finite(rows(start, stop).to(stored.dtype), name)
             return
         scale = self.get_buffer(f"{name}_scale")
         if axis == 0:
             largest = torch.zeros(scale.shape)
             for start, stop in blocks:
                 largest = largest.maximum(rows(start, stop).abs().amax(0, keepdim=True))
-            scale.copy_(_finite(fp16_scales(largest, TOP), name))
+            scale.copy_(_check_finite(fp16_scales(largest, TOP), name))
         for start, stop in blocks:
             values = rows(start, stop)
             if axis > 0:
-                scale[start:stop] = _finite(
+                scale[start:stop] = _check_finite(
                     fp16_scales(values.abs().amax(axis, keepdim=True), TOP), name
                 )
             stored[start:stop] = integer_codes(
@@ -131,7 +144,7 @@ class FactoredMatrix(CompressedMatrix):
             ).to(torch.int8)
 
     def factor(self, name: str) -> Tensor:
-        """A whole factor in float32; float32 itself is not copied."""
+        """Decode a whole factor to float32. A float32 factor is not copied."""
         values = getattr(self, name).float()
         return (
             values.mul_(self.get_buffer(f"{name}_scale").float())
@@ -140,9 +153,9 @@ class FactoredMatrix(CompressedMatrix):
         )
 
     def factor_rows(self, name: str, ids: Tensor, dim: int = 0) -> Tensor:
-        """Positions `ids` of a factor's dimension `dim` in float32.
+        """Decode the positions `ids` of a factor's dimension `dim` to float32.
 
-        Gathered first, so that nothing else is converted.
+        They are gathered first, so that no others are converted.
         """
         values = getattr(self, name).index_select(dim, ids).float()
         if not self._is_coded(name):
@@ -153,10 +166,7 @@ class FactoredMatrix(CompressedMatrix):
         )
 
     def _is_coded(self, name: str) -> bool:
-        """Whether a factor is int8 codes that its scales decode.
-
-        Which it is not while it is trained.
-        """
+        """Whether a factor is stored as int8 codes; false while it is trained."""
         return self._axes[name] is not None and name not in self._parameters
 
     def unfreeze(self) -> None:
@@ -170,7 +180,7 @@ class FactoredMatrix(CompressedMatrix):
                 self.register_parameter(name, torch.nn.Parameter(values))
 
     def freeze(self) -> None:
-        """See base class; the scales of int8 factors are found anew."""
+        """See base class; the scales of int8 factors are computed again."""
         for name, values in list(self._parameters.items()):
             assert values is not None
             del self._parameters[name]
@@ -180,17 +190,15 @@ class FactoredMatrix(CompressedMatrix):
 
     @property
     def stored_floats(self) -> int | None:
-        """Floats stored, the papers' way to count size.
-
-        None for int8, whose codes are no floats.
-        """
+        """See base class; None for int8."""
         return None if self.dtype_name == "int8" else super().stored_floats
 
 
-def _finite(stored: Tensor, name: str) -> Tensor:
-    """What is to be stored, after checking that float16 held it."""
+def _check_finite(stored: Tensor, name: str) -> Tensor:
+    """Check that values are within float16's range and return them."""
     if stored.isinf().any():
         raise UserError(
-            f"factor {name} is beyond float16: take factor_dtype float32, or rescale the matrix"
+            f"factor {name} is out of float16's range: use factor_dtype float32, or rescale the "
+            "matrix"
         )
     return stored

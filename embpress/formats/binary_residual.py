@@ -1,7 +1,4 @@
-"""Low rank plus sums of signed decoder rows.
-
-Row = p Q + sum_j (2 code_j - 1) D_j, LightToken's layout.
-"""
+"""Low rank plus signed sums of decoder rows: row = p Q + sum_j (2 code_j - 1) D_j (LightToken)."""
 
 from typing import Any
 
@@ -13,11 +10,10 @@ from ._factors import Factor, FactoredMatrix
 
 
 class BinaryResidual(FactoredMatrix):
-    """left (V, r), right (r, d), C/8 bytes of codes a row, decoder (C, d).
+    """Factors left (V, r), right (r, d) and decoder (C, d), and C/8 bytes of codes a row.
 
-    Residual codes one after another decode by a sum, so that their bits and decoders stand side by
-    side. C is a multiple of
-    8: a row's code is whole bytes, which unpack without shifts across rows.
+    Successive residual codes decode to a sum, so that their bits and decoders are concatenated. C is
+    a multiple of 8: a row's codes are whole bytes.
     """
 
     format = "binary_residual"
@@ -36,7 +32,7 @@ class BinaryResidual(FactoredMatrix):
 
     @staticmethod
     def factors(shape: tuple[int, int], rank: int, n_bits: int) -> dict[str, Factor]:
-        """What is stored beside the codes."""
+        """Factors stored beside the codes."""
         rows, d = shape
         low_rank = {"left": Factor((rows, rank), axis=0), "right": Factor((rank, d), axis=1)}
         return low_rank | {"decoder": Factor((n_bits, d), axis=1)}
@@ -52,7 +48,7 @@ class BinaryResidual(FactoredMatrix):
         ) @ self.factor("decoder")
 
     def product(self, x: Tensor) -> Tensor:
-        """See base class; r + C multiplications a row in place of d, and decoding no row."""
+        """See base class; takes r + C multiplications a row instead of d, and decodes no row."""
         low = x @ self.factor("right").T
         coded = x @ self.factor("decoder").T
         blocks = torch.arange(self.shape[0], device=x.device).split(ROW_BLOCK)
@@ -69,12 +65,12 @@ class BinaryResidual(FactoredMatrix):
         return 2 * n_vectors * (self.rank + self.n_bits) * sum(self.shape)
 
     def _signs(self, ids: Tensor) -> Tensor:
-        """Codes of rows as -1 and 1: (n,) to float32 (n, C)."""
+        """Codes of rows as -1 and 1: ids (n,) to float32 (n, C)."""
         shifts = torch.arange(8, dtype=torch.uint8, device=ids.device)
         bits = (self.codes[ids][:, :, None] >> shifts) & 1
         return bits.flatten(1).float().mul_(2).sub_(1)
 
     @property
     def stored_floats(self) -> None:
-        """Bits are no floats: the papers' count does not apply."""
+        """None: codes are not floats."""
         return None

@@ -1,4 +1,4 @@
-"""One row for all: what the `mean` control stores."""
+"""One row for all ids (control `mean_row`)."""
 
 import torch
 from torch import Tensor
@@ -7,7 +7,7 @@ from ._base import CompressedMatrix
 
 
 class ConstantRows(CompressedMatrix):
-    """d floats, whatever the id."""
+    """d floats."""
 
     format = "constant"
 

@@ -1,4 +1,4 @@
-"""Dense rows, as they are: what the controls store."""
+"""Dense float32 rows (controls `identity` and `random_rows`)."""
 
 import torch
 from torch import Tensor
@@ -7,7 +7,7 @@ from ._base import CompressedMatrix
 
 
 class DenseRows(CompressedMatrix):
-    """All V x d floats. `rows(ids)` is a gather."""
+    """V x d floats."""
 
     format = "dense"
 

@@ -1,9 +1,6 @@
-"""Rows as entropy-coded indices of a trellis-coded quantiser.
+"""Rows as entropy-coded indices of a trellis-coded quantizer, in the coordinates of a stored basis."""
 
-In coordinates of a basis of their own.
-"""
-
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
@@ -12,38 +9,43 @@ from torch import Tensor
 from ..errors import UserError
 from ..numerics import bits
 from ..numerics.compiled import compiled
-from ..numerics.entropy_coding import PRECISION, SLOTS, first_state, refilled
+from ..numerics.entropy_coding import PRECISION, SLOTS, init_decoder, renormalize
 from ..numerics.index_tables import (
     CLASSES,
     COUNT,
     IndexTables,
-    coded_coordinates,
-    joined,
-    split_class,
+    count_active,
+    join_index,
+    split_spread_class,
 )
 from ..numerics.trellis import NEXT, level
 from ._base import CompressedMatrix
 
 TIER_BITS = 5
+"""Bits of a row's tier: the row's step is 2^(-tier / 2) times the stored step."""
 NORM_BITS = 5
-"""Bits of a row's tier (its step is 2^(-tier / 2) of the first's) and of its norm's class (quarter octaves)."""
+"""Bits of the class of a row's norm, in quarter octaves."""
 
-COLUMN_BLOCK = 64
+BASIS_BLOCK = 64
 """Rows of the basis unpacked at once."""
 
 SHIFT_UNIT = 128
-"""Shifts of decoded levels are stored in this part of half a quantiser's step."""
+"""Shifts of decoded levels are stored in units of 1 / SHIFT_UNIT half steps of the quantizer."""
 
 
 class EntropyCoded(CompressedMatrix):
     """Row i = mean + step 2^(-tier_i / 2) sum_j level_ij b_j.
 
-    Stored are the basis (integers of `basis_bits` bits; columns b_j are scaled to length 1), the
-    mean, each coordinate's spread in quarter octaves, frequencies of indices by class, by how much
-    a level is shifted to the mean of what it stands for, and one stream: of each row its tier, its
-    norm's class and its number of 16-bit words, packed; then the rows' words. A row's words are the
-    raw low bits of its wide coordinates, then the rANS code of all else. A coordinate's class is
-    spread_j + 2 tier_i + norm_i + offset.
+    Stored are:
+
+    - the basis, integers of `basis_bits` bits, whose columns b_j are scaled to length 1; the mean;
+    - the step, and the spread class of each coordinate, in quarter octaves;
+    - the frequencies of indices by class, and the shift of each level to the mean of its samples;
+    - one stream: packed tier, norm class and number of 16-bit words of each row, then the words.
+
+    A row's words are the raw low bits of its coordinates, then the rANS code of the rest. The spread
+    class of coordinate j in row i is spread_j + 2 tier_i + norm_i + offset (see
+    `embpress.numerics.row_coding`).
     """
 
     format = "entropy_coded"
@@ -72,10 +74,9 @@ class EntropyCoded(CompressedMatrix):
         self.register_buffer("offset", torch.zeros(1, dtype=torch.int16))
         self.register_buffer("step", torch.zeros(1))
         self.register_buffer("frequencies", torch.zeros(2, COUNT, dtype=torch.int16))
-        # By quantiser, class, and whether the index is 1 or larger.
+        # By quantizer, class, and whether the absolute index is above 1.
         self.register_buffer("shift", torch.zeros(2, CLASSES, 2, dtype=torch.int8))
-        # numpy's zeros take memory only once they are written: the fit needs it for other things
-        # before.
+        # numpy's zeros take memory only when they are written: a fit needs the memory before.
         self.register_buffer("stream", torch.from_numpy(np.zeros(stream_bytes, dtype=np.uint8)))
 
     def config(self) -> dict[str, Any]:
@@ -88,15 +89,15 @@ class EntropyCoded(CompressedMatrix):
 
     @property
     def info_bytes(self) -> int:
-        """Bytes of the stream before the words; even, so that words are aligned."""
+        """Bytes of the stream before the words; even, so that the words are aligned."""
         return info_bytes(self.shape[0], self.length_bits)
 
     def prepare(self) -> None:
         """See base class.
 
         Raises:
-            ValueError: if the rows' lengths or the frequencies cannot be: nothing that is decoded
-                is looked at further.
+            ValueError: if the rows' lengths or the frequencies are inconsistent. Decoding checks
+                nothing further.
         """
         info = bits.gather(
             self.stream, torch.arange(self.shape[0]), TIER_BITS + NORM_BITS + self.length_bits
@@ -107,7 +108,7 @@ class EntropyCoded(CompressedMatrix):
         self.first = np.cumsum(self.length) - self.length
         n_words = (self.stream_bytes - self.info_bytes) // 2
         if self.length.sum() > n_words:
-            raise ValueError("rows are longer than the stream")
+            raise ValueError("the rows are longer than the stream")
         self.words = self.stream[self.info_bytes :][: 2 * n_words].numpy().view(np.uint16)
         self.columns = unit_columns(self.basis, self.shape[1], self.basis_bits)
         self.tables = IndexTables(self.frequencies)
@@ -117,19 +118,22 @@ class EntropyCoded(CompressedMatrix):
         chosen = ids.numpy()
         tables = self.tables
         levels = torch.empty(len(ids), self.shape[1])
-        wrong = _decode(
+        rows = _CodedRows(
             self.words,
             self.first[chosen],
             self.length[chosen],
             (2 * self.tier[ids] + self.norm[ids] + int(self.offset)).numpy(),
+        )
+        damaged = _decode(
+            rows,
             self.spread.numpy().astype(np.int64),
             (tables.entry_frequency, tables.entry_offset, tables.entry_index),
             self.shift.numpy(),
             levels.numpy(),
         )
-        if wrong >= 0:
+        if damaged >= 0:
             raise UserError(
-                f"row {int(ids[wrong])} of the entropy-coded matrix is damaged: compress it again"
+                f"row {int(ids[damaged])} of the entropy-coded matrix is damaged: compress it again"
             )
         return torch.addmm(
             self.mean,
@@ -143,88 +147,97 @@ class EntropyCoded(CompressedMatrix):
 
     @property
     def stored_floats(self) -> None:
-        """Indices are no floats: the papers' count does not apply."""
+        """None: indices are not floats."""
         return None
+
+
+class _CodedRows(NamedTuple):
+    """The n rows to decode."""
+
+    words: np.ndarray
+    """uint16, words of all rows of the matrix."""
+    first: np.ndarray
+    """int64 (n,), position of each row's first word."""
+    length: np.ndarray
+    """int64 (n,), number of each row's words."""
+    class_offset: np.ndarray
+    """int64 (n,), what each row adds to the spread classes of its coordinates."""
 
 
 @compiled
 def _decode(
-    words: np.ndarray,
-    first: np.ndarray,
-    length: np.ndarray,
-    more: np.ndarray,
+    rows: _CodedRows,
     spread: np.ndarray,
     entries: tuple[np.ndarray, np.ndarray, np.ndarray],
     shift: np.ndarray,
     levels: np.ndarray,
 ) -> int:
-    """Levels of some rows.
+    """Decode the levels of rows.
 
     Args:
-        words: uint16, all rows' words.
-        first: int64 (n,), where the words of each row begin.
-        length: int64 (n,), how many they are.
-        more: int64 (n,), what each row adds to its coordinates' classes.
-        spread: int64 (d,), the coordinates' classes.
+        rows: the rows to decode.
+        spread: int64 (d,), spread classes of the coordinates.
         entries: frequency, offset and index by table and slot, as in `IndexTables`.
-        shift: int8 (2, CLASSES, 2), what is added to the size of a level, in parts of SHIFT_UNIT.
-        levels: float32 (n, d), filled.
+        shift: int8 (2, CLASSES, 2), added to the absolute value of a level, in units of 1 /
+            SHIFT_UNIT.
+        levels: float32 (n, d), output.
 
     Returns:
-        Which row's words cannot hold its low bits, as only a damaged one's cannot; -1 if there is
-        none.
+        The position of the first damaged row, whose words cannot hold its low bits; -1 if none is.
     """
     frequency, offset, entry_index = entries
-    for i in range(len(first)):
-        active = coded_coordinates(spread, more[i])
+    words = rows.words
+    for i in range(len(rows.first)):
+        class_offset = rows.class_offset[i]
+        active = count_active(spread, class_offset)
         raw_bits = 0
         for j in range(active):
-            raw_bits += split_class(spread[j] + more[i])[1]
-        bit = 16 * first[i]
-        end = first[i] + length[i]
-        start = first[i] + (raw_bits + 15) // 16
+            raw_bits += split_spread_class(spread[j] + class_offset)[1]
+        bit = 16 * rows.first[i]
+        end = rows.first[i] + rows.length[i]
+        start = rows.first[i] + (raw_bits + 15) // 16
         if start > end:
             return i
-        code, position = first_state(words, start, end)
+        code, position = init_decoder(words, start, end)
         state = 0
         for j in range(active):
-            table, low = split_class(spread[j] + more[i])
+            table, low = split_spread_class(spread[j] + class_offset)
             raw = 0
             if low:
                 for word in range((bit + low - 1) // 16, bit // 16 - 1, -1):
                     raw = raw << 16 | int(words[word])
                 raw = raw >> (bit & 15) & ((1 << low) - 1)
                 bit += low
-            quantiser = state & 1
-            entry = (2 * table + quantiser) * SLOTS + (code & (SLOTS - 1))
+            quantizer = state & 1
+            entry = (2 * table + quantizer) * SLOTS + (code & (SLOTS - 1))
             code = int(frequency[entry]) * (code >> PRECISION) + offset[entry]
-            code, position = refilled(code, words, position, end)
-            index = joined(int(entry_index[entry]), raw, low)
+            code, position = renormalize(code, words, position, end)
+            index = join_index(int(entry_index[entry]), raw, low)
             state = NEXT[state, index & 1]
-            away = np.float32(shift[quantiser, table, int(abs(index) > 1)]) / np.float32(SHIFT_UNIT)
-            levels[i, j] = level(index, quantiser) + (
-                away if index > 0 else -away if index else np.float32(0)
-            )
+            away = np.float32(shift[quantizer, table, int(abs(index) > 1)]) / np.float32(SHIFT_UNIT)
+            if index <= 0:
+                away = -away if index else np.float32(0)
+            levels[i, j] = level(index, quantizer) + away
         levels[i, active:] = 0
     return -1
 
 
 def info_bytes(n_rows: int, length_bits: int) -> int:
-    """Bytes of tiers, norms and lengths, rounded up to whole words."""
+    """Bytes of tiers, norm classes and lengths of all rows, rounded up to whole words."""
     return -(-n_rows * (TIER_BITS + NORM_BITS + length_bits) // 16) * 2
 
 
 def unit_columns(packed: Tensor, d: int, width: int) -> Tensor:
-    """The basis (d, d): columns of length 1 out of packed integers."""
-    whole = torch.empty(d, d)
+    """Unpack the basis, float32 (d, d), and scale its columns to length 1."""
+    basis = torch.empty(d, d)
     energy = torch.zeros(d, dtype=torch.float64)
-    # Positions alone would take 8 times the bytes of what they gather, and float64 twice.
-    for rows in torch.arange(d).split(COLUMN_BLOCK):
-        whole[rows] = (
+    # In blocks: the positions of all entries would take 8 times the bytes of the packed entries.
+    for rows in torch.arange(d).split(BASIS_BLOCK):
+        basis[rows] = (
             bits.gather(packed, rows[:, None] * d + torch.arange(d), width) - (1 << width - 1)
         ).float()
-        energy += whole[rows].double().square().sum(0)
+        energy += basis[rows].double().square().sum(0)
     length = energy.sqrt().clamp_min(1e-12)
-    for block in whole.split(COLUMN_BLOCK):
+    for block in basis.split(BASIS_BLOCK):
         block.copy_(block.double() / length)
-    return whole
+    return basis

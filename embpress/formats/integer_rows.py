@@ -1,4 +1,4 @@
-"""Rows of small integers, each row or group of columns with one scale."""
+"""Rows of small integers with one scale per row or per group of columns."""
 
 from typing import Any
 
@@ -11,12 +11,12 @@ from ._gathering import gather, values_of_bytes
 
 
 class IntegerRows(CompressedMatrix):
-    """V x d codes of `width` bits in one packed stream, and an fp16 scale a group of `group`
-    columns (0: the whole row).
+    """V x d codes of `width` bits in one packed stream, and an fp16 scale per group of columns.
 
-    Value = scale x (code - centre). From 4 bits the centre is 2^(width-1), so that 0 is a level;
-    below, where a level spent on 0 costs too much, it is half a level lower and the grid is
-    symmetric. With minima, value = scale x code + minimum.
+    `group` is the number of columns of a group, 0 for the whole row. Value = scale x (code -
+    centre). For 4 bits and more the centre is 2^(width-1), so that 0 is a level. For fewer bits,
+    where a level for 0 costs too much, it is half a level lower and the grid is symmetric. With
+    `minima`, which method `integer` no longer writes, value = scale x code + minimum.
     """
 
     format = "integer_rows"
@@ -39,7 +39,7 @@ class IntegerRows(CompressedMatrix):
         self.register_buffer(
             "minimum", torch.zeros(of_groups, dtype=torch.float16) if minima else None
         )
-        # What each byte of whole codes stands for, less the centre.
+        # The decoded values of the codes in each possible byte.
         levels = values_of_bytes(width).sub_(self.centre) if width in (2, 4) else None
         self.register_buffer("table", levels, persistent=False)
 
@@ -56,9 +56,9 @@ class IntegerRows(CompressedMatrix):
         return decoded.flatten(1)
 
     def _levels(self, ids: Tensor) -> Tensor:
-        """Code - centre, or with minima the code: float32 (n, d)."""
+        """Codes - centre of rows, or codes with minima: float32 (n, d)."""
         d = self.shape[1]
-        if d * self.width % 8:  # rows start within bytes
+        if d * self.width % 8:  # rows do not start on a byte
             codes = bits.gather(self.codes, ids[:, None] * d + torch.arange(d), self.width)
             return codes.float().sub_(self.centre)
         # index_select is several times as fast as indexing with a tensor.
@@ -68,9 +68,9 @@ class IntegerRows(CompressedMatrix):
         return bits.unpack_rows(in_bytes, self.width, d).float().sub_(self.centre)
 
     def _over_columns(self, of_groups: Tensor, ids: Tensor) -> Tensor:
-        """Float32 values of some rows' groups, (n, groups, 1) for equal groups.
+        """Values of the groups of rows in float32: (n, groups, 1).
 
-        Else repeated to (n, d, 1).
+        Repeated to (n, d, 1) if the last group is shorter.
         """
         values = of_groups.view(self.shape[0], -1).index_select(0, ids).float()
         if self.group and self.shape[1] % self.group:
@@ -79,10 +79,10 @@ class IntegerRows(CompressedMatrix):
 
     @property
     def stored_floats(self) -> None:
-        """Codes are no floats: the papers' count does not apply."""
+        """None: codes are not floats."""
         return None
 
 
 def centre(width: int) -> float:
-    """The code, maybe between two, that decodes to 0 without minima."""
+    """The code that decodes to 0 without minima; it may lie between two codes."""
     return float(1 << (width - 1)) if width >= 4 else ((1 << width) - 1) / 2

@@ -9,10 +9,7 @@ from ._factors import Factor, FactoredMatrix
 
 
 class Kronecker(FactoredMatrix):
-    """A (R, V, d/n) and B (R, n).
-
-    As torch.kron orders it, row[j n + k] = sum_r A[r, i, j] B[r, k].
-    """
+    """Factors A (R, V, d/n) and B (R, n): row i has row[j n + k] = sum_r A[r, i, j] B[r, k]."""
 
     format = "kronecker"
     a: Tensor
@@ -27,7 +24,7 @@ class Kronecker(FactoredMatrix):
 
     @staticmethod
     def factors(shape: tuple[int, int], n: int, terms: int = 1) -> dict[str, Factor]:
-        """What is stored."""
+        """Stored factors."""
         return {
             "a": Factor((terms, shape[0], shape[1] // n), axis=1),
             "b": Factor((terms, n), axis=1),
@@ -44,7 +41,7 @@ class Kronecker(FactoredMatrix):
         ).flatten(1)
 
     def product(self, x: Tensor) -> Tensor:
-        """See base class; (A kron B) x = A (X B^T) with x cut into d/n pieces of n."""
+        """See base class; (A kron B) x = A X B^T with x split into X (d/n, n)."""
         pieces = x.unflatten(-1, (self.shape[1] // self.n, self.n))
         return sum((pieces @ b) @ a.T for a, b in zip(self.factor("a"), self.factor("b")))  # type: ignore[return-value]
 

@@ -9,12 +9,12 @@ from ._factors import Factor, FactoredMatrix
 
 
 class KroneckerProduct(FactoredMatrix):
-    """A (R, V/m, d/n) and B (R, m, n); as torch.kron orders it, W[i m + l, j n + k] = sum_r A[r, i,
-    j] B[r, l, k].
+    """Factors A (R, V/m, d/n) and B (R, m, n).
 
-    A product with a vector x is vec(sum_r A_r X B_r^T), X the vector cut into d/n pieces of n
-    (Tahaei et al. 2022): two small products, the cheaper one first. With many terms the dense
-    matrix's may cost less, which then is built.
+    W[i m + l, j n + k] = sum_r A[r, i, j] B[r, l, k]. A product with a vector x is vec(sum_r A_r X
+    B_r^T), where X (d/n, n) is x split into pieces of n (Tahaei et al. 2022): two small products, of
+    which the cheaper one is computed first. With many terms the product with the decoded matrix may
+    take fewer operations; then the matrix is decoded.
     """
 
     format = "kronecker_product"
@@ -31,7 +31,7 @@ class KroneckerProduct(FactoredMatrix):
 
     @staticmethod
     def factors(shape: tuple[int, int], m: int, n: int, terms: int = 1) -> dict[str, Factor]:
-        """What is stored."""
+        """Stored factors."""
         return {
             "a": Factor((terms, shape[0] // m, shape[1] // n), axis=2),
             "b": Factor((terms, m, n), axis=2),
@@ -56,26 +56,22 @@ class KroneckerProduct(FactoredMatrix):
         a = self.factor("a")
         b = self.factor("b")
         pieces = vectors.view(-1, self.shape[1] // self.n, self.n)
-        # The dimension of the larger factor stays the inner one: along it both products run over
-        # what is contiguous.
+        # The dimension of the larger factor stays the inner one, so that both products run over
+        # contiguous memory.
         if a[0].numel() > b[0].numel():
-            found = _mixed(pieces.transpose(1, 2), b, a, b_first <= a_first).transpose(1, 2)
+            products = _multiply(pieces.transpose(1, 2), b, a, b_first <= a_first).transpose(1, 2)
         else:
-            found = _mixed(pieces, a, b, a_first < b_first)
-        return found.reshape(*x.shape[:-1], self.shape[0])
+            products = _multiply(pieces, a, b, a_first < b_first)
+        return products.reshape(*x.shape[:-1], self.shape[0])
 
     def _costs(self, n_vectors: int) -> tuple[int, int, int]:
-        """Operations of a product with so many vectors.
-
-        A first, B first, and by the dense matrix.
-        """
-        (rows, d), m, n = self.shape, self.m, self.n
-        high = rows // m  # of A
-        wide = d // n
+        """Operations of a product: A first, B first, and with the decoded matrix."""
+        height = self.shape[0] // self.m  # of A
+        width = self.shape[1] // self.n
         each = 2 * n_vectors * self.terms
         return (
-            each * high * n * (wide + m),
-            each * wide * m * (n + high),
+            each * height * self.n * (width + self.m),
+            each * width * self.m * (self.n + height),
             super().product_flops(n_vectors),
         )
 
@@ -84,12 +80,12 @@ class KroneckerProduct(FactoredMatrix):
         return 2 * self.terms * n_rows * self.shape[1] if self.terms > 1 else 0
 
     def product_flops(self, n_vectors: int) -> int:
-        """See base class: the least of the ways there are."""
+        """See base class: operations of the cheapest order."""
         return min(self._costs(n_vectors))
 
 
-def _mixed(z: Tensor, left: Tensor, right: Tensor, left_first: bool) -> Tensor:
-    """sum_r left_r Z right_r^T of each Z: (N, p, q), (R, P, p) and (R, Q, q) to (N, P, Q)."""
+def _multiply(z: Tensor, left: Tensor, right: Tensor, left_first: bool) -> Tensor:
+    """sum_r left_r Z right_r^T for each Z: (N, p, q), (R, P, p) and (R, Q, q) to (N, P, Q)."""
     terms = len(left)
     if left_first:
         mixed = (

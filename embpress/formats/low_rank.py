@@ -1,4 +1,4 @@
-"""Row = coefficients x basis (+ bias): SVD's and a linear autoencoder's layout."""
+"""Row = coefficients x basis (+ bias), as of SVD and of a linear autoencoder."""
 
 from typing import Any
 
@@ -8,7 +8,7 @@ from ._factors import Factor, FactoredMatrix
 
 
 class LowRank(FactoredMatrix):
-    """left (V, k), right (k, d) and, for an autoencoder's decoder, bias (d,)."""
+    """Factors left (V, k), right (k, d) and optionally bias (d,)."""
 
     format = "low_rank"
     left: Tensor
@@ -24,12 +24,12 @@ class LowRank(FactoredMatrix):
 
     @staticmethod
     def factors(shape: tuple[int, int], rank: int, bias: bool = False) -> dict[str, Factor]:
-        """What is stored."""
-        found = {
+        """Stored factors."""
+        factors = {
             "left": Factor((shape[0], rank), axis=0),
             "right": Factor((rank, shape[1]), axis=1),
         }
-        return found | {"bias": Factor((shape[1],))} if bias else found
+        return factors | {"bias": Factor((shape[1],))} if bias else factors
 
     def config(self) -> dict[str, Any]:
         """See base class."""
@@ -41,22 +41,19 @@ class LowRank(FactoredMatrix):
         return decoded + self.factor("bias") if self.has_bias else decoded
 
     def product(self, x: Tensor) -> Tensor:
-        """See base class; k (d + V) multiplications a vector in place of d V."""
-        return self._plus_bias((x @ self.factor("right").T) @ self.factor("left").T, x)
+        """See base class; takes k (d + V) multiplications a vector instead of d V."""
+        return self._add_bias((x @ self.factor("right").T) @ self.factor("left").T, x)
 
     def product_with(self, x: Tensor, ids: Tensor) -> Tensor:
-        """See base class; of few rows of a tall matrix, whose rank is beyond theirs.
-
-        Decoding may cost less.
-        """
+        """See base class; decodes the rows where that takes fewer operations, as for few rows."""
         n_vectors = x.numel() // self.shape[1]
         if self._low_rank_flops(n_vectors, len(ids)) > super().product_with_flops(
             n_vectors, len(ids)
         ):
             return super().product_with(x, ids)
-        return self._plus_bias((x @ self.factor("right").T) @ self.factor_rows("left", ids).T, x)
+        return self._add_bias((x @ self.factor("right").T) @ self.factor_rows("left", ids).T, x)
 
-    def _plus_bias(self, scores: Tensor, x: Tensor) -> Tensor:
+    def _add_bias(self, scores: Tensor, x: Tensor) -> Tensor:
         return scores + (x @ self.factor("bias"))[..., None] if self.has_bias else scores
 
     def decode_flops(self, n_rows: int) -> int:
@@ -74,7 +71,7 @@ class LowRank(FactoredMatrix):
         )
 
     def _low_rank_flops(self, n_vectors: int, n_rows: int) -> int:
-        """Two products, and one with the bias."""
+        """Operations of the two products, and of one with the bias."""
         return (
             2 * n_vectors * (self.rank * (n_rows + self.shape[1]) + self.has_bias * self.shape[1])
         )

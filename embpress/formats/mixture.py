@@ -1,4 +1,4 @@
-"""Some rows kept, each other row a weighted sum of a few of them: T24's layout."""
+"""Some rows are kept, each other row is a weighted sum of a few kept rows (T24)."""
 
 from typing import Any
 
@@ -12,10 +12,10 @@ from ._factors import Factor, FactoredMatrix
 
 
 class Mixture(FactoredMatrix):
-    """N kept rows, a bitmap of V bits that tells which, and for each other row k packed indices and
-    k weights.
+    """N kept rows, a bitmap of V bits that marks them, and k packed indices and k weights per row.
 
-    With norms, one more float a mixed row, to which the mix is scaled.
+    With `norms`, which method `sparse_coding` no longer writes, each weighted sum is scaled to a
+    stored norm.
     """
 
     format = "mixture"
@@ -43,7 +43,7 @@ class Mixture(FactoredMatrix):
             "is_kept", torch.zeros(bits.packed_bytes(shape[0], 1), dtype=torch.uint8)
         )
         self.register_buffer("index", torch.zeros(n_bytes, dtype=torch.uint8))
-        # Row i's place among the kept rows (>= 0), or ~place among the mixed ones (< 0); follows
+        # Position p of row i among the kept rows (>= 0), or ~p among the mixed ones (< 0); follows
         # from the bitmap.
         self.register_buffer("position", torch.zeros(shape[0], dtype=torch.int32), persistent=False)
 
@@ -51,15 +51,15 @@ class Mixture(FactoredMatrix):
     def factors(
         shape: tuple[int, int], n_kept: int, neighbours: int, norms: bool = False
     ) -> dict[str, Factor]:
-        """What is stored beside bitmap and indices."""
+        """Factors stored beside bitmap and indices."""
         n_mixed = shape[0] - n_kept
-        # Kept rows and the weights of a mix differ in size from row to row: each row has its own
-        # int8 scale.
-        found = {
+        # The sizes of kept rows and of weights vary from row to row: each row has its own int8
+        # scale.
+        factors = {
             "kept": Factor((n_kept, shape[1]), axis=1),
             "weight": Factor((n_mixed, neighbours), axis=1),
         }
-        return found | {"norms": Factor((n_mixed,))} if norms else found
+        return factors | {"norms": Factor((n_mixed,))} if norms else factors
 
     def config(self) -> dict[str, Any]:
         """See base class."""
@@ -85,9 +85,8 @@ class Mixture(FactoredMatrix):
         place = (~position).clamp_min_(0)
         index = self._indices(place)
         weights = self.factor_rows("weight", place)
-        if (
-            not mixed.all()
-        ):  # a kept row as a mix of itself: one pass over all rows, in place of two and a merge
+        # A kept row is a mix of itself: one pass over all rows is faster than two and a merge.
+        if not mixed.all():
             index = torch.where(mixed[:, None], index, position[:, None])
             weights = torch.where(
                 mixed[:, None],
@@ -103,23 +102,20 @@ class Mixture(FactoredMatrix):
         return torch.where(mixed[:, None], scaled, mixes)
 
     def product(self, x: Tensor) -> Tensor:
-        """See base class; a mixed row's product mixes the kept rows' products.
-
-        K multiplications in place of d.
-        """
-        if self.has_norms:  # whose scale follows from the decoded row alone
+        """See base class; mixes the products of the kept rows, k multiplications instead of d."""
+        if self.has_norms:  # the scale of a row depends on the decoded row
             return super().product(x)
-        of_kept = self.factor("kept") @ x.reshape(-1, self.shape[1]).T  # (N, n), n vectors in x
-        found = torch.empty(self.shape[0], of_kept.shape[1], device=x.device)
+        of_kept = self.factor("kept") @ x.reshape(-1, self.shape[1]).T  # (N, n) for n vectors
+        products = torch.empty(self.shape[0], of_kept.shape[1], device=x.device)
         for ids in torch.arange(self.shape[0], device=x.device).split(ROW_BLOCK):
             position = self.position[ids].long()
-            found[ids] = of_kept[position.clamp_min(0)]
+            products[ids] = of_kept[position.clamp_min(0)]
             place = ~position[position < 0]
             weights = self.factor_rows("weight", place)
-            found[ids[position < 0]] = functional.embedding_bag(
+            products[ids[position < 0]] = functional.embedding_bag(
                 self._indices(place), of_kept, mode="sum", per_sample_weights=weights
             )
-        return found.T.reshape(*x.shape[:-1], self.shape[0])
+        return products.T.reshape(*x.shape[:-1], self.shape[0])
 
     def product_flops(self, n_vectors: int) -> int:
         """See base class."""
@@ -130,19 +126,18 @@ class Mixture(FactoredMatrix):
         )
 
     def _indices(self, place: Tensor) -> Tensor:
-        """Positions among the kept of the rows that these mixed ones mix: (n,) to (n, k)."""
+        """Positions of the kept rows that mixed rows are made of: (n,) to (n, k)."""
         columns = torch.arange(self.neighbours, device=place.device)
         return bits.gather(self.index, place[:, None] * self.neighbours + columns, self.index_width)
 
     def _mixes(self, index: Tensor, weights: Tensor) -> Tensor:
         """Weighted sums of kept rows: indices and weights (n, k) to (n, d)."""
         anchors = self.kept
-        if (
-            anchors.dtype != torch.float32
-        ):  # only the rows that are mixed here are converted, each of them once
+        # Convert only the kept rows that are used, each of them once.
+        if anchors.dtype != torch.float32:
             distinct, index = index.unique(return_inverse=True)
             anchors = self.factor_rows("kept", distinct)
-        # Indices of 32 bits are mixed in two thirds of the time of those of 64.
+        # With int32 indices embedding_bag takes two thirds of the time of int64.
         return functional.embedding_bag(
             index.int(), anchors, mode="sum", per_sample_weights=weights
         )

@@ -1,4 +1,4 @@
-"""Latents and the small network that decodes them: an autoencoder without its encoder."""
+"""Latents and a small network that decodes them: an autoencoder without its encoder."""
 
 from typing import Any
 
@@ -15,10 +15,10 @@ Layer = tuple[Tensor, Tensor]
 
 
 class MLPDecoder(FactoredMatrix):
-    """Latents (V, x), linear layers x -> widths -> d with LeakyReLU between and `output` after, and
-    the rows' norms (V,).
+    """Latents (V, x), linear layers x -> widths -> d, and optionally the rows' norms (V,).
 
-    Where norms are kept, the decoded row is scaled to the original row's norm.
+    LeakyReLU is between the layers and the activation `output` after the last: tanh, elu or linear.
+    With `norms` each decoded row is scaled to the norm of the original row.
     """
 
     format = "mlp_decoder"
@@ -42,20 +42,17 @@ class MLPDecoder(FactoredMatrix):
     def factors(
         shape: tuple[int, int], latent: int, widths: list[int], norms: bool = True
     ) -> dict[str, Factor]:
-        """What is stored."""
+        """Stored factors."""
         sizes = [latent, *widths, shape[1]]
-        found = {"latents": Factor((shape[0], latent), axis=0)}
+        factors = {"latents": Factor((shape[0], latent), axis=0)}
         for i, (n_in, n_out) in enumerate(zip(sizes, sizes[1:])):
-            found |= {f"weight{i}": Factor((n_out, n_in), axis=1), f"bias{i}": Factor((n_out,))}
-        return found | {"norms": Factor((shape[0],))} if norms else found
+            factors |= {f"weight{i}": Factor((n_out, n_in), axis=1), f"bias{i}": Factor((n_out,))}
+        return factors | {"norms": Factor((shape[0],))} if norms else factors
 
     def fill(self, latents: Tensor, layers: list[Layer], norms: Tensor | None = None) -> None:
-        """Store what was fitted.
-
-        Latents (V, x), the layers in order, norms (V,) where they are kept.
-        """
-        # Latents after an activation lie on one side of 0, where half of the int8 codes would go
-        # unused; the first bias takes what centres them.
+        """Store fitted latents (V, x), the layers in order, and norms (V,)."""
+        # Latents after an activation are mostly positive, so that half of the int8 codes would not
+        # be used: they are centred, and the first bias undoes it.
         centre = (latents.amin(0) + latents.amax(0)) / 2
         self.store("latents", latents - centre)
         for i, (weight, bias) in enumerate(layers):
@@ -95,18 +92,17 @@ class MLPDecoder(FactoredMatrix):
 
 
 def decode(latents: Tensor, layers: list[Layer], output: str) -> Tensor:
-    """(B, x) through linear layers, LeakyReLU between them, at the end `output`, tanh.
+    """Decode latents (B, x) to rows (B, d).
 
-    Elu or linear: (B, d).
+    Args:
+        latents: (B, x).
+        layers: linear layers, with LeakyReLU between them.
+        output: activation after the last layer: tanh, elu or linear.
     """
     hidden = latents
     for weight, bias in layers[:-1]:
         hidden = functional.leaky_relu(functional.linear(hidden, weight, bias), LEAK)
     decoded = functional.linear(hidden, *layers[-1])
-    return (
-        decoded.tanh()
-        if output == "tanh"
-        else functional.elu(decoded)
-        if output == "elu"
-        else decoded
-    )
+    if output == "tanh":
+        return decoded.tanh()
+    return functional.elu(decoded) if output == "elu" else decoded

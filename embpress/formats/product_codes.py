@@ -1,4 +1,4 @@
-"""Rows cut into pieces, each a code of a codebook of its own: product quantisation's layout."""
+"""Rows split into subvectors, each a code of its own codebook (product quantization)."""
 
 from typing import Any
 
@@ -11,9 +11,9 @@ from ._gathering import gather
 
 
 class ProductCodes(FactoredMatrix):
-    """M codes of `width` bits a row, each row in whole bytes, and codebooks (M, 2^width d/M).
+    """M codes of `width` bits per row, padded to whole bytes, and codebooks (M, 2^width d/M).
 
-    With a rotation (d, d), row = (its centroids side by side) @ rotation.
+    A row is the concatenation of its centroids, with `rotated` multiplied by a rotation (d, d).
     """
 
     format = "product_codes"
@@ -36,7 +36,7 @@ class ProductCodes(FactoredMatrix):
         d = shape[1]
         n_bytes = bits.packed_bytes(subspaces, width)
         self.register_buffer("codes", torch.zeros(shape[0], n_bytes, dtype=torch.uint8))
-        # All codebooks as one float32 table of centroids, and where each subspace's begin.
+        # All codebooks as one float32 table of centroids, and the position of each subspace in it.
         self.register_buffer(
             "table", torch.zeros(subspaces << width, d // subspaces), persistent=False
         )
@@ -48,9 +48,9 @@ class ProductCodes(FactoredMatrix):
     def factors(
         shape: tuple[int, int], subspaces: int, width: int, rotated: bool
     ) -> dict[str, Factor]:
-        """What is stored beside the codes."""
-        found = {"codebook": Factor((subspaces, (shape[1] // subspaces) << width), axis=1)}
-        return found | {"rotation": Factor((shape[1], shape[1]), axis=1)} if rotated else found
+        """Factors stored beside the codes."""
+        factors = {"codebook": Factor((subspaces, (shape[1] // subspaces) << width), axis=1)}
+        return factors | {"rotation": Factor((shape[1], shape[1]), axis=1)} if rotated else factors
 
     def config(self) -> dict[str, Any]:
         """See base class."""
@@ -71,7 +71,7 @@ class ProductCodes(FactoredMatrix):
             bits.unpack_rows(self.codes.index_select(0, ids), self.width, self.subspaces)
             + self.offset
         )
-        # A trained codebook moves on from the table made of it.
+        # While the codebook is trained, the table is out of date.
         table = self._centroids() if "codebook" in self._parameters else self.table
         decoded = gather(table, index.flatten()).view(-1, self.shape[1])
         return decoded @ self.factor("rotation") if self.rotated else decoded
@@ -86,5 +86,5 @@ class ProductCodes(FactoredMatrix):
 
     @property
     def stored_floats(self) -> None:
-        """Codes are no floats: the papers' count does not apply."""
+        """None: codes are not floats."""
         return None

@@ -1,4 +1,4 @@
-"""Some rows kept, all others one shared row: a pruned vocabulary's layout."""
+"""Some rows are kept, all others are one shared row (vocabulary pruning)."""
 
 from typing import Any
 
@@ -10,10 +10,7 @@ from ._factors import Factor, FactoredMatrix
 
 
 class Pruned(FactoredMatrix):
-    """N kept rows, the row that stands for all others.
-
-    And a bitmap of V bits that tells which are kept.
-    """
+    """N kept rows, one shared row, and a bitmap of V bits that marks the kept rows."""
 
     format = "pruned"
     is_kept: Tensor
@@ -25,12 +22,12 @@ class Pruned(FactoredMatrix):
         self.register_buffer(
             "is_kept", torch.zeros(bits.packed_bytes(shape[0], 1), dtype=torch.uint8)
         )
-        # Each row's place in the table; follows from the bitmap.
+        # Position of each row in the table; follows from the bitmap.
         self.register_buffer("position", torch.zeros(shape[0], dtype=torch.int32), persistent=False)
 
     @staticmethod
     def factors(shape: tuple[int, int], n_kept: int) -> dict[str, Factor]:
-        """What is stored beside the bitmap: the kept rows, the last of them the shared one."""
+        """Factors stored beside the bitmap: the kept rows, and last the shared row."""
         return {"table": Factor((n_kept + 1, shape[1]), axis=1)}
 
     def config(self) -> dict[str, Any]:
@@ -47,7 +44,7 @@ class Pruned(FactoredMatrix):
         return self.factor_rows("table", self.position.index_select(0, ids))
 
     def product(self, x: Tensor) -> Tensor:
-        """See base class; one product a row of the table, of which the shared one's is copied."""
+        """See base class; multiplies by each row of the table once."""
         return (x @ self.factor("table").to(x.dtype).T).index_select(-1, self.position)
 
     def product_flops(self, n_vectors: int) -> int:

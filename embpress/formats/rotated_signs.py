@@ -13,10 +13,10 @@ from ._gathering import gather, values_of_bytes
 
 
 class RotatedSigns(CompressedMatrix):
-    """K stages of d bits a row (set: +1, else -1), each stage in whole bytes, and an fp16 scale a
-    row and stage.
+    """K stages of d bits per row (1: +1, 0: -1), each padded to whole bytes, with fp16 scales.
 
-    The rotation is not stored: it follows from the seed, which is part of the layout.
+    There is one scale per row and stage. The rotation is not stored: it follows from the seed, which
+    is part of the format's config.
     """
 
     format = "rotated_signs"
@@ -34,7 +34,7 @@ class RotatedSigns(CompressedMatrix):
             torch.zeros(shape[0], stages, bits.packed_bytes(shape[1], 1), dtype=torch.uint8),
         )
         self.register_buffer("scale", torch.zeros(shape[0], stages, dtype=torch.float16))
-        # The eight signs of each byte.
+        # The eight signs of each possible byte.
         self.register_buffer("table", values_of_bytes(1).mul_(2).sub_(1), persistent=False)
 
     def config(self) -> dict[str, Any]:
@@ -46,7 +46,7 @@ class RotatedSigns(CompressedMatrix):
         return self.rotation.backward(self._rotated_rows(ids))
 
     def _rotated_rows(self, ids: Tensor) -> Tensor:
-        """Rows before they are rotated back, (n, d)."""
+        """Decode rows in the rotated space: (n, d)."""
         codes = self.codes.index_select(0, ids)
         signs = gather(self.table, codes.flatten().int()).view(
             len(ids), self.stages, codes.shape[2] * 8
@@ -58,7 +58,7 @@ class RotatedSigns(CompressedMatrix):
         return total[:, : self.shape[1]]
 
     def product(self, x: Tensor) -> Tensor:
-        """See base class; (Y R) x = Y (R x), so that only x is rotated."""
+        """See base class; (Y R) x = Y (R x): only x is rotated."""
         rotated = self.rotation.forward(x.float().reshape(-1, self.shape[1])).to(x.dtype)
         blocks = torch.arange(self.shape[0]).split(ROW_BLOCK)
         scores = torch.cat(
@@ -76,5 +76,5 @@ class RotatedSigns(CompressedMatrix):
 
     @property
     def stored_floats(self) -> None:
-        """Bits are no floats: the papers' count does not apply."""
+        """None: codes are not floats."""
         return None

@@ -1,7 +1,7 @@
-"""Compression methods, one file each; a new file here is a new method in every study and table.
+"""Compression methods, one file each: a new file here is available in every study and table.
 
-Importing this package imports no torch, so that a study can be checked where torch is not
-installed.
+Files that begin with an underscore are helpers. Importing this package does not import torch, so
+that a study can be checked where torch is not installed.
 """
 
 import ast
@@ -21,7 +21,7 @@ FOLDER = Path(__file__).parent
 
 
 def names() -> list[str]:
-    """Names of all methods: the names of the files in this folder that do not begin with an underscore."""
+    """Names of all methods: the files of this folder that do not begin with an underscore."""
     return sorted(path.stem for path in FOLDER.glob("*.py") if not path.stem.startswith("_"))
 
 
@@ -65,7 +65,7 @@ def resolve_name(name: str) -> str:
 
 
 def method_class(name: str) -> "type[Method]":
-    """The one Method class in the file `name`, or in the file whose alias is `name`.
+    """The Method class in the file of this name or alias.
 
     Raises:
         UserError: if there is no such method.
@@ -73,32 +73,41 @@ def method_class(name: str) -> "type[Method]":
     from ._base import Method
 
     module = importlib.import_module(f"{__name__}.{resolve_name(name)}")
-    classes = [
+    (method,) = [
         value
         for value in vars(module).values()
-        if isinstance(value, type) and issubclass(value, Method)
+        if isinstance(value, type)
+        and issubclass(value, Method)
+        and value.__module__ == module.__name__
     ]
-    (found,) = [value for value in classes if value.__module__ == module.__name__]
-    return found
+    return method
 
 
 def compress(
     matrix: "Rows", name: str, ratio: float, context: "Context | None" = None, **options: Any
 ) -> "CompressedMatrix":
-    """Compress a (V, d) matrix, in memory or on disk, by `ratio` with a method's name and options.
+    """Compress a (V, d) matrix by a ratio.
+
+    Args:
+        matrix: in memory or on disk.
+        name: of the method, or its alias.
+        ratio: dense fp32 bits / stored bits, at least 1.
+        context: token counts, sensitivities, special tokens, seed.
+        options: of the method.
 
     Raises:
-        UserError: for a matrix that cannot be compressed, an unknown method or option, and counts
-            or sensitivities that the method needs and does not get, or that are of another matrix.
+        UserError: for a matrix that cannot be compressed, an unknown method or option, missing
+            counts or sensitivities, or ones of another matrix.
         InfeasibleRatio: if the method cannot reach the ratio on this shape.
     """
     from ._base import Context, checked_matrix
 
     method = method_class(name)(**options)
-    checked = checked_matrix(matrix, method.streams)
+    checked = checked_matrix(matrix, method.supports_streaming)
     context = context or Context()
     context.check(checked.shape[0])
     plan = method.plan((checked.shape[0], checked.shape[1]), ratio)
-    compressed = method.fit(checked, plan, context)  # type: ignore[arg-type]  # a file only if it streams
+    # A FileMatrix only if the method supports streaming.
+    compressed = method.fit(checked, plan, context)  # type: ignore[arg-type]
     compressed.prepare()
     return compressed

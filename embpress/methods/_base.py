@@ -1,10 +1,10 @@
-"""The contract of a compression method: plan for a budget, then fit."""
+"""Base class of compression methods: plan sizes for a budget of bits, then fit."""
 
 import math
 from abc import ABC, abstractmethod
 from collections.abc import Callable
 from dataclasses import dataclass, field, fields
-from typing import Any, ClassVar, Literal, get_args, get_origin, get_type_hints
+from typing import Any, ClassVar, Literal, get_args, get_type_hints
 
 import torch
 from torch import Tensor
@@ -13,55 +13,48 @@ from ..errors import InfeasibleRatio, UserError
 from ..formats._base import CompressedMatrix, row_block
 from ..formats._factors import Factor, FactorDtype, bits_of
 from ..numerics.matrices import FileMatrix, Rows
-from ..numerics.weights import smoothed
+from ..numerics.weights import smooth_counts
 
 Weighting = Literal["uniform", "counts", "fisher", "l1_sensitivity"]
 
 
 @dataclass(frozen=True)
 class Options:
-    """A method's options; subclasses add their own, typed, with the paper's defaults."""
+    """Options of a method; subclasses add their own, with types and the paper's defaults."""
 
     factor_dtype: FactorDtype = "float32"
-    """Precision of stored factors; with int8, biases and norms are float16."""
+    """Precision of stored factors; biases and norms are float16 with int8."""
     weighting: Weighting = "uniform"
-    """What a row's error counts in the fit.
+    """Weights of the rows' errors in the fit.
 
-    All alike, by smoothed corpus counts, or by a sensitivity of the model.
+    Equal, by smoothed corpus counts, or by a sensitivity of the model to each row.
     """
 
     def __post_init__(self) -> None:
         for name, hint in get_type_hints(type(self)).items():
-            value = getattr(self, name)
-            choices = get_args(hint)
-            if choices and all(not isinstance(c, type) for c in choices):
-                if not any(value == c and type(value) is type(c) for c in choices):
-                    raise UserError(
-                        f"option {name} is {value!r}, but must be one of {', '.join(map(repr, choices))}"
-                    )
-            elif get_origin(hint) is tuple:  # which YAML writes as a list
-                if not isinstance(value, (list, tuple)) or not all(
-                    type(v) is int and v > 0 for v in value
-                ):
-                    raise UserError(
-                        f"option {name} is {value!r}, but must be a list of whole numbers above 0"
-                    )
-                object.__setattr__(self, name, tuple(value))
-            elif (
-                isinstance(value, bool)
-                and hint is not bool
-                or not isinstance(value, (hint, int) if hint is float else hint)
-            ):
-                raise UserError(
-                    f"option {name} is {value!r}, but must be of type {getattr(hint, '__name__', hint)}"
-                )
-            elif isinstance(value, float) and not math.isfinite(value):
-                raise UserError(f"option {name} is {value!r}, but must be a finite number")
+            problem = _find_problem(getattr(self, name), hint)
+            if problem:
+                raise UserError(f"option {name} is {getattr(self, name)!r}, but must be {problem}")
+
+
+def _find_problem(value: object, hint: Any) -> str:
+    """What an option of this type hint must be, if the value is not; else an empty string.
+
+    Types must match exactly, except that a whole number is a valid float: YAML's `true` is no 1.
+    """
+    choices = get_args(hint)
+    if choices and not any(isinstance(c, type) for c in choices):
+        valid = any(value == c and type(value) is type(c) for c in choices)
+        return "" if valid else f"one of {', '.join(map(repr, choices))}"
+    is_bool = isinstance(value, bool)
+    if is_bool != (hint is bool) or not isinstance(value, (hint, int) if hint is float else hint):
+        return f"of type {getattr(hint, '__name__', hint)}"
+    return "a finite number" if isinstance(value, float) and not math.isfinite(value) else ""
 
 
 @dataclass(frozen=True)
 class TrainedOptions(Options):
-    """Options of methods that are trained by Adam on batches of rows."""
+    """Options of methods that are trained with Adam on batches of rows."""
 
     epochs: int = 1
     batch_size: int = 1024
@@ -75,79 +68,76 @@ class TrainedOptions(Options):
 
 @dataclass(frozen=True)
 class Plan:
-    """Options chosen for a budget."""
+    """Sizes chosen for a budget."""
 
     shape: tuple[int, int]
     ratio: float
-    """Ratio asked for."""
+    """Requested ratio: dense fp32 bits / stored bits."""
     bits: int
-    """Bits that the fitted matrix will store, exactly."""
+    """Exact number of bits that the fitted matrix stores."""
     sizes: dict[str, int]
-    """What the budget decided: rank, widths, numbers of rows kept, ..."""
+    """Sizes that the budget decides: rank, widths, number of kept rows, ..."""
 
 
 @dataclass
 class Context:
-    """What a fit may use beside the matrix."""
+    """Inputs of a fit beside the matrix."""
 
     counts: Tensor | None = None
-    """(V,) corpus counts of each row's token."""
+    """(V,), corpus counts of each row's token."""
     special_ids: tuple[int, ...] = ()
-    """Rows of special tokens ([PAD], [CLS], ...), which a method that drops rows must keep."""
+    """Rows of special tokens ([PAD], [CLS], ...), which methods that drop rows keep."""
     seed: int = 0
     progress: Callable[[str], None] = field(default=lambda message: None)
     sensitivity: dict[str, Tensor] = field(default_factory=dict)
-    """(V,) sensitivities of the model to each row, by their name among the weightings."""
+    """(V,), sensitivities of the model to each row, by name of the weighting."""
 
     def check(self, n_rows: int) -> None:
-        """Hold what is known of rows against their number.
+        """Check that counts and sensitivities are of a matrix of n_rows rows.
 
         Raises:
-            UserError: if there is not one number, at least 0, for each row.
+            UserError: if there is not one number of at least 0 for each row, or a special id is out
+                of range.
         """
-        known = {"counts": self.counts, **self.sensitivity}
-        for name, values in known.items():
+        row_values = {"counts": self.counts, **self.sensitivity}
+        for name, values in row_values.items():
             if values is not None and values.shape != (n_rows,):
                 raise UserError(
-                    f"{name} of shape {tuple(values.shape)} are not of this matrix, which has {n_rows} rows"
+                    f"{name} have shape {tuple(values.shape)}, but the matrix has {n_rows} rows: use "
+                    "those of this model"
                 )
             if values is not None and not bool((values >= 0).all()):
-                raise UserError(
-                    f"{name} hold a number below 0 or NaN, in row {int((~(values >= 0)).nonzero()[0])}"
-                )
+                row = int((~(values >= 0)).nonzero()[0])
+                raise UserError(f"{name} are negative or NaN in row {row}: count or measure again")
         if not all(0 <= i < n_rows for i in self.special_ids):
-            raise UserError(f"special_ids {self.special_ids} are not all among the {n_rows} rows")
+            raise UserError(
+                f"special_ids {self.special_ids} are not all below {n_rows}, the number of rows"
+            )
 
 
 class Method(ABC):
-    """One way to compress a (V, d) matrix.
+    """A method that compresses a (V, d) matrix.
 
-    Subclasses live one a file in this folder and are found by scanning.
+    Each subclass is in a file of its own in this folder, which is scanned for them.
     """
 
     alias: ClassVar[str] = ""
-    """Short name that configs may use instead of the file's.
-
-    Written as a plain string, as it is read without importing.
-    """
+    """Short name in configs. A plain string, as it is read without importing the file."""
     label: ClassVar[str]
     """Name in tables and plots."""
     kind: ClassVar[Literal["paper", "baseline", "ours", "control"]]
     citation: ClassVar[str] = ""
-    """Key of the paper in the bibliography."""
+    """Key of the paper, in published.csv and references.bib if it is there; only of kind paper."""
     reconstruction: ClassVar[bool] = False
-    """True where the paper's full text was not available, so that details are inferred."""
+    """True if the paper's full text was not available, so that details are inferred."""
     weighted: ClassVar[bool] = False
-    """True where the fit can weight the rows' errors; elsewhere `weighting` must be uniform."""
+    """True if the fit can weight the rows' errors; otherwise `weighting` must be uniform."""
     has_factors: ClassVar[bool] = True
-    """False where nothing is stored as a factor, so that `factor_dtype` must be left alone."""
-    streams: ClassVar[bool] = False
-    """True where the fit reads the matrix by blocks of rows only.
-
-    So that it may be a `FileMatrix`.
-    """
+    """False if nothing is stored as a factor, so that `factor_dtype` does not apply."""
+    supports_streaming: ClassVar[bool] = False
+    """True if the fit reads the matrix by blocks of rows, so that it may be a `FileMatrix`."""
     linear_defaults: ClassVar[dict[str, Any]] = {}
-    """Options that are other than an embedding's where a linear layer's matrix is compressed and nothing else is said."""
+    """Defaults of options for the matrix of a linear layer, where they differ from an embedding's."""
     Options: ClassVar[type[Options]] = Options
 
     def __init__(self, **options: Any) -> None:
@@ -155,7 +145,7 @@ class Method(ABC):
         for name in options:
             if name not in known:
                 raise UserError(
-                    f"{type(self).__name__} has no option {name!r}; it has {', '.join(sorted(known))}"
+                    f"{self.label} has no option {name!r}; it has {', '.join(sorted(known))}"
                 )
         self.options: Any = self.Options(**options)
         if self.options.weighting != "uniform" and not self.weighted:
@@ -165,21 +155,21 @@ class Method(ABC):
 
     @abstractmethod
     def plan(self, shape: tuple[int, int], ratio: float) -> Plan:
-        """The largest sizes that fit `ratio`, in closed form.
+        """Choose the largest sizes that reach `ratio`, without the matrix.
 
         Raises:
-            InfeasibleRatio: with the ratios that can be reached on this shape.
+            InfeasibleRatio: if the ratio cannot be reached; says which ones can on this shape.
         """
 
     @abstractmethod
     def fit(self, matrix: Tensor, plan: Plan, context: Context) -> CompressedMatrix:
-        """Compress a finite float32 (V, d) matrix as planned."""
+        """Compress a finite float32 (V, d) matrix to the planned sizes."""
 
     def row_weights(self, context: Context, n_rows: int) -> Tensor:
-        """Float32 (V,) weights of mean 1 of the rows' errors, as `weighting` asks.
+        """Weights of the rows' errors by option `weighting`: float32 (V,) of mean 1.
 
         Raises:
-            UserError: if the context lacks what the weights are made of.
+            UserError: if the context lacks the counts or sensitivities.
         """
         weighting = self.options.weighting
         if weighting == "uniform":
@@ -187,104 +177,110 @@ class Method(ABC):
         if weighting == "counts":
             if context.counts is None:
                 raise UserError(
-                    f"{self.label} with weighting: counts needs token counts: give --counts, or take weighting: uniform"
+                    f"{self.label} with weighting: counts needs token counts: give --counts, or use "
+                    "weighting: uniform"
                 )
-            return smoothed(context.counts).float()
+            return smooth_counts(context.counts).float()
         if weighting not in context.sensitivity:
             raise UserError(
-                f"{self.label} with weighting: {weighting} needs the model's sensitivity to each row"
+                f"{self.label} with weighting: {weighting} needs the model's sensitivity to each row: "
+                "use weighting: uniform, or measure it"
             )
-        # An error of row i moves the output by its sensitivity times its size: squared errors weigh
-        # its square, as in FWSVD.
-        found = context.sensitivity[weighting].double().square()
-        # A row that the sample never met has no gradient, but is not free to be anything.
-        found = found + found.mean().clamp_min(1e-30) * UNSEEN
-        return (found / found.mean()).float()
+        # An error of row i changes the output by its sensitivity times its size: squared errors are
+        # weighted with the squared sensitivity, as in FWSVD.
+        weights = context.sensitivity[weighting].double().square()
+        # A row that the sample of text does not contain has no gradient, but its error still counts.
+        weights = weights + weights.mean().clamp_min(1e-30) * UNSEEN
+        return (weights / weights.mean()).float()
 
     def bits_of(self, factors: dict[str, Factor]) -> int:
-        """Bits of factors stored in the precision asked for."""
+        """Bits of factors stored in the precision of option `factor_dtype`."""
         return bits_of(factors, self.options.factor_dtype)
 
 
 LARGEST_VALUE = 1e15
-"""Beyond it, sums of squares leave the range of float32."""
+"""Sums of squares of larger values are out of float32's range."""
 UNSEEN = 1e-2
-"""Weight of a row without any gradient, as a share of the mean row's."""
+"""Weight of a row without any gradient, as a share of the mean weight."""
 
 
 def budget_bits(shape: tuple[int, int], ratio: float) -> int:
-    """Bits that may be stored: dense fp32 bits / ratio, rounded down.
+    """Budget of bits: dense fp32 bits / ratio, rounded down.
 
     Raises:
         UserError: if the ratio is below 1 or the shape is empty.
     """
     if min(shape) < 1:
-        raise UserError(f"a matrix of shape {tuple(shape)} is empty: nothing to compress")
+        raise UserError(
+            f"the matrix of shape {tuple(shape)} is empty: there is nothing to compress"
+        )
     if not ratio >= 1:
         raise UserError(f"ratio {ratio} is below 1: a ratio is dense bits / stored bits")
     return math.floor(32 * math.prod(shape) / ratio)
 
 
-def largest(fits: Callable[[int], int], budget: int, upper: int) -> int:
-    """Largest n in 1..upper whose size `fits(n)` (non-decreasing) is within the budget.
+def largest(size: Callable[[int], int], budget: int, upper: int) -> int:
+    """Largest n in 1..upper of which `size(n)` is within the budget; 0 if there is none.
 
-    0 if none is.
+    The size must not decrease with n.
     """
     low = 0
     high = upper
     while low < high:
         middle = (low + high + 1) // 2
-        low, high = (middle, high) if fits(middle) <= budget else (low, middle - 1)
+        if size(middle) <= budget:
+            low = middle
+        else:
+            high = middle - 1
     return low
 
 
 def infeasible(label: str, shape: tuple[int, int], most: float) -> InfeasibleRatio:
-    """The error for a ratio beyond what a method reaches.
-
-    `most` is the highest ratio on this shape.
-    """
+    """The error for a ratio above the highest one that a method reaches on a shape."""
     return InfeasibleRatio(
-        f"{label} reaches at most {math.floor(most * 100) / 100:g} on {shape[0]} x {shape[1]}: ask for less"
+        f"{label} reaches at most {math.floor(most * 100) / 100:g} on {shape[0]} x {shape[1]}: use a "
+        "lower ratio"
     )
 
 
-def checked_matrix(matrix: Rows, streams: bool = False) -> Rows:
-    """The matrix as contiguous float32 on the CPU, after checking that it can be compressed.
+def checked_matrix(matrix: Rows, supports_streaming: bool = False) -> Rows:
+    """Check that a matrix can be compressed, and return it as contiguous float32 on the CPU.
 
-    One on disk is loaded, unless the method `streams`; it is then checked block by block and given
-    back as it is.
+    A matrix on disk is loaded, unless the method supports streaming: it is then checked block by
+    block and returned unchanged.
 
     Raises:
         UserError: if it is not 2-D, is empty, sparse or complex, has a single row, or holds NaN,
-            Inf (the first bad row is named) or values whose squares overflow.
+            Inf (with the first such row) or values whose squares overflow.
     """
     if matrix.ndim != 2 or min(matrix.shape) < 1:
         raise UserError(f"expected a non-empty 2-D matrix, got shape {tuple(matrix.shape)}")
     if matrix.shape[0] < 2:
-        raise UserError("a matrix of one row has nothing to share between rows: keep it as it is")
+        raise UserError("a matrix of one row cannot be compressed: keep it as it is")
     if isinstance(matrix, FileMatrix):
-        found: Rows = matrix if streams else matrix[:]
+        checked: Rows = matrix if supports_streaming else matrix[:]
     else:
         if matrix.layout != torch.strided or matrix.is_complex():
             raise UserError(
-                f"expected a dense matrix of real numbers, got {matrix.layout}, {matrix.dtype}: convert it"
+                f"expected a dense matrix of real numbers, got {matrix.layout}, {matrix.dtype}: "
+                "convert it"
             )
-        found = matrix.detach().to("cpu", torch.float32).contiguous()
-    step = row_block(found.shape[1])
-    for start in range(0, len(found), step):
-        block = found[start : start + step]
-        if (
-            float(torch.linalg.vector_norm(block)) <= LARGEST_VALUE
-        ):  # one pass; NaN and Inf make it one of them
+        checked = matrix.detach().to("cpu", torch.float32).contiguous()
+    step = row_block(checked.shape[1])
+    for start in range(0, len(checked), step):
+        block = checked[start : start + step]
+        # One pass: the norm of a block with NaN or Inf is NaN or Inf.
+        if float(torch.linalg.vector_norm(block)) <= LARGEST_VALUE:
             continue
         bad = (~torch.isfinite(block).all(1)).nonzero()
         if len(bad):
             row = start + int(bad[0])
             raise UserError(
-                f"the matrix holds NaN or Inf, first in row {row}: repair the checkpoint before compressing"
+                f"the matrix holds NaN or Inf, first in row {row}: repair the checkpoint"
             )
         if float(block.abs().max()) > LARGEST_VALUE:
             raise UserError(
-                f"the matrix holds values beyond {LARGEST_VALUE:g}, whose squares overflow: scale it down"
+                f"the matrix holds values above {LARGEST_VALUE:g}, whose squares overflow: scale it "
+                "down"
             )
-    return found
+    return checked

@@ -1,23 +1,22 @@
-"""Our own: entropy-coded trellis-coded quantisation, its bits given out by reverse water-filling
-over components and tokens.
+"""Our method ECTCQ: entropy-coded trellis-coded quantization with reverse water-filling.
 
-Rows of one covariance and of weights w_i are coded at least weighted error sum_i w_i |x_i - x^_i|^2
-if every component of every row is left with the same weighted error, or with all its variance where
-that is less (reverse water-filling; Cover and Thomas, section 10.3.3, here with weights). So:
-coordinates of the principal basis, a step that falls with the root of the row's weight and is the
-same in all coordinates of the row, and an entropy code whose tables go by the spread that a
-coordinate of that row is expected to have; bits then fall where they should without being allotted.
-The quantiser is an 8-state trellis (`coding.trellis`), which gains about 1 dB on rounding. Weights
-are smoothed corpus counts by default.
+Idea: rows of one covariance with weights w_i have the least weighted error sum_i w_i |x_i - x^_i|^2
+if every component of every row has the same weighted error, or its whole variance where that is less
+(reverse water-filling; Cover and Thomas, section 10.3.3, here with weights). Therefore rows are
+quantized in the coordinates of the principal basis, with a step per row that falls with the root of
+the row's weight and is the same for all coordinates, and coded with tables chosen by the expected
+spread of each coordinate: bits then follow the water-filling without being allocated. The quantizer
+is an 8-state trellis (`numerics.trellis`), about 1 dB better than rounding. Weights are smoothed
+corpus counts by default.
 
-- The basis is stored in integers of 4 bits: coordinates are taken in that basis, as rough as it is,
-  by its inverse, so that nothing is lost but a little orthogonality. It is most of what is stored
-  beside the rows.
-- A row's words are found through its length, which is stored, so that one row decodes without the
-  others.
-- Mixing rare rows from kept ones, as T24 does, is not combined with it: on the MiniLM table a rare
-  row's 10 weights and indices take 450 bits for a relative error of 0.85, this code 380 bits for
+- The basis is stored in 4-bit integers. Coordinates are taken in this rounded basis, by its inverse,
+  so that only a little orthogonality is lost. It is most of what is stored beside the rows.
+- The length of each row's code is stored, so that single rows can be decoded.
+- Mixing rare rows from kept ones as T24 does is not combined with it: on MiniLM's table the 10
+  weights and indices of a rare row take 450 bits at a relative error of 0.85, this code 380 bits at
   0.6.
+
+Option: `weighting`.
 """
 
 from collections.abc import Callable, Iterator
@@ -30,7 +29,6 @@ import scipy.linalg
 import torch
 from torch import Tensor
 
-from ..errors import UserError
 from ..formats._base import row_block
 from ..formats.entropy_coded import (
     NORM_BITS,
@@ -53,49 +51,47 @@ from ..numerics.index_tables import (
 )
 from ..numerics.linalg import gram
 from ..numerics.matrices import Rows
-from ..numerics.memory import give_back
-from ..numerics.row_coding import Quantised, encode_rows, quantise_rows, tally_rows
+from ..numerics.memory import malloc_trim
+from ..numerics.row_coding import QuantizedRows, count_indices, encode_rows, quantize_rows
 from ._base import Context, Method, Options, Plan, Weighting, budget_bits, infeasible
 
+BASIS_BITS = 4
+"""Bits of an entry of the basis."""
+BIT_PRICE = 0.37
+"""Squared error, in squared half steps of the quantizer, that is accepted to save a bit.
+
+This is the slope of the rate-distortion curve.
+"""
 BLOCK = 1 << 18
-"""Coordinates coded at once: bounds memory at some hundred bytes each."""
+"""Coordinates encoded at once: bounds memory to some hundred bytes per coordinate."""
 SAMPLE = 1 << 19
-"""Coordinates of the rows on which step and tables are tuned."""
+"""Coordinates of the sampled rows on which step and tables are tuned."""
 TRIALS = 10
+"""Steps tried on the sample."""
 SURVEYS = 2
-"""Steps tried on the sample, and on all rows."""
+"""Steps tried on all rows."""
 MOST_TIERS = (2**TIER_BITS - 1, 24, 16, 8, 0)
-"""Ranges of steps tried, the widest first. At high rates the widest is not the best: there float32
-sets the smallest step of the rows that weigh most, and what room it leaves is better spent on the
-others."""
+"""Largest tiers tried, in this order.
+
+At high rates the largest is not the best: the range of the index limits the step of the rows of most
+weight, and the bits that remain are better spent on the other rows.
+"""
 MIDDLE = 4
-"""Class of norm of a row whose coordinates are as wide as the spreads say."""
+"""Norm class of a row whose coordinates are as wide as the spread classes say."""
 FILLED = 0.999
-"""Share of the stream to aim for: what is coded comes out a little longer than chances tell."""
+"""Share of the stream to aim for: codes are a little longer than the probabilities predict."""
 LENGTH_BITS = 8
-"""Bits a row that the smallest plan sets aside for its length."""
+"""Bits per row that the smallest plan reserves for its length."""
 
 
 @dataclass(frozen=True)
-class ECTCQOptions(Options):
-    """Weights, basis and the price of a bit."""
+class EntropyCodedTrellisOptions(Options):
+    """Weights of the rows."""
 
     weighting: Weighting = "counts"
-    basis_bits: int = 4
-    """Bits of an entry of the basis."""
-    bit_price: float = 0.37
-    """Squared error, in squares of half the quantiser's step, that a bit may cost.
-
-    The rate-distortion curve's slope.
-    """
-
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        if not 2 <= self.basis_bits <= 16 or self.bit_price < 0:
-            raise UserError("options basis_bits and bit_price must be 2 to 16 and at least 0")
 
 
-class ECTCQ(Method):
+class EntropyCodedTrellis(Method):
     """The smallest step whose code fits the budget."""
 
     alias = "ectcq"
@@ -103,12 +99,12 @@ class ECTCQ(Method):
     kind = "ours"
     has_factors = False
     weighted = True
-    streams = True
-    Options = ECTCQOptions
+    supports_streaming = True
+    Options = EntropyCodedTrellisOptions
 
     def _fixed_bits(self, shape: tuple[int, int]) -> int:
-        """Bits of all but the stream."""
-        return EntropyCoded(shape, self.options.basis_bits, stream_bytes=0).stored_bits
+        """Bits of everything but the stream."""
+        return EntropyCoded(shape, BASIS_BITS, stream_bytes=0).stored_bits
 
     def plan(self, shape: tuple[int, int], ratio: float) -> Plan:
         """See base class."""
@@ -117,79 +113,69 @@ class ECTCQ(Method):
         least = info_bytes(shape[0], LENGTH_BITS)
         if stream < least:
             raise infeasible(self.label, shape, 32 * shape[0] * shape[1] / (fixed + 8 * least))
-        # More than 32 bits a float are of no use.
+        # More than 32 bits per value would not reduce the error.
         stream = min(stream, 4 * shape[0] * shape[1] + least)
         return Plan(shape, ratio, bits=fixed + 8 * stream, sizes={"stream_bytes": stream})
 
     def fit(self, matrix: Rows, plan: Plan, context: Context) -> EntropyCoded:
         """See base class."""
-        compressed = EntropyCoded(plan.shape, self.options.basis_bits, plan.sizes["stream_bytes"])
+        compressed = EntropyCoded(plan.shape, BASIS_BITS, plan.sizes["stream_bytes"])
         weights = self.row_weights(context, plan.shape[0])
-        return _Encoder(matrix, weights, compressed, self.options.bit_price).encode(context)
+        return _Encoder(matrix, weights, compressed).encode(context)
 
 
 class _Words(NamedTuple):
-    """Some rows coded."""
+    """The code of a block of n rows."""
 
     words: np.ndarray
-    """uint16, one row after another."""
+    """uint16, words of all rows in order."""
     length: np.ndarray
-    """int64 (n,) words of each."""
+    """int64 (n,), number of words of each row."""
     coded: int
-    """Indices that a table codes."""
+    """Number of indices that a table codes."""
 
 
 class _Encoder:
-    """A matrix in the coordinates of its basis.
+    """Encodes a matrix in the coordinates of its basis, with the step that fills the stream."""
 
-    And the search for the step that fills the stream.
-    """
-
-    def __init__(
-        self, matrix: Rows, weights: Tensor, compressed: EntropyCoded, bit_price: float
-    ) -> None:
+    def __init__(self, matrix: Rows, weights: Tensor, compressed: EntropyCoded) -> None:
         self.matrix = matrix
         self.compressed = compressed
-        self.bit_price = bit_price
         n_rows, d = compressed.shape
         step = row_block(d)
-        self.mean = (
-            sum(
-                (matrix[a : a + step].double().sum(0) for a in range(0, n_rows, step)),
-                torch.zeros(d),
-            )
-            / n_rows
-        )
+        total = torch.zeros(d)
+        for start in range(0, n_rows, step):
+            total = total + matrix[start : start + step].double().sum(0)
+        self.mean = total / n_rows
         compressed.mean.copy_(self.mean)
-        # All (d, d) in float64: what is not needed is let go, as of a wide matrix each is a good
-        # part of the memory.
+        # Each (d, d) matrix in float64 is a large part of the memory if d is: they are freed as soon
+        # as possible.
         covariance = gram(matrix).div_(n_rows).addr_(self.mean, self.mean, alpha=-1)
-        give_back()
+        malloc_trim()
         compressed.basis.copy_(_packed_axes(covariance, compressed.basis_bits))
-        give_back()
+        malloc_trim()
         columns = unit_columns(compressed.basis, d, compressed.basis_bits).double().numpy()
-        # Transposed it is laid out as LAPACK wants it, which then inverts in place. Without
-        # assume_a SciPy 1.17 crashes on a diagonal matrix that it may overwrite.
+        # The transpose has LAPACK's memory layout and is inverted in place. Without assume_a SciPy
+        # 1.17 crashes on a diagonal matrix that it may overwrite.
         inverse = torch.from_numpy(
             scipy.linalg.inv(columns.T, overwrite_a=True, check_finite=False, assume_a="general").T
         )
         variance = (inverse @ covariance).mul_(inverse).sum(1).clamp_min(0)
         self.inverse = inverse.float()
         del covariance, inverse, columns
-        give_back()
-        # What has next to no spread is treated as a 2^-31st of the widest, to stay in the range of
-        # the stored quarters.
+        malloc_trim()
+        # A spread of nearly 0 is set to 2^-31 of the largest, so that its class fits uint8.
         self.spread = variance.sqrt().clamp_min(max(float(variance.max()) ** 0.5 * 2**-31, 1e-30))
         self.quarters = (OCTAVE * self.spread.log2()).round().long()
         compressed.spread.copy_(self.quarters - self.quarters.min())
-        # A factor of two in weight is half an octave of the step.
+        # Twice the weight is half an octave of the step.
         tiers = (weights.double() / weights.min()).log2().round()
         self.tier = tiers.clamp(0, 2**TIER_BITS - 1).long()
         self._set_tables(np.zeros((2, CLASSES, WIDTH)))
         self.pool = ThreadPoolExecutor(torch.get_num_threads())
 
     def encode(self, context: Context) -> EntropyCoded:
-        """Fill the compressed matrix."""
+        """Fill the compressed matrix and return it."""
         n_rows, d = self.compressed.shape
         order = torch.randperm(n_rows, generator=torch.Generator().manual_seed(context.seed))
         sample = order[: max(1, SAMPLE // d)].sort().values
@@ -197,208 +183,197 @@ class _Encoder:
         for most in MOST_TIERS:
             self.tier.clamp_(max=most)
             smallest = self._smallest_step()
-            log_step = self._tuned(rows, self.tier[sample], smallest, context)
-            if (
-                log_step > smallest
-            ):  # else even that leaves room, which rows of little weight are better given
+            log_step = self._tune_step(rows, self.tier[sample], smallest, context)
+            # At the smallest step bits remain, which are better given to rows of less weight.
+            if log_step > smallest:
                 break
-        before = (0.0, 0)
+        previous_step = 0.0
+        previous_words = 0
         for survey in range(SURVEYS):
             words, longest, slope = self._survey(log_step, context)
-            self.compressed.length_bits = max(
-                1, (longest + longest // 16).bit_length()
-            )  # with a little to spare
-            if survey and before[0] != log_step:
-                # Coordinates that code few indices but 0 save less than a bit: measured, within
-                # reason.
-                slope *= min(max((before[1] - words) / (log_step - before[0]) / slope, 0.4), 1)
-            before = (log_step, words)
+            # With some reserve, as lengths grow when the step shrinks.
+            self.compressed.length_bits = max(1, (longest + longest // 16).bit_length())
+            if survey and previous_step != log_step:
+                # Coordinates that are mostly coded as 0 save less than a bit: the measured slope is
+                # used, within bounds.
+                measured = (previous_words - words) / (log_step - previous_step)
+                slope *= min(max(measured / slope, 0.4), 1)
+            previous_step = log_step
+            previous_words = words
             log_step = max(smallest, log_step + (words - FILLED * self._room()) / slope)
         margin = 2.0**-10
-        while not self._written(log_step, context):
+        while not self._write(log_step, context):
             log_step = log_step + margin
             margin = 2 * margin
-            if (
-                margin > 1 / OCTAVE
-            ):  # classes follow, down to those that are coded as 0 without a bit
+            # Classes follow a large change of the step, down to those that take no bits.
+            if margin > 1 / OCTAVE:
                 self._set_offset(log_step)
         return self.compressed
 
     def _smallest_step(self) -> float:
-        """The smallest step, as its log2, whose widest class can be stored."""
+        """log2 of the smallest step with which every index can be stored."""
         widest = int(self.quarters.max()) + 2 * int(self.tier.max()) + 2**NORM_BITS + UNIT
         return widest / OCTAVE - LOW_BITS - CLASSES / OCTAVE
 
     def _room(self) -> int:
-        """Words that the stream has room for."""
+        """Number of words that fit into the stream."""
         return (self.compressed.stream_bytes - self.compressed.info_bytes) // 2
 
     def _set_tables(self, counts: np.ndarray) -> None:
-        """Fit the tables of chances to counted indices."""
+        """Fit the frequency tables to counts of indices."""
         self.compressed.frequencies.copy_(fit_frequencies(counts))
         self.tables = IndexTables(self.compressed.frequencies)
         self.costs = self.tables.costs()
 
-    def _tuned(self, rows: Tensor, tier: Tensor, log_step: float, context: Context) -> float:
-        """The step, as its log2, at which a sample of rows takes its share of the stream; tables
-        are fitted on the way.
+    def _tune_step(self, rows: Tensor, tier: Tensor, log_step: float, context: Context) -> float:
+        """log2 of the step at which a sample of rows fills its share of the stream.
 
-        Words fall with the step along a convex curve, on which Newton's steps from the smallest one
-        never pass the goal.
+        Tables are fitted on the way. The number of words is a convex, falling function of the step:
+        Newton's method from the smallest step never overshoots.
         """
         share = self._room() * len(rows) / self.compressed.shape[0]
         coordinates = self._coordinates(rows)
         for trial in range(TRIALS):
             self._set_offset(log_step)
-            found = self._quantised(coordinates, tier, log_step)
-            written = self._coded(found)
-            self._set_tables(self._tallied(found)[0])
-            log_step += 16 * max(0, len(written.words) - share) / max(1, written.coded)
-            context.progress(
-                f"step {trial + 1}/{TRIALS}: {len(written.words) / max(share, 1):.3f} of the room"
-            )
+            block = self._quantize(coordinates, tier, log_step)
+            code = self._encode(block)
+            self._set_tables(self._count(block)[0])
+            log_step += 16 * max(0, len(code.words) - share) / max(1, code.coded)
+            filled = len(code.words) / max(share, 1)
+            context.progress(f"step {trial + 1}/{TRIALS}: {filled:.3f} of the available bits")
         self._set_offset(log_step)
         return log_step
 
     def _set_offset(self, log_step: float) -> None:
-        """What makes classes of spread + 2 tier + norm.
-
-        It stays when the step is refined, as tables go with it.
-        """
+        """Set the offset of spread classes for a step; small changes of the step keep it."""
         offset = UNIT - OCTAVE - MIDDLE + int(self.quarters.min()) - round(OCTAVE * log_step)
         self.compressed.offset.fill_(offset)
 
     def _survey(self, log_step: float, context: Context) -> tuple[int, int, float]:
-        """Words of all rows at a step, of the longest row, and how many fewer a step twice as large
-        would take.
+        """Encode all rows at a step, and fit the tables and the shifts of levels to them.
 
-        Tables are fitted anew.
+        Returns:
+            The number of words of all rows, that of the longest row, and by how many words a step
+            twice as large would be shorter.
         """
         counts = np.zeros((2, CLASSES, WIDTH))
         excess = np.zeros((2, 2, CLASSES, 2))
         total = longest = coded = 0
-        for _, found in self._blocks(log_step, context):
-            written = self._coded(found)
-            total = total + len(written.words)
-            longest = max(longest, int(written.length.max()))
-            coded += written.coded
-            for sums, block in zip((counts, excess), self._tallied(found)):
-                sums += block
+        for _, block in self._blocks(log_step, context):
+            code = self._encode(block)
+            total = total + len(code.words)
+            longest = max(longest, int(code.length.max()))
+            coded += code.coded
+            block_counts, block_excess = self._count(block)
+            counts += block_counts
+            excess += block_excess
         self._set_tables(counts)
         mean = excess[0] / excess[1].clip(1)
         self.compressed.shift.copy_(torch.from_numpy((mean * SHIFT_UNIT).round().clip(-127, 127)))
         return total, longest, max(coded, 1) / 16
 
-    def _written(self, log_step: float, context: Context) -> bool:
-        """Write the stream at a step; False if it does not fit."""
+    def _write(self, log_step: float, context: Context) -> bool:
+        """Write the stream at a step; returns False if it does not fit."""
         target = self.compressed
         n_rows = self.compressed.shape[0]
         target.stream.zero_()
         room = target.stream[target.info_bytes :][: 2 * self._room()].numpy().view(np.uint16)
-        done = 0
+        end = 0
         info = torch.empty(n_rows, dtype=torch.int64)
-        for ids, found in self._blocks(log_step, context):
-            words, length, _ = self._coded(found)
-            if done + len(words) > len(room) or int(length.max()) >> target.length_bits:
+        for ids, block in self._blocks(log_step, context):
+            words, length, _ = self._encode(block)
+            if end + len(words) > len(room) or int(length.max()) >> target.length_bits:
                 return False
-            room[done : done + len(words)] = words
-            done += len(words)
+            room[end : end + len(words)] = words
+            end += len(words)
             info[ids] = self.tier[ids] | torch.from_numpy(
-                found.norm << TIER_BITS | length << (TIER_BITS + NORM_BITS)
+                block.norm_class << TIER_BITS | length << (TIER_BITS + NORM_BITS)
             )
         packed = packing.pack(info, TIER_BITS + NORM_BITS + target.length_bits)
         target.stream[: len(packed)] = packed
         target.step.fill_(2.0**log_step)
         return True
 
-    def _blocks(self, log_step: float, context: Context) -> Iterator[tuple[Tensor, Quantised]]:
-        """All rows as ids and indices, block by block."""
+    def _blocks(self, log_step: float, context: Context) -> Iterator[tuple[Tensor, QuantizedRows]]:
+        """Quantize all rows block by block: ids (n,) and quantized rows."""
         n_rows, d = self.compressed.shape
         size = max(1, BLOCK // d)
         for start in range(0, n_rows, size):
             ids = torch.arange(start, min(start + size, n_rows))
             coordinates = self._coordinates(self.matrix[start : start + size])
             context.progress(f"{int(ids[-1]) + 1}/{n_rows} rows")
-            yield ids, self._quantised(coordinates, self.tier[ids], log_step)
+            yield ids, self._quantize(coordinates, self.tier[ids], log_step)
 
     def _coordinates(self, rows: Tensor) -> Tensor:
-        """Coordinates float32 (n, d) of rows (n, d)."""
+        """Coordinates of rows in the basis: (n, d) to float32 (n, d)."""
         return (rows.float() - self.mean.float()) @ self.inverse.T
 
-    def _norms(self, samples: Tensor, more: Tensor) -> Tensor:
-        """Classes (n,) of the rows' norms: by root mean square, or higher where a table could not
-        hold a sample.
+    def _norm_classes(self, samples: Tensor, class_offset: Tensor) -> Tensor:
+        """Norm classes of rows: by root mean square, or higher if a table could not hold a sample.
 
         Args:
-            samples: (n, d) coordinates in half steps of the quantiser.
-            more: (n,) what rows add to classes but for the norm's.
+            samples: (n, d), coordinates in half steps of the quantizer.
+            class_offset: (n,), what rows add to spread classes, without the norm class.
+
+        Returns:
+            int64 (n,).
         """
         size = samples.abs() / 2
         widths = torch.exp2(self.compressed.spread.double() / OCTAVE).float()
-        row_width = torch.exp2((more - UNIT + MIDDLE) / OCTAVE)
+        row_width = torch.exp2((class_offset - UNIT + MIDDLE) / OCTAVE)
         typical = (size / widths).square().mean(1).sqrt() / row_width
         needed = ((size - 1) / widths).amax(1) / (SPREADS * row_width)
-        classes = (
-            torch.maximum(
-                (OCTAVE * typical.log2()).round(), (OCTAVE * needed.clamp_min(1e-9).log2()).ceil()
-            )
-            + MIDDLE
-        )
-        return classes.clamp(0, 2**NORM_BITS - 1).long()
+        by_size = (OCTAVE * typical.log2()).round()
+        by_range = (OCTAVE * needed.clamp_min(1e-9).log2()).ceil()
+        return (torch.maximum(by_size, by_range) + MIDDLE).clamp(0, 2**NORM_BITS - 1).long()
 
-    def _quantised(self, coordinates: Tensor, tier: Tensor, log_step: float) -> Quantised:
-        """Indices of least squared error plus price of bits."""
+    def _quantize(self, coordinates: Tensor, tier: Tensor, log_step: float) -> QuantizedRows:
+        """Quantize coordinates (n, d) of rows of tiers (n,)."""
         samples = coordinates * torch.exp2(tier / 2 - log_step)[:, None]
-        more = 2 * tier + int(self.compressed.offset)
-        norm = self._norms(samples, more)
-        found = Quantised(
+        class_offset = 2 * tier + int(self.compressed.offset)
+        norm_class = self._norm_classes(samples, class_offset)
+        block = QuantizedRows(
             samples.numpy(),
-            norm.numpy(),
-            (more + norm).numpy(),
+            norm_class.numpy(),
+            (class_offset + norm_class).numpy(),
             np.empty(samples.shape, dtype=np.int64),
             np.empty(samples.shape, dtype=np.uint8),
         )
-        self._side_by_side(quantise_rows, found, self._spread(), self.bit_price * self.costs)
-        return found
+        self._map_parts(quantize_rows, block, self._spread(), BIT_PRICE * self.costs)
+        return block
 
-    def _coded(self, found: Quantised) -> _Words:
-        """Words of some rows, one row after another."""
-        parts = self._side_by_side(
-            encode_rows, found, self._spread(), self.tables.frequency, self.tables.start
+    def _encode(self, block: QuantizedRows) -> _Words:
+        """Encode quantized rows."""
+        parts = self._map_parts(
+            encode_rows, block, self._spread(), self.tables.frequency, self.tables.start
         )
         words, lengths, coded = zip(*parts)
         return _Words(np.concatenate(words), np.concatenate(lengths), sum(coded))
 
-    def _tallied(self, found: Quantised) -> tuple[np.ndarray, np.ndarray]:
-        """See `tally_rows`, over all of some rows."""
-        counts, excess = zip(*self._side_by_side(tally_rows, found, self._spread()))
+    def _count(self, block: QuantizedRows) -> tuple[np.ndarray, np.ndarray]:
+        """Counts and excesses of quantized rows, see `count_indices`."""
+        counts, excess = zip(*self._map_parts(count_indices, block, self._spread()))
         return sum(counts), sum(excess)
 
     def _spread(self) -> np.ndarray:
-        """Classes int64 (d,) of coordinates."""
+        """Spread classes of the coordinates, int64 (d,)."""
         return self.compressed.spread.numpy().astype(np.int64)
 
-    def _side_by_side(
-        self, function: Callable[..., Any], found: Quantised, *others: Any
+    def _map_parts(
+        self, function: Callable[..., Any], block: QuantizedRows, *arguments: Any
     ) -> list[Any]:
-        """Call a compiled function on parts of the rows, one a thread.
-
-        What it gives, in the rows' order.
-        """
-        bounds = np.linspace(0, len(found.norm), torch.get_num_threads() + 1).astype(int)
+        """Call a compiled function on parts of a block, one per thread; results in the rows' order."""
+        bounds = np.linspace(0, len(block.norm_class), torch.get_num_threads() + 1).astype(int)
         parts = [
-            Quantised(*(values[a:b] for values in found))
+            QuantizedRows(*(values[a:b] for values in block))
             for a, b in zip(bounds, bounds[1:])
             if a < b
         ]
-        return list(self.pool.map(lambda part: function(part, *others), parts))
+        return list(self.pool.map(lambda part: function(part, *arguments), parts))
 
 
 def _packed_axes(covariance: Tensor, basis_bits: int) -> Tensor:
-    """Principal axes (d, d), the widest first.
-
-    As packed integers that fill the range in each column.
-    """
+    """Principal axes, of falling variance, as packed integers that use the whole range per column."""
     vectors = torch.linalg.eigh(covariance).eigenvectors
     top = 2 ** (basis_bits - 1) - 1
     largest = torch.maximum(vectors.amax(0), -vectors.amin(0))

@@ -1,4 +1,4 @@
-"""Control: the matrix as it is. The ceiling of every table."""
+"""Control: the uncompressed matrix, the upper bound of every table."""
 
 from torch import Tensor
 
@@ -7,7 +7,7 @@ from ._base import Context, Method, Plan
 
 
 class Identity(Method):
-    """Stores the matrix itself; answers any ratio with ratio 1."""
+    """Stores the matrix itself: ratio 1, whatever ratio is requested."""
 
     label = "uncompressed"
     kind = "control"

@@ -1,7 +1,4 @@
-"""Control: every row is the mean row.
-
-What a model scores on it, it scores without any token's identity.
-"""
+"""Control: every row is the mean row. A model scores on it what it scores without its tokens."""
 
 from torch import Tensor
 
@@ -9,8 +6,8 @@ from ..formats.constant import ConstantRows
 from ._base import Context, Method, Plan
 
 
-class Mean(Method):
-    """Stores d floats, whatever the ratio asked."""
+class MeanRow(Method):
+    """Stores d floats at any ratio."""
 
     alias = "mean"
     label = "mean row"

@@ -1,35 +1,33 @@
-"""B23: offline autoencoder (Banaei, Balazy, Kasymov, Lebret, Tabor and Aberer, Findings of EACL
-2023).
+"""B23: offline autoencoder (Banaei, Balazy, Kasymov, Lebret, Tabor and Aberer, EACL Findings 2023).
 
-A non-linear autoencoder of the rows (authors' code, auto-encoder-based-transformer-compression):
-encoder widths 8x, 4x and the latent x, decoder widths 2x, 4x and d, LeakyReLU after every layer but
-the last, tanh after that, and each decoded row scaled to the norm of the original, which is stored.
-Loss
+Idea: a non-linear autoencoder of the rows compresses better offline than a factorization. From the
+authors' code (auto-encoder-based-transformer-compression): encoder widths 8x, 4x and the latent x,
+decoder widths 2x, 4x and d, LeakyReLU after every layer but the last, tanh after that, and each
+decoded row scaled to the norm of the original, which is stored. The loss is
 
-    0.9091 mean_i (1 - cos(x^_i, x_i)) + 0.0909 RMSE + 0 L1.
+    0.9091 mean_i (1 - cos(x^_i, x_i)) + 0.0909 RMSE.
 
-The encoder is dropped; latents (V, x), V norms and the decoder are stored. x is the largest that
-fits the budget: at float32 the root of the paper's quadratic 10 x^2 + (V + 6 + 4 d) x + d + V -
-budget, rounded down.
-
-Ablations: `encoder` and `decoder`, widths of hidden layers in multiples of x, nearest the input
-first; `linear`, one linear layer each and no tanh, as the paper's linear version; `enforce_norm`;
-the three weights of the loss; the start; `weighting`, the paper's importance of rows, which
-multiplies each row's part of the loss. The authors' recipe is start: random, batch_size: 16,
-epochs: 30, decay: steps.
+The encoder is dropped: latents (V, x), V norms and the decoder are stored. x is the largest that
+fits the budget: in float32 the floor of the positive root of the paper's quadratic 10 x^2 + (V + 6 +
+4 d) x + d + V - budget.
 
 Differs from the paper:
-- it starts from PCA, set into the first x units of each layer, where a bias keeps LeakyReLU mostly
-  in its linear part, takes batches of 128 and lets the learning rate fall linearly; the paper
-  starts at random, trains 30 epochs with batches of 16 and lowers the rate by a fifth every 10. On
-  MiniLM's table at 10x this is as good in a sixth of the time;
-- where norms are stored, rows are brought to the size of BERT's first, which the norms undo: tanh
-  bounds what is decoded and the RMSE weighs against the cosine by the rows' size, and the paper's
-  settings were found for BERT's;
-- only a linear layer's matrix, whose few rows would make some hundred steps of that, has the
-  authors' epochs and batches;
-- the last epoch is kept, not the one of best perplexity, which the authors chose on test text;
+- it starts from PCA in the first x units of each layer, where a bias keeps LeakyReLU mostly in its
+  linear part, uses batches of 128 and decays the learning rate linearly, because on MiniLM's table at
+  10x this is as good in a sixth of the time; the paper starts at random, trains 30 epochs with
+  batches of 16 and multiplies the learning rate by 0.8 every 10;
+- with stored norms, rows are scaled to the size of BERT's, which the norms undo, because tanh bounds
+  the decoded values, the balance of RMSE and cosine depends on the rows' size, and the paper chose
+  its settings on BERT;
+- the last epoch is kept, not the one of best perplexity, which the authors choose on test text;
 - norms are counted as stored; the authors' count leaves them out.
+
+A linear layer's matrix is trained with the authors' epochs and batches, because its few rows would
+make only some hundred steps otherwise.
+
+Options: `linear`, the paper's linear version with one layer each and no tanh; `enforce_norm`;
+`weighting`, the paper's importance of rows, which multiplies each row's part of the loss. The
+authors' recipe is `start: random`, `batch_size: 16`, `epochs: 30`, `decay: steps`.
 """
 
 from dataclasses import dataclass
@@ -39,61 +37,45 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from ..errors import UserError
 from ..formats._base import ROW_BLOCK
 from ..formats._factors import Factor
 from ..formats.mlp_decoder import LEAK, Layer, MLPDecoder, decode
 from ..numerics.adam import (
     Schedule,
-    bert_size,
+    bert_scale,
     cosine_distance,
-    minimise,
+    minimize,
     root_mean_square,
     uniform_layer,
 )
 from ..numerics.linalg import principal_axes
 from ._base import Context, Method, Plan, TrainedOptions, budget_bits, infeasible, largest
 
+ENCODER = (8, 4)
+DECODER = (2, 4)
+"""Widths of the hidden layers as multiples of the latent's, in the order of the layers."""
+COSINE_WEIGHT = 0.9091
+RMSE_WEIGHT = 0.0909
+
 
 @dataclass(frozen=True)
-class B23Options(TrainedOptions):
-    """The network, the loss and how it is minimised."""
+class OfflineAutoencoderOptions(TrainedOptions):
+    """The network and its training."""
 
-    encoder: tuple[int, ...] = (8, 4)
-    decoder: tuple[int, ...] = (2, 4)
-    """Widths of hidden layers as multiples of the latent's."""
     linear: bool = False
-    """One linear layer each, whatever the widths."""
+    """One linear layer in the encoder and one in the decoder, without activations."""
     enforce_norm: bool = True
-    cosine_weight: float = 0.9091
-    rmse_weight: float = 0.0909
-    l1_weight: float = 0.0
+    """Store the rows' norms, and scale decoded rows to them."""
     start: Literal["pca", "random"] = "pca"
+    """Initialization."""
     decay: Literal["linear", "steps"] = "linear"
-    """The learning rate falls from step to step to 0.
-
-    Or by a factor every few epochs as in the paper.
-    """
+    """Decay of the learning rate: linearly to 0, or in steps as in the paper."""
     epochs: int = 15
     batch_size: int = 128
 
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        if min(self.cosine_weight, self.rmse_weight, self.l1_weight) < 0:
-            raise UserError("options cosine_weight, rmse_weight and l1_weight must be at least 0")
 
-    def loss(self, decoded: Tensor, rows: Tensor, weights: Tensor) -> Tensor:
-        """The loss of a batch: (B, d), (B, d), (B,) to a scalar."""
-        total = self.cosine_weight * cosine_distance(decoded, rows, weights)
-        if self.rmse_weight:
-            total = total + self.rmse_weight * root_mean_square(decoded, rows, weights)
-        if self.l1_weight:
-            total = total + self.l1_weight * ((decoded - rows).abs().mean(1) * weights).mean()
-        return total
-
-
-class B23(Method):
-    """Latents that a small network decodes, and row norms."""
+class OfflineAutoencoder(Method):
+    """The largest latent that fits the budget."""
 
     alias = "b23"
     label = "B23 offline AE"
@@ -101,14 +83,14 @@ class B23(Method):
     citation = "banaei2023revisiting"
     weighted = True
     linear_defaults = {"epochs": 30, "batch_size": 16}
-    Options = B23Options
+    Options = OfflineAutoencoderOptions
 
     def _widths(self, latent: int) -> list[int]:
         """Widths of the decoder's hidden layers."""
-        return [] if self.options.linear else [m * latent for m in self.options.decoder]
+        return [] if self.options.linear else [m * latent for m in DECODER]
 
     def _factors(self, shape: tuple[int, int], latent: int) -> dict[str, Factor]:
-        """What is stored with a latent of this width."""
+        """Factors stored with a latent of this width."""
         return MLPDecoder.factors(shape, latent, self._widths(latent), self.options.enforce_norm)
 
     def plan(self, shape: tuple[int, int], ratio: float) -> Plan:
@@ -131,50 +113,58 @@ class B23(Method):
         weights = self.row_weights(context, len(matrix))
         norms = matrix.norm(dim=1, keepdim=True)
         output = "linear" if options.linear else "tanh"
-        size = bert_size(matrix) if options.enforce_norm else 1.0
-        encoder, decoder = _start(matrix, size, latent, options, weights, context.seed)
+        scale = bert_scale(matrix) if options.enforce_norm else 1.0
+        encoder, decoder = _initialize(matrix, scale, latent, options, weights, context.seed)
 
         def loss(ids: Tensor, epoch: int) -> Tensor:
-            rows = matrix[ids] / size
+            rows = matrix[ids] / scale
             decoded = decode(encode(rows, encoder, options.linear), decoder, output)
             if options.enforce_norm:
-                decoded = functional.normalize(decoded, dim=1, eps=1e-12) * (norms[ids] / size)
-            return options.loss(decoded, rows, weights[ids])
+                decoded = functional.normalize(decoded, dim=1, eps=1e-12) * (norms[ids] / scale)
+            return compute_loss(decoded, rows, weights[ids])
 
-        # The paper lowers the rate by a fifth every 10 of 30 epochs.
+        # The paper multiplies the learning rate by 0.8 every 10 of 30 epochs.
         steps = (max(1, options.epochs // 3), 0.8) if options.decay == "steps" else None
         schedule = Schedule(options.epochs, options.batch_size, options.learning_rate, steps)
         parameters = [tensor for layer in encoder + decoder for tensor in layer]
-        minimise(loss, parameters, len(matrix), schedule, context.seed, context.progress)
+        minimize(loss, parameters, len(matrix), schedule, context.seed, context.progress)
         widths = self._widths(latent)
         compressed = MLPDecoder(
             plan.shape, latent, widths, options.enforce_norm, output, options.factor_dtype
         )
-        latents = [encode(rows / size, encoder, options.linear) for rows in matrix.split(ROW_BLOCK)]
+        latents = [
+            encode(rows / scale, encoder, options.linear) for rows in matrix.split(ROW_BLOCK)
+        ]
         compressed.fill(torch.cat(latents), decoder, norms[:, 0] if options.enforce_norm else None)
         return compressed
 
 
-def encode(rows: Tensor, layers: list[Layer], linear: bool = False) -> Tensor:
-    """(B, d) through linear layers with LeakyReLU after each, the latent's too, unless `linear`.
+def compute_loss(decoded: Tensor, rows: Tensor, weights: Tensor) -> Tensor:
+    """The loss of a batch: (B, d), (B, d), (B,) to a scalar."""
+    rmse = root_mean_square(decoded, rows, weights)
+    return COSINE_WEIGHT * cosine_distance(decoded, rows, weights) + RMSE_WEIGHT * rmse
 
-    (B, x).
-    """
+
+def encode(rows: Tensor, layers: list[Layer], linear: bool = False) -> Tensor:
+    """Encode rows (B, d) to latents (B, x), with LeakyReLU after each layer unless `linear`."""
     for weight, bias in layers:
         rows = functional.linear(rows, weight, bias)
         rows = rows if linear else functional.leaky_relu(rows, LEAK)
     return rows
 
 
-def _start(
-    matrix: Tensor, size: float, latent: int, options: B23Options, weights: Tensor, seed: int
+def _initialize(
+    matrix: Tensor,
+    scale: float,
+    latent: int,
+    options: OfflineAutoencoderOptions,
+    weights: Tensor,
+    seed: int,
 ) -> tuple[list[Layer], list[Layer]]:
-    """Layers of encoder and decoder before training on matrix / size."""
+    """Layers of encoder and decoder before training on matrix / scale."""
     generator = torch.Generator().manual_seed(seed)
     d = matrix.shape[1]
-    encoder_sizes, decoder_sizes = (
-        ([], []) if options.linear else (options.encoder, options.decoder)
-    )
+    encoder_sizes, decoder_sizes = ((), ()) if options.linear else (ENCODER, DECODER)
     sizes = [
         d,
         *(m * latent for m in encoder_sizes),
@@ -188,12 +178,12 @@ def _start(
     if options.start == "random":
         return encoder, decoder
     mean, basis = principal_axes(matrix, latent, weights)  # (d,), (d, x)
-    mean = mean / size
-    # Lifts most of each coordinate above 0, where LeakyReLU is the identity. Lifting all of it
-    # trains worse: units that are never below 0 take long to become non-linear.
-    shift = (matrix @ basis).std(0) / size
+    mean = mean / scale
+    # Shifts most values of each coordinate above 0, where LeakyReLU is the identity. Shifting all of
+    # them trains worse: units that are never below 0 become non-linear only slowly.
+    shift = (matrix @ basis).std(0) / scale
     for weight, bias in layers:
-        # The first x units carry the coordinates on; what the others bring to them is learnt.
+        # The first x units pass the coordinates on; contributions of the others are learned.
         weight[:latent] = 0
         bias[:latent] = 0
     for weight, _ in encoder[1:] + decoder[:-1]:

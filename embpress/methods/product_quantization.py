@@ -1,13 +1,11 @@
-"""Baseline: product quantisation (Jegou, Douze and Schmid, PAMI 2011), trained with faiss; OPQ (Ge
-et al., PAMI 2014).
+"""Baseline: product quantization (Jegou, Douze and Schmid, PAMI 2011), trained with faiss.
 
-Columns are cut into M subspaces; in each, k-means finds 2^b centroids and a row keeps the number of
-its nearest. M b bits a row, and 2^b d floats of centroids, and d^2 of a rotation where one is
-learnt, all counted.
+Columns are split into M subspaces; in each, k-means finds 2^b centroids, and a row stores the number
+of its nearest centroid. Stored are M b bits per row and 2^b d floats of centroids. With
+`rotation: opq`, a rotation of the rows is learned with the codebooks (OPQ: Ge, He, Ke and Sun, PAMI
+2014) and stored with d^2 floats.
 """
 
-from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -18,58 +16,53 @@ from torch import Tensor
 from ..errors import InfeasibleRatio, UserError
 from ..formats.product_codes import ProductCodes
 from ..numerics import bits as packing
+from ..numerics.search import build_index, load_faiss, map_in_threads
 from ._base import Context, Method, Options, Plan, budget_bits, infeasible
 
 WIDTHS = (8, 7, 6, 5, 4)
 SAMPLE = 256 * 256
-"""Rows that k-means is trained on, at most."""
+"""Maximum number of rows that k-means is trained on."""
+ITERATIONS = 25
+"""Iterations of k-means."""
+ROTATION_ROUNDS = 10
+"""Times that OPQ updates codebooks and rotation in turn."""
 FAST_COLUMNS = 8
-"""Columns below which faiss searches 256 centroids eight times slower than with columns of zeros added."""
+"""Below this number of columns faiss searches 256 centroids eight times slower: zeros are added."""
 
 
 @dataclass(frozen=True)
-class PQOptions(Options):
-    """Sizes of the codes and training."""
+class ProductQuantizationOptions(Options):
+    """Bits of a code, and whether a rotation is learned."""
 
     bits: Literal[0, 8, 7, 6, 5, 4] = 0
-    """Bits of a code; 0 takes the width that leaves most code bits a row."""
+    """Bits of a code; 0 uses the width with the most code bits per row."""
     rotation: Literal["none", "opq"] = "none"
-    """Whether a rotation is learnt with the codebooks, by faiss's OPQ, and stored."""
-    iterations: int = 25
-    """Of k-means."""
-    rotation_rounds: int = 10
-    """Of OPQ: times that codebooks and rotation are solved in turn."""
-
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        if min(self.iterations, self.rotation_rounds) < 1:
-            raise UserError("options iterations and rotation_rounds must be at least 1")
+    """`opq` learns a rotation with faiss's OPQ."""
 
 
-class PQ(Method):
-    """The most code bits a row that the budget allows, M a divisor of d.
+class ProductQuantization(Method):
+    """The most code bits per row that fit the budget, where M divides d.
 
-    The fewer, wider codes where two are equal.
+    Of equal numbers of bits the one with fewer, wider codes is used.
     """
 
     alias = "pq"
     label = "product quantisation"
     kind = "baseline"
     weighted = True
-    Options = PQOptions
+    Options = ProductQuantizationOptions
 
     def _bits(self, shape: tuple[int, int], subspaces: int, width: int) -> int:
         """Bits stored."""
-        rows = shape[0]
         factors = ProductCodes.factors(shape, subspaces, width, self.options.rotation == "opq")
-        return 8 * rows * packing.packed_bytes(subspaces, width) + self.bits_of(factors)
+        return 8 * shape[0] * packing.packed_bytes(subspaces, width) + self.bits_of(factors)
 
     def plan(self, shape: tuple[int, int], ratio: float) -> Plan:
         """See base class."""
-        budget, (rows, d) = budget_bits(shape, ratio), shape
-        # More centroids than rows cannot be trained, nor be of use.
+        budget = budget_bits(shape, ratio)
+        rows, d = shape
         possible = (self.options.bits,) if self.options.bits else WIDTHS
-        widths = [w for w in possible if 1 << w <= rows]
+        widths = [w for w in possible if 1 << w <= rows]  # k-means needs a row per centroid
         divisors = [m for m in range(1, d + 1) if d % m == 0]
         fitting = [
             (m * w, w, m) for w in widths for m in divisors if self._bits(shape, m, w) <= budget
@@ -77,7 +70,8 @@ class PQ(Method):
         if not fitting:
             if not widths:
                 raise InfeasibleRatio(
-                    f"{self.label} needs at least {1 << min(possible)} rows, and has {rows}: take another method"
+                    f"{self.label} needs at least {1 << min(possible)} rows, but the matrix has "
+                    f"{rows}: use another method"
                 )
             least = min(self._bits(shape, 1, w) for w in widths)
             raise infeasible(self.label, shape, 32 * rows * d / least)
@@ -89,108 +83,79 @@ class PQ(Method):
         """See base class.
 
         Raises:
-            UserError: if rows are to be weighted and rotated at once, as faiss's OPQ takes no
-                weights.
+            UserError: with `weighting` and `rotation: opq`, as faiss's OPQ takes no weights.
         """
         subspaces = plan.sizes["subspaces"]
         width = plan.sizes["width"]
         rotated = self.options.rotation == "opq"
-        if rotated and self.options.weighting != "uniform":
+        uniform = self.options.weighting == "uniform"
+        if rotated and not uniform:
             raise UserError(
-                "product quantisation with rotation: opq weights all rows alike: drop one of both options"
+                f"{self.label} with rotation: opq cannot weight rows: leave out option rotation or "
+                "weighting"
             )
-        weights = (
-            None
-            if self.options.weighting == "uniform"
-            else self.row_weights(context, plan.shape[0]).numpy()
-        )
+        weights = None if uniform else self.row_weights(context, plan.shape[0]).numpy()
         compressed = ProductCodes(plan.shape, subspaces, width, rotated, self.options.factor_dtype)
         if rotated:
             context.progress("rotation")
-            compressed.store("rotation", self._rotation(matrix, subspaces, width, context.seed))
+            compressed.store("rotation", _learn_rotation(matrix, subspaces, width, context.seed))
             matrix = matrix @ compressed.factor("rotation").T
         columns = plan.shape[1] // subspaces
         pieces = [np.ascontiguousarray(piece.numpy()) for piece in matrix.split(columns, dim=1)]
-        codebook = torch.empty(subspaces, columns << width)
-        codes = torch.empty(plan.shape[0], subspaces, dtype=torch.int64)
 
-        def train(j: int) -> None:
-            centroids = k_means(
-                pieces[j], 1 << width, weights, self.options.iterations, context.seed + j
-            )
-            codebook[j] = torch.from_numpy(centroids.ravel())
+        def train(j: int) -> np.ndarray:
+            centroids = k_means(pieces[j], 1 << width, weights, context.seed + j)
             context.progress(f"subspace {j + 1}/{subspaces}")
+            return centroids.ravel()
 
-        _side_by_side(train, range(subspaces))
-        compressed.store("codebook", codebook)
-        # The nearest of the centroids as they are stored, maybe in less precision.
-        stored = compressed.factor("codebook").view(subspaces, 1 << width, columns)
-
-        def assign(j: int) -> None:
-            codes[:, j] = torch.from_numpy(nearest(pieces[j], stored[j].numpy()))
-
-        _side_by_side(assign, range(subspaces))
-        compressed.codes.copy_(packing.pack_rows(codes, width))
+        codebook = np.stack(list(map_in_threads(train, range(subspaces))))
+        compressed.store("codebook", torch.from_numpy(codebook))
+        # Codes are the nearest of the stored centroids, which may have a lower precision.
+        stored = compressed.factor("codebook").view(subspaces, 1 << width, columns).numpy()
+        codes = np.stack(list(map_in_threads(find_nearest, pieces, stored)), axis=1)
+        compressed.codes.copy_(packing.pack_rows(torch.from_numpy(codes), width))
         return compressed
 
-    def _rotation(self, matrix: Tensor, subspaces: int, width: int, seed: int) -> Tensor:
-        """OPQ's rotation R (d, d), to be applied as matrix @ R^T."""
-        import faiss  # only here, so that methods are listed and other methods run without it
 
-        found: list[Any] = []
+def _learn_rotation(matrix: Tensor, subspaces: int, width: int, seed: int) -> Tensor:
+    """OPQ's rotation R (d, d), to be applied as matrix @ R^T."""
+    faiss = load_faiss()
 
-        def train(d: int) -> None:
-            quantizer = faiss.ProductQuantizer(d, subspaces, width)
-            _settle(quantizer.cp, seed)
-            opq = faiss.OPQMatrix(d, subspaces)
-            opq.pq = quantizer
-            opq.niter = self.options.rotation_rounds
-            opq.max_train_points = SAMPLE
-            opq.train(matrix.contiguous().numpy())
-            found.append(faiss.vector_to_array(opq.A).reshape(d, d))
+    def train(d: int) -> np.ndarray:
+        quantizer = faiss.ProductQuantizer(d, subspaces, width)
+        _configure_k_means(quantizer.cp, seed)
+        opq = faiss.OPQMatrix(d, subspaces)
+        opq.pq = quantizer
+        opq.niter = ROTATION_ROUNDS
+        opq.max_train_points = SAMPLE
+        opq.train(matrix.contiguous().numpy())
+        return faiss.vector_to_array(opq.A).reshape(d, d).copy()
 
-        _side_by_side(train, [matrix.shape[1]])
-        return torch.from_numpy(found[0].copy())
-
-
-def _side_by_side(work: Callable[[int], None], items: Any) -> None:
-    """Run independent pieces of work, each with one thread of faiss's own.
-
-    So that results do not depend on their number.
-    """
-    import faiss
-
-    n_threads = max(1, torch.get_num_threads())
-    with ThreadPoolExecutor(
-        n_threads, initializer=faiss.omp_set_num_threads, initargs=(1,)
-    ) as pool:
-        list(pool.map(work, items))
+    (rotation,) = map_in_threads(train, [matrix.shape[1]])
+    return torch.from_numpy(rotation)
 
 
-def _settle(parameters: Any, seed: int) -> None:
-    """Seed k-means, and keep it from warning of few points."""
+def _configure_k_means(parameters: Any, seed: int) -> None:
+    """Set the seed, and silence the warning about few points per centroid."""
     parameters.seed = seed
     parameters.min_points_per_centroid = 1
     parameters.verbose = False
 
 
-def k_means(
-    points: np.ndarray, n: int, weights: np.ndarray | None, iterations: int, seed: int
-) -> np.ndarray:
-    """Centroids (n, c) of points (V, c), with faiss; on a sample of SAMPLE points, but on all where
-    they are weighted.
+def k_means(points: np.ndarray, n: int, weights: np.ndarray | None, seed: int) -> np.ndarray:
+    """Centroids (n, c) of points (V, c) with weights (V,), by faiss.
 
-    Starts from k-means++, as a random start loses up to 8% of the error on pieces of few columns.
+    Unweighted points are sampled down to `SAMPLE`. k-means++ initializes the centroids: a random
+    start has up to 8 % more error on subspaces of few columns.
     """
-    import faiss
-
+    faiss = load_faiss()
     columns = points.shape[1]
-    points = np.pad(points, ((0, 0), (0, max(0, FAST_COLUMNS - columns))))
+    points = _pad_columns(points)
     parameters = faiss.ClusteringParameters()
-    _settle(parameters, seed)
-    parameters.niter = iterations
+    _configure_k_means(parameters, seed)
+    parameters.niter = ITERATIONS
     parameters.init_method = faiss.ClusteringInitMethod_KMEANS_PLUS_PLUS
-    # A sample's weights may sum to less than its size, on which faiss's repair of empty clusters
+    # A sample's weights may sum to less than its size, with which faiss's repair of empty clusters
     # does not end.
     parameters.max_points_per_centroid = SAMPLE // n if weights is None else len(points)
     clustering = faiss.Clustering(points.shape[1], n, parameters)
@@ -198,11 +163,12 @@ def k_means(
     return faiss.vector_to_array(clustering.centroids).reshape(n, -1)[:, :columns].copy()
 
 
-def nearest(points: np.ndarray, centroids: np.ndarray) -> np.ndarray:
-    """Number (V,) of each point's nearest centroid."""
-    import faiss
+def find_nearest(points: np.ndarray, centroids: np.ndarray) -> np.ndarray:
+    """Number of the nearest centroid (n, c) of each point (V, c): int64 (V,)."""
+    index = build_index(_pad_columns(centroids), "euclidean")
+    return index.search(_pad_columns(points), 1)[1][:, 0]
 
-    lacking = ((0, 0), (0, max(0, FAST_COLUMNS - points.shape[1])))
-    index = faiss.IndexFlatL2(points.shape[1] + lacking[1][1])
-    index.add(np.pad(centroids, lacking))
-    return index.search(np.pad(points, lacking), 1)[1][:, 0]
+
+def _pad_columns(vectors: np.ndarray) -> np.ndarray:
+    """Vectors (n, c) with zeros up to `FAST_COLUMNS` columns."""
+    return np.pad(vectors, ((0, 0), (0, max(0, FAST_COLUMNS - vectors.shape[1]))))

@@ -1,7 +1,6 @@
-"""Control: rows drawn from a Gaussian with the matrix's mean and covariance. The floor of every
-table.
+"""Control: rows drawn from a Gaussian with the matrix's mean and covariance, the floor of a table.
 
-What a model scores on it, it scores without knowing which token is which beyond telling them apart.
+A model scores on it what it scores when it can tell tokens apart, but not what each of them means.
 """
 
 import torch
@@ -11,8 +10,8 @@ from ..formats.dense import DenseRows
 from ._base import Context, Method, Plan
 
 
-class Random(Method):
-    """Stores the drawn rows; answers any ratio with ratio 1."""
+class RandomRows(Method):
+    """Stores the drawn rows: ratio 1, whatever ratio is requested."""
 
     alias = "random"
     label = "random rows"
@@ -24,11 +23,10 @@ class Random(Method):
 
     def fit(self, matrix: Tensor, plan: Plan, context: Context) -> DenseRows:
         """See base class."""
+        d = matrix.shape[1]
         generator = torch.Generator().manual_seed(context.seed)
-        mean = matrix.mean(0)
         # The root by eigenvectors: a rank-deficient covariance has no Cholesky factor.
-        values, vectors = torch.linalg.eigh(
-            torch.cov(matrix.double().T).reshape(matrix.shape[1], matrix.shape[1])
-        )
+        values, vectors = torch.linalg.eigh(torch.cov(matrix.double().T).reshape(d, d))
         root = (vectors * values.clamp_min(0).sqrt()).float()
-        return DenseRows(plan.shape, torch.randn(plan.shape, generator=generator) @ root.T + mean)
+        rows = torch.randn(plan.shape, generator=generator) @ root.T
+        return DenseRows(plan.shape, rows + matrix.mean(0))

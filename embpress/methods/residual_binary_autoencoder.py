@@ -1,29 +1,28 @@
-"""LightToken (Wang et al., KDD 2023): low rank, then residual binary autoencoders, trained on their
-own loss.
+"""LightToken: low rank plus residual binary autoencoders (Wang et al., KDD 2023).
 
-    E ~ P Q + sum_j B_j D_j,   P Q the rank-r SVD,   B_j = sign(R_{j-1} W_j + c_j) in {-1, 1}^(V x
-    C/K),
+Idea: a rank-r approximation P Q, then K binary autoencoders, each of the residual of what is decoded
+so far,
 
-R_j what is left of E after P Q and the first j codes. Encoders W_j, c_j are dropped; P, Q, the
-decoders D_j and one bit a code are stored. Loss over the sum: cosine_weight mean_i (1 - cos) +
-l2_weight mean_i ||E^ - E||^2 / mean ||E||^2.
+    E ~ P Q + sum_j B_j D_j,   B_j = sign(R_{j-1} W_j + c_j) in {-1, 1}^(V x C/K),
 
-Reconstruction: the paper's full text could not be had. From its abstract: a low-rank part, residual
-binary autoencoders, a new loss, ratios of 5 to 25. Inferred, and why:
-- r = 4 and K = 2: small enough that float32 factors leave 464 bits a row for codes at the
-  abstract's 25x on BERT's 30,522 x 768, and the fewest codes that make a residual; no source names
-  either;
+where R_j is the residual of E after P Q and the first j codes. Encoders W_j, c_j are dropped; P, Q,
+the decoders D_j and one bit per code entry are stored. The loss of the sum E^ is cosine_weight
+mean_i (1 - cos) + mean_i ||E^_i - E_i||^2 / mean_i ||E_i||^2.
+
+Reconstruction: the paper's full text was not available. Its abstract names a low-rank part, residual
+binary autoencoders, a new loss, and ratios of 5 to 25. Inferred, and why:
+- r = 4 and K = 2: no source gives either. With r = 4, float32 factors leave 464 bits per row for
+  codes at the abstract's 25x on BERT's 30,522 x 768, and 2 codes are the fewest with a residual;
 - the width of a code: what the budget leaves, split evenly over the codes, of which there are more
-  where one would be wider than d;
-- the loss's form: a direction and a norm part, the two of which earlier losses for embeddings were
-  made (B21);
-- the training: greedy stage by stage (signs of the residual's principal coordinates after a random
-  rotation, as in iterative quantisation, decoder by least squares), then all encoders and decoders
-  jointly, gradients passing straight through the sign. The abstract's "residual" says that stages
-  follow one another, not whether they are then trained together.
+  if one would be wider than d;
+- the loss: a direction and a norm term, the terms of the earlier losses for embeddings (B21);
+- the training: greedy, stage by stage (signs of the residual's principal coordinates after a random
+  rotation, as in iterative quantization; decoder by least squares), then all encoders and decoders
+  jointly with straight-through gradients of the sign. The abstract's "residual" says that stages
+  follow each other, not whether they are trained together.
 
-Ablations: `rank` (0 leaves the low-rank part out, and on narrow matrices saves bits that codes use
-better), `codes`, `width`, the two weights of the loss, `training: greedy`, `weighting`.
+Options: `rank` (0 has no low-rank part, which saves bits on narrow matrices); `codes`; `width`;
+`cosine_weight`; `training: greedy`; `weighting`.
 """
 
 from dataclasses import dataclass
@@ -36,46 +35,43 @@ from ..errors import UserError
 from ..formats._base import ROW_BLOCK
 from ..formats.binary_residual import BinaryResidual
 from ..numerics import bits as packing
-from ..numerics.adam import Schedule, cosine_distance, minimise
+from ..numerics.adam import Schedule, cosine_distance, minimize
 from ..numerics.linalg import right_singular_vectors
 from ._base import Context, Method, Plan, TrainedOptions, budget_bits, infeasible, largest
 
 
 @dataclass(frozen=True)
-class LightTokenOptions(TrainedOptions):
+class ResidualBinaryAutoencoderOptions(TrainedOptions):
     """Sizes, loss and training."""
 
     rank: int = 4
-    """r of the low-rank part."""
+    """r, rank of the low-rank part."""
     codes: int = 2
-    """K residual codes; at least, where the budget decides their width."""
+    """K, number of residual codes; a minimum if the budget decides their width."""
     width: int = 0
-    """Bits of a code; 0 takes what the budget leaves."""
+    """Bits of a code; 0 uses what the budget leaves."""
     cosine_weight: float = 1.0
-    l2_weight: float = 1.0
+    """Weight of the direction term; the norm term has weight 1."""
     training: Literal["joint", "greedy"] = "joint"
-    """Greedy stages alone, or all of them trained together afterwards."""
+    """Whether the greedy stages are then trained jointly."""
     batch_size: int = 1024
     learning_rate: float = 3e-5
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        if (
-            self.codes < 1
-            or min(self.rank, self.width) < 0
-            or min(self.cosine_weight, self.l2_weight) < 0
-        ):
+        if self.codes < 1 or min(self.rank, self.width, self.cosine_weight) < 0:
             raise UserError(
-                "option codes must be above 0, rank, width, cosine_weight and l2_weight at least 0"
+                "option codes must be above 0, and rank, width and cosine_weight at least 0"
             )
         if self.width * self.codes % 8:
             raise UserError(
-                f"options codes x width are {self.codes} x {self.width} bits, but a row's codes must be whole bytes"
+                f"options codes x width are {self.codes} x {self.width} bits, but a row's codes must "
+                "be whole bytes"
             )
 
 
-class LightToken(Method):
-    """Rank r, and as many code bits a row as the budget allows."""
+class ResidualBinaryAutoencoder(Method):
+    """Rank r, and the most code bits per row that fit the budget."""
 
     alias = "lighttoken"
     label = "LightToken"
@@ -83,10 +79,10 @@ class LightToken(Method):
     citation = "wang2023lighttoken"
     reconstruction = True
     weighted = True
-    Options = LightTokenOptions
+    Options = ResidualBinaryAutoencoderOptions
 
     def _bits(self, shape: tuple[int, int], n_bits: int) -> int:
-        """Bits stored with this many code bits a row."""
+        """Bits stored with n_bits code bits per row."""
         factors = BinaryResidual.factors(shape, min(self.options.rank, *shape), n_bits)
         return self.bits_of(factors) + shape[0] * n_bits
 
@@ -98,12 +94,13 @@ class LightToken(Method):
         """
         if self.options.width > shape[1]:
             raise UserError(
-                f"option width is {self.options.width}, but a code has at most d = {shape[1]} bits: take more codes"
+                f"option width is {self.options.width}, but a code has at most d = {shape[1]} bits: "
+                "use more codes"
             )
         budget = budget_bits(shape, ratio)
         codes = self.options.codes
         wanted = self.options.codes * self.options.width
-        # Whole bytes a row: what this leaves unspent is below 8 bits a row.
+        # Whole bytes per row: less than 8 bits per row stay unused.
         n_bits = 8 * largest(lambda c: self._bits(shape, 8 * c), budget, 4 * shape[1])
         if not n_bits or n_bits < wanted:
             raise infeasible(
@@ -120,8 +117,8 @@ class LightToken(Method):
         rank = plan.sizes["rank"]
         n_bits = plan.sizes["n_bits"]
         weights = self.row_weights(context, len(matrix))
-        # Adam's steps do not follow the size of what they change, so rows are trained at a root
-        # mean square norm of 1.
+        # Adam's steps do not depend on the size of the parameters: rows are scaled to a root mean
+        # square norm of 1.
         size = matrix.square().sum(1).mean().sqrt().clamp_min(1e-30)
         matrix = matrix / size
         basis = right_singular_vectors(matrix, rank, weights)
@@ -135,15 +132,12 @@ class LightToken(Method):
             for weight, bias, decoder in stages:
                 decoded = decoded + _straight_through((rows - decoded) @ weight + bias) @ decoder
             l2 = ((decoded - rows).square().sum(1) * weights[ids]).mean()
-            return (
-                options.cosine_weight * cosine_distance(decoded, rows, weights[ids])
-                + options.l2_weight * l2
-            )
+            return options.cosine_weight * cosine_distance(decoded, rows, weights[ids]) + l2
 
         if options.training == "joint":
             schedule = Schedule(options.epochs, options.batch_size, options.learning_rate)
             trained = [tensor for stage in stages for tensor in stage]
-            minimise(loss, trained, len(matrix), schedule, context.seed, context.progress)
+            minimize(loss, trained, len(matrix), schedule, context.seed, context.progress)
         compressed = BinaryResidual(plan.shape, rank, n_bits, options.factor_dtype)
         compressed.store("left", left * size)
         compressed.store("right", basis.T)
@@ -159,16 +153,16 @@ Stage = tuple[Tensor, Tensor, Tensor]
 def _greedy_stages(
     residual: Tensor, weights: Tensor, n_bits: int, n_stages: int, seed: int
 ) -> list[Stage]:
-    """Binary codes of what is left, one after another.
+    """Stages fitted one after another, each to the residual (V, d) of those before.
 
-    Signs of rotated principal coordinates, decoders by least squares.
+    Codes are signs of rotated principal coordinates, decoders are solved by least squares.
     """
     generator = torch.Generator().manual_seed(seed)
     stages = []
     for j in range(n_stages):
         width = n_bits // n_stages + (j < n_bits % n_stages)
         directions = right_singular_vectors(residual, width, weights)
-        # A rotation spreads the variance evenly over the bits, each of which tells only a sign.
+        # A rotation spreads the variance evenly over the bits, each of which is only a sign.
         rotation, _ = torch.linalg.qr(torch.randn(directions.shape[1], width, generator=generator))
         weight = directions @ rotation
         scores = residual @ weight
@@ -180,9 +174,9 @@ def _greedy_stages(
 
 
 def _least_squares(signs: Tensor, target: Tensor, weights: Tensor) -> Tensor:
-    """The decoder (c, d) that takes codes (V, c) nearest to target (V, d), rows weighted.
+    """Decoder (c, d) of least weighted squared error from codes (V, c) to a target (V, d).
 
-    With a ridge for equal bits.
+    A ridge keeps the system regular if two bits are equal.
     """
     normal = torch.zeros(signs.shape[1], signs.shape[1], dtype=torch.float64)
     right = torch.zeros(signs.shape[1], target.shape[1], dtype=torch.float64)
@@ -197,18 +191,18 @@ def _least_squares(signs: Tensor, target: Tensor, weights: Tensor) -> Tensor:
 
 
 def _sign(x: Tensor) -> Tensor:
-    """Sign in {-1, 1}: 0 counts as positive, as one bit has no third value."""
+    """Sign in {-1, 1}; 0 is positive, as one bit has no third value."""
     return torch.where(x >= 0, 1.0, -1.0)
 
 
 def _straight_through(x: Tensor) -> Tensor:
-    """The sign forwards, tanh's gradient backwards."""
+    """The sign in the forward pass, the gradient of tanh in the backward pass."""
     soft = x.tanh()
     return soft + (_sign(x) - soft).detach()
 
 
 def _codes(matrix: Tensor, base: Tensor, stages: list[Stage]) -> Tensor:
-    """Bits (V, C) of all stages."""
+    """Code bits (V, C) of all stages."""
     blocks = []
     for rows, decoded in zip(matrix.split(ROW_BLOCK), base.split(ROW_BLOCK)):
         block = []

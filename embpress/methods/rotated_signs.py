@@ -1,25 +1,22 @@
-"""Baseline: signs of the randomly rotated row, then of what they leave, K stages with one fp16
-scale a row each.
+"""Baseline: signs of the randomly rotated row, then of the residual, K stages with fp16 scales.
 
-A rotation makes a row's entries near Gaussian and alike, so that one scale a row suits them all. K
-(d + 16) bits a row. The stages together are a quantiser of 2^K levels: they start as the best
-uniform one of a Gaussian variable, and then scales by least squares and signs are taken in turn.
-Greedy residuals' mean absolute values as scales lose a quarter at K = 3. One stage has RaBitQ's
-codes (Gao and Long, SIGMOD 2024); the rotation is never stored, but made from a seed.
+A rotation makes the entries of a row nearly Gaussian and alike, so that one scale per row and stage
+suits all of them: K (d + 16) bits per row. Together the stages are a quantizer of 2^K levels: scales
+start from the best uniform quantizer of a Gaussian variable (Max 1960), then scales by least squares
+and signs are updated in turn. With the mean absolute values of greedy residuals as scales the
+error at K = 3 is a quarter larger. One stage has the codes of RaBitQ (Gao and Long, SIGMOD 2024). The
+rotation is not stored: it follows from a seed.
 """
-
-from dataclasses import dataclass
 
 import torch
 from torch import Tensor
 
-from ..errors import UserError
 from ..formats._base import row_block
+from ..formats._factors import check_fp16_range
 from ..formats.rotated_signs import RotatedSigns
 from ..numerics import bits as packing
 from ..numerics.matrices import Rows
-from ._base import Context, Method, Options, Plan, budget_bits, infeasible
-from .integer import held_by_fp16
+from ._base import Context, Method, Plan, budget_bits, infeasible
 
 SCALE_BITS = 16
 GAUSSIAN_STEP = {
@@ -32,70 +29,57 @@ GAUSSIAN_STEP = {
     7: 0.0569,
     8: 0.0308,
 }
-"""Step between the 2^K levels that fit a standard Gaussian variable best (Max 1960), by K."""
+"""Step of the best uniform quantizer of 2^K levels for a standard Gaussian (Max 1960), by K."""
 MOST_STAGES = max(GAUSSIAN_STEP)
+REFITS = 3
+"""Times that a row's scales are solved for its signs, and its signs taken again."""
 
 
-@dataclass(frozen=True)
-class SignsOptions(Options):
-    """Number of stages and effort."""
-
-    stages: int = 0
-    """K; 0 takes as many as the budget allows."""
-    refits: int = 3
-    """Times that a row's scales are solved together and its signs taken again."""
-
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        if not 0 <= self.stages <= MOST_STAGES or self.refits < 0:
-            raise UserError(f"option stages must be 0 to {MOST_STAGES}, refits at least 0")
-
-
-class Signs(Method):
-    """As many stages as the budget allows."""
+class SignQuantization(Method):
+    """The largest number of stages that fits the budget."""
 
     alias = "signs"
     label = "rotated signs"
     kind = "baseline"
     has_factors = False
-    streams = True
-    Options = SignsOptions
+    supports_streaming = True
 
     def plan(self, shape: tuple[int, int], ratio: float) -> Plan:
         """See base class."""
-        a_stage = shape[0] * (8 * packing.packed_bytes(shape[1], 1) + SCALE_BITS)
-        stages = min(budget_bits(shape, ratio) // a_stage, self.options.stages or MOST_STAGES)
-        least = self.options.stages or 1
-        if stages < least:
-            raise infeasible(self.label, shape, 32 * shape[0] * shape[1] / (least * a_stage))
-        return Plan(shape, ratio, bits=stages * a_stage, sizes={"stages": stages})
+        stage_bits = shape[0] * (8 * packing.packed_bytes(shape[1], 1) + SCALE_BITS)
+        stages = min(budget_bits(shape, ratio) // stage_bits, MOST_STAGES)
+        if not stages:
+            raise infeasible(self.label, shape, 32 * shape[0] * shape[1] / stage_bits)
+        return Plan(shape, ratio, bits=stages * stage_bits, sizes={"stages": stages})
 
     def fit(self, matrix: Rows, plan: Plan, context: Context) -> RotatedSigns:
-        """See base class. Reads the matrix by blocks of rows only, so that it may lie on disk."""
-        compressed = RotatedSigns(plan.shape, plan.sizes["stages"], context.seed)
-        step = row_block(plan.shape[1] * plan.sizes["stages"])
+        """See base class."""
+        stages = plan.sizes["stages"]
+        compressed = RotatedSigns(plan.shape, stages, context.seed)
+        step = row_block(plan.shape[1] * stages)
         for start in range(0, plan.shape[0], step):
             rows = compressed.rotation.forward(matrix[start : start + step].float())
-            scale, signs = _fitted(rows, plan.sizes["stages"], self.options.refits, start)
+            stop = start + len(rows)
+            scale, signs = _fit_stages(rows, stages, start)
             packed = packing.pack_rows((signs > 0).flatten(0, 1), 1)
-            compressed.codes[start : start + len(rows)] = packed.view(
-                len(rows), plan.sizes["stages"], -1
-            )
-            compressed.scale[start : start + len(rows)] = scale
-            context.progress(f"{start + len(rows)}/{plan.shape[0]} rows")
+            compressed.codes[start:stop] = packed.view(len(rows), stages, -1)
+            compressed.scale[start:stop] = scale
+            context.progress(f"{stop}/{plan.shape[0]} rows")
         return compressed
 
 
-def _fitted(rows: Tensor, stages: int, refits: int, first_row: int) -> tuple[Tensor, Tensor]:
-    """Scales (n, K), as fp16, and signs (n, K, d) of rows (n, d): the best met for each row."""
-    scale = held_by_fp16(_gaussian_scales(rows, stages).half(), rows, first_row)
-    signs = _signs(rows, scale)
-    error = _error(rows, scale, signs)
+def _fit_stages(
+    rows: Tensor, stages: int, first_row: int, refits: int = REFITS
+) -> tuple[Tensor, Tensor]:
+    """fp16 scales (n, K) and signs (n, K, d) of rows (n, d); for each row the best that were met."""
+    scale = check_fp16_range(_gaussian_scales(rows, stages).half(), rows, first_row)
+    signs = _take_signs(rows, scale)
+    error = _squared_error(rows, scale, signs)
     for _ in range(refits):
-        # Largest first, so that later stages correct what earlier ones leave.
-        new_scale = _solved(rows, signs).abs().sort(dim=1, descending=True).values.half()
-        new_signs = _signs(rows, new_scale)
-        new_error = _error(rows, new_scale, new_signs)
+        # Largest first, so that later stages correct earlier ones.
+        new_scale = _solve_scales(rows, signs).abs().sort(dim=1, descending=True).values.half()
+        new_signs = _take_signs(rows, new_scale)
+        new_error = _squared_error(rows, new_scale, new_signs)
         better = new_error < error
         if not better.any():
             break
@@ -106,34 +90,28 @@ def _fitted(rows: Tensor, stages: int, refits: int, first_row: int) -> tuple[Ten
 
 
 def _gaussian_scales(rows: Tensor, stages: int) -> Tensor:
-    """Scales (n, K), each half the one before.
-
-    Whose signs add up to the best uniform quantiser of a Gaussian row.
-    """
+    """Scales (n, K) of the best uniform quantizer of Gaussian rows, each half the one before."""
     steps = GAUSSIAN_STEP[stages] * 2.0 ** torch.arange(stages - 2, -2, -1)
     return rows.square().mean(1, keepdim=True).sqrt() * steps
 
 
-def _signs(rows: Tensor, scale: Tensor) -> Tensor:
-    """Signs (n, K, d), stage after stage, of what the scaled signs before leave.
-
-    0 counts as positive.
-    """
+def _take_signs(rows: Tensor, scale: Tensor) -> Tensor:
+    """Signs (n, K, d): of each stage those of the residual of the stages before; 0 is positive."""
     signs = []
-    left = rows
-    for one in scale.float().T:
-        signs.append(torch.where(left >= 0, 1.0, -1.0))
-        left = left - one[:, None] * signs[-1]
+    residual = rows
+    for stage_scale in scale.float().T:
+        signs.append(torch.where(residual >= 0, 1.0, -1.0))
+        residual = residual - stage_scale[:, None] * signs[-1]
     return torch.stack(signs, dim=1)
 
 
-def _error(rows: Tensor, scale: Tensor, signs: Tensor) -> Tensor:
-    """Squared error (n,)."""
+def _squared_error(rows: Tensor, scale: Tensor, signs: Tensor) -> Tensor:
+    """Squared error of each row, (n,)."""
     return ((scale.float()[:, None] @ signs)[:, 0] - rows).square().sum(1)
 
 
-def _solved(rows: Tensor, signs: Tensor) -> Tensor:
-    """The scales (n, K) of least squared error for given signs."""
+def _solve_scales(rows: Tensor, signs: Tensor) -> Tensor:
+    """Scales (n, K) of least squared error for given signs."""
     gram = signs @ signs.mT
     gram.diagonal(dim1=1, dim2=2).add_(1e-4 * rows.shape[1])  # two stages may have equal signs
     return torch.linalg.solve(gram, signs @ rows[:, :, None])[..., 0]

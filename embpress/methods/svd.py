@@ -1,12 +1,12 @@
-"""Baseline: exact truncated singular value decomposition, E ~ (E W) W^T with W the top k right
-singular vectors.
+"""Baseline: exact truncated singular value decomposition, E ~ (E W) W^T.
 
-The best rank-k approximation in Frobenius norm (Eckart and Young 1936); k (V + d) floats. With
-`weighting`, the best in a norm whose rows count w_i: W are then the top right singular vectors of
-diag(sqrt w) E, and E W stays the best left factor. With fisher this is FWSVD (Hsu et al., ICLR
-2022) of diag(c) E, c = sqrt(w), as Banaei et al. 2023 use it.
+W has the top k right singular vectors as columns: the best rank-k approximation in Frobenius norm
+(Eckart and Young 1936), k (V + d) floats. With option `weighting`, row i counts w_i: W then has the
+top right singular vectors of diag(sqrt w) E, and E W stays the best left factor. With `fisher` this
+is FWSVD (Hsu et al., ICLR 2022) of diag(sqrt w) E, as Banaei et al. 2023 use it.
 
-E is read in row blocks, twice (three times for int8), so that it may lie on disk.
+Differs from the papers' own SVD baselines: they are randomized, with a number of iterations chosen
+on test text; this one is exact.
 """
 
 from ..formats.low_rank import LowRank
@@ -16,12 +16,12 @@ from ._base import Context, Method, Plan, budget_bits, infeasible, largest
 
 
 class SVD(Method):
-    """Exact, where the papers' own baselines are randomised and pick their number of iterations on test text."""
+    """The largest rank that fits the budget."""
 
     label = "SVD"
     kind = "baseline"
     weighted = True
-    streams = True
+    supports_streaming = True
 
     def plan(self, shape: tuple[int, int], ratio: float) -> Plan:
         """See base class."""
@@ -35,10 +35,9 @@ class SVD(Method):
         return Plan(shape, ratio, bits=size(rank), sizes={"rank": rank})
 
     def fit(self, matrix: Rows, plan: Plan, context: Context) -> LowRank:
-        """See base class."""
-        weights = (
-            None if self.options.weighting == "uniform" else self.row_weights(context, len(matrix))
-        )
+        """See base class. The matrix is read twice, three times for int8 factors."""
+        uniform = self.options.weighting == "uniform"
+        weights = None if uniform else self.row_weights(context, len(matrix))
         basis = right_singular_vectors(matrix, plan.sizes["rank"], weights)
         compressed = LowRank(plan.shape, plan.sizes["rank"], dtype=self.options.factor_dtype)
         compressed.store_rows("left", lambda start, stop: matrix[start:stop] @ basis)

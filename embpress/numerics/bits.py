@@ -1,25 +1,22 @@
-"""Pack unsigned integers of any width into bytes.
-
-And read single ones back without unpacking the rest.
-"""
+"""Pack unsigned integers of any width into bytes, with random access to single values."""
 
 import torch
 from torch import Tensor
 
 BLOCK = 1 << 18
-"""Values packed at once; a multiple of 8, so that blocks end on whole bytes.
+"""Values packed at once, a multiple of 8 so that blocks end on whole bytes.
 
-Bounds memory at BLOCK x width x 9 bytes.
+Bounds memory to BLOCK x width x 9 bytes.
 """
 
 
 def width_for(n_values: int) -> int:
-    """Bits that tell `n_values` different values apart; at least 1."""
+    """Bits of a code for `n_values` different values, at least 1."""
     return max(1, (n_values - 1).bit_length())
 
 
 def packed_bytes(count: int, width: int) -> int:
-    """Bytes that `pack` makes of `count` values of `width` bits."""
+    """Bytes that `pack` returns for `count` values of `width` bits."""
     return (count * width + 7) // 8
 
 
@@ -31,7 +28,10 @@ def pack(values: Tensor, width: int) -> Tensor:
         width: bits of a value, 1 to 32.
 
     Returns:
-        uint8 tensor of `packed_bytes(values.numel(), width)` bytes.
+        uint8 tensor (packed_bytes(values.numel(), width),).
+
+    Raises:
+        ValueError: if a value is out of range.
     """
     flat = values.reshape(-1)
     if flat.numel() and (int(flat.min()) < 0 or int(flat.max()) >> width):
@@ -41,8 +41,8 @@ def pack(values: Tensor, width: int) -> Tensor:
 
 
 def _pack_block(values: Tensor, width: int) -> Tensor:
-    """Bytes of one block; only the last block of a stream may need padding."""
-    if 8 % width == 0:  # whole values a byte: no need to spread them into bits
+    """Pack one block; only the last block of a stream may need padding."""
+    if 8 % width == 0:  # A byte holds a whole number of values: no need to expand them into bits.
         values = torch.nn.functional.pad(values.to(torch.uint8), (0, -len(values) % (8 // width)))
         return (values.view(-1, 8 // width) << torch.arange(0, 8, width, dtype=torch.uint8)).sum(
             1, dtype=torch.uint8
@@ -55,7 +55,7 @@ def _pack_block(values: Tensor, width: int) -> Tensor:
 
 
 def gather(packed: Tensor, index: Tensor, width: int) -> Tensor:
-    """Values at positions `index` (any shape) of a stream made by `pack`, as int64."""
+    """Unpack the values at positions `index` (any shape) of a stream made by `pack`, as int64."""
     start = index.to(torch.int64).flatten() * width
     first = start >> 3
     value = packed.index_select(0, first).to(torch.int64)
@@ -69,27 +69,26 @@ def gather(packed: Tensor, index: Tensor, width: int) -> Tensor:
 
 
 def pack_rows(values: Tensor, width: int) -> Tensor:
-    """Pack (n, m) integers in [0, 2**width), width up to 8, each row into bytes of its own: (n,
-    packed_bytes(m, width)).
+    """Pack (n, m) integers in [0, 2**width) row by row: uint8 (n, packed_bytes(m, width)).
 
-    Rows of whole bytes are gathered and unpacked without arithmetic on positions; at most 7 bits a
-    row are padding.
+    The width is at most 8. Every row starts on a byte, so that rows are gathered and unpacked
+    without arithmetic on positions; at most 7 bits a row are padding.
     """
     padded = torch.nn.functional.pad(values, (0, -values.shape[1] % 8))
     return pack(padded, width).view(len(values), -1)[:, : packed_bytes(values.shape[1], width)]
 
 
 def unpack_rows(packed: Tensor, width: int, count: int) -> Tensor:
-    """The (n, count) values of rows made by `pack_rows`.
+    """Unpack rows made by `pack_rows`: (n, count).
 
-    Uint8 where a byte holds whole values, else int64.
+    uint8 where a byte holds a whole number of values, else int64.
     """
     if width == 8:
         return packed
     if 8 % width == 0:
         shifts = torch.arange(0, 8, width, dtype=torch.uint8)
         return (packed[:, :, None] >> shifts).bitwise_and_((1 << width) - 1).flatten(1)[:, :count]
-    # 8 values are `width` bytes, which fit one little-endian int64.
+    # 8 values take `width` bytes, which fit one little-endian int64.
     groups = (count + 7) // 8
     padded = torch.nn.functional.pad(packed, (0, groups * width - packed.shape[1])).view(
         -1, groups, width

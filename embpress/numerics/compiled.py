@@ -1,7 +1,4 @@
-"""Loops that no array operation expresses.
-
-Compiled by numba on first use and kept for the next process.
-"""
+"""Compile loops that no array operation expresses with numba, and cache the code on disk."""
 
 import hashlib
 from collections.abc import Callable
@@ -16,7 +13,7 @@ PACKAGE = Path(__file__).parents[1]
 
 
 def _sources() -> str:
-    """A digest of all of the package's source."""
+    """Digest of the source of the whole package."""
     digest = hashlib.sha256()
     for path in sorted(PACKAGE.rglob("*.py")):
         digest.update(path.read_bytes())
@@ -24,15 +21,17 @@ def _sources() -> str:
 
 
 FOLDER = PACKAGE / "__pycache__" / f"numba-{_sources()}"
-"""Where compiled code is kept. By itself numba looks only at the file that a function stands in,
-and would go on with what it compiled before a constant or a function of another file changed."""
+"""Cache of compiled code.
+
+numba's own key is the file that defines a function: it would reuse code that was compiled before a
+constant or a function of another file changed.
+"""
 
 
 def compiled(function: Function, **options: Any) -> Function:
-    """Compile a function of numbers and numpy arrays; it runs without Python's lock, so threads may
-    share its work.
+    """Compile a function of numbers and numpy arrays with numba.njit and its options.
 
-    Options are those of numba.njit.
+    The function releases the global interpreter lock, so that threads run it in parallel.
     """
     config: Any = numba.config
     before = config.CACHE_DIR

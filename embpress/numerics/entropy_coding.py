@@ -1,7 +1,6 @@
-"""Range asymmetric numeral systems (rANS; Duda 2013): each sequence of symbols is coded into 16-bit
-words of its own.
+"""Range asymmetric numeral systems (rANS; Duda 2013), with a stream of 16-bit words per sequence.
 
-Integers only: what one machine wrote any other reads.
+The coder uses integers alone, so that every machine decodes the same symbols.
 """
 
 import numpy as np
@@ -13,34 +12,34 @@ PRECISION = 12
 SLOTS = 1 << PRECISION
 
 LOWEST = 1 << 32
-"""States stay in [LOWEST, LOWEST << 16) while words remain: far enough above 2**PRECISION for exact
-proportions. They start at 1, so that short sequences waste no word."""
+"""The state is renormalized into [LOWEST, LOWEST << 16) while words remain.
+
+That is far enough above 2**PRECISION for accurate probabilities. The encoder starts from state 1, so
+that short sequences waste no word.
+"""
 
 
 @compiled
-def most_words(d: int) -> int:
-    """Words that d symbols take at most.
-
-    PRECISION bits each, and three words for the last state.
-    """
+def max_encoded_words(d: int) -> int:
+    """Maximum number of words of d encoded symbols: PRECISION bits each and the final state."""
     return d * PRECISION // 16 + 4
 
 
 @compiled
 def encode(frequency: np.ndarray, start: np.ndarray, words: np.ndarray) -> int:
-    """Code d symbols given by their frequencies and the sums of frequencies below them.
+    """Encode d symbols, each given by its frequency and its cumulative frequency.
 
     Args:
         frequency: int64 (d,), 1 to 2**PRECISION.
-        start: int64 (d,).
-        words: uint16, as long as `most_words` or longer; the first of them are written.
+        start: int64 (d,), sums of the frequencies of the symbols before.
+        words: uint16 output of at least `max_encoded_words(d)` words; the first ones are written.
 
     Returns:
-        The number of words written; none if all symbols are certain.
+        The number of words written; 0 if all symbols have probability 1.
     """
     n = 0
     state = 1
-    for j in range(len(frequency) - 1, -1, -1):  # what is coded last is decoded first
+    for j in range(len(frequency) - 1, -1, -1):  # rANS decodes in the reverse order
         if state >= frequency[j] << (48 - PRECISION):
             words[n] = state & 0xFFFF
             n += 1
@@ -57,22 +56,23 @@ def encode(frequency: np.ndarray, start: np.ndarray, words: np.ndarray) -> int:
 
 
 @compiled
-def first_state(words: np.ndarray, position: int, end: int) -> tuple[int, int]:
-    """The state that the decoder of words[position:end] starts in, and where it reads on."""
+def init_decoder(words: np.ndarray, position: int, end: int) -> tuple[int, int]:
+    """Initial state of the decoder of words[position:end], and the position after it."""
     state = 1
     if position < end:
         state = int(words[position])
         position += 1
-    for _ in range(2):  # it takes up to three words
-        state, position = refilled(state, words, position, end)
+    for _ in range(2):  # the state holds up to three words
+        state, position = renormalize(state, words, position, end)
     return state, position
 
 
 @compiled
-def refilled(state: int, words: np.ndarray, position: int, end: int) -> tuple[int, int]:
-    """A state back in its range, after the symbol in its lowest PRECISION bits was taken out.
+def renormalize(state: int, words: np.ndarray, position: int, end: int) -> tuple[int, int]:
+    """Refill a state from the next word if it is below `LOWEST`.
 
-    And where to read on.
+    Returns:
+        The state, and the position of the next word to read.
     """
     if state < LOWEST and position < end:
         return state << 16 | int(words[position]), position + 1

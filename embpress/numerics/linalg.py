@@ -1,7 +1,7 @@
-"""Closed forms on tall matrices: eigenproblems of Gram matrices, summed over blocks of rows.
+"""Gram matrices of tall matrices, summed over blocks of rows, and their eigenvectors.
 
-Large products run in numpy: its OpenBLAS is 1.6 times as fast as torch's library on AMD processors,
-and computes only half of a product that it sees to be symmetric.
+Large products run in numpy: its OpenBLAS is 1.6 times as fast as torch's BLAS on AMD processors, and
+numpy computes only half of a product A^T A.
 """
 
 from typing import Any
@@ -14,24 +14,23 @@ from .matrices import Rows
 
 ROW_BLOCK = 8192
 BLOCK_VALUES = 1 << 23
-"""Values of a row block of a wide matrix: 64 MiB in float64, twice where rows are weighted."""
+"""Values of a row block of a wide matrix: 64 MiB in float64, twice that with weighted rows."""
 
 
 def gram(
     matrix: Rows, weights: Tensor | None = None, precision: type[np.floating[Any]] = np.float64
 ) -> Tensor:
-    """M^T diag(w) M in float64, (d, d).
+    """Gram matrix M^T diag(w) M of a (V, d) matrix with row weights (V,): float64 (d, d).
 
-    Products of row blocks of a (V, d) matrix in some precision, summed in float64.
+    Products of row blocks are computed in `precision` and summed in float64.
     """
     rows, d = matrix.shape
     total = np.zeros((d, d))
     step = min(ROW_BLOCK, rows, max(1, BLOCK_VALUES // d))
-    reused = np.empty(
-        (step, d), dtype=precision
-    )  # fresh memory would cost as much as what is done to it
+    # One buffer for all blocks: allocating fresh memory would take as long as the computation.
+    buffer = np.empty((step, d), dtype=precision)
     for start in range(0, rows, step):
-        block = reused[: rows - start]
+        block = buffer[: rows - start]
         block[:] = matrix[start : start + step].numpy()
         if weights is not None:
             block *= weights[start : start + step, None].double().sqrt().numpy()
@@ -40,20 +39,25 @@ def gram(
 
 
 def right_singular_vectors(matrix: Rows, rank: int, weights: Tensor | None = None) -> Tensor:
-    """Top `rank` right singular vectors of diag(sqrt(w)) M, as orthonormal columns: float32 (d,
-    rank).
+    """Top right singular vectors of diag(sqrt(w)) M as orthonormal columns: float32 (d, rank).
 
-    From the Gram matrix of float32 products: what it cannot tell apart are directions that hold
-    1e-7 of the energy, in a matrix that itself has 24 bits a value.
+    They are eigenvectors of the Gram matrix of float32 products, which resolves directions down to
+    about 1e-7 of the energy: the precision of the float32 entries themselves.
     """
     _, vectors = torch.linalg.eigh(gram(matrix, weights, np.float32))
     return vectors.flip(1)[:, :rank].float().contiguous()
 
 
 def principal_axes(matrix: Tensor, rank: int, weights: Tensor) -> tuple[Tensor, Tensor]:
-    """Weighted mean (d,) of the rows and the top `rank` axes of their weighted covariance.
+    """Weighted mean of the rows and top axes of their weighted covariance (weighted PCA).
 
-    Columns (d, rank); float32.
+    Args:
+        matrix: float32 (V, d).
+        rank: number of axes.
+        weights: (V,).
+
+    Returns:
+        float32 mean (d,), and axes as orthonormal columns (d, rank).
     """
     mean = torch.zeros(matrix.shape[1], dtype=torch.float64)
     for start in range(0, matrix.shape[0], ROW_BLOCK):

@@ -1,4 +1,4 @@
-"""Weights of locally linear mixes: each row from its neighbours, in a compiled loop over rows."""
+"""Reconstruction weights of locally linear mappings, in a compiled loop over rows."""
 
 from functools import partial
 
@@ -7,65 +7,76 @@ import numpy as np
 from .compiled import compiled
 
 ROUNDING = 1e-7
-"""Of a float32 product, relative."""
+"""Relative rounding error of a float32 product."""
 
 
 @compiled
 def mixing_weights(
-    rows: np.ndarray, anchors: np.ndarray, index: np.ndarray, ridge: float, sum_to_one: bool
+    rows: np.ndarray, anchors: np.ndarray, index: np.ndarray, ridge: float
 ) -> np.ndarray:
-    """Weights, float32 (m, k), that mix each row, (m, d), best from its neighbours: the anchors (n,
-    d) at its index (m, k).
+    """Weights that sum to 1 and reconstruct each row best from its neighbours.
 
-    The ridge is a share of the mean of the diagonal that it is added to.
+    They solve (C + ridge tr(C) / k I) w = 1 up to their sum, C the Gram matrix of the differences
+    between the row and its k neighbours (Roweis and Saul 2000).
+
+    Args:
+        rows: float32 (m, d).
+        anchors: float32 (n, d).
+        index: int64 (m, k), positions of each row's neighbours among the anchors.
+        ridge: share of the mean of C's diagonal that is added to the diagonal.
+
+    Returns:
+        float32 (m, k).
     """
-    (m, k), d = index.shape, rows.shape[1]
+    m, k = index.shape
+    d = rows.shape[1]
     weights = np.empty((m, k), dtype=np.float32)
-    terms = np.empty((k if sum_to_one else k + 1, d), dtype=np.float32)
-    gram = np.empty((len(terms), len(terms)))
+    differences = np.empty((k, d), dtype=np.float32)
+    gram = np.empty((k, k))
     solution = np.ones(k)
     for i in range(m):
-        for a in range(len(terms)):
-            source = (
-                anchors[index[i, a]] if a < k else rows[i]
-            )  # the row itself, for its inner products
+        for a in range(k):
+            anchor = anchors[index[i, a]]
             for j in range(d):
-                terms[a, j] = rows[i, j] - source[j] if sum_to_one else source[j]
-        inner_products(terms, gram)
+                differences[a, j] = rows[i, j] - anchor[j]
+        inner_products(differences, gram)
         trace = 0.0
         for a in range(k):
             trace += gram[a, a]
         for a in range(k):
             gram[a, a] += ridge * trace / k
-            solution[a] = 1 if sum_to_one else gram[k, a]
+            solution[a] = 1
         solve(gram, solution)
-        total = solution.sum() if sum_to_one else 1.0
+        total = solution.sum()
         for a in range(k):
             weights[i, a] = solution[a] / total
     return weights
 
 
 @partial(compiled, fastmath={"contract", "reassoc"})
-def inner_products(terms: np.ndarray, gram: np.ndarray) -> None:
-    """Fill gram's lower half with those of all terms, (k, d).
+def inner_products(vectors: np.ndarray, gram: np.ndarray) -> None:
+    """Fill the lower half of gram (k, k) with the inner products of vectors (k, d).
 
-    Summed in whatever order vector instructions do.
+    Sums are reassociated, so that they use vector instructions.
     """
-    for a in range(len(terms)):
+    for a in range(len(vectors)):
         for b in range(a + 1):
             total = np.float32(0)
-            for j in range(terms.shape[1]):
-                total += terms[a, j] * terms[b, j]
+            for j in range(vectors.shape[1]):
+                total += vectors[a, j] * vectors[b, j]
             gram[a, b] = total
 
 
 @compiled
 def solve(gram: np.ndarray, solution: np.ndarray) -> None:
-    """Solve gram x = b, with b and then x in `solution` (k,), by factors L D L^T, which replace k
-    rows of gram's lower half.
+    """Solve gram x = b in place by an L D L^T factorization.
 
-    Of a pivot rounding may leave nothing: it then stays small, but above 0, and equations that are
-    the same share alike.
+    Where rounding leaves nothing of a pivot, it is set to a small positive number: unknowns of equal
+    equations then get equal shares.
+
+    Args:
+        gram: (k, k), its lower half is read and overwritten.
+        solution: (k,), b on entry and x on return.
     """
     k = len(solution)
     diagonal = np.array([gram[j, j] for j in range(k)])

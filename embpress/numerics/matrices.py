@@ -1,7 +1,4 @@
-"""Matrices on disk, read by blocks of rows.
-
-So that a table larger than the memory can be compressed.
-"""
+"""Matrices on disk that are read by blocks of rows, as they may be larger than the memory."""
 
 import json
 import os
@@ -13,23 +10,22 @@ from torch import Tensor
 from ..errors import UserError
 
 DTYPES = {"F32": torch.float32, "F16": torch.float16, "BF16": torch.bfloat16}
-"""Types of stored values, by safetensors' names."""
+"""Types that can be read, by their names in safetensors."""
 MOST_HEADER_BYTES = 100 << 20
-"""What safetensors itself allows."""
+"""The limit of safetensors itself."""
 
 
 class FileMatrix:
-    """A (V, d) matrix of one file. What is asked of it is read into memory of its own, never
-    mapped, and given as float32.
+    """A (V, d) matrix in a file. Rows are read, not memory-mapped, and converted to float32.
 
     Args:
         path: a file that holds the rows one after another, little-endian.
         shape: V and d.
         dtype: type of the stored values: float32, float16 or bfloat16.
-        offset: where in the file the first row begins, in bytes.
+        offset: position of the first row in the file, in bytes.
 
     Raises:
-        UserError: if the file is too short, or the type none of these.
+        UserError: if the file is too short, or the type is not one of these.
     """
 
     ndim = 2
@@ -49,7 +45,7 @@ class FileMatrix:
         self.stored_dtype = dtype
         self.offset = offset
         self.row_bytes = self.shape[1] * dtype.itemsize
-        self._file = Path(path).open("rb", buffering=0)  # noqa: SIM115 (open as long as the matrix is)
+        self._file = Path(path).open("rb", buffering=0)  # noqa: SIM115 (closed with the matrix)
         size = os.fstat(self._file.fileno()).st_size
         if size < offset + self.shape[0] * self.row_bytes:
             raise UserError(
@@ -60,47 +56,47 @@ class FileMatrix:
         return self.shape[0]
 
     def __getitem__(self, where: slice | int | Tensor) -> Tensor:
-        """Rows as float32: (n, d) of a slice without steps or of int64 ids (n,), (d,) of one id."""
+        """Read rows as float32: (n, d) for a slice of step 1 or int64 ids (n,), (d,) for one id."""
         if isinstance(where, slice):
             start, stop, step = where.indices(len(self))
             if step != 1:
-                raise IndexError("a matrix on disk is read by whole blocks of rows")
+                raise IndexError(f"slice step {step} of a matrix on disk: only step 1 is supported")
             return self._read(start, max(start, stop)).float()
         if isinstance(where, Tensor):
-            found = torch.empty(len(where), self.shape[1])
-            for place, i in enumerate(where.tolist()):
-                found[place] = self[i]
-            return found
+            rows = torch.empty(len(where), self.shape[1])
+            for position, row in enumerate(where.tolist()):
+                rows[position] = self[row]
+            return rows
         row = where + len(self) if where < 0 else where
         if not 0 <= row < len(self):
-            raise IndexError(f"there is no row {where} among {len(self)}")
+            raise IndexError(f"row {where} is out of range: the matrix has {len(self)} rows")
         return self._read(row, row + 1)[0].float()
 
     def _read(self, start: int, stop: int) -> Tensor:
-        """Rows of the stored type."""
+        """Read rows [start, stop) in the stored type."""
         rows = torch.empty(stop - start, self.shape[1], dtype=self.stored_dtype)
         if not rows.numel():
             return rows
-        room: memoryview = rows.flatten().view(torch.uint8).numpy().data
-        place = self.offset + start * self.row_bytes
-        while room:  # a single call reads 2 GiB at most
-            done = os.preadv(self._file.fileno(), [room], place)
-            if not done:
-                raise UserError(f"{self._file.name} was cut while it was read")
-            room = room[done:]
-            place = place + done
+        buffer: memoryview = rows.flatten().view(torch.uint8).numpy().data
+        position = self.offset + start * self.row_bytes
+        while buffer:  # one call reads at most 2 GiB
+            n_read = os.preadv(self._file.fileno(), [buffer], position)
+            if not n_read:
+                raise UserError(f"{self._file.name} was truncated while it was read: copy it again")
+            buffer = buffer[n_read:]
+            position = position + n_read
         return rows
 
 
 Rows = Tensor | FileMatrix
-"""What methods that read by blocks of rows take."""
+"""Input of methods that read a matrix by blocks of rows."""
 
 
 def safetensors_matrix(path: Path, name: str) -> FileMatrix:
-    """A two-dimensional tensor of a safetensors file.
+    """Open a two-dimensional tensor of a safetensors file.
 
     Raises:
-        UserError: if there is no such tensor, or the file is none of safetensors.
+        UserError: if there is no such tensor, or the file is not a safetensors file.
     """
     with path.open("rb") as file:
         n_bytes = int.from_bytes(file.read(8), "little")

@@ -1,13 +1,13 @@
-"""Give freed memory back to the system."""
+"""Return freed memory to the operating system."""
 
 import ctypes
 from contextlib import suppress
 
 
-def give_back() -> None:
-    """Return what was freed, of which glibc keeps some hundred MiB after work on large matrices.
+def malloc_trim() -> None:
+    """Call glibc's malloc_trim; does nothing with another C library.
 
-    Elsewhere do nothing.
+    Without it glibc keeps some hundred MiB of freed memory after work on large matrices.
     """
     with suppress(OSError, AttributeError):
         ctypes.CDLL("libc.so.6").malloc_trim(0)

@@ -1,12 +1,12 @@
-"""A fast random rotation of rows of any length that any library can make again from its seed.
+"""A fast random rotation of rows of any length, fully determined by its seed.
 
-    x -> (s * x, as a p x q matrix X) -> A_p X A_q,     p q = d, p the largest divisor of d up to
-    its root,
+    x -> (s * x, as a p x q matrix X) -> A_p X A_q,
 
-with random signs s and A_n the symmetric orthogonal matrix H (x) C: H the Hadamard matrix
-(Sylvester's) of n's largest power of two, C the discrete Hartley transform, cos + sin of 2 pi j k /
-m over sqrt(m), of the odd rest m. Every output mixes every input; two small products cost d (p + q)
-multiplications a row instead of d^2.
+where p q = d, p is the largest divisor of d up to sqrt(d), s are random signs, and A_n is the
+symmetric orthogonal matrix H (x) C: H is Sylvester's Hadamard matrix of the largest power of two
+that divides n, and C the discrete Hartley transform of the odd rest m, (cos + sin)(2 pi j k / m) /
+sqrt(m). Every output depends on every input. The two small products take d (p + q) multiplications
+per row instead of d^2.
 """
 
 import math
@@ -17,27 +17,25 @@ from torch import Tensor
 
 from ..errors import UserError
 
-MOST = 2048
-"""Largest p or q: their matrices take up to 16 MiB each.
-
-All widths of models split into smaller ones.
-"""
+MAX_FACTOR = 2048
+"""Largest p or q: their matrices take up to 16 MiB each."""
 
 
 class Rotation:
-    """R of the seed, orthogonal (d, d), never built.
+    """The orthogonal matrix R (d, d) of a seed, applied without building it.
 
     Raises:
-        UserError: if d has no two factors small enough.
+        UserError: if d has no two factors up to `MAX_FACTOR`.
     """
 
     def __init__(self, d: int, seed: int) -> None:
-        if d > MOST**2:
-            raise UserError(f"rows of {d} numbers are too long to be rotated: take another method")
+        if d > MAX_FACTOR**2:
+            raise UserError(f"rows of {d} numbers are too long to rotate: use another method")
         rows = max(n for n in range(1, math.isqrt(d) + 1) if d % n == 0)
-        if d // rows > MOST:
+        if d // rows > MAX_FACTOR:
             raise UserError(
-                f"rows of {d} = {rows} x {d // rows} numbers cannot be rotated fast: take another method"
+                f"rows of {d} = {rows} x {d // rows} numbers cannot be rotated fast: use another "
+                "method"
             )
         self.left = _orthogonal(rows)
         self.right = _orthogonal(d // rows)
@@ -47,17 +45,17 @@ class Rotation:
 
     @property
     def flops(self) -> int:
-        """Floating-point operations of one rotated row: those of its two products."""
+        """Floating-point operations of the two products of one row."""
         p = len(self.left)
         q = len(self.right)
         return 2 * p * q * (p + q)
 
     def forward(self, x: Tensor) -> Tensor:
-        """Rows (n, d) to rows @ R^T."""
+        """Rotate rows (n, d): rows @ R^T."""
         return self._mix(x * self.signs)
 
     def backward(self, y: Tensor) -> Tensor:
-        """Rows (n, d) to rows @ R: undoes `forward`, as the mixing is its own inverse."""
+        """Invert `forward`: rows (n, d) @ R. The matrices A_n are their own inverses."""
         return self._mix(y).mul_(self.signs)
 
     def _mix(self, x: Tensor) -> Tensor:
@@ -70,10 +68,7 @@ class Rotation:
 
 
 def splitmix64(seed: int, n: int) -> np.ndarray:
-    """The first n numbers (uint64) of the generator splitmix64 (Steele, Lea and Flood 2014).
-
-    Started at `seed`.
-    """
+    """First n outputs, uint64, of the generator splitmix64 of a seed (Steele et al. 2014)."""
     z = np.uint64(seed % 2**64) + np.arange(1, n + 1, dtype=np.uint64) * np.uint64(
         0x9E3779B97F4A7C15
     )
@@ -83,7 +78,7 @@ def splitmix64(seed: int, n: int) -> np.ndarray:
 
 
 def _orthogonal(n: int) -> Tensor:
-    """A_n: symmetric, orthogonal, and no entry above sqrt(2 / n)."""
+    """A_n: symmetric and orthogonal, entries of at most sqrt(2 / n)."""
     power = n & -n
     turns = 2 * np.pi * np.outer(np.arange(n // power), np.arange(n // power)) / (n // power)
     matrix: np.ndarray = (np.cos(turns) + np.sin(turns)) / math.sqrt(n)

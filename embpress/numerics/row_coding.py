@@ -1,7 +1,9 @@
-"""Rows of samples as indices of the trellis-coded quantiser, and those as words: what an encoder
-does to each row.
+"""Encoder of the format `entropy_coded`: rows to indices of the trellis-coded quantizer, to words.
 
-The decoder's side is in `embpress.formats.entropy_coded`.
+A coordinate's spread class in a row (see `index_tables`) is the sum of the class that the coordinate
+has in all rows and of the row's class offset, 2 tier + norm class + a constant. The tier is the
+class of the row's weight: the row's step is 2^(-tier / 2) times the step of tier 0. The norm class
+is the class of the row's norm, in quarter octaves.
 """
 
 from typing import NamedTuple
@@ -9,65 +11,62 @@ from typing import NamedTuple
 import numpy as np
 
 from .compiled import compiled
-from .entropy_coding import encode, most_words
+from .entropy_coding import encode, max_encoded_words
 from .index_tables import (
     CLASSES,
-    WIDEST,
+    LARGEST_INDEX,
     WIDTH,
-    coded_coordinates,
+    count_active,
     high_part,
     raw_part,
-    split_class,
+    split_spread_class,
 )
 from .trellis import cheapest_path, level, nearest_size
 
 
-class Quantised(NamedTuple):
-    """Some rows of samples as indices."""
+class QuantizedRows(NamedTuple):
+    """A block of n rows in the coordinates of the format's basis, and their indices."""
 
     samples: np.ndarray
-    """float32 (n, d) coordinates in half steps of the quantiser."""
-    norm: np.ndarray
-    """int64 (n,) classes of the rows' norms."""
-    more: np.ndarray
-    """int64 (n,) what each row adds to its coordinates' classes."""
+    """float32 (n, d), coordinates in half steps of the quantizer."""
+    norm_class: np.ndarray
+    """int64 (n,), classes of the rows' norms."""
+    class_offset: np.ndarray
+    """int64 (n,), what each row adds to the spread classes of its coordinates."""
     indices: np.ndarray
-    """int64 (n, d)."""
-    quantisers: np.ndarray
-    """uint8 (n, d)."""
+    """int64 (n, d), indices of the quantizer."""
+    quantizers: np.ndarray
+    """uint8 (n, d), which of the trellis's two quantizers codes each sample."""
 
 
 @compiled
-def quantise_rows(found: Quantised, spread: np.ndarray, price: np.ndarray) -> None:
-    """Fill indices and quantisers: the path of least squared error plus price of bits, row by row.
+def quantize_rows(rows: QuantizedRows, spread: np.ndarray, price: np.ndarray) -> None:
+    """Fill indices and quantizers: per row, the path of least squared error plus price of bits.
 
     Args:
-        found: rows with samples and classes.
-        spread: int64 (d,) classes of coordinates.
-        price: float32 (2, CLASSES, WIDTH) of the coded part of each index.
+        rows: rows with samples and classes.
+        spread: int64 (d,), spread classes of the coordinates.
+        price: float32 (2, CLASSES, WIDTH), price of the coded part of each index.
     """
     d = len(spread)
     candidates = np.empty((d, 4), dtype=np.int64)
     costs = np.empty((d, 4), dtype=np.float32)
     taken = np.empty(d, dtype=np.uint8)
     branches = np.empty(d, dtype=np.uint8)
-    for i in range(len(found.more)):
-        active = coded_coordinates(spread, found.more[i])
+    for i in range(len(rows.class_offset)):
+        active = count_active(spread, rows.class_offset[i])
         for j in range(active):
-            table, low = split_class(spread[j] + found.more[i])
-            most = WIDEST[table] << low
-            sample = abs(found.samples[i, j])
+            table, low = split_spread_class(spread[j] + rows.class_offset[i])
+            largest = LARGEST_INDEX[table] << low
+            sample = abs(rows.samples[i, j])
             for branch in range(4):
                 size = nearest_size(min(sample, np.float32(1 << 40)), branch)
-                if (
-                    size > most
-                ):  # beyond the table's end its largest index of the same parity stands
-                    size = most - ((most - size) & 1)
-                index = size if found.samples[i, j] >= 0 else -size
+                if size > largest:  # the largest index of the same parity
+                    size = largest - ((largest - size) & 1)
+                index = size if rows.samples[i, j] >= 0 else -size
                 error = sample - np.float32(level(size, branch >> 1))
                 candidates[j, branch] = index
-                # Where a table holds no index of the parity, none was found: all of class 0, which
-                # codes 0 only.
+                # A table without an index of this parity is that of class 0, which codes only 0.
                 costs[j, branch] = (
                     np.inf
                     if size < 0
@@ -76,80 +75,84 @@ def quantise_rows(found: Quantised, spread: np.ndarray, price: np.ndarray) -> No
                 )
         cheapest_path(costs[:active], taken, branches)
         for j in range(active):
-            found.indices[i, j], found.quantisers[i, j] = (
-                candidates[j, branches[j]],
-                branches[j] >> 1,
-            )
-        found.indices[i, active:], found.quantisers[i, active:] = 0, 0
+            rows.indices[i, j] = candidates[j, branches[j]]
+            rows.quantizers[i, j] = branches[j] >> 1
+        rows.indices[i, active:] = 0
+        rows.quantizers[i, active:] = 0
 
 
 @compiled
 def encode_rows(
-    found: Quantised, spread: np.ndarray, frequency: np.ndarray, start: np.ndarray
+    rows: QuantizedRows, spread: np.ndarray, frequency: np.ndarray, start: np.ndarray
 ) -> tuple[np.ndarray, np.ndarray, int]:
-    """Words of all rows, the number of words of each, and how many indices are coded.
+    """Encode quantized rows: of each row the raw low bits, then the rANS code of the rest.
 
-    A row's words are the low bits of its wide coordinates, then the code of all else.
+    Args:
+        rows: rows with indices and quantizers.
+        spread: int64 (d,), spread classes of the coordinates.
+        frequency: int64 (2, CLASSES, WIDTH), as in `IndexTables`.
+        start: int64 (2, CLASSES, WIDTH), as in `IndexTables`.
+
+    Returns:
+        uint16 words of all rows, int64 (n,) numbers of words, and the number of coded indices.
     """
-    n, d = found.indices.shape
-    most_low = max(0, split_class(spread.max() + found.more.max())[1])
-    words = np.empty(n * (d * most_low // 16 + 1 + most_words(d)), dtype=np.uint16)
+    n, d = rows.indices.shape
+    most_low = max(0, split_spread_class(spread.max() + rows.class_offset.max())[1])
+    words = np.empty(n * (d * most_low // 16 + 1 + max_encoded_words(d)), dtype=np.uint16)
     lengths = np.empty(n, dtype=np.int64)
     frequencies = np.empty(d, dtype=np.int64)
     starts = np.empty(d, dtype=np.int64)
-    done = coded = 0
+    end = 0
+    n_coded = 0
     for i in range(n):
-        active = coded_coordinates(spread, found.more[i])
+        active = count_active(spread, rows.class_offset[i])
         raw = 0
         n_bits = 0
-        first = done
+        first = end
         for j in range(active):
-            table, low = split_class(spread[j] + found.more[i])
-            index = int(found.indices[i, j])
-            quantiser = found.quantisers[i, j]
-            place = high_part(index, low) + WIDTH // 2
-            frequencies[j], starts[j] = (
-                frequency[quantiser, table, place],
-                start[quantiser, table, place],
-            )
-            coded += table > 0
+            table, low = split_spread_class(spread[j] + rows.class_offset[i])
+            index = int(rows.indices[i, j])
+            quantizer = rows.quantizers[i, j]
+            position = high_part(index, low) + WIDTH // 2
+            frequencies[j] = frequency[quantizer, table, position]
+            starts[j] = start[quantizer, table, position]
+            n_coded += table > 0
             raw |= raw_part(index, low) << n_bits
             n_bits += low
             while n_bits >= 16:
-                words[done] = raw & 0xFFFF
-                done = done + 1
+                words[end] = raw & 0xFFFF
+                end = end + 1
                 raw = raw >> 16
                 n_bits = n_bits - 16
         if n_bits:
-            words[done] = raw
-            done += 1
-        done += encode(frequencies[:active], starts[:active], words[done:])
-        lengths[i] = done - first
-    return words[:done].copy(), lengths, coded
+            words[end] = raw
+            end += 1
+        end += encode(frequencies[:active], starts[:active], words[end:])
+        lengths[i] = end - first
+    return words[:end].copy(), lengths, n_coded
 
 
 @compiled
-def tally_rows(found: Quantised, spread: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """How often each coded part stands in each table, and by how much samples are larger than their
-    levels.
+def count_indices(rows: QuantizedRows, spread: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Count the coded parts of indices, and sum by how much samples exceed their levels.
 
     Returns:
-        Counts (2, CLASSES, WIDTH) by quantiser, table and coded part; and of indices other than 0
-        sum and number of excesses in half steps, (2, 2, CLASSES, 2) by quantiser, table and whether
-        the index is larger than 1.
+        Counts (2, CLASSES, WIDTH) by quantizer, table and coded part + WIDTH // 2. For indices other
+        than 0, sum and number of excesses |sample| - |level| in half steps, (2, 2, CLASSES, 2): the
+        first axis is sum or number, then quantizer, table, and whether |index| is above 1.
     """
     counts = np.zeros((2, CLASSES, WIDTH))
     excess = np.zeros((2, 2, CLASSES, 2))
-    for i in range(len(found.more)):
-        for j in range(coded_coordinates(spread, found.more[i])):
-            table, low = split_class(spread[j] + found.more[i])
-            index = int(found.indices[i, j])
-            quantiser = found.quantisers[i, j]
-            counts[quantiser, table, high_part(index, low) + WIDTH // 2] += 1
+    for i in range(len(rows.class_offset)):
+        for j in range(count_active(spread, rows.class_offset[i])):
+            table, low = split_spread_class(spread[j] + rows.class_offset[i])
+            index = int(rows.indices[i, j])
+            quantizer = rows.quantizers[i, j]
+            counts[quantizer, table, high_part(index, low) + WIDTH // 2] += 1
             if index:
                 larger = int(abs(index) > 1)
-                excess[0, quantiser, table, larger] += abs(found.samples[i, j]) - abs(
-                    level(index, quantiser)
+                excess[0, quantizer, table, larger] += abs(rows.samples[i, j]) - abs(
+                    level(index, quantizer)
                 )
-                excess[1, quantiser, table, larger] += 1
+                excess[1, quantizer, table, larger] += 1
     return counts, excess

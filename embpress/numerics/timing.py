@@ -1,7 +1,4 @@
-"""How long functions take, one in turn after the other.
-
-So that load of the machine falls on all of them alike.
-"""
+"""Time functions in turn, so that other load on the machine affects all of them alike."""
 
 import statistics
 import time
@@ -10,7 +7,7 @@ from typing import NamedTuple
 
 
 class Times(NamedTuple):
-    """Median and quartiles, in seconds."""
+    """Median and quartiles of a duration in seconds."""
 
     median: float
     low: float
@@ -23,23 +20,26 @@ class Times(NamedTuple):
         return f"{self.median * unit:.3g} {name} [{self.low * unit:.3g}, {self.high * unit:.3g}]"
 
 
-def times_of(seconds: Sequence[float]) -> Times:
-    """Median and quartiles of some runs."""
+def summarize_times(seconds: Sequence[float]) -> Times:
+    """Median and quartiles of durations in seconds."""
     if len(seconds) == 1:
         return Times(seconds[0], seconds[0], seconds[0])
     low, middle, high = statistics.quantiles(seconds, n=4, method="inclusive")
     return Times(middle, low, high)
 
 
-def compared(*timed: Callable[[], object], runs: int, warm: bool = True) -> list[Times]:
-    """Time functions in turn, so that what else the machine does falls on all of them alike."""
+def time_functions(*timed: Callable[[], object], runs: int, warm: bool = True) -> list[Times]:
+    """Run functions in turn, each `runs` times, and return the times of each.
+
+    With `warm` each is called once before and not timed.
+    """
     if warm:
         for function in timed:
             function()
     seconds: list[list[float]] = [[] for _ in timed]
     for _ in range(runs):
-        for function, found in zip(timed, seconds):
+        for function, durations in zip(timed, seconds):
             start = time.perf_counter()
             function()
-            found.append(time.perf_counter() - start)
-    return [times_of(found) for found in seconds]
+            durations.append(time.perf_counter() - start)
+    return [summarize_times(durations) for durations in seconds]

@@ -1,13 +1,12 @@
-"""Trellis-coded quantisation with an entropy-coding cost: which levels, and how the decoder follows
-them.
+"""Trellis-coded quantization with an entropy-coding cost: search of the best path, and the trellis.
 
-Two quantisers share the integers as levels: Q0 has the even ones, 2 k; Q1 the odd ones and 0, 2 k -
-sign(k). A machine of 8 states says which one codes a sample, and the parity of each index k moves
-it on (Ungerboeck's code of rate 1/2, octal polynomials 13 and 04). Levels lie as dense as one
-quantiser's of half the step, indices cost as much as one's of the whole
-step: about 1 dB nearer to the rate-distortion bound than a scalar quantiser (Marcellin and Fischer
-1990; with entropy coding Fischer and Wang 1992; zero in both quantisers, for low rates, as in
-Joshi, Crump and Fischer 1995).
+Two quantizers share the integers as levels: Q0 has the even ones, 2 k; Q1 has the odd ones and 0,
+2 k - sign(k). A trellis of 8 states decides which quantizer codes a sample, and the parity of each
+index k selects the next state (Ungerboeck's code of rate 1/2, octal polynomials 13 and 04). The
+levels are as dense as those of a scalar quantizer of half the step, while the indices cost as many
+bits as those of one of the whole step: this is about 1 dB closer to the rate-distortion bound than
+scalar quantization (Marcellin and Fischer 1990; with entropy coding Fischer and Wang 1992; 0 in both
+quantizers, for low rates, as in Joshi, Crump and Fischer 1995).
 """
 
 import numpy as np
@@ -18,7 +17,7 @@ STATES = 8
 
 
 def _transitions() -> np.ndarray:
-    """Next state by state and parity, (STATES, 2). The state's lowest bit is the quantiser."""
+    """Next state by state and parity: (STATES, 2). The lowest bit of a state is the quantizer."""
     feedback = 0o13
     forward = 0o04
     bits = 3
@@ -36,8 +35,8 @@ def _transitions() -> np.ndarray:
 
 NEXT = _transitions()
 
-# Each state is entered from two others: (STATES, 2) states, and the branches (2 x quantiser +
-# parity) taken from them.
+# Two transitions enter each state. (STATES, 2): their origins, and their branches, 2 x quantizer +
+# parity.
 _ENTRIES = [
     [(s, p) for s in range(STATES) for p in (0, 1) if NEXT[s, p] == state]
     for state in range(STATES)
@@ -47,37 +46,36 @@ BRANCH = np.array([[2 * (s & 1) + p for s, p in pair] for pair in _ENTRIES])
 
 
 @compiled
-def level(index: int, quantiser: int) -> int:
-    """Level of an index, in units of the step: 2 k, or in quantiser 1 nearer to 0 by one."""
+def level(index: int, quantizer: int) -> int:
+    """Level of an index k in half steps: 2 k in quantizer 0, 2 k - sign(k) in quantizer 1."""
     if index > 0:
-        return 2 * index - quantiser
-    return 2 * index + quantiser if index else 0
+        return 2 * index - quantizer
+    return 2 * index + quantizer if index else 0
 
 
 @compiled
 def nearest_size(size: float, branch: int) -> int:
-    """Size of the index whose level is nearest to +-size.
+    """Absolute value of the index of a branch whose level is nearest to a size >= 0.
 
-    Among those of a branch (2 x quantiser + parity); size >= 0.
+    A branch, 2 x quantizer + parity, has the indices of one parity of one quantizer.
     """
     if branch == 0:
         return 2 * int(size / 4 + 0.5)
     if branch == 1:
         return 2 * max(int((size - 2) / 4 + 0.5), 0) + 1
-    if branch == 2:  # levels 0, 3, 7, ...; of branch 3 they are 1, 5, 9, ...
+    if branch == 2:  # levels 0, 3, 7, ...; those of branch 3 are 1, 5, 9, ...
         return 0 if size < 1.5 else 2 * int((size + 1) / 4 + 0.5)
     return 2 * max(int((size - 1) / 4 + 0.5), 0) + 1
 
 
 @compiled
 def cheapest_path(costs: np.ndarray, taken: np.ndarray, branch: np.ndarray) -> None:
-    """The sequence of branches of least total cost that the machine allows, starting in state 0
-    (Viterbi).
+    """Find the path of least total cost through the trellis from state 0 (Viterbi algorithm).
 
     Args:
-        costs: float32 (d, 4), what each branch costs at each sample.
-        taken: uint8 (d,), scratch.
-        branch: uint8 (d,), filled with the branch at each sample.
+        costs: float32 (d, 4), cost of each branch at each sample.
+        taken: uint8 (d,), scratch: one bit a state.
+        branch: uint8 (d,), output: the branch at each sample.
     """
     total = np.full(STATES, np.inf, dtype=np.float32)
     total[0] = 0

@@ -1,14 +1,13 @@
-"""Weights of a matrix's rows, from the counts of their tokens."""
+"""Weights of the rows of an embedding matrix from the counts of their tokens."""
 
 from torch import Tensor
 
 
-def smoothed(counts: Tensor) -> Tensor:
-    """Weights of mean 1, float64 (V,), that corpus counts give to rows: add-one smoothed token
-    probabilities.
+def smooth_counts(counts: Tensor) -> Tensor:
+    """Row weights of mean 1 from corpus counts: (V,) to float64 (V,).
 
-    Raw counts would leave tokens that the corpus lacks without any weight, though other text has
-    them.
+    Weights are proportional to add-one smoothed token probabilities: raw counts would give weight
+    0 to tokens that do not occur in the corpus, although other text contains them.
     """
     weights = counts.double() + 1
     return weights / weights.mean()

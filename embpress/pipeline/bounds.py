@@ -3,9 +3,9 @@
 from pathlib import Path
 
 from ..data.token_counts import read_counts
-from ..fidelity.rate_distortion import Source
+from ..fidelity.rate_distortion import GaussianSource
 from ..models.checkpoints import embedding_matrix
-from ..numerics.weights import smoothed
+from ..numerics.weights import smooth_counts
 
 RATIOS = [2 ** (i / 8) for i in range(8, 49)]
 """From 2 to 64, eight an octave."""
@@ -17,8 +17,8 @@ def bound_curve(checkpoint: Path, counts_file: Path) -> list[dict[str, float | s
     Returns:
         One row a ratio and weighting: "uniform", or "counts" for rows weighted by smoothed counts.
     """
-    source = Source.of(embedding_matrix(checkpoint))
-    weights = smoothed(read_counts(counts_file))
+    source = GaussianSource.from_matrix(embedding_matrix(checkpoint))
+    weights = smooth_counts(read_counts(counts_file))
     return [
         {"weighting": name, "ratio": ratio, "relative_error": source.relative_error(ratio, chosen)}
         for name, chosen in (("uniform", None), ("counts", weights))

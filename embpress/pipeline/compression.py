@@ -9,7 +9,7 @@ from torch import Tensor
 from .. import storage
 from ..data.token_counts import read_counts
 from ..errors import InfeasibleRatio, UserError
-from ..fidelity.record import RESULT, Fitted, Infeasible, measured
+from ..fidelity.record import RESULT, Fitted, Infeasible, result_record
 from ..files import whole_new_folder, write_json
 from ..methods import compress
 from ..methods._base import Context
@@ -69,7 +69,7 @@ def compress_checkpoint(
             result = Infeasible(str(reason))
         else:
             storage.save(compressed, folder, settings)
-            result = Fitted(**measured(matrix, compressed, counts))
+            result = Fitted(**result_record(matrix, compressed, counts))
         write_json(folder / RESULT, result.to_json())
     return result
 

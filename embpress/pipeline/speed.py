@@ -17,7 +17,7 @@ from .. import storage
 from ..fidelity.record import Fitted, read_result
 from ..formats._base import CompressedMatrix
 from ..models.checkpoints import embedding_matrix
-from ..numerics.timing import compared
+from ..numerics.timing import time_functions
 from ..study.artefact import Artefact
 from ..study.study import IDENTITY, Study
 from .aggregation import Evaluation
@@ -102,7 +102,7 @@ def lookups(compressed: CompressedMatrix, dense: Tensor) -> list[dict[str, Any]]
         ids = iter(
             [torch.randint(len(dense), (n,), generator=generator) for _ in range(2 * (RUNS + 1))]
         )
-        plain, ours = compared(
+        plain, ours = time_functions(
             lambda ids=ids: functional.embedding(next(ids), dense),  # type: ignore[misc]
             lambda ids=ids: compressed.rows(next(ids)),  # type: ignore[misc]
             runs=RUNS,

@@ -17,7 +17,7 @@ from transformers import DataCollatorForLanguageModeling, DataCollatorWithPaddin
 from .. import storage
 from ..data.token_counts import read_counts
 from ..errors import UserError
-from ..fidelity.record import RESULT, measured, read_result
+from ..fidelity.record import RESULT, Infeasible, read_result, result_record
 from ..files import whole_new_folder, write_json
 from ..formats._base import CompressedMatrix
 from ..models.assembly import (
@@ -116,7 +116,7 @@ class Student:
         source = self.inputs.source
         if not (start / PARTS).is_file():
             counts = read_counts(self.inputs.counts)
-            return measured(embedding_matrix(source), self.matrices["."], counts)
+            return result_record(embedding_matrix(source), self.matrices["."], counts)
         result = read_result(start).to_json()
         dense = load_model(source, "encoder")
         for about, part in zip(result["modules"], parts_of(start)):

@@ -23,8 +23,9 @@ def papers():
 
 
 def test_the_papers_are_those_whose_methods_we_have(papers):
+    """A paper's method without published numbers needs neither a line here nor a reference."""
     cited = {c for name in method_names() if (c := method_class(name).citation)}
-    assert set(papers) == cited
+    assert len(papers) >= 5 and set(papers) <= cited
     entries = set(
         re.findall(
             r"^@\w+\{(\S+),$",
@@ -32,7 +33,7 @@ def test_the_papers_are_those_whose_methods_we_have(papers):
             re.MULTILINE,
         )
     )
-    assert entries == cited
+    assert entries == set(papers)
 
 
 def test_only_the_paper_that_was_read_has_scores(papers):

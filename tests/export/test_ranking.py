@@ -4,10 +4,13 @@ import numpy as np
 import pandas
 import pytest
 import torch
+from sklearn.isotonic import IsotonicRegression
+from sklearn.model_selection import GroupKFold
 
 from embpress import best_under
 from embpress.analysis.scores import COLUMNS, write
 from embpress.errors import UserError
+from embpress.export import ranking
 from embpress.export.ranking import MEGABYTE, candidates, retention_model
 from embpress.methods import compress
 from embpress.methods._base import Context
@@ -124,3 +127,16 @@ def test_a_table_of_something_else_is_named(tmp_path):
     (tmp_path / "x.csv").write_text("a,b\n1,2\n")
     with pytest.raises(UserError, match=r"x\.csv"):
         retention_model(tmp_path / "x.csv")
+
+
+def test_the_curve_and_its_folds_equal_scikit_learns():
+    rng = np.random.default_rng(0)
+    x = rng.integers(0, 20, 60) / 20
+    y = 100 - 80 * x + 15 * rng.standard_normal(60)
+    at = np.linspace(-0.5, 1.5, 101)
+    wanted = IsotonicRegression(increasing=False, out_of_bounds="clip").fit(x, y).predict(at)
+    np.testing.assert_allclose(ranking._fit_falling_curve(x, y)(at), wanted, rtol=1e-12)
+    groups = rng.choice(list("abcdefg"), 60, p=[0.4, 0.2, 0.1, 0.1, 0.1, 0.05, 0.05])
+    folds = GroupKFold(5).split(x, groups=groups)
+    for mask, (_, test) in zip(ranking._folds(groups, 5), folds, strict=True):
+        assert np.array_equal(np.flatnonzero(mask), test)

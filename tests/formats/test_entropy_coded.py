@@ -7,7 +7,7 @@ from embpress.errors import UserError
 from embpress.formats.entropy_coded import SHIFT_UNIT, EntropyCoded
 from embpress.methods import compress
 from embpress.methods._base import Context
-from embpress.numerics.index_tables import split_class
+from embpress.numerics.index_tables import split_spread_class
 from embpress.numerics.trellis import NEXT, level
 
 
@@ -27,7 +27,7 @@ def words_of(compressed, row):
 def decoded(compressed, row):
     """One row out of what is stored, by Python's own integers."""
     more = int(2 * compressed.tier[row] + compressed.norm[row] + compressed.offset)
-    split = [split_class(int(spread) + more) for spread in compressed.spread]
+    split = [split_spread_class(int(spread) + more) for spread in compressed.spread]
     words = words_of(compressed, row)
     n_raw = -(-sum(low for _, low in split) // 16)
     bits = sum(word << 16 * i for i, word in enumerate(words[:n_raw]))
@@ -40,10 +40,10 @@ def decoded(compressed, row):
     state = 0
     levels = []
     for table, low in split:
-        quantiser = state & 1
+        quantizer = state & 1
         raw = bits & (1 << low) - 1
         bits >>= low
-        frequency = compressed.tables.frequency[quantiser, table]
+        frequency = compressed.tables.frequency[quantizer, table]
         slot = code % 4096
         order = sorted(
             np.flatnonzero(frequency) - len(frequency) // 2, key=lambda k: (abs(k), -k)
@@ -59,8 +59,8 @@ def decoded(compressed, row):
             code = code * 2**16 + left[0]
             left = left[1:]
         index = int(k) * 2**low + raw - 2**low // 2
-        shift = int(compressed.shift[quantiser, table, int(abs(index) > 1)]) / SHIFT_UNIT
-        levels.append(level(index, quantiser) + np.sign(index) * shift)
+        shift = int(compressed.shift[quantizer, table, int(abs(index) > 1)]) / SHIFT_UNIT
+        levels.append(level(index, quantizer) + np.sign(index) * shift)
         state = int(NEXT[state, index & 1])
     step = float(compressed.step) * 2 ** (-int(compressed.tier[row]) / 2)
     return compressed.mean.double().numpy() + step * compressed.columns.double().numpy() @ np.array(
@@ -73,7 +73,7 @@ def test_rows_against_a_plain_reading_of_what_is_stored(compressed):
     for row, found in zip(rows.tolist(), compressed.rows(rows)):
         np.testing.assert_allclose(found.numpy(), decoded(compressed, row), rtol=1e-4, atol=1e-5)
     lows = [
-        split_class(int(s) + int(2 * compressed.tier[0] + compressed.offset))[1]
+        split_spread_class(int(s) + int(2 * compressed.tier[0] + compressed.offset))[1]
         for s in compressed.spread
     ]
     assert max(lows) > 0  # the raw part was tried

@@ -88,7 +88,7 @@ def test_a_factor_beyond_float16_is_named(dtype, largest):
     for name in ("left", "right"):
         values = torch.zeros(LAYOUT[name].shape)
         values[3, 4] = largest
-        with pytest.raises(UserError, match=f"factor {name} is beyond float16"):
+        with pytest.raises(UserError, match=f"factor {name} is out of float16"):
             matrix.store(name, values)
     matrix.store("left", torch.full((50, 6), 0.9 * largest))
 

@@ -86,7 +86,7 @@ def test_weights_of_rows_move_the_error_to_rows_that_count_less(name):
 def test_factors_beyond_float16_are_named(name, dtype):
     if name in CONTROLS or not method_class(name).has_factors:
         return
-    with pytest.raises(UserError, match=r"factor \w+ is beyond float16: take factor_dtype float32"):
+    with pytest.raises(UserError, match=r"factor \w+ .*float16.*factor_dtype float32"):
         compress(
             matrix_of(600, 48) * 1e10,
             name,

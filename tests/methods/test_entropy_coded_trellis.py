@@ -2,12 +2,11 @@ import numpy as np
 import pytest
 import torch
 
-from embpress.errors import UserError
-from embpress.fidelity.rate_distortion import Source
+from embpress.fidelity.rate_distortion import GaussianSource
 from embpress.fidelity.reconstruction import reconstruction
-from embpress.methods import compress
+from embpress.methods import compress, entropy_coded_trellis
 from embpress.methods._base import Context
-from embpress.numerics.weights import smoothed
+from embpress.numerics.weights import smooth_counts
 
 
 def gaussian(n_rows=5000, d=96, seed=0):
@@ -29,10 +28,10 @@ def test_gaussian_rows_come_near_the_bound_of_their_weights(ratio, weighting):
     matrix, counts = gaussian()
     compressed = compress(matrix, "ectcq", ratio, Context(counts), weighting=weighting)
     found = reconstruction(matrix, compressed, counts)
-    source = Source.of(matrix)
+    source = GaussianSource.from_matrix(matrix)
     if weighting == "counts":
         error = found.weighted_relative_error
-        bound = source.relative_error(ratio, smoothed(counts))
+        bound = source.relative_error(ratio, smooth_counts(counts))
     else:
         error = found.relative_error
         bound = source.relative_error(ratio)
@@ -92,30 +91,23 @@ def test_the_stream_is_filled():
         assert 0.985 < used / compressed.stream_bytes <= 1
 
 
-def test_the_trellis_gains_on_a_high_price_of_bits():
-    """The price is near its best: ten times less or more is worse at the same size."""
+def errors_with(monkeypatch, constant, values, ratio):
+    """Weighted errors of one matrix with a constant of the method at other values."""
     matrix, counts = gaussian(2000, 64)
-    found = [
-        reconstruction(
-            matrix, compress(matrix, "ectcq", 16, Context(counts), bit_price=p), counts
-        ).weighted_relative_error
-        for p in (0.037, 0.37, 3.7)
-    ]
-    assert found[1] < min(found[0], found[2])
+    errors = []
+    for value in values:
+        monkeypatch.setattr(entropy_coded_trellis, constant, value)
+        compressed = compress(matrix, "ectcq", ratio, Context(counts))
+        errors.append(reconstruction(matrix, compressed, counts).weighted_relative_error)
+    return errors
 
 
-def test_the_rough_basis_costs_little():
-    matrix, counts = gaussian(2000, 64)
-    rough, fine = (
-        reconstruction(
-            matrix, compress(matrix, "ectcq", 6, Context(counts), basis_bits=b), counts
-        ).weighted_relative_error
-        for b in (4, 12)
-    )
+def test_the_price_of_a_bit_is_near_its_best(monkeypatch):
+    """Ten times less or more is worse at the same size."""
+    errors = errors_with(monkeypatch, "BIT_PRICE", (0.037, 0.37, 3.7), 16)
+    assert errors[1] < min(errors[0], errors[2])
+
+
+def test_the_rough_basis_costs_little(monkeypatch):
+    rough, fine = errors_with(monkeypatch, "BASIS_BITS", (4, 12), 6)
     assert rough < 1.1 * fine
-
-
-def test_options_out_of_range_are_refused():
-    for options in ({"basis_bits": 1}, {"basis_bits": 17}, {"bit_price": -0.1}):
-        with pytest.raises(UserError, match="basis_bits and bit_price"):
-            compress(torch.ones(10, 4), "ectcq", 2, Context(torch.ones(10)), **options)

@@ -5,7 +5,7 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from embpress.errors import InfeasibleRatio, UserError
 from embpress.methods import compress
-from embpress.methods.kronecker import KroneckerBERT
+from embpress.methods.kronecker import KroneckerFactorization
 
 from .samples import context_of, matrix_of
 
@@ -39,15 +39,15 @@ def test_an_exact_product_is_found():
 def test_sizes_of_the_paper():
     """KroneckerBERT8 and 21 hold 2,930,120 and 1,465,072 floats in BERT's embedding (n = 8 and 16)."""
     for n, floats in ((8, 2_930_120), (16, 1_465_072)):
-        plan = KroneckerBERT().plan((30522, 768), n - 0.01)
+        plan = KroneckerFactorization().plan((30522, 768), n - 0.01)
         assert (plan.sizes["n"], plan.bits) == (n, 32 * floats)
 
 
 def test_reachable_ratios_are_named():
     with pytest.raises(InfeasibleRatio, match="Kronecker reaches 1, 2, 3,"):
-        KroneckerBERT().plan((1000, 12), 100)
+        KroneckerFactorization().plan((1000, 12), 100)
     with pytest.raises(UserError, match="at least one"):
-        KroneckerBERT(terms=-1)
+        KroneckerFactorization(terms=-1)
 
 
 def test_weighted_product_equals_numpys():
@@ -63,13 +63,13 @@ def test_weighted_product_equals_numpys():
 
 
 def test_n_may_be_chosen_and_must_fit():
-    assert KroneckerBERT(n=6).plan((1000, 12), 2).sizes["n"] == 6
+    assert KroneckerFactorization(n=6).plan((1000, 12), 2).sizes["n"] == 6
     with pytest.raises(InfeasibleRatio, match="Kronecker reaches 2 on"):
-        KroneckerBERT(n=2).plan((1000, 12), 5)
+        KroneckerFactorization(n=2).plan((1000, 12), 5)
     with pytest.raises(UserError, match="n is 5, but must divide d = 12"):
-        KroneckerBERT(n=5).plan((1000, 12), 2)
+        KroneckerFactorization(n=5).plan((1000, 12), 2)
     with pytest.raises(UserError, match="at least terms = 4"):
-        KroneckerBERT(n=3, terms=4).plan((1000, 12), 2)
+        KroneckerFactorization(n=3, terms=4).plan((1000, 12), 2)
 
 
 @pytest.mark.parametrize("terms", [1, 2])
@@ -81,7 +81,7 @@ def test_a_random_start_is_as_large_as_the_matrix_but_knows_nothing_of_it(terms)
     assert abs(torch.cosine_similarity(found.dense(), matrix).mean()) < 0.05
     assert torch.cosine_similarity(nearest.dense(), matrix).mean() > 0.3
     with pytest.raises(UserError, match="start: random fits nothing"):
-        KroneckerBERT(start="random", weighting="counts")
+        KroneckerFactorization(start="random", weighting="counts")
 
 
 @pytest.mark.parametrize(("m", "n", "terms"), [(2, 3, 1), (10, 12, 1), (5, 4, 7)])
@@ -149,19 +149,19 @@ def test_gradients_reach_both_factors():
 
 
 def test_shapes_of_b_are_the_smallest_that_fit_and_nearest_a_square():
-    assert KroneckerBERT(m=0).plan((384, 384), 3.9).sizes == {"m": 2, "n": 2, "terms": 1}
-    assert KroneckerBERT(m=0).plan((384, 1536), 8).sizes == {"m": 3, "n": 3, "terms": 1}
-    many = KroneckerBERT(m=0, terms=0).plan((384, 1536), 4)
+    assert KroneckerFactorization(m=0).plan((384, 384), 3.9).sizes == {"m": 2, "n": 2, "terms": 1}
+    assert KroneckerFactorization(m=0).plan((384, 1536), 8).sizes == {"m": 3, "n": 3, "terms": 1}
+    many = KroneckerFactorization(m=0, terms=0).plan((384, 1536), 4)
     assert many.sizes == {"m": 24, "n": 48, "terms": 88} and many.bits == 32 * 88 * (
         16 * 32 + 24 * 48
     )
-    assert KroneckerBERT(terms=0).plan((3000, 64), 4).sizes == {"m": 1, "n": 8, "terms": 1}
+    assert KroneckerFactorization(terms=0).plan((3000, 64), 4).sizes == {"m": 1, "n": 8, "terms": 1}
     with pytest.raises(InfeasibleRatio, match="reaches at most"):
-        KroneckerBERT(m=0, terms=0).plan((384, 384), 1e5)
+        KroneckerFactorization(m=0, terms=0).plan((384, 384), 1e5)
     with pytest.raises(UserError, match="options m and n are 7 and 0, but must divide 384 x 384"):
-        KroneckerBERT(m=7).plan((384, 384), 2)
+        KroneckerFactorization(m=7).plan((384, 384), 2)
     with pytest.raises(UserError, match="weights rows only with m: 1"):
-        KroneckerBERT(m=2, weighting="counts")
+        KroneckerFactorization(m=2, weighting="counts")
 
 
 def test_a_random_start_has_the_size_of_the_matrix():

@@ -13,7 +13,7 @@ from embpress.fidelity.reconstruction import reconstruction
 from embpress.formats.product_codes import ProductCodes
 from embpress.methods import compress
 from embpress.methods._base import budget_bits
-from embpress.methods.product_quantization import PQ
+from embpress.methods.product_quantization import ProductQuantization
 
 from .samples import context_of, matrix_of
 
@@ -23,7 +23,7 @@ def error_of(compressed, matrix):
 
 
 def of_faiss(d, subspaces, width, codebook):
-    """faiss's own quantiser with these centroids."""
+    """faiss's own quantizer with these centroids."""
     quantizer = faiss.ProductQuantizer(d, subspaces, width)
     faiss.copy_array_to_vector(codebook.float().numpy().ravel(), quantizer.centroids)
     return quantizer
@@ -91,9 +91,9 @@ def test_no_other_sizes_leave_more_code_bits(shape, rotation):
                     found.append(subspaces * width)
         if not found:
             with pytest.raises(InfeasibleRatio, match="product quantisation reaches at most"):
-                PQ(rotation=rotation).plan(shape, ratio)
+                ProductQuantization(rotation=rotation).plan(shape, ratio)
             continue
-        sizes = PQ(rotation=rotation).plan(shape, ratio).sizes
+        sizes = ProductQuantization(rotation=rotation).plan(shape, ratio).sizes
         assert sizes["subspaces"] * sizes["width"] == max(found)
 
 
@@ -104,7 +104,7 @@ def test_too_few_rows_for_any_codebook_are_refused():
 
 def test_fewer_rows_than_centroids_are_refused():
     with pytest.raises(InfeasibleRatio, match="needs at least 256 rows, and has 200"):
-        PQ(bits=8).plan((200, 48), 1.5)
+        ProductQuantization(bits=8).plan((200, 48), 1.5)
     assert compress(matrix_of(16, 48), "pq", 1, bits=4, factor_dtype="float16").dense().shape == (
         16,
         48,

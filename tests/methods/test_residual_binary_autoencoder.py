@@ -10,7 +10,11 @@ from embpress import storage
 from embpress.errors import InfeasibleRatio, UserError
 from embpress.fidelity.reconstruction import reconstruction
 from embpress.methods import compress
-from embpress.methods.residual_binary_autoencoder import LightToken, _least_squares, _sign
+from embpress.methods.residual_binary_autoencoder import (
+    ResidualBinaryAutoencoder,
+    _least_squares,
+    _sign,
+)
 
 from .samples import context_of, cosine, matrix_of
 
@@ -67,16 +71,16 @@ def test_lighttoken_without_a_low_rank_part_is_better_on_narrow_rows(tmp_path):
 
 
 def test_lighttoken_codes_of_a_width():
-    plan = LightToken(rank=8, codes=2, width=256).plan((30522, 768), 20)
+    plan = ResidualBinaryAutoencoder(rank=8, codes=2, width=256).plan((30522, 768), 20)
     assert plan.sizes == {"rank": 8, "n_bits": 512, "codes": 2}
     # 20.7x for r = 8 and two codes of 256 bits (papers.md, section 7)
     assert 32 * 30522 * 768 / plan.bits == pytest.approx(20.7, abs=0.05)
     with pytest.raises(InfeasibleRatio, match="LightToken reaches at most 20.7 on"):
-        LightToken(rank=8, codes=2, width=256).plan((30522, 768), 21)
+        ResidualBinaryAutoencoder(rank=8, codes=2, width=256).plan((30522, 768), 21)
     with pytest.raises(UserError, match="1 x 12 bits, but a row.s codes must be whole bytes"):
-        LightToken(codes=1, width=12)
+        ResidualBinaryAutoencoder(codes=1, width=12)
     with pytest.raises(UserError, match="width is 64, but a code has at most d = 48"):
-        LightToken(width=64).plan((600, 48), 4)
+        ResidualBinaryAutoencoder(width=64).plan((600, 48), 4)
 
 
 def test_lighttoken_joint_training_lowers_the_loss_of_the_greedy_stages():
@@ -95,7 +99,7 @@ def test_lighttoken_joint_training_lowers_the_loss_of_the_greedy_stages():
 
 
 def test_lighttoken_more_codes_than_dimensions_are_split():
-    sizes = LightToken().plan((30522, 384), 4).sizes
+    sizes = ResidualBinaryAutoencoder().plan((30522, 384), 4).sizes
     assert sizes["n_bits"] > 384 and sizes["n_bits"] / sizes["codes"] <= 384
 
 

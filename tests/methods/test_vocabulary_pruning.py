@@ -5,7 +5,7 @@ import torch
 from embpress.errors import InfeasibleRatio, UserError
 from embpress.methods import compress
 from embpress.methods._base import Context
-from embpress.methods.vocabulary_pruning import Prune
+from embpress.methods.vocabulary_pruning import VocabularyPruning
 
 from .samples import context_of, matrix_of
 from .test_integer import RowsOnly
@@ -53,9 +53,9 @@ def test_others_may_be_the_unknown_token():
 
 def test_unknown_token_must_be_named_and_exist():
     with pytest.raises(UserError, match="needs the option unk_id"):
-        Prune(others="unk")
+        VocabularyPruning(others="unk")
     with pytest.raises(UserError, match="others: mean takes none"):
-        Prune(unk_id=3)
+        VocabularyPruning(unk_id=3)
     with pytest.raises(UserError, match="unk_id is 600, but the matrix has 500 rows"):
         compress(matrix_of(500, 8), "prune", 4, context_of(500), others="unk", unk_id=600)
 
@@ -68,7 +68,7 @@ def test_needs_counts_and_room_for_special_tokens():
             matrix_of(500, 8), "prune", 25, Context(torch.ones(500), special_ids=tuple(range(21)))
         )
     with pytest.raises(InfeasibleRatio, match="vocabulary pruning reaches at most"):
-        Prune().plan((500, 8), 300)
+        VocabularyPruning().plan((500, 8), 300)
 
 
 def test_all_rows_are_kept_where_half_precision_leaves_room():
@@ -87,9 +87,9 @@ def test_product_in_other_types_is_the_dense_one():
 def test_matrix_is_read_by_blocks_of_rows():
     matrix = matrix_of(9000, 12)
     context = context_of(9000)
-    plan = Prune().plan((9000, 12), 5)
+    plan = VocabularyPruning().plan((9000, 12), 5)
     reader = RowsOnly(matrix)
-    streamed = Prune().fit(reader, plan, context)
+    streamed = VocabularyPruning().fit(reader, plan, context)
     streamed.prepare()
     assert reader.longest <= 4096
     assert torch.equal(streamed.dense(), compress(matrix, "prune", 5, context).dense())

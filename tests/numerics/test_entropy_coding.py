@@ -6,9 +6,9 @@ from embpress.numerics.entropy_coding import (
     PRECISION,
     SLOTS,
     encode,
-    first_state,
-    most_words,
-    refilled,
+    init_decoder,
+    max_encoded_words,
+    renormalize,
 )
 
 
@@ -16,7 +16,7 @@ def coded(symbols, frequencies):
     """Words of a sequence of one table's symbols."""
     frequencies = np.asarray(frequencies, dtype=np.int64)
     starts = np.cumsum(frequencies) - frequencies
-    words = np.empty(most_words(len(symbols)), dtype=np.uint16)
+    words = np.empty(max_encoded_words(len(symbols)), dtype=np.uint16)
     return words[: encode(frequencies[symbols], starts[symbols], words)]
 
 
@@ -27,13 +27,13 @@ def decoded(words, d, frequencies):
     symbol_of = np.repeat(np.arange(len(frequencies)), frequencies)
     around = np.concatenate([[7], words, [9, 9, 9]]).astype(np.uint16)
     end = 1 + len(words)
-    state, position = first_state(around, 1, end)
+    state, position = init_decoder(around, 1, end)
     found = []
     for _ in range(d):
         slot = state & (SLOTS - 1)
         found.append(symbol_of[slot])
         state = int(frequencies[found[-1]] * (state >> PRECISION) + slot - starts[found[-1]])
-        state, position = refilled(state, around, position, end)
+        state, position = renormalize(state, around, position, end)
     assert (
         position == end and state == 1 or len(words) == 0
     )  # all is read, and the coder's first state is left
@@ -70,7 +70,7 @@ def test_what_is_certain_takes_no_words():
 
 
 def test_the_rarest_symbols_fit_the_words_that_are_set_aside():
-    assert len(coded(np.ones(1000, dtype=np.int64), [4095, 1])) <= most_words(1000)
+    assert len(coded(np.ones(1000, dtype=np.int64), [4095, 1])) <= max_encoded_words(1000)
 
 
 def test_golden_words():

@@ -19,27 +19,16 @@ def test_weights_equal_scikit_learns(k):
         rows.astype(np.float64), anchors.astype(np.float64), index, reg=1e-3
     )
     # scikit-learn's ridge is reg x trace, ours a share of trace / k.
-    found = mixing_weights(rows, anchors, index, 1e-3 * k, True)
+    found = mixing_weights(rows, anchors, index, 1e-3 * k)
     np.testing.assert_allclose(found, wanted, rtol=1e-4, atol=1e-6)
 
 
-def test_without_sum_to_one_weights_are_the_least_squares_ones():
-    rows, anchors, index = sample(5)
-    wanted = [
-        np.linalg.lstsq(anchors[near].T, row, rcond=None)[0] for row, near in zip(rows, index)
-    ]
-    np.testing.assert_allclose(
-        mixing_weights(rows, anchors, index, 0.0, False), wanted, rtol=1e-3, atol=1e-4
-    )
-
-
 @pytest.mark.parametrize("ridge", [0.0, 1e-3])
-@pytest.mark.parametrize("sum_to_one", [False, True])
-def test_rows_equal_to_their_neighbours_or_zero_are_mixed_exactly(sum_to_one, ridge):
+def test_rows_equal_to_their_neighbours_or_zero_are_mixed_exactly(ridge):
     """Singular systems, three of them of zeros."""
     anchors = np.array([[1, 2], [1, 2], [3, 1], [0, 0], [0, 0]], dtype=np.float32)
     rows = anchors[[0, 0, 0, 3]]
     index = np.array([[0, 1], [1, 2], [0, 0], [3, 4]])
-    weights = mixing_weights(rows, anchors, index, ridge, sum_to_one)
+    weights = mixing_weights(rows, anchors, index, ridge)
     mixes = (weights[:, :, None] * anchors[index]).sum(1)
     np.testing.assert_allclose(mixes, rows, atol=1e-2 if ridge else 1e-6)

@@ -50,8 +50,8 @@ def test_nearest_size_against_all_levels(branch):
 
 
 def test_levels_are_odd_functions_of_the_index():
-    for quantiser, index in itertools.product((0, 1), range(1, 9)):
-        assert level(-index, quantiser) == -level(index, quantiser) == quantiser - 2 * index
+    for quantizer, index in itertools.product((0, 1), range(1, 9)):
+        assert level(-index, quantizer) == -level(index, quantizer) == quantizer - 2 * index
     assert level(0, 0) == level(0, 1) == 0
 
 

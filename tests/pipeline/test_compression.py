@@ -7,10 +7,10 @@ import torch
 from safetensors.torch import save_file
 
 from embpress.data.token_counts import write_counts
-from embpress.fidelity.rate_distortion import Source
+from embpress.fidelity.rate_distortion import GaussianSource
 from embpress.fidelity.record import read_result
 from embpress.models.checkpoints import CARD
-from embpress.numerics.weights import smoothed
+from embpress.numerics.weights import smooth_counts
 from embpress.pipeline import compression
 from embpress.pipeline.aggregation import Evaluation, bounds
 from embpress.pipeline.bounds import RATIOS, bound_curve
@@ -78,9 +78,11 @@ def test_an_exact_copy_has_no_distance(files, tmp_path):
 
 def test_the_curve_of_bounds_is_the_sources(files):
     rows = bound_curve(*files)
-    source = Source.of(torch.randn(V, D, generator=torch.Generator().manual_seed(0)))
+    source = GaussianSource.from_matrix(
+        torch.randn(V, D, generator=torch.Generator().manual_seed(0))
+    )
     assert [r["weighting"] for r in rows] == ["uniform"] * len(RATIOS) + ["counts"] * len(RATIOS)
-    weights = smoothed((1e4 / torch.arange(1, V + 1)).long())
+    weights = smooth_counts((1e4 / torch.arange(1, V + 1)).long())
     at_eight = [r["relative_error"] for r in rows if r["ratio"] == 8]
     assert at_eight == [source.relative_error(8), source.relative_error(8, weights)]
 

@@ -324,10 +324,10 @@ def test_a_claims_variants_must_run_on_its_tasks(default_config, schema, package
     ):
         check(default_config, schema, packages)
     for wrong, message in (
-        ("paper", "claims.c.paper: 'X' is not one of"),
-        ("evidence", "claims.c.evidence: 'X' is not"),
+        ({"paper": 24}, "claims.c.paper: 24 is not of type 'string'"),
+        ({"evidence": "X"}, "claims.c.evidence: 'X' is not"),
     ):
-        default_config["claims"] = {"c": claim | {wrong: "X"}}
+        default_config["claims"] = {"c": claim | wrong}
         with pytest.raises(UserError, match=message):
             check(default_config, schema, packages)
 

@@ -12,8 +12,8 @@ import pytest
 import torch
 from torch import nn
 
+from embpress.study.task_training import Training
 from embpress.training.loop import TrainingData, train
-from embpress.study.task_training import TextStage, Training
 
 SHORT = Training(epochs=2, batch_size=4, learning_rate=0.05)
 LONG = replace(SHORT, epochs=6)

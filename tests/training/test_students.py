@@ -22,10 +22,9 @@ from embpress.pipeline.compression import FitInputs, compress_checkpoint
 from embpress.pipeline.evaluation import evaluate
 from embpress.study import protocols
 from embpress.study.artefact import Artefact
-from embpress.tasks import Inputs, task_class
+from embpress.study.task_training import TextStage
 from embpress.training.fine_tuning import finetune
 from embpress.training.loop import HISTORY
-from embpress.study.task_training import TextStage
 from embpress.training.students import (
     StudentInputs,
     distil_on_task,

@@ -21,6 +21,5 @@ def make_task(kind, entry, inputs):
 
 
 def files_of(entry, splits=("train", "test")):
-    """Local files of an entry, completed, by split."""
-    files = parse_entry(complete(entry["kind"], entry), "tasks.own").local_files()
-    return {split: path for split, path in files.items() if split in splits}
+    """Paths of the files of an entry, completed, by split."""
+    return parse_entry(complete(entry["kind"], entry), "tasks.own").sources(splits)

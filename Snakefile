@@ -1,11 +1,12 @@
-"""embpress: compare methods that compress the token embeddings of language models, from download to tables and plots."""
+"""embpress: compare methods that compress the token embeddings of language models."""
 
 from snakemake.utils import min_version
 
 min_version("9.0")
 
 
-# A study that is given with --configfile, or by a workflow that includes this one as a module, replaces the default study.
+# A study that is given with --configfile, or by a workflow that includes this one as a module,
+# replaces the default study.
 # Merged, it would run the methods and tasks of the default study too.
 if not workflow.configfiles:
 
@@ -30,6 +31,7 @@ include: "workflow/rules/paper.smk"
 
 
 rule all:
+    """Make the scores, tables, figures and provenance of the study."""
     default_target: True
     input:
         "results/scores.csv",

@@ -15,7 +15,6 @@ from transformers import BertConfig, BertModel, PreTrainedTokenizerFast
 
 from embpress.analysis.scores import Labels
 from embpress.models.embedding import describe
-from embpress.study import protocols
 
 from .fake_study import fake_labels, fake_scores
 
@@ -72,21 +71,8 @@ def bert() -> BertModel:
 
 @pytest.fixture
 def default_config() -> dict:
-    """The default study, its students spelled out."""
-    config = yaml.safe_load((ROOT / "config.yaml").read_text())
-    return config | {"tasks": protocols.resolve(config["tasks"])}
-
-
-@pytest.fixture
-def schema() -> dict:
-    """The config's JSON schema."""
-    return yaml.safe_load((ROOT / "workflow/schemas/config.schema.yaml").read_text())
-
-
-@pytest.fixture
-def packages() -> dict:
-    """The pinned packages."""
-    return yaml.safe_load((ROOT / "workflow/resources/packages.yaml").read_text())
+    """The default study as YAML holds it."""
+    return yaml.safe_load((ROOT / "config.yaml").read_text())
 
 
 @pytest.fixture

@@ -8,6 +8,7 @@ import pandas
 
 from embpress.analysis.scores import COLUMNS, Labels, MethodLabel
 from embpress.study import search
+from embpress.study.task_training import FineTuning
 
 RATIOS = [4.0, 10.0, 25.0]
 # method: (label, kind, reconstruction, retention lost at 4x in %, own ratio)
@@ -280,12 +281,15 @@ def fake_spectra():
     return pandas.DataFrame(rows)
 
 
+GRID = {"learning_rate": [5e-5, 3e-5, 2e-5], "epochs": [3, 4], "batch_size": 32, "held_out": 0.1}
+
+
 def fake_search(tasks=("rotten",)):
     """Scores of six candidates for the settings of each of some tasks.
 
     Of each the third is chosen.
     """
-    names = search.candidates({"learning_rate": [5e-5, 3e-5, 2e-5], "epochs": [3, 4]})
+    names = search.candidates(FineTuning.model_validate(GRID))
     about = {"seed": 0, "metric": "accuracy", "trained_on": 9000, "held_out": 1000}
     scores = [0.80, 0.81, 0.86, 0.85, math.nan, 0.86]
     found = [about | {"candidate": name, "score": score} for name, score in zip(names, scores)]

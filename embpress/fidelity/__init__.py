@@ -1,1 +1,1 @@
-"""How near a compressed matrix is to the original, and how near it could be."""
+"""Reconstruction metrics and the rate-distortion lower bound."""

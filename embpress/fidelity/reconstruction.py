@@ -1,7 +1,4 @@
-"""How near a compressed matrix is to the original.
-
-Cheap metrics over all rows, weighted by counts, by frequency decile.
-"""
+"""Reconstruction metrics of a compressed matrix: over all rows, weighted by counts, and by decile."""
 
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass
@@ -16,14 +13,14 @@ from .neighbours import NeighbourOverlap, query_rows
 
 DECILES = 10
 METRICS = ("relative_error", "mean_cosine", "neighbour_overlap", "eigenspace_overlap")
-"""Each is also given weighted, as weighted_METRIC, and by decile, as decile_METRIC."""
+"""Each exists also weighted, as weighted_METRIC, and by frequency decile, as decile_METRIC."""
 
 
 @dataclass(frozen=True)
 class Reconstruction:
     """Metrics of one compressed matrix.
 
-    Weights are smoothed counts; decile 1 of 10 holds the most frequent tokens.
+    Weights are smoothed counts; the first of the ten deciles has the most frequent tokens.
     """
 
     relative_error: float
@@ -31,94 +28,94 @@ class Reconstruction:
     mean_cosine: float
     """Mean over rows of the cosine between original and decoded row."""
     neighbour_overlap: float
-    """Mean share of a row's 10 nearest rows by cosine that stay among its 10 nearest.
-
-    Over a sample of rows.
-    """
+    """Mean share, over a sample of rows, of the 10 nearest rows by cosine that stay nearest."""
     eigenspace_overlap: float
     """May et al.'s eigenspace overlap score."""
     weighted_relative_error: float
-    """The same with each row's squared norms weighted."""
+    """The same with each row's squared norms times its weight."""
     weighted_mean_cosine: float
-    """The same mean, weighted."""
+    """The weighted mean."""
     weighted_neighbour_overlap: float
-    """The same mean, weighted."""
+    """The weighted mean."""
     weighted_eigenspace_overlap: float
-    """The score of both matrices with rows times the square root of their weight."""
+    """The score of both matrices with rows times the root of their weight."""
     decile_relative_error: list[float]
     decile_mean_cosine: list[float]
     decile_neighbour_overlap: list[float]
-    """Of the rows of the decile, among all rows."""
+    """Of the rows of a decile, with neighbours among all rows."""
     decile_eigenspace_overlap: list[float]
-    """Of the rows of the decile alone."""
+    """Of the rows of a decile alone."""
 
     def to_json(self) -> dict[str, float | list[float]]:
-        """As plain JSON values."""
+        """The metrics as JSON values."""
         return asdict(self)
 
 
 def reconstruction(matrix: Tensor, compressed: CompressedMatrix, counts: Tensor) -> Reconstruction:
-    """Compare a dense (V, d) matrix with its compressed form, row block by row block; counts: (V,).
+    """Compare a dense (V, d) matrix with its compressed form, block by block of rows.
 
-    Cosines with a zero row are 0, and so is what a decile without rows has. Rows of equal count
-    keep their order, so that deciles are the same in every run.
+    Cosines with a zero row are 0, and so are the metrics of a decile without rows.
+
+    Args:
+        matrix: float32 (V, d).
+        compressed: of the same shape.
+        counts: (V,), token counts; rows of equal counts are ordered by id.
     """
     n, d = matrix.shape
     weights = smooth_counts(counts)
-    error, energy, cosine, shares, stands_for = (
-        torch.zeros(n, dtype=torch.float64) for _ in range(5)
-    )
-    tenths = counts.argsort(descending=True, stable=True).tensor_split(DECILES)
+    error, energy, cosine, overlaps, n_represented = torch.zeros(5, n, dtype=torch.float64)
+    deciles = counts.argsort(descending=True, stable=True).tensor_split(DECILES)
     *grams, weighted_gram = torch.zeros(DECILES + 1, 2 * d, 2 * d, dtype=torch.float64)
-    queries, stand_for = query_rows(weights)
-    overlap = NeighbourOverlap(queries, matrix[queries], _decoded(compressed, queries), n)
-    for tenth, ids in _blocks(tenths):
+    queries, query_weights = query_rows(weights)
+    neighbours = NeighbourOverlap(queries, matrix[queries], _decoded(compressed, queries), n)
+    for decile, ids in _blocks(deciles):
         row = matrix[ids]
         decoded = compressed.rows(ids)
-        overlap.add(ids, row, decoded)
+        neighbours.add(ids, row, decoded)
         row = row.double()
         decoded = decoded.double()
         error[ids] = (row - decoded).square().sum(1)
         energy[ids] = row.square().sum(1)
         cosine[ids] = torch.cosine_similarity(row, decoded, dim=1, eps=1e-12)
-        grams[tenth] += joint_gram(row, decoded)
+        grams[decile] += joint_gram(row, decoded)
         weighted_gram += joint_gram(row, decoded, weights[ids])
-    shares[queries], stands_for[queries] = overlap.shares(), stand_for
+    overlaps[queries] = neighbours.shares()
+    n_represented[queries] = query_weights
     return Reconstruction(
         relative_error=_root_ratio(error, energy),
         mean_cosine=float(cosine.mean()),
-        neighbour_overlap=_mean(shares, stands_for),
+        neighbour_overlap=_mean(overlaps, n_represented),
         eigenspace_overlap=eigenspace_overlap(torch.stack(grams).sum(0)),
         weighted_relative_error=_root_ratio(error * weights, energy * weights),
         weighted_mean_cosine=_mean(cosine, weights),
-        weighted_neighbour_overlap=_mean(shares, stands_for * weights),
+        weighted_neighbour_overlap=_mean(overlaps, n_represented * weights),
         weighted_eigenspace_overlap=eigenspace_overlap(weighted_gram),
-        decile_relative_error=[_root_ratio(error[rows], energy[rows]) for rows in tenths],
-        decile_mean_cosine=[float(cosine[rows].mean()) if len(rows) else 0.0 for rows in tenths],
-        decile_neighbour_overlap=[_mean(shares[rows], stands_for[rows]) for rows in tenths],
+        decile_relative_error=[_root_ratio(error[rows], energy[rows]) for rows in deciles],
+        decile_mean_cosine=[float(cosine[rows].mean()) if len(rows) else 0.0 for rows in deciles],
+        decile_neighbour_overlap=[_mean(overlaps[rows], n_represented[rows]) for rows in deciles],
         decile_eigenspace_overlap=[eigenspace_overlap(gram) for gram in grams],
     )
 
 
-def _blocks(tenths: tuple[Tensor, ...]) -> Iterator[tuple[int, Tensor]]:
-    """Row ids in blocks, none of which crosses a decile, with the decile's position."""
-    for tenth, rows in enumerate(tenths):
+def _blocks(deciles: tuple[Tensor, ...]) -> Iterator[tuple[int, Tensor]]:
+    """Blocks of row ids within one decile, each with the decile's position."""
+    for decile, rows in enumerate(deciles):
         for ids in rows.split(ROW_BLOCK) if len(rows) else ():
-            yield tenth, ids
+            yield decile, ids
 
 
 def _decoded(compressed: CompressedMatrix, ids: Tensor) -> Tensor:
-    """Decoded rows of some ids, blocked like all others."""
+    """Decode the rows of ids in blocks."""
     return torch.cat([compressed.rows(block) for block in ids.split(ROW_BLOCK)])
 
 
 def _mean(values: Tensor, weights: Tensor) -> float:
-    """Weighted mean; 0 without weight."""
+    """Weighted mean; 0 if all weights are 0."""
     total = float(weights.sum())
     return float((values * weights).sum()) / total if total > 0 else 0.0
 
 
 def _root_ratio(error: Tensor, energy: Tensor) -> float:
-    """sqrt(sum error / sum energy); 0 where there is no energy."""
+    """sqrt(sum error / sum energy); 0 if the energy is 0."""
     total = float(energy.sum())
     return (float(error.sum()) / total) ** 0.5 if total > 0 else 0.0

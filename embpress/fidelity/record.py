@@ -1,7 +1,4 @@
-"""What a compressed matrix's record, result.json, holds.
-
-Sizes, errors and the distance to the bound.
-"""
+"""The record of a compressed matrix, result.json: size, errors and distance to the bound."""
 
 import json
 from dataclasses import dataclass, fields
@@ -16,36 +13,33 @@ from .rate_distortion import GaussianSource, distance_db
 from .reconstruction import Reconstruction, reconstruction
 
 RESULT = "result.json"
-"""File beside a compressed matrix: sizes and errors, or why the ratio is infeasible."""
+"""File of the record; if no result is possible, it has the reason under `infeasible`."""
 
 
 def result_record(matrix: Tensor, compressed: CompressedMatrix, counts: Tensor) -> dict[str, Any]:
-    """Size and errors of a compressed matrix, as RESULT holds them."""
-    near = reconstruction(matrix.float(), compressed, counts)
+    """Size and errors of a compressed matrix for the file `RESULT`."""
+    metrics = reconstruction(matrix.float(), compressed, counts)
     return {
         "stored_bits": compressed.stored_bits,
         "stored_floats": compressed.stored_floats,
         "ratio": compressed.ratio,
-        "reconstruction": near.to_json(),
-        "bound": distance_to_bound(matrix, counts, compressed.ratio, near),
+        "reconstruction": metrics.to_json(),
+        "bound": distance_to_bound(matrix, counts, compressed.ratio, metrics),
     }
 
 
 def distance_to_bound(
-    matrix: Tensor, counts: Tensor, ratio: float, near: Reconstruction
+    matrix: Tensor, counts: Tensor, ratio: float, metrics: Reconstruction
 ) -> dict[str, float | None]:
-    """Errors that no code for Gaussian rows beats at the ratio reached.
-
-    And how far above them these ones are.
-    """
+    """Rate-distortion bounds on the errors at the achieved ratio, and the errors' distance in dB."""
     source = GaussianSource.from_matrix(matrix)
     bound = source.relative_error(ratio)
     weighted_bound = source.relative_error(ratio, smooth_counts(counts))
     return {
         "error_bound": bound,
         "weighted_error_bound": weighted_bound,
-        "distance_db": distance_db(near.relative_error, bound),
-        "weighted_distance_db": distance_db(near.weighted_relative_error, weighted_bound),
+        "distance_db": distance_db(metrics.relative_error, bound),
+        "weighted_distance_db": distance_db(metrics.weighted_relative_error, weighted_bound),
     }
 
 

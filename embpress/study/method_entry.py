@@ -4,7 +4,7 @@ from pathlib import Path
 from typing import Annotated, Literal
 
 import yaml
-from pydantic import Field
+from pydantic import Discriminator, Field, Tag
 
 from .. import methods
 from ..errors import UserError
@@ -30,6 +30,18 @@ class KindEntry(Frozen):
     ratio: Ratio | None = Field(default=None, description="Ratio of each matrix of the kind.")
 
 
+def _form(value: object) -> str:
+    """Which branch of `Modules` a value belongs to."""
+    return "a mapping" if isinstance(value, dict) else "a list"
+
+
+Modules = Annotated[
+    Annotated[Strings, Tag("a list")]
+    | Annotated[dict[str, KindEntry | None], Field(min_length=1), Tag("a mapping")],
+    Discriminator(_form),
+]
+
+
 class MethodEntry(Frozen):
     """A row of the tables. Two entries may run one method with different options."""
 
@@ -42,7 +54,7 @@ class MethodEntry(Frozen):
     )
     options: Options = Field(default={}, description="Options of the method.")
     ratios: Ratios | None = Field(default=None, description="Replaces the study's `ratios`.")
-    modules: Strings | dict[str, KindEntry | None] | None = Field(
+    modules: Modules | None = Field(
         default=None,
         description="Kinds of weight matrices to compress, if not the embedding alone: a list, or "
         "a mapping with what is different for a kind. A kind's own ratio is the ratio of each of "

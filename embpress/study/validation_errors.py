@@ -86,8 +86,15 @@ def _message(details: ErrorDetails) -> str:
     if len(shown) > LONGEST_VALUE:
         half = LONGEST_VALUE // 2
         shown = f"{shown[:half]} ... {shown[-half:]}"
-    if details["type"] == "literal_error":
-        choices = re.findall("'([^']*)'", details["ctx"]["expected"])
-        return f"{shown} is not one of the choices{nearest(str(value), choices)}"
+    context = details.get("ctx", {})
+    if details["type"] in ("literal_error", "union_tag_invalid"):
+        key = "expected" if details["type"] == "literal_error" else "expected_tags"
+        wrong = str(context.get("tag", value))
+        choices = re.findall("'([^']*)'", context[key])
+        return f"{wrong!r} is not one of the choices{nearest(wrong, choices)}"
+    if details["type"] == "too_short":
+        return f"{shown} should have at least {context['min_length']} entries"
+    if details["type"] == "string_pattern_mismatch":
+        return f"{shown} should match the pattern {context['pattern']}"
     reason = re.sub(r"^\w+ should", "should", details["msg"])
-    return f"{shown} {reason}"
+    return f"{shown} {reason}".replace("a valid tuple", "a list")

@@ -7,7 +7,7 @@ import pytest
 import torch
 from scipy.optimize import minimize
 
-from embpress.fidelity.rate_distortion import GaussianSource, distance_db
+from embpress.fidelity.rate_distortion import GaussianSource, distance_db, gaussian_distortion
 
 
 def spectrum_of(d=12, seed=0):

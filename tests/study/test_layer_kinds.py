@@ -4,11 +4,10 @@ import pytest
 
 from embpress.errors import UserError
 from embpress.models.assembly import weight_of
-from embpress.study import config as study
 from embpress.study.layer_kinds import KINDS, PATTERNS, check_pattern, find_layer_matrices
-from embpress.study.matrix_choices import PRESETS, compresses_layers, matrix_specs
-from embpress.study.validation import check
+from embpress.study.method_entry import PRESETS, MethodEntry, resolve_variant
 
+from ..studies import load
 from ..zoo import tiny
 
 OF_BERT = ["query", "key", "value", "attention_output", "intermediate", "output"]
@@ -104,32 +103,37 @@ def test_every_known_pattern_has_a_group_for_the_layer():
             check_pattern(pattern, kind)
 
 
-def test_entries_spell_out_their_choices_in_the_order_of_kinds():
-    entry = {
-        "method": "svd",
-        "options": {"factor_dtype": "float16"},
-        "modules": {
+def resolve(name, **entry):
+    return resolve_variant(name, MethodEntry.model_validate(entry), (4,))
+
+
+def test_specs_are_in_the_order_of_kinds_and_inherit_options_of_their_own_method_only():
+    variant = resolve(
+        "mixed",
+        method="svd",
+        options={"factor_dtype": "float16"},
+        modules={
             "query": None,
             "embedding": {"ratio": 3},
             "output": {"method": "integer", "options": {"bits": 8}},
         },
-    }
-    found = matrix_specs("mixed", entry)
-    assert [tuple(c) for c in found] == [
+    )
+    specs = [(spec.kind, spec.method, spec.options, spec.ratio) for spec in variant.matrices]
+    assert specs == [
         ("embedding", "svd", {"factor_dtype": "float16"}, 3),
         ("query", "svd", {"factor_dtype": "float16"}, None),
         ("output", "integer", {"bits": 8}, None),
     ]
-    assert compresses_layers(entry) and not compresses_layers({"method": "svd"})
-    with pytest.raises(UserError, match=r"methods.x.modules: .*'heads'.*embedding, query"):
-        matrix_specs("x", {"modules": ["heads"]})
+    assert variant.compresses_layers and not resolve("svd").compresses_layers
+    with pytest.raises(UserError, match="methods.svd.modules: .*'heads'.* embedding, query"):
+        resolve("svd", modules=["heads"])
 
 
 def test_presets_are_entries_and_an_unknown_one_is_named():
     for path in PRESETS.glob("*.yaml"):
-        assert {c.method for c in matrix_specs("any", {"preset": path.stem})} == {"kronecker"}
-    with pytest.raises(UserError, match="'k9'.*kroneckerbert21, kroneckerbert8"):
-        matrix_specs("any", {"preset": "k9"})
+        assert resolve("any", preset=path.stem).methods == ["kronecker"]
+    with pytest.raises(UserError, match="preset 'k9'.*kroneckerbert"):
+        resolve("any", preset="k9")
 
 
 @pytest.mark.parametrize(
@@ -143,19 +147,19 @@ def test_presets_are_entries_and_an_unknown_one_is_named():
         ({"modules": ["quarry"], "method": "svd"}, "there is no kind 'quarry'"),
         (
             {"budget": "model", "method": "svd"},
-            "methods.own: `budget` is of entries with `modules`",
+            "methods.own: `budget` .*`modules`",
         ),
-        ({"modules": {"query": {"ratio": 0.5}}, "method": "svd"}, "0.5 is less than the minimum"),
+        ({"modules": {"query": {"ratio": 0.5}}, "method": "svd"}, "query.ratio: 0.5 .*1"),
         ({"modules": ["query"], "method": "svd", "share": "heads"}, "'heads' is not one of"),
     ],
 )
-def test_wrong_entries_are_named(default_config, schema, packages, changes, message):
+def test_wrong_entries_are_named(default_config, changes, message):
     default_config["methods"]["own"] = changes
     with pytest.raises(UserError, match=message):
-        check(default_config, schema, packages)
+        load(default_config)
 
 
-def test_whole_model_entries_and_patterns_pass_the_check(default_config, schema, packages):
+def test_whole_model_entries_and_patterns_pass_the_load(default_config):
     default_config["methods"] |= {
         "kron": {
             "method": "kronecker",
@@ -166,11 +170,10 @@ def test_whole_model_entries_and_patterns_pass_the_check(default_config, schema,
         "k8": {"preset": "kroneckerbert8", "ratios": [7]},
     }
     default_config["models"]["minilm"]["modules"] = {"query": r"encoder\.layer\.(\d+)\.q"}
-    check(default_config, schema, packages)
-    assert study.method_of(default_config, "k8") == "kronecker"
+    assert load(default_config).variants["k8"].method == "kronecker"
     default_config["models"]["minilm"]["modules"] = {"embedding": r"(\d+)"}
     with pytest.raises(UserError, match="models.minilm.modules: there is no kind 'embedding'"):
-        check(default_config, schema, packages)
+        load(default_config)
 
 
 def test_sensitive_kinds_are_those_weighted_on_a_checkpoint(default_config):
@@ -180,6 +183,11 @@ def test_sensitive_kinds_are_those_weighted_on_a_checkpoint(default_config):
         "modules": {"embedding": None, "key": None, "value": {"method": "svd"}},
     }
     default_config["tasks"]["bitext"]["methods"] = ["svd"]
-    assert study.needs_sensitivity(default_config, "b23_model")
-    assert study.sensitive_kinds(default_config, "rotten") == ["key"]
-    assert study.sensitive_kinds(default_config, "e5") == []
+    default_config["tasks"]["similarity"]["methods"] = ["svd"]
+    default_config["tasks"]["rotten"]["methods"] = ["svd", "b23_model"]
+    default_config["tasks"]["wikitext"]["methods"] = ["svd"]
+    del default_config["claims"]
+    study = load(default_config)
+    assert study.variants["b23_model"].needs_sensitivity
+    assert study.sensitive_kinds("rotten") == ["key"]
+    assert study.sensitive_kinds("e5") == []

@@ -16,13 +16,13 @@ from snakemake.target_jobs import parse_target_jobs_cli_args
 from embpress.errors import UserError
 from embpress.report.paper import TABLES
 from embpress.report.tables import search_table, search_text
-from embpress.study import benchmarks, protocols, search
-from embpress.study import config as study
-from embpress.study import validation as config_check
+from embpress.study import search
+from embpress.study.task_training import FineTuning
 from embpress.tasks import TaskInputs
 from embpress.tasks._encoding import encode_examples
 from embpress.training import fine_tuning as training
 
+from ..studies import load
 from ..task_entries import files_of, make_task
 
 GRID = {
@@ -34,24 +34,28 @@ GRID = {
 }
 
 
-def test_lists_span_a_grid_in_the_configs_order():
-    found = search.candidates(GRID)
+def candidates(settings):
+    return search.candidates(FineTuning.model_validate(settings))
+
+
+def test_lists_span_a_grid_whose_last_list_varies_fastest():
+    found = candidates(GRID)
     assert list(found) == [
-        f"learning_rate_{rate}+epochs_{n}" for rate in ("5e-05", "3e-05", "2e-05") for n in (3, 4)
+        f"epochs_{n}+learning_rate_{rate}" for n in (3, 4) for rate in ("5e-05", "3e-05", "2e-05")
     ]
-    assert found["learning_rate_3e-05+epochs_4"] == {
+    assert found["epochs_4+learning_rate_3e-05"] == {
         "learning_rate": 3e-5,
         "batch_size": 32,
         "epochs": 4,
         "precision": "bf16",
     }
-    assert search.is_searched(GRID) and not search.is_searched(
-        found["learning_rate_3e-05+epochs_4"]
-    )
+    one = found["epochs_4+learning_rate_3e-05"]
+    assert FineTuning.model_validate(GRID).is_searched
+    assert not FineTuning.model_validate(one).is_searched
 
 
 def test_snakemake_passes_names_on_to_jobs():
-    for name in search.candidates(GRID | {"weight_decay": [0, 0.01]}):
+    for name in candidates(GRID | {"weight_decay": [0, 0.01]}):
         (spec,) = parse_target_jobs_cli_args([f"search:task=a,candidate={name}"])
         assert spec.wildcards_dict == {"task": "a", "candidate": name}
 
@@ -76,21 +80,18 @@ def test_the_highest_score_is_chosen_and_of_equal_ones_the_first(scores, place):
     assert search.with_best_settings(entry, []) == entry
 
 
-def test_a_student_takes_its_teachers_choice_and_searches_none_itself(
-    default_config, schema, packages
-):
+def test_a_student_takes_its_teachers_choice_and_searches_none_itself(default_config):
     default_config["tasks"]["rotten"]["finetune"] |= {"epochs": [1, 2], "held_out": 0.1}
     student = {"label": "x", "protocol": "compress_then_finetune", "checkpoint": "rotten"}
 
     def checked(**own):
-        tasks = default_config["tasks"] | {"student": student | own}
-        config = default_config | {"tasks": protocols.resolve(benchmarks.resolve(tasks, {}))}
-        config_check.check(config, schema, packages)
-        return config
+        return load(
+            default_config | {"tasks": default_config["tasks"] | {"student": student | own}}
+        )
 
-    config = checked()
-    assert config["tasks"]["student"]["finetune"] == config["tasks"]["rotten"]["finetune"]
-    assert study.searched_tasks(config) == ["rotten"]
+    study = checked()
+    assert study.tasks["student"].finetune == study.tasks["rotten"].finetune
+    assert study.searched_tasks() == ["rotten"]
     plain = {"epochs": 1, "batch_size": 32, "learning_rate": 1e-4}
     checked(finetune=plain)
     for wrong in ({"epochs": [3, 4], "held_out": 0.1}, {"held_out": 0.1}):
@@ -158,7 +159,7 @@ def task_of(folder, finetune, files=("train", "test"), **entry):
 def tried(base, folder, **entry):
     """What all candidates came to, each from the training file alone."""
     found = []
-    for name, settings in search.candidates(TUNE).items():
+    for name, settings in candidates(TUNE).items():
         path = folder / f"{name}.json"
         task = task_of(folder, settings, ("train",), **entry)
         training.try_candidate(base, task, 0, TUNE["held_out"], path, lambda line: None)
@@ -247,7 +248,7 @@ def test_candidates_never_see_held_out_rows_and_the_best_is_trained(
     assert not [
         row for row in held_out if row["input_ids"] in [other["input_ids"] for other in own]
     ]
-    assert [candidate["settings"] for candidate in found] == list(search.candidates(TUNE).values())
+    assert [candidate["settings"] for candidate in found] == list(candidates(TUNE).values())
     assert {(c["trained_on"], c["held_out"], c["metric"], c["seed"]) for c in found} == {
         (8, 4, "pearson", 0)
     }
@@ -255,7 +256,7 @@ def test_candidates_never_see_held_out_rows_and_the_best_is_trained(
 
     # The score is that of a model so trained on the held-out rows, and the best of them trains on
     # all.
-    chosen = search.with_best_settings(whole.config, found)
+    chosen = search.with_best_settings(whole.entry.job_settings(), found)
     best = max(found, key=lambda candidate: candidate["score"])
     assert chosen["finetune"] == best["settings"]
     alone = task_of(tmp_path, best["settings"]).within_training(1 / 3)
@@ -280,7 +281,7 @@ def test_candidates_never_see_held_out_rows_and_the_best_is_trained(
 
 
 def test_an_interrupted_candidate_goes_on_and_comes_to_the_same(base, tmp_path, monkeypatch):
-    settings = search.candidates(TUNE)["epochs_3+learning_rate_0.01"] | {"checkpoint_steps": 1}
+    settings = candidates(TUNE)["epochs_3+learning_rate_0.01"] | {"checkpoint_steps": 1}
     task = task_of(tmp_path, settings, ("train",))
     real = training.task_loss
     calls = []
@@ -315,7 +316,7 @@ def test_the_table_shows_every_candidate_and_marks_the_chosen():
                 "trained_on": 90,
                 "held_out": 10,
             }
-            for name, score in zip(search.candidates(GRID), scores)
+            for name, score in zip(candidates(GRID), scores)
         ]
         for task, metric, scores in (
             ("a", "accuracy", [0.5, 0.75, 0.75, 0.1, 0.2, 0.3]),
@@ -327,12 +328,12 @@ def test_the_table_shows_every_candidate_and_marks_the_chosen():
     assert frame["chosen"].tolist() == [i in (1, 7) for i in range(12)]
     text = search_text(frame, titles).splitlines()
     assert text[0] == "A & B, BERT: accuracy on 10 of 100 examples"
-    chosen = "  learning rate 5e-05, epochs 4  "
+    chosen = "  epochs 3, learning rate 3e-05  "
     assert [line for line in text if line.endswith("*")] == [f"{chosen}75.00*", f"{chosen}40.00*"]
-    assert sum(line.startswith("  learning rate") for line in text) == 12
+    assert sum(line.startswith("  epochs") for line in text) == 12
     latex = search_table(frame, titles)
     assert (
         r"A \& B, BERT: accuracy on 10 of 100 examples" in latex and "C, BERT: exact match" in latex
     )
-    assert latex.count(r"\bfseries") == latex.count(r"\textbf{learning rate 5e-05, epochs 4}") == 2
+    assert latex.count(r"\bfseries") == latex.count(r"\textbf{epochs 3, learning rate 3e-05}") == 2
     assert "search" in TABLES

@@ -1,8 +1,11 @@
-"""Checkpoints to compressed matrices, and to the sensitivity of the model to each row of them."""
+"""Compress the matrices of checkpoints, and measure the sensitivity of models to their rows."""
 
 
 rule sensitivity:
-    """Measure on counted text, never on held-out text, how much a model answers to each row of its embedding."""
+    """Measure the gradient of the loss with respect to each row of a matrix.
+
+    Held-out text is not used.
+    """
     input:
         unpack(sensitivity_inputs),
     output:
@@ -20,13 +23,16 @@ rule sensitivity:
         kinds=sensitive_kinds,
         patterns=layer_patterns,
     message:
-        "measuring the sensitivity of {wildcards.checkpoint} to its rows, seed {wildcards.seed}"
+        "measuring the sensitivity of {wildcards.checkpoint} to each row, seed {wildcards.seed}"
     script:
         "../scripts/sensitivity.py"
 
 
 rule compress:
-    """Fit one method at one ratio; where it cannot reach the ratio, say so in result.json instead."""
+    """Compress a checkpoint by one variant at one ratio.
+
+    A ratio out of reach is recorded in result.json.
+    """
     input:
         unpack(compress_inputs),
     output:
@@ -43,6 +49,6 @@ rule compress:
         settings=fit_settings,
         patterns=layer_patterns,
     message:
-        "compressing {wildcards.checkpoint} by {wildcards.variant} at {wildcards.ratio}x, seed {wildcards.seed}"
+        "compressing {wildcards.checkpoint} with {wildcards.variant} at {wildcards.ratio}x, seed {wildcards.seed}"
     script:
         "../scripts/compress.py"

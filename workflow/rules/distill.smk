@@ -1,8 +1,8 @@
-"""Compressed models to students: trained again, alone or after their teachers."""
+"""Train compressed models further: fine-tuning, and distillation from the uncompressed model."""
 
 
 rule distil_on_text:
-    """Train a compressed model on running text to imitate the model that it was made from."""
+    """Distil the uncompressed model into a compressed one on running text."""
     input:
         unpack(text_student_inputs),
     output:
@@ -19,13 +19,13 @@ rule distil_on_text:
         code=code_of("distil_on_text", method_modules),
         entry=text_stage,
     message:
-        "training {wildcards.variant} at {wildcards.ratio}x on text for {wildcards.task}, seed {wildcards.seed}"
+        "distilling {wildcards.variant} at {wildcards.ratio}x on text for {wildcards.task}, seed {wildcards.seed}"
     script:
         "../scripts/distil_on_text.py"
 
 
 rule train_student:
-    """Train a compressed model for a task: fine-tune it, or let it imitate the uncompressed fine-tuned model."""
+    """Fine-tune a compressed model, or distil the fine-tuned uncompressed model into it."""
     input:
         unpack(student_inputs),
     output:

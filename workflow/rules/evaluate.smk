@@ -1,8 +1,11 @@
-"""Compressed matrices to per-example outcomes, and these to one table of scores."""
+"""Evaluate compressed models on tasks, aggregate the outcomes into scores, and time lookups."""
 
 
 rule evaluate:
-    """Run a task on one variant at all its ratios: the model is loaded once."""
+    """Evaluate one variant at all its ratios on a task: outcomes of each test example.
+
+    The model is loaded once.
+    """
     input:
         unpack(evaluate_inputs),
     output:
@@ -24,7 +27,7 @@ rule evaluate:
 
 
 rule scores:
-    """Aggregate all outcomes into one tidy table, with bootstrap intervals."""
+    """Aggregate outcomes into scores with bootstrap intervals, and tables of errors and sizes."""
     input:
         unpack(score_inputs),
     output:
@@ -57,7 +60,10 @@ rule scores:
 
 
 rule speed:
-    """Time lookups of every compressed matrix in one thread; once all scores are there, so that little else runs beside."""
+    """Time lookups in every compressed matrix, in one thread.
+
+    Waits for the scores, so that few jobs run at the same time.
+    """
     input:
         unpack(speed_inputs),
     output:

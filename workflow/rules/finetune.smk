@@ -1,8 +1,8 @@
-"""Models to checkpoints fine-tuned for a task, by settings that may be searched first."""
+"""Fine-tune models for tasks, and search for the settings of fine-tuning."""
 
 
 rule search:
-    """Fine-tune by one candidate of the settings searched, and score it on training examples that are held out."""
+    """Fine-tune with one candidate of the settings, and score it on held-out training examples."""
     input:
         unpack(search_inputs),
     output:
@@ -20,20 +20,21 @@ rule search:
         entry=candidate_entry,
         held_out=held_out_share,
     message:
-        "searching settings for {wildcards.task}: {wildcards.candidate}"
+        "trying settings for {wildcards.task}: {wildcards.candidate}"
     script:
         "../scripts/search.py"
 
 
 rule finetune:
-    """Train all weights of a model on a task's training examples."""
+    """Fine-tune all weights of a model on the training examples of a task."""
     input:
         unpack(finetune_inputs),
     output:
         directory("results/finetuned/{task}/seed{seed}"),
     log:
         "results/logs/finetune/{task}-seed{seed}.log",
-    # Much waits for it, and it is the longest job: it goes first. One thread, or it would wait until all cores are idle.
+    # The longest job, on which many others wait, starts first. It has one thread: with more it
+    # would wait for idle cores.
     priority: 10
     conda:
         "../../envs/torch.yaml"

@@ -1,8 +1,8 @@
-"""Corpora to counts of words and of each model's tokens."""
+"""Count the words of corpora, and the tokens of each model in them."""
 
 
 rule words:
-    """Count words, cut by MeCab where the corpus asks for it."""
+    """Count the words of a corpus, segmented by MeCab where the corpus says so."""
     input:
         "results/corpora/{corpus}/counted.jsonl",
     output:
@@ -25,7 +25,7 @@ rule words:
 
 
 rule tokens:
-    """Count a model's tokens in a corpus, from its words."""
+    """Count the tokens of a model in a corpus, from the counts of its words."""
     input:
         words="results/frequency/{corpus}/words.tsv",
         model="results/models/{model}",
@@ -47,7 +47,7 @@ rule tokens:
 
 
 rule task_corpus:
-    """Take the training texts of a task for a corpus."""
+    """Write the training texts of a task as a corpus."""
     input:
         unpack(task_corpus_inputs),
     output:
@@ -64,13 +64,16 @@ rule task_corpus:
         code=code_of("task_corpus", task_modules),
         task=task_corpus_entry,
     message:
-        "reading the training texts that {wildcards.corpus} counts"
+        "reading the training texts of corpus {wildcards.corpus}"
     script:
         "../scripts/task_corpus.py"
 
 
 rule streamed_words:
-    """Count words of a corpus of any size, in several processes and bounded memory; a killed job goes on where it was."""
+    """Count the words of a corpus of any size, in several processes with bounded memory.
+
+    A killed job resumes.
+    """
     input:
         streamed_folder,
     output:

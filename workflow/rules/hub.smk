@@ -1,4 +1,6 @@
-"""Models and corpora of the hub at their pinned revisions, fetched where Snakemake runs, as other machines may be offline."""
+"""Download models and corpora from the Hugging Face hub at pinned revisions."""
+
+# On a cluster, local rules run where Snakemake runs: compute nodes may be offline.
 
 
 localrules:
@@ -7,7 +9,7 @@ localrules:
 
 
 rule hub_model:
-    """Fetch a model's config, tokenizer and safetensors weights; nothing that could run code."""
+    """Download the config, tokenizer and safetensors weights of a model, and no code."""
     output:
         directory("results/hub_models/{model}"),
     log:
@@ -20,13 +22,13 @@ rule hub_model:
         code=code_of("hub_model"),
         hub=hub_model,
     message:
-        "fetching model {wildcards.model}"
+        "downloading model {wildcards.model}"
     script:
         "../scripts/hub_model.py"
 
 
 rule hub_corpus:
-    """Fetch the data files of a corpus."""
+    """Download the data files of a corpus."""
     output:
         directory("results/hub_corpora/{corpus}"),
     log:
@@ -39,6 +41,6 @@ rule hub_corpus:
         code=code_of("hub_corpus"),
         hub=hub_corpus,
     message:
-        "fetching corpus {wildcards.corpus}"
+        "downloading corpus {wildcards.corpus}"
     script:
         "../scripts/hub_corpus.py"

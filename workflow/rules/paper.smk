@@ -1,8 +1,11 @@
-"""All tables and figures as one PDF. No part of the default target: it needs pdflatex."""
+"""Compile all tables and figures into one PDF.
+
+Not part of the default target, as it needs pdflatex.
+"""
 
 
 rule paper:
-    """Compile all tables and figures into one PDF, with captions and the papers' bibliography."""
+    """Compile all tables and figures into one PDF, with captions and a bibliography."""
     input:
         scores="results/scores.csv",
         labels="results/labels.json",

@@ -1,10 +1,10 @@
-"""Scores to LaTeX tables, plots, provenance, and one HTML page of all of it."""
+"""Write tables, figures, provenance and the HTML report from the scores."""
 
 from embpress.analysis.published import read_published
 
 
 rule tables:
-    """Write the main table, one a task, one a paper, predictors, sizes, speed, and ablations where there are any."""
+    """Write the main table and those of tasks, papers, predictors, sizes, speed and ablations."""
     input:
         scores="results/scores.csv",
         labels="results/labels.json",
@@ -54,7 +54,7 @@ rule tables:
 if STUDY.averages:
 
     rule averages:
-        """Average scores over the tasks of a benchmark, with intervals."""
+        """Average the scores over the tasks of each benchmark, with bootstrap intervals."""
         input:
             scores="results/scores.csv",
             labels="results/labels.json",
@@ -82,7 +82,7 @@ if STUDY.averages:
 if STUDY.claims:
 
     rule claims:
-        """Judge the claims of the papers by what the study found."""
+        """Test the claims of the papers against the results of the study."""
         input:
             scores="results/scores.csv",
             labels="results/labels.json",
@@ -107,7 +107,7 @@ if STUDY.claims:
             study=STUDY_JSON,
             evaluations=EVALUATIONS,
         message:
-            "judging claims"
+            "testing claims"
         script:
             "../scripts/claims.py"
 
@@ -115,7 +115,7 @@ if STUDY.claims:
 if WHOLE_MODELS:
 
     rule whole_model:
-        """Write what whole-model variants store and compute, kind by kind, beside what they keep of each score."""
+        """Write size, compute and retained scores of variants that compress layers, by kind."""
         input:
             modules="results/modules.csv",
             scores="results/scores.csv",
@@ -140,7 +140,7 @@ if WHOLE_MODELS:
 if SEARCHED:
 
     rule search_table:
-        """Write how the candidates for fine-tuning's settings scored, and which was chosen."""
+        """Write the score of each candidate for the settings of fine-tuning, and the choice."""
         input:
             [f for task in SEARCHED for f in candidate_files(task)],
         output:
@@ -164,7 +164,7 @@ if SEARCHED:
 
 
 rule figures:
-    """Draw what is left of scores and errors of the matrix by ratio, size, frequency and rank, and latency by size."""
+    """Draw retention and error by ratio, size, frequency and rank, and latency by size."""
     input:
         scores="results/scores.csv",
         deciles="results/deciles.csv",
@@ -194,10 +194,10 @@ rule figures:
 
 
 rule provenance:
-    """Collect versions, hashes, times and peak memory of all jobs, beside the scores and not in them."""
+    """Collect versions, hashes, times and peak memory of all jobs."""
     input:
         scores="results/scores.csv",
-        speed="results/speed.csv",  # the last job of those that take time
+        speed="results/speed.csv",  # so that all long jobs have ended
         packages=expand(
             "results/packages/{package}.whl",
             package=STUDY.used_packages(),
@@ -221,7 +221,7 @@ rule provenance:
 
 
 rule rulegraph:
-    """Ask the Snakemake that runs for the graph of rules."""
+    """Write the graph of rules as a Mermaid diagram, by the Snakemake that runs the workflow."""
     output:
         "results/rulegraph.mmd",
     log:
@@ -237,13 +237,13 @@ rule rulegraph:
         python=sys.executable,
         snakefile=str(ROOT / "Snakefile"),
     message:
-        "asking for the graph of rules"
+        "writing the graph of rules"
     script:
         "../scripts/rulegraph.py"
 
 
 rule report:
-    """Write one HTML page: which method for which budget, all figures and tables, and where they come from."""
+    """Write one HTML page: best methods by size, tables, figures, and their provenance."""
     input:
         **({"claims": "results/claims.csv"} if STUDY.claims else {}),
         **({"averages": "results/averages.csv"} if STUDY.averages else {}),

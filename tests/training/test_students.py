@@ -3,6 +3,7 @@ leaves unchanged, and what is stored.
 """
 
 import json
+from typing import get_args
 
 import numpy as np
 import pytest
@@ -20,9 +21,12 @@ from embpress.models.checkpoints import embedding_matrix
 from embpress.models.embedding import describe, load_model
 from embpress.pipeline.compression import FitInputs, compress_checkpoint
 from embpress.pipeline.evaluation import evaluate
-from embpress.study import protocols
 from embpress.study.artefact import Artefact
-from embpress.study.task_training import TextStage
+from embpress.study.method_entry import MatrixSpec
+from embpress.study.protocols import resolve_students
+from embpress.study.task_entry import STUDENT_PROTOCOLS
+from embpress.study.task_training import Term, TextStage
+from embpress.tasks import TaskInputs
 from embpress.training.fine_tuning import finetune
 from embpress.training.loop import HISTORY
 from embpress.training.students import (
@@ -46,6 +50,7 @@ TEXTS = [
     "ab",
     "the a",
 ]
+TERMS = list(get_args(Term))
 STAGE = {"epochs": 3, "batch_size": 4, "learning_rate": 0.01}
 
 
@@ -83,7 +88,7 @@ def task_of(folder, protocol, **more):
         "plain": own,
         "student": {"label": "y", "protocol": protocol, "checkpoint": "plain"} | more,
     }
-    entry = protocols.resolve(tasks)["student"] if protocol in protocols.STUDENTS else own
+    entry = resolve_students(tasks)["student"] if protocol in STUDENT_PROTOCOLS else own
     files = {split: folder / "rows.jsonl" for split in ("train", "test")}
     return make_task(entry["kind"], entry, TaskInputs({}, files=files))
 
@@ -92,7 +97,8 @@ def compressed(folder, source, method="svd", ratio=2, **options):
     """An artefact of the checkpoint `source`."""
     out = folder / f"artefact-{source}-{method}-{len(options)}"
     inputs = FitInputs(folder / source, folder / "counts.safetensors")
-    compress_checkpoint(inputs, method, options, Artefact(out, method, ratio, 0), print)
+    spec = MatrixSpec(kind="embedding", method=method, options=options)
+    compress_checkpoint(inputs, spec, Artefact(out, method, ratio, 0), print)
     return out
 
 
@@ -122,10 +128,10 @@ def test_training_changes_a_student_but_not_its_size(folder, dtype):
     assert bits(student) == bits(start) == after.stored_bits == before.stored_bits
     assert not torch.equal(before.dense(), after.dense())
     curve = json.loads((student / HISTORY).read_text())["rows"]
-    assert set(curve[-1]) == {"step", "epoch", "loss", "learning_rate", *protocols.TERMS}
-    imitation = [sum(row[term] for term in protocols.TERMS if term != "task") for row in curve]
+    assert set(curve[-1]) == {"step", "epoch", "loss", "learning_rate", *TERMS}
+    imitation = [sum(row[term] for term in TERMS if term != "task") for row in curve]
     assert imitation[-1] < 0.8 * imitation[0]
-    assert curve[-1]["loss"] == pytest.approx(sum(curve[-1][term] for term in protocols.TERMS))
+    assert curve[-1]["loss"] == pytest.approx(sum(curve[-1][term] for term in TERMS))
 
 
 def test_each_student_is_evaluated_with_its_own_weights(folder):
@@ -176,11 +182,11 @@ def test_distillation_on_text_then_on_the_task(folder, terms):
         folder, "compress_then_distil", distil={"stage1": stage, "stage2": STAGE, "terms": ["task"]}
     )
     inputs = inputs_of(folder, "base", start)
-    settings = TextStage.from_config(stage)
-    distil_on_text(inputs, [" ".join(TEXTS)] * 3, settings, True, 0, folder / "text")
+    settings = TextStage.model_validate(stage)
+    distil_on_text(inputs, [" ".join(TEXTS)] * 12, settings, True, 0, folder / "text")
     rows = json.loads((folder / "text" / HISTORY).read_text())["rows"]
     assert rows[-1]["loss"] < rows[0]["loss"]
-    assert set(rows[0]) & set(protocols.TERMS) == (set(terms) if len(terms) > 1 else set())
+    assert set(rows[0]) & set(TERMS) == (set(terms) if len(terms) > 1 else set())
     text_student = inputs_of(folder, "base", folder / "text")
     distil_on_task(folder / "tuned", text_student, task, 0, folder / "student")
     assert bits(folder / "student") == bits(start)
@@ -188,9 +194,7 @@ def test_distillation_on_text_then_on_the_task(folder, terms):
     # teacher.
     still = {"stage2": STAGE | {"learning_rate": 1e-30}, "stage1": stage, "terms": ["task"]}
     task = task_of(folder, "compress_then_distil", distil=still)
-    distil_on_task(
-        folder / "tuned", folder / "text", folder / "base", counts, task, 0, folder / "still"
-    )
+    distil_on_task(folder / "tuned", text_student, task, 0, folder / "still")
     text, at_start, tuned = (
         load_file(path)
         for path in (
@@ -213,7 +217,7 @@ def test_distillation_on_text_refuses_a_missing_head_and_long_blocks(folder, ber
     inputs = inputs_of(folder, "headless", start)
 
     def distil(terms, block):
-        stage = TextStage(terms=terms, tokens=64, block=block, **STAGE)
+        stage = TextStage(corpus="c", terms=terms, tokens=256, block=block, **STAGE)
         distil_on_text(inputs, TEXTS, stage, True, 0, folder / "out")
 
     with pytest.raises(UserError, match="headless has no head.*`task`.*distil.stage1.terms"):

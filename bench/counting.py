@@ -21,8 +21,8 @@ import torch
 from tokenizers import Tokenizer, models, normalizers, pre_tokenizers, trainers
 from transformers import PreTrainedTokenizerFast
 
-from embpress.data.corpus_counts import Outputs, count_corpus
-from embpress.data.shards import shards_of, texts_of
+from embpress.data.corpus_counts import CountOutputs, CountSettings, count_corpus
+from embpress.data.shards import iterate_texts, list_shards
 from embpress.data.token_counts import count_table
 from embpress.models.tokenization import load_tokenizer
 
@@ -85,11 +85,10 @@ def ours(folder: str, model: str, segmenter: str, out: str) -> None:
     place = Path(out)
     start = time.perf_counter()
     used = processor_seconds()
-    outputs = Outputs(place / "words.tsv", place / "counted.jsonl", place / "held_out.jsonl")
+    outputs = CountOutputs(place / "words.tsv", place / "counted.jsonl", place / "held_out.jsonl")
     count_corpus(
-        shards_of(Path(folder), "text"),
-        segmenter,
-        0,
+        list_shards(Path(folder), "text"),
+        CountSettings(segmenter),
         outputs,
         place / "shards",
         PROCESSES,
@@ -115,8 +114,8 @@ def tokenizer_alone(folder: str, model: str, segmenter: str, out: str) -> None:
     counts = torch.zeros(backend.get_vocab_size(), dtype=torch.int64)
     start = time.perf_counter()
     used = processor_seconds()
-    for shard in shards_of(Path(folder), "text"):
-        rest = texts_of(shard)
+    for shard in list_shards(Path(folder), "text"):
+        rest = iterate_texts(shard)
         while texts := list(islice(rest, 2000)):
             encoded = backend.encode_batch_fast(texts, add_special_tokens=False)
             ids = np.fromiter((i for text in encoded for i in text.ids), dtype=np.int64)

@@ -1,27 +1,44 @@
 """embpress: compress the token embeddings of language models, and measure what that costs."""
 
 import importlib
-from typing import Any
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from .export.compress import compress_model
+    from .export.exported_model import load
+    from .export.inspection import inspect
+    from .export.ranking import RankingSettings, rank_methods
+    from .methods import compress
 
 __version__ = "0.1.0"
 
-_OFFERED = {
-    "load": "export.artefact",
+__all__ = [
+    "RankingSettings",
+    "__version__",
+    "compress",
+    "compress_model",
+    "inspect",
+    "load",
+    "rank_methods",
+]
+
+_MODULES = {
+    "RankingSettings": "export.ranking",
+    "compress": "methods",
     "compress_model": "export.compress",
     "inspect": "export.inspection",
-    "best_under": "export.ranking",
+    "load": "export.exported_model",
+    "rank_methods": "export.ranking",
 }
-"""What the package offers, and its module.
-
-Imported when asked for, as `embpress.study` must import without torch.
-"""
+"""Module of each public name, imported at its first use: `embpress.study` must import without
+torch."""
 
 
-def __getattr__(name: str) -> Any:
-    if name not in _OFFERED:
+def __getattr__(name: str) -> object:
+    if name not in _MODULES:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    return getattr(importlib.import_module(f".{_OFFERED[name]}", __name__), name)
+    return getattr(importlib.import_module(f".{_MODULES[name]}", __name__), name)
 
 
 def __dir__() -> list[str]:
-    return sorted([*globals(), *_OFFERED])
+    return sorted({*globals(), *__all__})

@@ -1,15 +1,15 @@
-"""Errors that are the user's to mend.
+"""User errors: shown as one line, without a traceback.
 
 Each message names the culprit and the remedy in one sentence.
 """
 
 
 class UserError(Exception):
-    """A wrong config, file or matrix. Shown without a traceback."""
+    """A configuration, file or matrix that cannot be used."""
 
 
 class InfeasibleRatio(UserError):
-    """A method cannot reach the asked ratio on this shape.
+    """A method cannot reach the target ratio on a matrix of this shape.
 
-    Tables show a dash with this message as the footnote.
+    Tables show a dash in place of the score, and this message as a footnote.
     """

@@ -1,4 +1,4 @@
-"""Write files whole or not at all."""
+"""Write files and folders completely or not at all, and read small JSON files."""
 
 import hashlib
 import json
@@ -12,21 +12,21 @@ from typing import Any, TextIO
 
 from .errors import UserError
 
+MAX_JSON_BYTES = 1 << 20
+"""Headers and manifests have some hundred bytes; a far larger file is none of them."""
+
 
 def write_text(path: Path, text: str) -> None:
-    """Write through a temporary name in the same folder.
-
-    So that a kill never leaves half a file.
-    """
-    with whole_file(path) as file:
+    """Write a text file completely or not at all, so that a kill never leaves a partial file."""
+    with atomic_file(path) as file:
         file.write(text)
 
 
 @contextmanager
-def whole_file(path: Path) -> Iterator[TextIO]:
-    """A text file to write piece by piece, which takes its place once all went well.
+def atomic_file(path: Path) -> Iterator[TextIO]:
+    """Open a temporary text file that replaces `path` when the block ends without an error.
 
-    Line ends are written as they come.
+    Line ends are written as they are given.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
     temporary = path.with_name(f".{path.name}.{os.getpid()}")
@@ -34,29 +34,43 @@ def whole_file(path: Path) -> Iterator[TextIO]:
         with temporary.open("w", encoding="utf-8", newline="\n") as file:
             yield file
         temporary.replace(path)
-    finally:  # a full disk leaves half a file
+    finally:  # a write that fails, such as on a full disk, leaves a partial file
         temporary.unlink(missing_ok=True)
 
 
-def write_json(path: Path, value: Any) -> None:
-    """Write JSON, indented, keys in their given order."""
+def write_json(path: Path, value: object) -> None:
+    """Write indented JSON with keys in their given order."""
     write_text(path, json.dumps(value, indent=1, ensure_ascii=False) + "\n")
 
 
 @contextmanager
-def whole_folder(folder: Path, marker: str) -> Iterator[Path]:
-    """A folder beside `folder` to write to, which takes its place once all went well.
+def atomic_directory(folder: Path) -> Iterator[Path]:
+    """Yield an empty folder that replaces `folder` when the block ends without an error.
+
+    For outputs of the workflow, which are replaced whatever they contain. A partial folder that a
+    killed job left is deleted.
+    """
+    with scratch_directory(folder) as scratch:
+        complete = scratch / folder.name
+        complete.mkdir()
+        yield complete
+        shutil.rmtree(folder, ignore_errors=True)
+        complete.rename(folder)
+
+
+@contextmanager
+def replace_directory(folder: Path, manifest: str) -> Iterator[Path]:
+    """Like `atomic_directory`, but refuse to delete files that embpress did not write.
 
     Args:
-        folder: where the files are to be; replaced if it is empty or holds only what was written so
-            before.
-        marker: the JSON file that lists under `sha256` what was written.
+        folder: the folder to write; it may exist if it is empty or contains an earlier output only.
+        manifest: name of the JSON file in it that lists the written files under `sha256`.
 
     Raises:
-        UserError: if the folder holds something else.
+        UserError: if the folder contains other files.
     """
-    check_replaceable(folder, marker)
-    with _beside(folder) as partial:
+    check_replaceable(folder, manifest)
+    with _temporary_sibling(folder) as partial:
         yield partial
         old = partial.with_suffix(".old")
         if folder.exists():
@@ -66,53 +80,43 @@ def whole_folder(folder: Path, marker: str) -> Iterator[Path]:
 
 
 @contextmanager
-def whole_new_folder(folder: Path) -> Iterator[Path]:
-    """Like `whole_folder`, for an output of the workflow's own.
+def merge_into_directory(folder: Path, manifest: str) -> Iterator[Path]:
+    """Yield an empty folder whose files are moved into `folder` when the block ends without an
+    error.
 
-    Which is replaced whatever it holds.
-    """
-    with scratch_beside(folder) as scratch:
-        whole = scratch / folder.name
-        whole.mkdir()
-        yield whole
-        shutil.rmtree(folder, ignore_errors=True)
-        whole.rename(folder)
+    Other files in `folder` stay. Files are moved one by one, the manifest last.
 
-
-@contextmanager
-def merged_folder(folder: Path, marker: str) -> Iterator[Path]:
-    """Like `whole_folder`, but what else is in the folder stays.
-
-    Files take their places one by one, the marker last.
+    Raises:
+        UserError: if `folder` is a file.
     """
     if folder.exists() and not folder.is_dir():
         raise UserError(f"{folder} is a file: name a folder")
-    with _beside(folder) as partial:
+    with _temporary_sibling(folder) as partial:
         yield partial
         folder.mkdir(parents=True, exist_ok=True)
-        for file in sorted(partial.iterdir(), key=lambda path: path.name == marker):
+        for file in sorted(partial.iterdir(), key=lambda path: path.name == manifest):
             file.replace(folder / file.name)
 
 
 @contextmanager
-def scratch_beside(out: Path) -> Iterator[Path]:
-    """An empty hidden folder beside an output, gone afterwards.
+def scratch_directory(output: Path) -> Iterator[Path]:
+    """Yield an empty hidden folder beside an output file or folder, and delete it afterwards.
 
-    First goes what a killed job left there for that output.
+    Scratch folders that killed jobs left for the same output are deleted first.
     """
-    out.parent.mkdir(parents=True, exist_ok=True)
-    for left in out.parent.glob(f".{escape(out.name)}.*.partial"):
-        shutil.rmtree(left, ignore_errors=True)
-    with _beside(out) as partial:
+    output.parent.mkdir(parents=True, exist_ok=True)
+    for stale in output.parent.glob(f".{escape(output.name)}.*.partial"):
+        shutil.rmtree(stale, ignore_errors=True)
+    with _temporary_sibling(output) as partial:
         yield partial
 
 
 @contextmanager
-def _beside(folder: Path) -> Iterator[Path]:
-    """An empty hidden folder on the same disk, gone afterwards."""
-    folder = folder.resolve()
-    folder.parent.mkdir(parents=True, exist_ok=True)
-    partial = folder.with_name(f".{folder.name}.{os.getpid()}.partial")
+def _temporary_sibling(path: Path) -> Iterator[Path]:
+    """Yield an empty hidden folder on the same disk as `path`, and delete it afterwards."""
+    path = path.resolve()
+    path.parent.mkdir(parents=True, exist_ok=True)
+    partial = path.with_name(f".{path.name}.{os.getpid()}.partial")
     shutil.rmtree(partial, ignore_errors=True)
     partial.mkdir()
     try:
@@ -121,64 +125,59 @@ def _beside(folder: Path) -> Iterator[Path]:
         shutil.rmtree(partial, ignore_errors=True)
 
 
-def check_replaceable(folder: Path, marker: str) -> None:
-    """Refuse to overwrite what is not ours.
+def check_replaceable(folder: Path, manifest: str) -> None:
+    """Check that a folder is empty, does not exist, or contains an earlier output only.
 
     Raises:
-        UserError: if the folder is a file, or holds files that its marker does not list.
+        UserError: if it is a file, or contains files that its manifest does not list.
     """
     if not folder.is_dir():
         if folder.exists():
             raise UserError(f"{folder} is a file: name a folder")
         return
-    found = {path.name for path in folder.iterdir()}
-    if found and marker not in found:
+    names = {path.name for path in folder.iterdir()}
+    if not names:
+        return
+    if manifest not in names:
         raise UserError(
-            f"{folder} is not empty and no earlier output of embpress: name another folder"
+            f"{folder} contains files, but no earlier output of embpress: name another folder"
         )
     try:
-        ours = (
-            {marker, *json.loads((folder / marker).read_text(encoding="utf-8"))["sha256"]}
-            if found
-            else set()
-        )
+        listed = json.loads((folder / manifest).read_text(encoding="utf-8"))["sha256"]
+        foreign = names - {manifest, *listed}
     except (ValueError, KeyError, TypeError):
-        ours = {marker}
-    if found - ours:
+        foreign = names - {manifest}
+    if foreign:
         raise UserError(
-            f"{folder} holds {min(found - ours)}, which embpress did not write: name another folder"
+            f"{folder} contains {min(foreign)}, which embpress did not write: name another folder"
         )
 
 
 def sha256_of(path: Path) -> str:
-    """Hex digest of a file, read in blocks."""
+    """Hexadecimal SHA-256 of a file, which is read in blocks."""
     with path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def read_json(path: Path) -> dict[str, Any]:
-    """A JSON object out of a small file.
+    """Read a JSON object from a small file.
 
     Raises:
-        ValueError: if the file is large or holds anything else.
+        ValueError: if the file is large or contains anything else.
     """
-    if path.stat().st_size > MOST_HEADER_BYTES:
-        raise ValueError(f"{path.name} is larger than {MOST_HEADER_BYTES} bytes")
+    if path.stat().st_size > MAX_JSON_BYTES:
+        raise ValueError(f"{path.name} is larger than {MAX_JSON_BYTES} bytes")
     try:
         value = json.loads(path.read_text(encoding="utf-8"))
     except RecursionError as error:
-        raise ValueError(f"{path.name} is nested too deep") from error
+        raise ValueError(f"{path.name} is nested too deeply") from error
     if not isinstance(value, dict):
-        raise ValueError(f"{path.name} holds no JSON object")
+        raise ValueError(f"{path.name} contains no JSON object")
     return value
 
 
-def first_line(error: Exception) -> str:
-    """What an error says, in one line; its type where it says nothing."""
+def summarize_error(error: Exception) -> str:
+    """The first line of an error's message, or the name of its type if it has no message."""
     if isinstance(error, KeyError):
         return f"{error} is missing"
     return next(iter(str(error).splitlines()), type(error).__name__)
-
-
-MOST_HEADER_BYTES = 1 << 20
-"""A header is some hundred bytes of JSON; what is far larger is no header."""

@@ -104,23 +104,27 @@ def _parse_entry(name: str, entry: object, first: int) -> TensorHeader:
     Raises:
         ValueError: if a field is missing or of the wrong type, or the fields contradict each other.
     """
-    fields = entry if isinstance(entry, dict) else {}
-    dtype = fields.get("dtype")
-    shape = fields.get("shape")
-    offsets = fields.get("data_offsets")
+    if not isinstance(entry, dict):
+        raise ValueError(f"tensor {name!r} has no JSON object in the header")
+    dtype = entry.get("dtype")
     if not isinstance(dtype, str) or dtype not in DTYPE_BITS:
         raise ValueError(f"tensor {name!r} has the unknown dtype {dtype!r}")
-    if not _are_sizes(shape) or not _are_sizes(offsets) or len(offsets) != 2:
-        raise ValueError(f"tensor {name!r} has a shape or offsets that are not lists of sizes")
-    n_bits = math.prod(shape) * DTYPE_BITS[dtype]
+    shape = _parse_sizes(name, entry.get("shape"))
+    offsets = _parse_sizes(name, entry.get("data_offsets"))
+    if len(offsets) != 2:
+        raise ValueError(f"tensor {name!r} does not have two offsets")
     n_bytes = offsets[1] - offsets[0]
-    if n_bits != 8 * n_bytes:
-        raise ValueError(
-            f"tensor {name!r} has {n_bytes} bytes, which its dtype and shape contradict"
-        )
-    return TensorHeader(dtype, tuple(shape), first + offsets[0], n_bytes)
+    if math.prod(shape) * DTYPE_BITS[dtype] != 8 * n_bytes:
+        raise ValueError(f"tensor {name!r} has a dtype and shape that contradict its offsets")
+    return TensorHeader(dtype, shape, first + offsets[0], n_bytes)
 
 
-def _are_sizes(values: object) -> bool:
-    """Whether a JSON value is a list of whole numbers from 0."""
-    return isinstance(values, list) and all(type(n) is int and n >= 0 for n in values)
+def _parse_sizes(name: str, values: object) -> tuple[int, ...]:
+    """Check that a JSON value is a list of whole numbers from 0.
+
+    Raises:
+        ValueError: if it is not.
+    """
+    if not isinstance(values, list) or not all(type(n) is int and n >= 0 for n in values):
+        raise ValueError(f"tensor {name!r} has a shape or offsets that are not lists of sizes")
+    return tuple(values)

@@ -1,27 +1,32 @@
-"""Compressed matrices on disk.
+"""Matrix folders: one compressed matrix on disk.
 
-One safetensors file of the stored tensors, one JSON file that says what they are.
+    matrix.safetensors   the stored tensors
+    matrix.json          their format, the shape of the matrix, and how it was made
+
+A file that is cut or altered is refused before any memory is allocated for its tensors.
 """
 
 import math
+from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
-from safetensors import SafetensorError, safe_open
+from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 
 from .errors import UserError
-from .files import first_line, read_json, write_json
+from .files import read_json, summarize_error, write_json
 from .formats import format_class
 from .formats._base import CompressedMatrix
+from .safetensors_header import read_header
 
 FORMAT_VERSION = 1
 TENSORS = "matrix.safetensors"
 HEADER = "matrix.json"
-LARGEST_SHAPE = 1 << 48
-"""Entries of a dense matrix beyond which a shape is taken for a broken one."""
-DTYPES = {
+MAX_ENTRIES = 1 << 48
+"""Largest number of entries of a dense matrix; a header with a larger shape is invalid."""
+DTYPE_NAMES = {
     torch.float64: "F64",
     torch.float32: "F32",
     torch.float16: "F16",
@@ -33,146 +38,150 @@ DTYPES = {
     torch.uint8: "U8",
     torch.bool: "BOOL",
 }
+"""Names that safetensors gives to the dtypes of torch."""
 
 
-def save(matrix: CompressedMatrix, folder: str | Path, about: dict[str, Any] | None = None) -> None:
-    """Write a compressed matrix. `about` is free JSON (method, options, ...) kept in the header for
-    people to read.
+class _MatrixHeader(NamedTuple):
+    """The checked fields of matrix.json from which an empty matrix is built."""
+
+    format: type[CompressedMatrix]
+    shape: tuple[int, int]
+    config: dict[str, Any]
+    """Constructor arguments of the format."""
+
+
+def save(
+    matrix: CompressedMatrix, folder: str | Path, about: Mapping[str, object] | None = None
+) -> None:
+    """Write a compressed matrix to a matrix folder.
+
+    Args:
+        matrix: the matrix.
+        folder: the folder to write to; created if it does not exist.
+        about: JSON for human readers (method, options, ...) that the header keeps.
 
     Raises:
-        UserError: if its tensors are no longer of the types that its layout stores.
+        UserError: if the matrix's tensors no longer have the dtypes that its format stores.
     """
     folder = Path(folder)
     folder.mkdir(parents=True, exist_ok=True)
-    # `format: pt` is what transformers and the hub expect of a safetensors file.
+    # transformers and the Hugging Face hub expect `format: pt` in a safetensors file.
     save_file(
-        {k: t.contiguous() for k, t in matrix.state_dict().items()},
+        {name: tensor.contiguous() for name, tensor in matrix.state_dict().items()},
         folder / TENSORS,
         metadata={"format": "pt"},
     )
-    header: dict[str, Any] = {
+    header = _MatrixHeader(type(matrix), (matrix.shape[0], matrix.shape[1]), matrix.config())
+    try:
+        _check_tensors(header, folder / TENSORS)
+    except ValueError as error:  # such as after model.half(), which casts stored tensors too
+        raise UserError(
+            f"the compressed matrix was changed after loading ({error}): load it again to save it"
+        ) from error
+    stored = {
         "embpress": FORMAT_VERSION,
         "format": matrix.format,
         "shape": list(matrix.shape),
-        "config": matrix.config(),
+        "config": header.config,
         "stored_bits": matrix.stored_bits,
         "about": about or {},
     }
-    try:
-        _check_tensors(type(matrix), matrix.shape, header["config"], folder / TENSORS)
-    except ValueError as error:  # such as after model.half(), which casts what is stored too
-        raise UserError(
-            f"the compressed matrix was changed after loading ({error}): load it anew to save it"
-        ) from error
-    write_json(folder / HEADER, header)
+    write_json(folder / HEADER, stored)
 
 
 def load(folder: str | Path) -> CompressedMatrix:
-    """Read a compressed matrix back, exactly. Shapes and types are checked before anything is
-    allocated.
+    """Read a compressed matrix exactly as it was saved.
+
+    Shapes and dtypes are checked before any memory is allocated for the tensors.
 
     Raises:
-        UserError: if the folder holds no artefact, or one that is truncated, altered or of a newer
-            version.
+        UserError: if the folder contains no compressed matrix, or one that is truncated, altered or
+            of a newer format version.
     """
     folder = Path(folder)
     try:
-        header = read_json(folder / HEADER)
-        kind, shape, config = _checked_header(header, folder)
-        _check_tensors(kind, shape, config, folder / TENSORS)
-        matrix = kind(shape, **config)
+        stored = read_json(folder / HEADER)
+        header = _parse_header(stored, folder)
+        _check_tensors(header, folder / TENSORS)
+        matrix = header.format(header.shape, **header.config)
         matrix.load_state_dict(load_file(folder / TENSORS))
-        if header["stored_bits"] != matrix.stored_bits:
+        if stored["stored_bits"] != matrix.stored_bits:
             raise ValueError(
-                f"it says {header['stored_bits']} bits, but holds {matrix.stored_bits}"
+                f"{HEADER} gives {stored['stored_bits']} bits, not {matrix.stored_bits}"
             )
         matrix.prepare()
     except FileNotFoundError as error:
         raise UserError(
-            f"{folder} holds no compressed matrix: {error.filename or TENSORS} is missing"
+            f"{folder} contains no compressed matrix: {error.filename or TENSORS} is missing"
         ) from error
     except (LookupError, TypeError, ValueError, RuntimeError, OSError, SafetensorError) as error:
         raise UserError(
-            f"{folder} is not a whole compressed matrix ({first_line(error)}): compress it again"
+            f"{folder} is not a valid compressed matrix ({summarize_error(error)}): "
+            "compress it again"
         ) from error
     return matrix.eval()
 
 
-def tensor_table(path: Path) -> dict[str, tuple[tuple[int, ...], str]]:
-    """Shape and safetensors' name of the type of each tensor of a file, from its header alone.
+def _parse_header(stored: dict[str, Any], folder: Path) -> _MatrixHeader:
+    """Check the fields of matrix.json.
 
     Raises:
-        SafetensorError: if the file is cut, or its header points beyond it.
+        KeyError: if a field is missing.
+        ValueError: if a field is invalid.
+        UserError: if the format version is newer, or the format does not exist.
     """
-    with safe_open(path, framework="pt") as file:
-        slices = {name: file.get_slice(name) for name in file.keys()}  # noqa: SIM118
-        return {name: (tuple(s.get_shape()), s.get_dtype()) for name, s in slices.items()}
-
-
-def header_bytes(path: Path) -> int:
-    """Bytes of a safetensors file that are no tensor: its length field and its header."""
-    with path.open("rb") as file:
-        return 8 + int.from_bytes(file.read(8), "little")
-
-
-def _checked_header(
-    header: dict[str, Any], folder: Path
-) -> tuple[type[CompressedMatrix], tuple[int, int], dict[str, Any]]:
-    """Layout, shape and constructor arguments that a header names."""
-    version, name, shape, config = (header[k] for k in ("embpress", "format", "shape", "config"))
+    version, name, shape, config = (stored[k] for k in ("embpress", "format", "shape", "config"))
     check_version(version, FORMAT_VERSION, folder)
-    kind = format_class(name)
-    whole = (
+    matrix_format = format_class(name)
+    is_shape = (
         isinstance(shape, list) and len(shape) == 2 and all(type(n) is int and n > 0 for n in shape)
     )
-    if not whole or math.prod(shape) > LARGEST_SHAPE:
-        raise ValueError(f"shape {shape!r} is not that of a matrix")
+    if not is_shape or math.prod(shape) > MAX_ENTRIES:
+        raise ValueError(f"{shape!r} is not the shape of a matrix")
     if not isinstance(config, dict):
-        raise ValueError("config is no JSON object")
-    return kind, (shape[0], shape[1]), config
+        raise ValueError("config is not a JSON object")
+    return _MatrixHeader(matrix_format, (shape[0], shape[1]), config)
 
 
-def check_version(version: Any, known: int, folder: Path) -> None:
-    """Refuse what this code cannot read.
+def check_version(version: object, newest: int, folder: Path) -> None:
+    """Refuse a format version that this code cannot read.
 
     Raises:
-        ValueError: if it is no version.
-        UserError: if it is a newer one.
+        ValueError: if it is not a version number.
+        UserError: if it is newer than `newest`.
     """
     if type(version) is not int or version < 1:
-        raise ValueError(f"version {version!r} is none")
-    if version > known:
+        raise ValueError(f"{version!r} is not a format version")
+    if version > newest:
         raise UserError(
-            f"{folder} is of version {version}, but this embpress reads up to {known}: update it"
+            f"{folder} has format version {version}, but this embpress reads up to {newest}: "
+            "update embpress"
         )
 
 
-def _check_tensors(
-    kind: type[CompressedMatrix], shape: tuple[int, int], config: dict[str, Any], path: Path
-) -> None:
-    """Compare the tensors that a file's header lists with those that the layout wants; nothing is
-    allocated for either.
+def _check_tensors(header: _MatrixHeader, path: Path) -> None:
+    """Compare the tensors of a file with those that the format expects, without allocating either.
 
     Raises:
-        ValueError: with the first that differs.
+        ValueError: with the first difference.
     """
     try:
         with torch.device("meta"):
-            wanted = {
-                k: (tuple(t.shape), DTYPES[t.dtype])
-                for k, t in kind(shape, **config).state_dict().items()
-            }
-    except Exception as error:  # a foreign config may fail in a constructor in any way
+            empty = header.format(header.shape, **header.config).state_dict()
+    except Exception as error:  # an invalid config may fail in a constructor with any exception
         raise ValueError(
-            f"config {config} does not fit {kind.format}: {first_line(error)}"
+            f"config {header.config} does not fit {header.format.format}: {summarize_error(error)}"
         ) from error
-    found = tensor_table(path)
-    if wanted.keys() != found.keys():
+    stored = read_header(path).tensors
+    if empty.keys() != stored.keys():
         raise ValueError(
-            f"it holds the tensors {', '.join(sorted(found))}, not {', '.join(sorted(wanted))}"
+            f"{path.name} contains the tensors {', '.join(sorted(stored))}, "
+            f"not {', '.join(sorted(empty))}"
         )
-    for name, want in wanted.items():
-        if found[name] != want:
+    for name, tensor in empty.items():
+        dtype = DTYPE_NAMES[tensor.dtype]
+        if (stored[name].dtype, stored[name].shape) != (dtype, tuple(tensor.shape)):
             raise ValueError(
-                f"{name} is {found[name][1]} {list(found[name][0])}, not {want[1]} {list(want[0])}"
+                f"{name} is {stored[name].dtype} {list(stored[name].shape)}, "
+                f"not {dtype} {list(tensor.shape)}"
             )

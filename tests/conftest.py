@@ -14,7 +14,7 @@ from tokenizers import Tokenizer, models, normalizers, pre_tokenizers, processor
 from transformers import BertConfig, BertModel, PreTrainedTokenizerFast
 
 from embpress.analysis.scores import Labels
-from embpress.models.embedding import describe
+from embpress.models.embedding import write_metadata
 
 from .fake_study import fake_labels, fake_scores
 
@@ -80,5 +80,5 @@ def base(tmp_path, bert, wordpiece):
     """A described checkpoint without head."""
     bert.save_pretrained(tmp_path / "base")
     wordpiece.save_pretrained(tmp_path / "base")
-    describe(bert, wordpiece.all_special_ids, tmp_path / "base", {})
+    write_metadata(bert, wordpiece.all_special_ids, tmp_path / "base", {})
     return tmp_path / "base"

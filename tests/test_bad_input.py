@@ -136,7 +136,7 @@ def test_the_command_line_exits_with_1_and_one_sentence(tmp_path):
     assert run.returncode == 1 and run.stdout == ""
     assert (
         run.stderr
-        == "embpress: nowhere holds no config.json: name a folder in transformers' layout\n"
+        == "embpress: nowhere contains no config.json: name a folder in transformers' layout\n"
     )
 
 

@@ -1,6 +1,6 @@
-"""Files that are cut, altered, forged or of another kind are each refused by one sentence.
+"""Files that are truncated, altered, forged or of another kind are refused by one sentence each.
 
-And nothing big is allocated.
+No large memory is allocated for them.
 """
 
 import json
@@ -15,7 +15,7 @@ from safetensors.torch import load_file, save_file
 from embpress import compress_model, load
 from embpress.cli import main
 from embpress.errors import UserError
-from embpress.export.artefact import ABOUT, REST
+from embpress.export.exported_model import MANIFEST, OTHER_WEIGHTS
 from embpress.files import sha256_of
 from embpress.storage import HEADER, TENSORS
 from tests.zoo import tiny
@@ -26,7 +26,7 @@ VAST = 2**40
 
 @pytest.fixture(scope="module")
 def sound(tmp_path_factory):
-    """An artefact in which nothing is wrong."""
+    """A valid exported model."""
     folder = tmp_path_factory.mktemp("sound")
     tiny("bert_mlm").save_pretrained(folder / "dense")
     compress_model(folder / "dense", folder / "out", "svd", 1.5)
@@ -80,15 +80,15 @@ def tensors(name, edit):
     """Change the tensors of a safetensors file."""
 
     def apply(folder):
-        found = dict(load_file(folder / name))
-        edit(found)
-        save_file({k: t.clone() for k, t in found.items()}, folder / name)
+        stored = dict(load_file(folder / name))
+        edit(stored)
+        save_file({k: t.clone() for k, t in stored.items()}, folder / name)
 
     return apply
 
 
 def forged(header, data=b"\0" * 16):
-    """Bytes of a safetensors file with a header of one's own."""
+    """Bytes of a safetensors file with this header."""
     text = json.dumps(header).encode()
     return struct.pack("<Q", len(text)) + text + data
 
@@ -99,150 +99,154 @@ def entry(shape, begin, end, dtype="F32"):
 
 
 def listed(**names):
-    """Replace names in the list of files."""
+    """Replace entries in the manifest's list of files."""
 
     def apply(folder):
-        about = json.loads((folder / ABOUT).read_text())
-        (folder / ABOUT).write_text(json.dumps(about | {"sha256": about["sha256"] | names}))
+        manifest = json.loads((folder / MANIFEST).read_text())
+        (folder / MANIFEST).write_text(
+            json.dumps(manifest | {"sha256": manifest["sha256"] | names})
+        )
 
     return apply
 
 
 VAST_LEFT = forged({"left": entry([VAST, 1], 0, 4 * VAST), "right": entry([1, 16], 0, 64)})
 
-# What is done to the artefact; the file whose sha256 is made to fit again, as a forger would; words
-# of the sentence.
+# The change to the exported model; whether the manifest's SHA-256 are updated, as a forger would;
+# words of the message.
 CASES = {
-    "no about": (lambda f: (f / ABOUT).unlink(), False, "embpress.json is missing"),
-    "about is no JSON": (content(ABOUT, b"{"), False, "not a whole compressed model"),
-    "about is a list": (content(ABOUT, b"[]"), False, "holds no JSON object"),
-    "about is binary": (content(ABOUT, b"\xff\xfe\0"), False, "not a whole compressed model"),
-    "about nested deep": (
-        content(ABOUT, b'{"a":' * 100_000),
+    "no manifest": (lambda f: (f / MANIFEST).unlink(), False, "embpress.json is missing"),
+    "manifest is no JSON": (content(MANIFEST, b"{"), False, "not a valid compressed model"),
+    "manifest is a list": (content(MANIFEST, b"[]"), False, "no JSON object"),
+    "manifest is binary": (content(MANIFEST, b"\xff\xfe\0"), False, "not a valid compressed model"),
+    "manifest nested deep": (
+        content(MANIFEST, b'{"a":' * 100_000),
         False,
-        "not a whole compressed model",
+        "not a valid compressed model",
     ),
-    "about is huge": (content(ABOUT, b" " * (2 << 20)), False, "larger than"),
+    "manifest is huge": (content(MANIFEST, b" " * (2 << 20)), False, "larger than"),
     "newer version": (
-        change(ABOUT, embpress=2),
+        change(MANIFEST, embpress=2),
         False,
-        "version 2, but this embpress reads up to 1: update it",
+        "version 2",
     ),
-    "version is text": (change(ABOUT, embpress="1"), False, "version '1' is none"),
-    "no sha256": (drop(ABOUT, "sha256"), False, "'sha256' is missing"),
-    "sha256 is a list": (change(ABOUT, sha256=[]), False, "must be JSON objects"),
-    "weights not listed": (change(ABOUT, sha256={}), False, "is not among its files"),
-    "path upwards": (listed(**{"../dense/config.json": "0"}), False, "is no plain file name"),
-    "absolute path": (listed(**{"/etc/passwd": "0"}), False, "is no plain file name"),
+    "version is text": (change(MANIFEST, embpress="1"), False, "'1' is not a format version"),
+    "no sha256": (drop(MANIFEST, "sha256"), False, "'sha256' is missing"),
+    "sha256 is a list": (change(MANIFEST, sha256=[]), False, "must be JSON objects"),
+    "weights not listed": (change(MANIFEST, sha256={}), False, "does not list"),
+    "path upwards": (listed(**{"../dense/config.json": "0"}), False, "not a plain file name"),
+    "absolute path": (listed(**{"/etc/passwd": "0"}), False, "not a plain file name"),
     "places elsewhere": (
-        change(ABOUT, replaced={"lookups": ["a"], "heads": []}),
+        change(MANIFEST, replaced={"lookups": ["a"], "heads": []}),
         False,
-        "names other places",
+        "other layers",
     ),
     "places of wrong type": (
-        change(ABOUT, replaced={"lookups": 3}),
+        change(MANIFEST, replaced={"lookups": 3}),
         False,
-        "not a whole compressed model",
+        "not a valid compressed model",
     ),
-    "a weight's bit flipped": (flip(REST), False, "rest.safetensors was altered"),
+    "a weight's bit flipped": (flip(OTHER_WEIGHTS), False, "rest.safetensors was altered"),
     "a code's bit flipped": (flip(TENSORS), False, "matrix.safetensors was altered"),
     "config altered": (change(CONFIG, vocab_size=24), False, "config.json was altered"),
-    "rest missing": (lambda f: (f / REST).unlink(), False, "rest.safetensors is missing"),
+    "rest missing": (lambda f: (f / OTHER_WEIGHTS).unlink(), False, "rest.safetensors is missing"),
     "matrix missing": (lambda f: (f / TENSORS).unlink(), False, "matrix.safetensors is missing"),
     "matrix header missing": (lambda f: (f / HEADER).unlink(), False, "matrix.json is missing"),
-    "rest cut": (cut(REST, 2000), True, "not a whole compressed model"),
-    "rest empty": (content(REST, b""), True, "not a whole compressed model"),
-    "matrix cut": (cut(TENSORS, 200), True, "not a whole compressed matrix"),
+    "rest cut": (cut(OTHER_WEIGHTS, 2000), True, "not a valid compressed model"),
+    "rest empty": (content(OTHER_WEIGHTS, b""), True, "not a valid compressed model"),
+    "matrix cut": (cut(TENSORS, 200), True, "not a valid compressed matrix"),
     "rest is a pickle": (
-        content(REST, b"\x80\x04cos\nsystem\n."),
+        content(OTHER_WEIGHTS, b"\x80\x04cos\nsystem\n."),
         True,
-        "not a whole compressed model",
+        "not a valid compressed model",
     ),
-    "offsets beyond the file": (content(TENSORS, VAST_LEFT), True, "not a whole compressed matrix"),
+    "offsets beyond the file": (content(TENSORS, VAST_LEFT), True, "not a valid compressed matrix"),
     "safetensors header beyond the file": (
         content(TENSORS, struct.pack("<Q", 1 << 60) + b"{}"),
         True,
-        "not a whole",
+        "not a valid",
     ),
     "rest with offsets beyond": (
-        content(REST, forged({"a": entry([VAST], 0, 4 * VAST)})),
+        content(OTHER_WEIGHTS, forged({"a": entry([VAST], 0, 4 * VAST)})),
         True,
-        "not a whole",
+        "not a valid",
     ),
-    "a weight missing": (tensors(REST, lambda t: t.popitem()), True, "lacks"),
+    "a weight missing": (tensors(OTHER_WEIGHTS, lambda t: t.popitem()), True, "lacks"),
     "a weight too many": (
-        tensors(REST, lambda t: t.update(more=torch.ones(2))),
+        tensors(OTHER_WEIGHTS, lambda t: t.update(more=torch.ones(2))),
         True,
-        "has a foreign more",
+        "unexpected weight more",
     ),
     "a weight of other shape": (
-        tensors(REST, lambda t: t.update({"bert.embeddings.LayerNorm.bias": torch.ones(3)})),
+        tensors(
+            OTHER_WEIGHTS, lambda t: t.update({"bert.embeddings.LayerNorm.bias": torch.ones(3)})
+        ),
         True,
-        "config.json wants",
+        "config.json",
     ),
-    "vast matrix": (change(HEADER, shape=[VAST, 16]), True, "config.json wants an embedding of"),
-    "vast vocabulary": (change(CONFIG, vocab_size=VAST), True, "config.json wants an embedding of"),
+    "vast matrix": (change(HEADER, shape=[VAST, 16]), True, "gives an embedding"),
+    "vast vocabulary": (change(CONFIG, vocab_size=VAST), True, "gives an embedding"),
     "both vast": (
         lambda f: (change(HEADER, shape=[VAST, 16])(f), change(CONFIG, vocab_size=VAST)(f)),
         True,
-        "config.json wants",
+        "config.json",
     ),
-    "other width": (change(CONFIG, hidden_size=32), True, "config.json wants an embedding of"),
+    "other width": (change(CONFIG, hidden_size=32), True, "gives an embedding"),
     "vast position table": (
         change(CONFIG, max_position_embeddings=VAST),
         True,
-        "config.json wants",
+        "config.json",
     ),
     "unknown architecture": (
         change(CONFIG, architectures=["Nonsense"]),
         True,
-        "none of transformers",
+        "installed transformers",
     ),
     "an architecture that is no model": (
         change(CONFIG, architectures=["pipeline"]),
         True,
-        "none of transformers",
+        "installed transformers",
     ),
     "another model's architecture": (
         change(CONFIG, architectures=["GPT2LMHeadModel"]),
         True,
-        "none of transformers",
+        "installed transformers",
     ),
     "code of its own": (
         change(CONFIG, model_type="mine", auto_map={"AutoConfig": "evil.Config"}),
         True,
-        "no model that transformers has",
+        "installed transformers",
     ),
     "config value of wrong type": (change(CONFIG, vocab_size="many"), True, ""),
-    "unknown layout": (change(HEADER, format="zip"), True, "format 'zip' is none of"),
-    "layout of wrong type": (change(HEADER, format=[]), True, "is none of"),
+    "unknown format": (change(HEADER, format="zip"), True, "format 'zip' is none of"),
+    "format of wrong type": (change(HEADER, format=[]), True, "is none of"),
     "newer matrix": (
         change(HEADER, embpress=9),
         True,
-        "version 9, but this embpress reads up to 1",
+        "version 9",
     ),
-    "shape of wrong type": (change(HEADER, shape="23x16"), True, "config.json wants"),
-    "vast rank": (change(HEADER, config={"rank": VAST}), True, "not a whole compressed matrix"),
+    "shape of wrong type": (change(HEADER, shape="23x16"), True, "config.json"),
+    "vast rank": (change(HEADER, config={"rank": VAST}), True, "not a valid compressed matrix"),
     "rank of wrong type": (
         change(HEADER, config={"rank": "2"}),
         True,
-        "not a whole compressed matrix",
+        "not a valid compressed matrix",
     ),
-    "a type that is none": (
+    "an unknown dtype": (
         change(HEADER, config={"rank": 2, "dtype": "load"}),
         True,
-        "not a whole compressed matrix",
+        "not a valid compressed matrix",
     ),
     "unknown config": (
         change(HEADER, config={"code": "import os"}),
         True,
-        "not a whole compressed matrix",
+        "not a valid compressed matrix",
     ),
-    "lying size": (change(HEADER, stored_bits=8), True, "it says 8 bits"),
+    "lying size": (change(HEADER, stored_bits=8), True, "gives 8 bits"),
     "foreign tensors": (
         tensors(TENSORS, lambda t: t.update(extra=torch.ones(1))),
         True,
-        "it holds the tensors",
+        "contains the tensors",
     ),
     "tensors of another type": (
         tensors(TENSORS, lambda t: t.update(left=t["left"].half())),
@@ -253,14 +257,14 @@ CASES = {
 
 
 def broken(sound, tmp_path, case):
-    """A copy of the sound artefact after a corruption."""
+    """A copy of the valid model after a change."""
     do, seal, words = CASES[case]
     folder = shutil.copytree(sound, tmp_path / "broken")
     do(folder)
     if seal:
-        about = json.loads((folder / ABOUT).read_text())
-        about["sha256"] = {name: sha256_of(folder / name) for name in about["sha256"]}
-        (folder / ABOUT).write_text(json.dumps(about))
+        manifest = json.loads((folder / MANIFEST).read_text())
+        manifest["sha256"] = {name: sha256_of(folder / name) for name in manifest["sha256"]}
+        (folder / MANIFEST).write_text(json.dumps(manifest))
     return folder, words
 
 
@@ -277,7 +281,14 @@ def test_what_is_broken_is_refused_by_one_sentence(sound, tmp_path, case):
 
 @pytest.mark.parametrize(
     "case",
-    ["no about", "rest cut", "matrix cut", "path upwards", "newer version", "about nested deep"],
+    [
+        "no manifest",
+        "rest cut",
+        "matrix cut",
+        "path upwards",
+        "newer version",
+        "manifest nested deep",
+    ],
 )
 def test_the_command_line_fails_without_a_traceback(sound, tmp_path, case, capsys):
     folder, _ = broken(sound, tmp_path, case)
@@ -288,5 +299,5 @@ def test_the_command_line_fails_without_a_traceback(sound, tmp_path, case, capsy
     )
 
 
-def test_the_sound_artefact_loads(sound):
+def test_the_valid_model_loads(sound):
     assert load(sound).config.vocab_size == 23

@@ -1,6 +1,6 @@
-"""Whatever stands in a file, its reader gives what it holds or one sentence.
+"""Readers of files return the content or raise one sentence, whatever the file contains.
 
-Examples are the same in equal runs.
+Examples are the same in every run.
 """
 
 import copy
@@ -18,7 +18,7 @@ from embpress import compress_model, load
 from embpress.data.counts import counts_from_file
 from embpress.data.rows import read_table
 from embpress.errors import UserError
-from embpress.export.artefact import ABOUT, REST
+from embpress.export.exported_model import MANIFEST, OTHER_WEIGHTS
 from embpress.files import sha256_of
 from embpress.numerics.matrices import safetensors_matrix
 from embpress.storage import HEADER, TENSORS
@@ -48,7 +48,7 @@ VALUES = st.recursive(
 
 
 def one_sentence(do, *arguments):
-    """Do it; a UserError of one line may come out of it, and nothing else."""
+    """Call `do`; it may raise a UserError of one line, and nothing else."""
     try:
         do(*arguments)
     except UserError as error:
@@ -98,51 +98,48 @@ def test_a_config_of_any_bytes(content):
 
 
 @pytest.fixture(scope="module")
-def artefact(tmp_path_factory):
-    """A sound artefact."""
-    folder = tmp_path_factory.mktemp("artefact")
+def exported(tmp_path_factory):
+    """A valid exported model."""
+    folder = tmp_path_factory.mktemp("exported")
     tiny("bert").save_pretrained(folder / "dense")
     compress_model(folder / "dense", folder / "out", "svd", 1.5)
     return folder / "out"
 
 
-def damaged(artefact, folder, name, content):
-    """A copy of an artefact with other content in a file, which its list of files is made to fit.
-
-    As a forger would.
-    """
-    shutil.copytree(artefact, folder)
+def damaged(exported, folder, name, content):
+    """A copy of an exported model with other content in a file, and with its SHA-256 updated."""
+    shutil.copytree(exported, folder)
     (folder / name).write_bytes(content)
-    if name != ABOUT:
-        about = json.loads((folder / ABOUT).read_text())
-        (folder / ABOUT).write_text(
-            json.dumps(about | {"sha256": about["sha256"] | {name: sha256_of(folder / name)}})
+    if name != MANIFEST:
+        manifest = json.loads((folder / MANIFEST).read_text())
+        (folder / MANIFEST).write_text(
+            json.dumps(manifest | {"sha256": manifest["sha256"] | {name: sha256_of(folder / name)}})
         )
 
 
 @FEW
-@given(data=st.data(), name=st.sampled_from([ABOUT, HEADER, "config.json"]), value=VALUES)
-def test_an_artefact_with_any_json_anywhere(artefact, data, name, value):
-    sound = json.loads((artefact / name).read_text())
+@given(data=st.data(), name=st.sampled_from([MANIFEST, HEADER, "config.json"]), value=VALUES)
+def test_an_exported_model_with_any_json_anywhere(exported, data, name, value):
+    sound = json.loads((exported / name).read_text())
     forged = put(sound, data.draw(st.sampled_from(list(places(sound)))), value)
     with tempfile.TemporaryDirectory() as folder:
-        damaged(artefact, Path(folder, "a"), name, json.dumps(forged).encode())
+        damaged(exported, Path(folder, "a"), name, json.dumps(forged).encode())
         one_sentence(load, Path(folder, "a"))
 
 
 @FEW
 @given(
-    name=st.sampled_from([ABOUT, HEADER, "config.json", REST, TENSORS]),
+    name=st.sampled_from([MANIFEST, HEADER, "config.json", OTHER_WEIGHTS, TENSORS]),
     where=st.floats(0, 1),
     new=st.binary(min_size=1, max_size=8),
     cut=st.booleans(),
 )
-def test_an_artefact_with_any_bytes_anywhere(artefact, name, where, new, cut):
-    content = (artefact / name).read_bytes()
+def test_an_exported_model_with_any_bytes_anywhere(exported, name, where, new, cut):
+    content = (exported / name).read_bytes()
     start = int(where * min(len(content), 2000))  # headers come first
     with tempfile.TemporaryDirectory() as folder:
         damaged(
-            artefact,
+            exported,
             Path(folder, "a"),
             name,
             content[:start] + new + (b"" if cut else content[start + len(new) :]),

@@ -123,7 +123,7 @@ def measured(slot, method, threads):
             ratio = feasible(method, 600, 64, [4, 3.9, 1.5, 1])
             compressed = compress(matrix, method, ratio, context, **QUICK.get(method, {}))
             near = reconstruction(matrix, compressed, context.counts)
-            slot.put(compressed)
+            slot.set_matrix(compressed)
             with torch.inference_mode():
                 perplexity = float(slot.model(input_ids=ids, labels=ids).loss.exp())
     finally:

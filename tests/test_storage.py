@@ -28,7 +28,7 @@ def test_header_says_what_it_is(artefact):
 
 
 def test_missing_folder_is_named(tmp_path):
-    with pytest.raises(UserError, match="holds no compressed matrix: .*matrix.json is missing"):
+    with pytest.raises(UserError, match=r"matrix\.json is missing"):
         storage.load(tmp_path)
 
 
@@ -36,7 +36,7 @@ def test_missing_folder_is_named(tmp_path):
 def test_truncated_tensors_are_refused(artefact, keep):
     file = artefact / storage.TENSORS
     file.write_bytes(file.read_bytes()[:keep])
-    with pytest.raises(UserError, match="not a whole compressed matrix .* compress it again"):
+    with pytest.raises(UserError, match="not a valid compressed matrix.*compress it again"):
         storage.load(artefact)
 
 
@@ -64,8 +64,8 @@ def test_newer_version_and_broken_json_are_refused(artefact):
     file = artefact / storage.HEADER
     header = json.loads(file.read_text())
     file.write_text(json.dumps(header | {"embpress": 99}))
-    with pytest.raises(UserError, match="version 99, but this embpress reads up to 1: update it"):
+    with pytest.raises(UserError, match="version 99.*update"):
         storage.load(artefact)
     file.write_text("{")
-    with pytest.raises(UserError, match="not a whole compressed matrix"):
+    with pytest.raises(UserError, match="not a valid compressed matrix"):
         storage.load(artefact)

@@ -1,4 +1,4 @@
-"""Running text: a list of texts out of the formats that packages and users have."""
+"""Read running text from the formats that packages and users have."""
 
 import bz2
 import gettext
@@ -18,11 +18,10 @@ JAPANESE = re.compile(r"[\u3040-\u30ff\u3400-\u4dbf\u4e00-\u9fff]")
 
 
 def wikipedia(dump: bytes) -> Iterator[str]:
-    """Articles of a bz2-compressed MediaWiki XML dump as plain paragraphs, markup removed;
-    redirects are left out.
+    """Articles of a bz2-compressed MediaWiki XML dump as plain text, without redirects.
 
     Raises:
-        UserError: if it is no whole dump.
+        UserError: if the dump is truncated or of another format.
     """
     try:
         for _, element in ElementTree.iterparse(io.BytesIO(bz2.decompress(dump))):
@@ -30,18 +29,19 @@ def wikipedia(dump: bytes) -> Iterator[str]:
                 source = element.text or ""
                 if source and not source.lower().startswith("#redirect"):
                     yield plain_text(source)
-            # Parsed elements would otherwise pile up: a real dump is larger than memory.
+            # Parsed elements would otherwise stay in memory, which a real dump exceeds.
             element.clear()
     except (OSError, ValueError, ElementTree.ParseError) as error:  # the first two are bz2's
         raise UserError(
-            f"the dump is no whole bz2 file of MediaWiki XML ({error}): check the corpus's `path`"
+            f"the dump is not a complete bz2 file of MediaWiki XML ({error}): check the corpus's "
+            "`path`"
         ) from error
 
 
 def plain_text(source: str) -> str:
-    """MediaWiki source as plain text.
+    """Convert MediaWiki source to plain text, one paragraph per line.
 
-    One paragraph a line, without tables, templates, references, files and headings.
+    Tables, templates, references, files and headings are removed.
     """
     text = re.sub(r"<!--.*?-->", "", source, flags=re.DOTALL)
     text = re.sub(
@@ -67,48 +67,49 @@ def plain_text(source: str) -> str:
     text = html.unescape(re.sub(r"</?\w[^>]*>", "", text))
     text = re.sub(r"'{2,}", "", text)
     lines = (re.sub(r"\s+", " ", line).strip() for line in text.splitlines())
-    # Prose only: headings, lists, indented lines and left-over table rows are not sentences.
+    # Only prose is kept: headings, lists, indented lines and remains of tables are not sentences.
     return "\n".join(
         line for line in lines if len(line.split()) >= 8 and line[0] not in "=*#:;|!{}["
     )
 
 
 def translations(wheels: list[Path], language: str) -> dict[str, str]:
-    """Source and translated messages of all compiled gettext catalogues for a language, first
-    translation kept.
+    """Translated messages by source message, from all compiled gettext catalogs of a language.
+
+    The first translation of a message is kept.
 
     Raises:
-        UserError: if the wheels hold no catalogue for the language, or one that cannot be read.
+        UserError: if the wheels contain no catalog of the language, or one that cannot be read.
     """
     pattern = re.compile(rf"(^|/){language}(_[A-Z]{{2}})?/LC_MESSAGES/[^/]+\.mo$")
-    found: dict[str, str] = {}
+    by_source: dict[str, str] = {}
     for wheel in wheels:
         for member in sorted(filter(pattern.search, packages.members(wheel))):
             try:
-                catalogue = gettext.GNUTranslations(io.BytesIO(packages.read(wheel, member)))
+                catalog = gettext.GNUTranslations(io.BytesIO(packages.read(wheel, member)))
             except (OSError, ValueError, struct.error) as error:
                 raise UserError(
-                    f"{wheel.name}: {member} is no gettext catalogue ({error}): check the package"
+                    f"{wheel.name}: {member} is not a gettext catalog ({error}): check the package"
                 ) from error
-            for key, translation in catalogue._catalog.items():  # type: ignore[attr-defined]
-                message = (
-                    key[0] if isinstance(key, tuple) else key
-                )  # plural forms have (message, number) as key
-                # A message may carry its context before an EOT character.
+            for key, translation in catalog._catalog.items():  # type: ignore[attr-defined]
+                # The key of a plural form is (message, number).
+                message = key[0] if isinstance(key, tuple) else key
+                # The context of a message may precede it, separated by an EOT character.
                 source = " ".join(message.split("\x04")[-1].split())
                 if source and translation.strip():
-                    found.setdefault(source, " ".join(translation.split()))
-    if not found:
+                    by_source.setdefault(source, " ".join(translation.split()))
+    if not by_source:
         raise UserError(
-            f"no gettext catalogue for {language!r} in {', '.join(w.name for w in wheels)}"
+            f"no gettext catalog for {language!r} in {', '.join(w.name for w in wheels)}: check "
+            "the corpus's `packages` and `language`"
         )
-    return found
+    return by_source
 
 
 def interface_texts(wheels: list[Path], language: str) -> list[str]:
-    """Both sides of all translated messages.
+    """Source messages and translations, sorted.
 
-    Sources that are mere identifiers (no space) are left out.
+    Source messages without a space, which are mere identifiers, are left out.
     """
     pairs = translations(wheels, language)
     return sorted(
@@ -117,15 +118,14 @@ def interface_texts(wheels: list[Path], language: str) -> list[str]:
     )
 
 
-def split(texts: list[str], held_out: float) -> tuple[list[str], list[str]]:
-    """Counted and held-out texts: every n-th text is held out, so that both spread over the whole
-    corpus.
+def split_held_out(texts: list[str], held_out: float) -> tuple[list[str], list[str]]:
+    """Split texts into counted and held-out ones: every n-th text of the corpus is held out.
 
     Raises:
-        UserError: if there are none.
+        UserError: if there are no texts.
     """
     if not texts:
-        raise UserError("the corpus holds no text: check its entry under `corpora:`")
+        raise UserError("the corpus contains no text: check its entry under `corpora:`")
     if not held_out:
         return texts, []
     step = max(2, round(1 / held_out))

@@ -1,6 +1,11 @@
-"""Count the words of a corpus of any size.
+"""Count the words of a corpus of any size, several shards at the same time.
 
-Shards side by side, each kept once counted, so that a killed run goes on.
+The counts of a shard are kept in a scratch folder, so that a killed run continues where it stopped.
+Each shard has three files there, which also exist for the whole corpus in the end:
+
+    .tsv             words and their counts
+    .counted.jsonl   an excerpt of the counted texts, one JSON string per line
+    .held_out.jsonl  the texts that are held out from counting
 """
 
 import hashlib
@@ -16,139 +21,146 @@ from pathlib import Path
 from typing import NamedTuple
 
 from ..errors import UserError
-from ..files import whole_file
-from .shards import Shard, texts_of
+from ..files import atomic_file
+from .shards import Shard, iterate_texts
 from .texts import text_line
 from .words import count_words, merge_words, write_sorted_words
 
 EXCERPT_TEXTS = 10_000
-"""Counted texts that are kept, from all shards alike, for what needs running text."""
+"""Number of counted texts to keep, spread over all shards, for uses of running text."""
 
 
-class Setting(NamedTuple):
+class CountSettings(NamedTuple):
     """How a corpus is counted."""
 
-    segmenter: str
-    held_out: float
-    """Share of each shard's texts that is not counted but kept: every n-th."""
-    excerpt: int
-    """Counted texts to keep of each shard."""
+    segmenter: str = "whitespace"
+    """A key of SEGMENTERS."""
+    held_out: float = 0.0
+    """Share of each shard's texts that are held out: every n-th text."""
 
 
-class Outputs(NamedTuple):
+class CountOutputs(NamedTuple):
     """Files that counting writes."""
 
     words: Path
     counted: Path
-    """An excerpt of the counted texts."""
+    """Excerpt of the counted texts."""
     held_out: Path
 
 
 def count_corpus(
     shards: list[Shard],
-    segmenter: str,
-    held_out: float,
-    outputs: Outputs,
+    settings: CountSettings,
+    outputs: CountOutputs,
     scratch: Path,
     processes: int,
     progress: Callable[[str], None],
 ) -> None:
-    """Count all words, exactly: the table has the bytes of one made from all texts at once,
-    whatever was killed in between.
+    """Count all words of a corpus exactly.
+
+    The word table has the same bytes as if all texts were counted at once, also after a kill.
 
     Args:
-        shards: of `shards_of`.
-        segmenter: a key of SEGMENTERS.
-        held_out: share of the texts that is not counted.
-        outputs: each written whole or not at all.
-        scratch: folder for counted shards, which survives a kill and is deleted at the end.
-        processes: shards counted at the same time; memory grows with it, and not with the corpus.
-        progress: told after each shard how far it is.
+        shards: the corpus, as `list_shards` returns it.
+        settings: how to count.
+        outputs: files to write, each completely or not at all.
+        scratch: folder for the counts of shards, which is kept after a kill and deleted at the end.
+        processes: number of shards to count at the same time. Memory grows with it, but not with
+            the size of the corpus.
+        progress: called with a message after each shard.
 
     Raises:
         UserError: if a shard cannot be read, no text is left to count, or a process is killed.
     """
-    setting = Setting(segmenter, float(held_out), -(-EXCERPT_TEXTS // len(shards)))
-    parts = [scratch / _name(shard, setting) for shard in shards]
-    # What an earlier run with other files or settings left.
-    for stale in set(scratch.glob("*")) - {path for part in parts for path in _files(part)}:
+    excerpt = -(-EXCERPT_TEXTS // len(shards))
+    parts = [_shard_outputs(scratch / _hash_shard(shard, settings, excerpt)) for shard in shards]
+    # Delete what an earlier run with other files or settings left.
+    for stale in set(scratch.glob("*")) - {path for part in parts for path in part}:
         shutil.rmtree(stale) if stale.is_dir() else stale.unlink()
     scratch.mkdir(parents=True, exist_ok=True)
-    missing = [
-        (shard, part) for shard, part in zip(shards, parts) if not _files(part).words.exists()
+    jobs = [
+        _ShardJob(shard, part, settings, excerpt)
+        for shard, part in zip(shards, parts)
+        if not part.words.exists()
     ]
-    _run(missing, setting, processes, progress)
-    _join([_files(part).counted for part in parts], outputs.counted)
-    _join([_files(part).held_out for part in parts], outputs.held_out)
+    _run_jobs(jobs, processes, progress)
+    _concatenate([part.counted for part in parts], outputs.counted)
+    _concatenate([part.held_out for part in parts], outputs.held_out)
     if not outputs.counted.stat().st_size:
-        raise UserError(f"{shards[0].path.parent} holds no text: there is nothing to count")
+        raise UserError(
+            f"{shards[0].path.parent} contains no text to count: check the corpus's entry"
+        )
     merging = scratch / "merging"
     merging.mkdir()
-    merge_words([_files(part).words for part in parts], outputs.words, merging)
+    merge_words([part.words for part in parts], outputs.words, merging)
     shutil.rmtree(scratch)
 
 
-def _join(files: list[Path], out: Path) -> None:
-    """Write files one after another into one."""
-    with whole_file(out) as file:
+class _ShardJob(NamedTuple):
+    """One shard to count."""
+
+    shard: Shard
+    outputs: CountOutputs
+    settings: CountSettings
+    excerpt: int
+    """Number of counted texts to keep."""
+
+
+def _concatenate(files: list[Path], output: Path) -> None:
+    """Write the content of files one after another to one file."""
+    with atomic_file(output) as file:
         for path in files:
             file.write(path.read_text(encoding="utf-8"))
 
 
-def _name(shard: Shard, setting: Setting) -> str:
-    """A name that changes with all that a shard's counts depend on."""
-    about = shard.path.stat()
-    key = repr((str(shard.path), about.st_size, about.st_mtime_ns, *shard[1:], *setting))
-    return hashlib.sha256(key.encode()).hexdigest()[:16]
+def _hash_shard(shard: Shard, settings: CountSettings, excerpt: int) -> str:
+    """A file name that changes with everything on which the counts of a shard depend."""
+    stat = shard.path.stat()
+    key = (str(shard.path), stat.st_size, stat.st_mtime_ns, *shard[1:], *settings, excerpt)
+    return hashlib.sha256(repr(key).encode()).hexdigest()[:16]
 
 
-def _files(part: Path) -> Outputs:
-    """Files of a counted shard."""
-    return Outputs(
-        *(part.with_suffix(suffix) for suffix in (".tsv", ".counted.jsonl", ".held_out.jsonl"))
-    )
+def _shard_outputs(path: Path) -> CountOutputs:
+    """Files of a shard in the scratch folder, by their path without suffix."""
+    suffixes = (".tsv", ".counted.jsonl", ".held_out.jsonl")
+    return CountOutputs(*(path.with_suffix(suffix) for suffix in suffixes))
 
 
-def _run(
-    missing: list[tuple[Shard, Path]],
-    setting: Setting,
-    processes: int,
-    progress: Callable[[str], None],
-) -> None:
-    """Count shards in processes of their own."""
-    started = time.monotonic()
-    words = 0
-    # Forked: a script of Snakemake's has no main module that another process could import.
+def _run_jobs(jobs: list[_ShardJob], processes: int, progress: Callable[[str], None]) -> None:
+    """Count shards in several processes.
+
+    Raises:
+        UserError: if a shard cannot be read, or a process is killed.
+    """
+    start = time.monotonic()
+    n_words = 0
+    # A script of Snakemake has no main module that a spawned process could import: fork.
     context = multiprocessing.get_context("fork")
-    with ProcessPoolExecutor(max(1, processes), context, _end_with, (os.getpid(),)) as pool:
-        waiting: set[Future[int]] = {
-            pool.submit(_count_shard, shard, part, setting) for shard, part in missing
-        }
+    arguments = (os.getpid(),)
+    with ProcessPoolExecutor(max(1, processes), context, _exit_with_parent, arguments) as pool:
+        waiting: set[Future[int]] = {pool.submit(_count_shard, job) for job in jobs}
         try:
             while waiting:
                 done, waiting = wait(waiting, return_when=FIRST_COMPLETED)
-                words += sum(future.result() for future in done)
-                left = len(waiting)
-                seconds = time.monotonic() - started
-                finished = len(missing) - left
+                n_words += sum(future.result() for future in done)
+                seconds = time.monotonic() - start
+                n_done = len(jobs) - len(waiting)
+                minutes_left = seconds / n_done * len(waiting) / 60
                 progress(
-                    f"{finished}/{len(missing)} shards, {words / 1e6:.1f} M words, {words / seconds / 1e6:.1f} M/s, "
-                    f"about {seconds / finished * left / 60:.0f} min left"
+                    f"{n_done}/{len(jobs)} shards, {n_words / 1e6:.1f} M words, "
+                    f"{n_words / seconds / 1e6:.1f} M/s, about {minutes_left:.0f} min left"
                 )
         except BrokenProcessPool as error:
             raise UserError(
-                "a counting process was killed, probably for want of memory: give the job fewer threads or more memory, and "
-                "run again; shards that are counted stay so"
+                "a counting process was killed, probably because it was out of memory: give the "
+                "job fewer threads or more memory, and run again; counted shards are kept"
             ) from error
         finally:
             pool.shutdown(cancel_futures=True)
 
 
-def _end_with(parent: int) -> None:
-    """End this process when the one that started it is killed.
-
-    Nobody would collect what it counts.
-    """
+def _exit_with_parent(parent: int) -> None:
+    """Exit this process when the process that started it is killed, as no one reads its counts."""
 
     def watch() -> None:
         while os.getppid() == parent:
@@ -158,28 +170,29 @@ def _end_with(parent: int) -> None:
     threading.Thread(target=watch, daemon=True).start()
 
 
-def _count_shard(shard: Shard, part: Path, setting: Setting) -> int:
-    """Count one shard; its words are written last, and tell that all is there.
+def _count_shard(job: _ShardJob) -> int:
+    """Count one shard, and return its number of words.
 
-    Returns the number of words.
+    The word table is written last: where it exists, the other files are complete.
     """
-    out = _files(part)
-    step = setting.held_out and max(2, round(1 / setting.held_out))
-    kept = 0
+    outputs = job.outputs
+    share = job.settings.held_out
+    step = max(2, round(1 / share)) if share else 0
+    n_kept = 0
 
-    with whole_file(out.held_out) as held_out, whole_file(out.counted) as counted:
+    with atomic_file(outputs.held_out) as held_out, atomic_file(outputs.counted) as counted:
 
-        def texts() -> Iterator[str]:
-            nonlocal kept
-            for number, text in enumerate(texts_of(shard)):
+        def iterate_counted() -> Iterator[str]:
+            nonlocal n_kept
+            for number, text in enumerate(iterate_texts(job.shard)):
                 if step and number % step == 0:
                     held_out.write(text_line(text))
                     continue
-                if kept < setting.excerpt:
+                if n_kept < job.excerpt:
                     counted.write(text_line(text))
-                    kept += 1
+                    n_kept += 1
                 yield text
 
-        words = count_words(texts(), setting.segmenter)
-    write_sorted_words(words, out.words)
+        words = count_words(iterate_counted(), job.settings.segmenter)
+    write_sorted_words(words, outputs.words)
     return words.total()

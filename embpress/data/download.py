@@ -1,4 +1,4 @@
-"""Single files by pinned URL and sha256."""
+"""Download single files by a pinned URL and SHA-256."""
 
 import shutil
 import urllib.error
@@ -6,30 +6,30 @@ import urllib.request
 from pathlib import Path
 
 from ..errors import UserError
-from ..files import scratch_beside
+from ..files import scratch_directory
 from .packages import verify
 
-SECONDS_WITHOUT_AN_ANSWER = 60
+TIMEOUT_SECONDS = 60
 
 
 def fetch(url: str, sha256: str, out: Path) -> None:
-    """Download a file to `out`, whole and checked, or not at all.
+    """Download a file to `out`, completely or not at all, and check its SHA-256.
 
     Args:
         url: an https address, or file:// for a copy on this machine.
-        sha256: what the file's bytes must hash to.
-        out: where it goes.
+        sha256: pinned hexadecimal SHA-256 of the file.
+        out: path of the file to write.
 
     Raises:
-        UserError: if it cannot be had, or is not the pinned file.
+        UserError: if it cannot be downloaded, or is not the pinned file.
     """
     if not url.startswith(("https://", "file://")):
-        raise UserError(f"{url} is not downloaded: only https:// and file:// are")
-    with scratch_beside(out) as folder:
+        raise UserError(f"{url} cannot be downloaded: use an https:// or file:// address")
+    with scratch_directory(out) as folder:
         partial = folder / "partial"
         try:
             with (
-                urllib.request.urlopen(url, timeout=SECONDS_WITHOUT_AN_ANSWER) as source,
+                urllib.request.urlopen(url, timeout=TIMEOUT_SECONDS) as source,
                 partial.open("wb") as copy,
             ):
                 shutil.copyfileobj(source, copy, 1 << 20)

@@ -1,47 +1,54 @@
-"""Splits of data sets out of the hub, by a pinned revision, as JSON lines.
+"""Export splits of data sets from the Hugging Face hub, at a pinned revision, as JSON lines.
 
-The files of one revision come through the hub client's own cache, so that a machine without network
-reads what another machine downloaded. Only data files and the card are fetched, never code, and
+Files are downloaded to the hub client's own cache, so that a machine without network can read what
+another machine downloaded. Only data files and the dataset card are downloaded, never code, and
 `datasets` runs none.
 """
 
 import json
 import tempfile
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, TypeAlias
 
 from ..errors import UserError
 from ..files import write_text
-from .hub_files import fetch
+from .hub_files import download_snapshot
+
+if TYPE_CHECKING:
+    from datasets import Dataset
 
 CODE = ["*.py"]
+DataFiles: TypeAlias = "str | list[DataFiles] | dict[str, DataFiles]"
+"""The value of `data_files` in a dataset card."""
 
 
 def export_split(hub: dict[str, str], split: str, out: Path) -> int:
-    """Write one split to `out`, one JSON object a row; class labels by their names, -1 where a row
-    has none.
+    """Write one split to `out`, one JSON object per row.
+
+    Class labels are written by their names, and as "-1" where a row has none.
 
     Args:
         hub: `dataset` (owner/name), `revision` (a commit), and `name` where the data set has
             several configurations.
         split: the split's name on the hub.
-        out: written whole or not at all.
+        out: path of the file, which is written completely or not at all.
 
     Returns:
         The number of rows.
 
     Raises:
-        UserError: if the data set, its revision, configuration or split cannot be had.
+        UserError: if the data set, its revision, configuration or split cannot be downloaded or
+            read.
     """
     import datasets
 
     datasets.disable_progress_bars()
     folder = _snapshot(hub)
-    what = " ".join(filter(None, (hub["dataset"], hub.get("name"), f"at {hub['revision'][:8]}")))
+    name = " ".join(filter(None, (hub["dataset"], hub.get("name"), f"at {hub['revision'][:8]}")))
     with tempfile.TemporaryDirectory() as cache:
         try:
-            # verification compares with sizes that cards often get wrong; the revision pins the
-            # content already
+            # Verification would compare with sizes that cards often get wrong; the content is
+            # already pinned by the revision.
             rows = datasets.load_dataset(
                 str(folder),
                 hub.get("name"),
@@ -51,7 +58,9 @@ def export_split(hub: dict[str, str], split: str, out: Path) -> int:
             )
         except (ValueError, OSError, datasets.exceptions.DatasetsError) as error:
             reason = " ".join(str(error).split())
-            raise UserError(f"{what}: split {split!r} cannot be read ({reason})") from error
+            raise UserError(
+                f"{name}: split {split!r} cannot be read ({reason}): check `split`"
+            ) from error
         columns = _named_labels(rows).to_dict()
     lines = [
         json.dumps(dict(zip(columns, row)), ensure_ascii=False) for row in zip(*columns.values())
@@ -61,18 +70,15 @@ def export_split(hub: dict[str, str], split: str, out: Path) -> int:
 
 
 def _snapshot(hub: dict[str, str]) -> Path:
-    """Folder of a revision in the hub client's cache.
-
-    Holding the card and the configuration's data files.
-    """
-    card = fetch("dataset", hub["dataset"], hub["revision"], ["README.md"], CODE)
-    return fetch(
+    """Folder of a revision in the hub client's cache, with the configuration's files."""
+    card = download_snapshot("dataset", hub["dataset"], hub["revision"], ["README.md"], CODE)
+    return download_snapshot(
         "dataset", hub["dataset"], hub["revision"], ["README.md", *_patterns(card, hub)], CODE
     )
 
 
 def _patterns(folder: Path, hub: dict[str, str]) -> list[str]:
-    """Files of a configuration, as the card lists them; all files where it does not."""
+    """Patterns of a configuration's files, as the card lists them, or else of all files."""
     from huggingface_hub import DatasetCard
 
     if not (folder / "README.md").exists():
@@ -82,7 +88,8 @@ def _patterns(folder: Path, hub: dict[str, str]) -> list[str]:
     if listed and hub.get("name", "default") not in names:
         if len(listed) > 1 or "name" in hub:
             raise UserError(
-                f"{hub['dataset']} has no configuration {hub.get('name')!r}; it has {', '.join(names)}"
+                f"{hub['dataset']} has no configuration {hub.get('name')!r}; it has "
+                f"{', '.join(names)}"
             )
         names = [hub.get("name", "default")]
     for name, entry in zip(names, listed):
@@ -91,8 +98,8 @@ def _patterns(folder: Path, hub: dict[str, str]) -> list[str]:
     return ["*"]
 
 
-def _paths(data_files: Any) -> list[str]:
-    """All paths and patterns in a card's `data_files`, in any of the forms it may have."""
+def _paths(data_files: DataFiles) -> list[str]:
+    """All paths and patterns in a card's `data_files`: a string, a list or a dictionary of them."""
     if isinstance(data_files, str):
         return [data_files]
     if isinstance(data_files, dict):
@@ -100,8 +107,8 @@ def _paths(data_files: Any) -> list[str]:
     return [path for part in data_files for path in _paths(part)]
 
 
-def _named_labels(rows: Any) -> Any:
-    """A data set whose class labels are names, as files of the same data have them; -1 stays."""
+def _named_labels(rows: "Dataset") -> "Dataset":
+    """Replace the numbers of class labels by their names; a missing label becomes "-1"."""
     from datasets import ClassLabel, Value
 
     for column, feature in list(rows.features.items()):

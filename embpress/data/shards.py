@@ -1,7 +1,4 @@
-"""Corpora of any size as shards.
-
-Parts of files that are read one text after another, in bounded memory.
-"""
+"""Shards of a corpus: parts of files whose texts are read one by one, in bounded memory."""
 
 import json
 from collections.abc import Iterator
@@ -11,7 +8,7 @@ from typing import Any, NamedTuple
 from ..errors import UserError
 
 SHARD_BYTES = 32 << 20
-"""About as much text a shard: seconds of counting, and words that fit into memory."""
+"""Approximate text of a shard: it takes seconds to count, and its words fit into memory."""
 LINES = ".txt"
 ROWS = ".jsonl"
 PARQUET = ".parquet"
@@ -24,19 +21,22 @@ class Shard(NamedTuple):
     start: int
     stop: int
     column: str
-    """Where the text of a row stands, for JSON lines and Parquet."""
+    """Name of the column with the text, for JSON lines and Parquet."""
 
 
-def shards_of(folder: Path, column: str) -> list[Shard]:
-    """Shards of all .txt (a text a line), .jsonl and .parquet files below a folder, in the order of
-    their names.
+def list_shards(folder: Path, column: str) -> list[Shard]:
+    """List the shards of all .txt, .jsonl and .parquet files below a folder, sorted by path.
+
+    Args:
+        folder: the corpus; a .txt file has one text per line.
+        column: the column with the text, for JSON lines and Parquet.
 
     Raises:
-        UserError: if there are none, they hold nothing, or a Parquet file is broken or lacks the
-            column.
+        UserError: if there are no such files, all are empty, or a Parquet file is damaged or lacks
+            the column.
     """
     if not folder.is_dir():
-        raise UserError(f"{folder} is no folder: check `path` of the corpus")
+        raise UserError(f"{folder} is not a folder: check `path` of the corpus")
     files = sorted(
         path
         for path in folder.rglob("*")
@@ -44,106 +44,103 @@ def shards_of(folder: Path, column: str) -> list[Shard]:
     )
     if not files:
         raise UserError(
-            f"{folder} holds no .txt, .jsonl or .parquet file: check `path` of the corpus"
+            f"{folder} contains no .txt, .jsonl or .parquet file: check `path` of the corpus"
         )
-    found: list[Shard] = []
+    shards: list[Shard] = []
     for path in files:
         if path.suffix == PARQUET:
-            found += _parquet_shards(path, column)
-        else:
-            size = path.stat().st_size
-            found += [
-                Shard(path, at, min(at + SHARD_BYTES, size), column)
-                for at in range(0, size, SHARD_BYTES)
-            ]
-    if not found:
+            shards += _parquet_shards(path, column)
+            continue
+        size = path.stat().st_size
+        for start in range(0, size, SHARD_BYTES):
+            shards.append(Shard(path, start, min(start + SHARD_BYTES, size), column))
+    if not shards:
         raise UserError(
-            f"the {len(files)} files of {folder} are all empty: there is nothing to count"
+            f"the {len(files)} files of {folder} are all empty: check `path` of the corpus"
         )
-    return found
+    return shards
 
 
-def texts_of(shard: Shard) -> Iterator[str]:
-    """Texts of a shard, empty ones left out.
+def iterate_texts(shard: Shard) -> Iterator[str]:
+    """Iterate over the texts of a shard that are not empty.
 
     Raises:
-        UserError: if a text is not UTF-8, or a row not JSON or without the column; with file and
-            line.
+        UserError: with file and line, if a text is not UTF-8, or a row is not JSON or lacks the
+            column.
     """
     read = {LINES: _lines, ROWS: _json_texts, PARQUET: _parquet_texts}[shard.path.suffix]
     return (text for text in read(shard) if text and not text.isspace())
 
 
 def _raw_lines(shard: Shard) -> Iterator[tuple[int, str]]:
-    """Start and text of each line that begins in a shard: the last one may end in the next."""
+    """First byte and text of each line that begins in a shard; the last may end in the next."""
     with shard.path.open("rb") as file:
-        # A line that began before the shard is the shard before's: go to the first that begins
-        # here.
+        # A line that began before the shard belongs to the previous one: skip to the next line.
         if shard.start:
             file.seek(shard.start - 1)
             file.readline()
-        at = file.tell()
-        while at < shard.stop and (raw := file.readline()):
+        start = file.tell()
+        while start < shard.stop and (raw := file.readline()):
             try:
-                yield at, raw.decode("utf-8-sig" if at == 0 else "utf-8").rstrip("\r\n")
+                yield start, raw.decode("utf-8-sig" if start == 0 else "utf-8").rstrip("\r\n")
             except UnicodeDecodeError as error:
                 raise UserError(
-                    f"{shard.path}, line {_line_number(shard.path, at)}: not UTF-8 ({error.reason}): convert the file"
+                    f"{_location(shard, start)}: not UTF-8 ({error.reason}): convert the file"
                 ) from error
-            at += len(raw)
+            start += len(raw)
 
 
-def _line_number(path: Path, at: int) -> int:
-    """Number of the line, from 1, that begins at a byte.
+def _location(shard: Shard, start: int) -> str:
+    """File and number, from 1, of the line that begins at a byte.
 
-    For errors: it reads all that stands before.
+    For errors only: it reads the file up to that byte.
     """
     number = 1
-    with path.open("rb") as file:
-        while at > 0 and (block := file.read(min(at, 1 << 20))):
+    with shard.path.open("rb") as file:
+        while start > 0 and (block := file.read(min(start, 1 << 20))):
             number += block.count(b"\n")
-            at -= len(block)
-    return number
+            start -= len(block)
+    return f"{shard.path}, line {number}"
 
 
 def _lines(shard: Shard) -> Iterator[str]:
-    """One text a line."""
+    """One text per line."""
     for _, line in _raw_lines(shard):
         yield line
 
 
 def _json_texts(shard: Shard) -> Iterator[str]:
-    """The column of each JSON object, one a line."""
-    for at, line in _raw_lines(shard):
+    """The column of one JSON object per line."""
+    column = shard.column
+    for start, line in _raw_lines(shard):
         if not line.strip():
             continue
         try:
             row: Any = json.loads(line)
         except ValueError as error:
             raise UserError(
-                f"{shard.path}, line {_line_number(shard.path, at)}: not JSON ({error})"
+                f"{_location(shard, start)}: not JSON ({error}): correct the line"
             ) from error
-        if not isinstance(row, dict) or shard.column not in row:
-            there = ", ".join(map(repr, row)) if isinstance(row, dict) else "no columns"
+        if not isinstance(row, dict) or column not in row:
+            columns = ", ".join(map(repr, row)) if isinstance(row, dict) else "no columns"
             raise UserError(
-                f"{shard.path}, line {_line_number(shard.path, at)}: no column {shard.column!r}; there are {there}: "
-                "set `column` of the corpus"
+                f"{_location(shard, start)}: no column {column!r}; there are {columns}: set "
+                "`column` of the corpus"
             )
-        if row[shard.column] is not None and not isinstance(row[shard.column], str):
+        text = row[column]
+        if text is not None and not isinstance(text, str):
             raise UserError(
-                f"{shard.path}, line {_line_number(shard.path, at)}: column {shard.column!r} holds no text"
+                f"{_location(shard, start)}: column {column!r} is not text: set `column` of the "
+                "corpus"
             )
-        text = row[shard.column] or ""
-        # JSON may hold half of a character, which no file can.
-        yield (
-            text.encode("utf-16", "surrogatepass").decode("utf-16", "replace")
-            if "\\u" in line
-            else text
-        )
+        # JSON may contain half a surrogate pair, which cannot be written to a file.
+        if text and "\\u" in line:
+            text = text.encode("utf-16", "surrogatepass").decode("utf-16", "replace")
+        yield text or ""
 
 
 def _parquet_shards(path: Path, column: str) -> list[Shard]:
-    """Neighbouring row groups whose text comes to about SHARD_BYTES."""
+    """Shards of a Parquet file: consecutive row groups of about SHARD_BYTES of text."""
     import pyarrow
     from pyarrow import parquet
 
@@ -153,27 +150,29 @@ def _parquet_shards(path: Path, column: str) -> list[Shard]:
             metadata = file.metadata
     except (pyarrow.ArrowException, OSError) as error:
         raise UserError(
-            f"{path} is no whole Parquet file ({' '.join(str(error).split())}): download it again"
+            f"{path} is not a complete Parquet file ({' '.join(str(error).split())}): download it "
+            "again"
         ) from error
     if column not in schema.names:
-        there = ", ".join(map(repr, schema.names))
+        columns = ", ".join(map(repr, schema.names))
         raise UserError(
-            f"{path}: no column {column!r}; there are {there}: set `column` of the corpus"
+            f"{path}: no column {column!r}; there are {columns}: set `column` of the corpus"
         )
     if schema.field(column).type not in (pyarrow.string(), pyarrow.large_string()):
         raise UserError(
-            f"{path}: column {column!r} holds {schema.field(column).type}, no text: set `column` of the corpus"
+            f"{path}: column {column!r} is {schema.field(column).type}, not text: set `column` of "
+            "the corpus"
         )
-    found = []
+    shards = []
     start = 0
     size = 0
     for group in range(metadata.num_row_groups):
         size += metadata.row_group(group).total_byte_size
         if size >= SHARD_BYTES or group + 1 == metadata.num_row_groups:
-            found.append(Shard(path, start, group + 1, column))
+            shards.append(Shard(path, start, group + 1, column))
             start = group + 1
             size = 0
-    return found
+    return shards
 
 
 def _parquet_texts(shard: Shard) -> Iterator[str]:

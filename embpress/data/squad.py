@@ -1,6 +1,6 @@
-"""Rows out of SQuAD v1.1's JSON.
+"""Read rows from the JSON of SQuAD v1.1 (Rajpurkar et al., EMNLP 2016).
 
-Articles hold paragraphs, which hold a context and its questions with their answers.
+Articles contain paragraphs; a paragraph contains a context and questions with their answers.
 """
 
 import json
@@ -10,27 +10,25 @@ from typing import Any
 from ..errors import UserError
 
 COLUMNS = ("id", "title", "context", "question", "answers")
-"""What a row holds; `answers` as JSON, as the hub's copy of the data has it: {"text".
-
-[...], "answer_start": [...]}.
-"""
+"""Columns of a row. `answers` is JSON as in the Hugging Face hub's copy of the data:
+{"text": [...], "answer_start": [...]}."""
 
 
 def questions(text: str, name: str) -> Iterator[dict[str, str]]:
-    """One row a question, by COLUMNS.
+    """One row per question, with COLUMNS.
 
     Args:
-        text: of the whole file.
+        text: content of the file.
         name: the file's name, for errors.
 
     Raises:
-        UserError: if the file is not of this format; with the article and paragraph, or the
-            question, at fault.
+        UserError: if the file is not of this format, with the article and paragraph or the
+            question.
     """
     try:
         file = json.loads(text)
     except ValueError as error:
-        raise UserError(f"{name}: not JSON ({error}): is `data.format` right?") from error
+        raise UserError(f"{name}: not JSON ({error}): check `data.format`") from error
     for i, article in enumerate(_member(file, "data", list, name)):
         where = f"{name}, article {i + 1}"
         for j, paragraph in enumerate(_member(article, "paragraphs", list, where)):
@@ -55,8 +53,10 @@ def questions(text: str, name: str) -> Iterator[dict[str, str]]:
                 }
 
 
-def _member(holder: Any, key: str, kind: type, where: str) -> Any:
-    """A value of a JSON object, of its right type."""
-    if not isinstance(holder, dict) or not isinstance(holder.get(key), kind):
-        raise UserError(f"{where}: no {key!r} of SQuAD's format: is `data.format` right?")
-    return holder[key]
+def _member(value: object, key: str, expected_type: type, where: str) -> Any:
+    """The value of a key of a JSON object, after checking its type."""
+    if not isinstance(value, dict) or not isinstance(value.get(key), expected_type):
+        raise UserError(
+            f"{where}: no valid {key!r} of SQuAD's format: check the file and `data.format`"
+        )
+    return value[key]

@@ -1,4 +1,4 @@
-"""Corpora on disk between two rules: one JSON string a line, so that a text may hold line ends."""
+"""Corpus files: one JSON string per line, so that a text may contain line ends."""
 
 import json
 from pathlib import Path
@@ -7,17 +7,16 @@ from ..files import write_text
 
 
 def text_line(text: str) -> str:
-    """A text as it stands in a corpus's file."""
+    """The line of a text in a corpus file."""
     return json.dumps(text, ensure_ascii=False) + "\n"
 
 
 def write_texts(texts: list[str], path: Path) -> None:
-    """Write a corpus."""
+    """Write a corpus file."""
     write_text(path, "".join(map(text_line, texts)))
 
 
 def read_texts(path: Path) -> list[str]:
-    """Read a corpus that `write_texts` wrote."""
-    # Only \n ends a line: JSON strings may hold U+2028, which str.splitlines() takes for a line
-    # end.
+    """Read a corpus file that `write_texts` wrote."""
+    # str.splitlines() would also split at U+2028, which JSON strings may contain.
     return [json.loads(line) for line in path.read_text(encoding="utf-8").split("\n") if line]

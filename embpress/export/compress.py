@@ -1,6 +1,6 @@
-"""Compress a whole model: a transformers folder in, a self-contained artefact out."""
+"""Compress the embedding of a transformers folder and write an exported model."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -9,46 +9,58 @@ import torch
 from torch import Tensor, nn
 from transformers import PreTrainedModel
 
-from .. import storage
 from ..data.counts import counts_from_file
 from ..errors import UserError
-from ..files import check_replaceable, whole_folder
+from ..files import check_replaceable, replace_directory
 from ..formats.dense import DenseRows
 from ..methods import compress
 from ..methods._base import Context
-from ..models.embedding import CompressedEmbedding, EmbeddingSlot, WholeMatrixWanted, embedding_of
-from ..models.pretrained import open_dense, special_ids, tokenizer_of
-from .artefact import ABOUT, REST, write
+from ..models.embedding import (
+    CompressedEmbedding,
+    DenseWeightAccess,
+    EmbeddingSlot,
+    find_embedding,
+)
+from ..models.pretrained import find_special_ids, load_dense_model, load_tokenizer_if_any
+from .exported_model import (
+    MANIFEST,
+    About,
+    DenseSizes,
+    FitRecord,
+    other_weights,
+    write_exported_model,
+)
 
 TOKENIZER_FILES = (
-    *(
-        "tokenizer*",
-        "vocab*",
-        "merges.txt",
-        "special_tokens_map.json",
-        "added_tokens.json",
-        "*.model",
-        "bpe.codes",
-    ),
-    *("chat_template*", "preprocessor_config.json", "processor_config.json", "LICENSE*"),
+    "tokenizer*",
+    "vocab*",
+    "merges.txt",
+    "special_tokens_map.json",
+    "added_tokens.json",
+    "*.model",
+    "bpe.codes",
+    "chat_template*",
+    "preprocessor_config.json",
+    "processor_config.json",
+    "LICENSE*",
 )
-"""What is copied as it is. Weights, code and pickles are not."""
+"""Patterns of files that are copied unchanged; they match no weights, code or pickles."""
 TEXT_FILES = {".json", ".txt", ".model", ".jinja", ".codes", ".md", ".vocab", ""}
 
 
 @dataclass(frozen=True)
 class Summary:
-    """Sizes in bytes before and after, and the ratio reached."""
+    """Sizes in bytes before and after compression, and the achieved ratio."""
 
     method: str
     shape: tuple[int, int]
     embedding_before: int
-    """As the model stores it: of float16 weights, half of what the ratio starts from."""
+    """In the dtype of the model's weights; the ratio counts from float32 instead."""
     embedding_after: int
     model_before: int
     model_after: int
     ratio: float
-    """Dense fp32 bits of the embedding / bits stored."""
+    """Dense fp32 bits of the embedding / stored bits."""
     out: Path
 
     def to_json(self) -> dict[str, Any]:
@@ -57,43 +69,48 @@ class Summary:
 
 
 @dataclass(frozen=True)
-class Source:
-    """A model that is to be compressed, and what a fit may know of it."""
+class SourceModel:
+    """A dense model to compress, and what is known of the rows of its embedding."""
 
     model: PreTrainedModel
     matrix: Tensor
-    """(V, d), in the type of the weights."""
+    """(V, d), in the dtype of the weights."""
     context: Context
 
 
-def open_source(
+def open_source_model(
     folder: Path,
-    counts: Path | Tensor | None,
-    seed: int,
+    counts: str | Path | Tensor | None = None,
+    seed: int = 0,
     progress: Callable[[str], None] = lambda message: None,
-) -> Source:
+) -> SourceModel:
     """Open a transformers folder for compression.
 
+    Args:
+        folder: folder with config.json and safetensors weights, in one file or in shards.
+        counts: (V,) token counts or a file of them; see `counts_from_file`.
+        seed: seed of the fit.
+        progress: called with messages about the fit.
+
     Raises:
-        UserError: if the folder holds no model that can be compressed, or the counts are not its
-            own.
+        UserError: if the folder contains no model that can be compressed, or the counts are those
+            of another model.
     """
-    if (folder / ABOUT).is_file():
-        raise UserError(f"{folder} is compressed already: take the model that it was made from")
-    model = open_dense(folder)
-    matrix = embedding_of(model)[1].weight.detach()
-    tokenizer = tokenizer_of(folder)
-    if isinstance(counts, Tensor):
-        if counts.shape != matrix.shape[:1]:
-            raise UserError(
-                f"the counts are of shape {tuple(counts.shape)}, the model has {len(matrix)} rows: count anew"
-            )
-    elif counts is not None:
-        counts = counts_from_file(counts, len(matrix), tokenizer)
-    specials = special_ids(model.config, tokenizer, len(matrix))
-    return Source(
-        model, matrix, Context(counts=counts, special_ids=specials, seed=seed, progress=progress)
-    )
+    if (folder / MANIFEST).is_file():
+        raise UserError(f"{folder} is already compressed: compress the model that it was made from")
+    model = load_dense_model(folder)
+    matrix = find_embedding(model)[1].weight.detach()
+    tokenizer = load_tokenizer_if_any(folder)
+    if isinstance(counts, (str, Path)):
+        counts = counts_from_file(Path(counts), len(matrix), tokenizer)
+    elif counts is not None and counts.shape != matrix.shape[:1]:
+        raise UserError(
+            f"the counts have shape {tuple(counts.shape)}, but the model has {len(matrix)} rows: "
+            "count with the model's tokenizer"
+        )
+    special_ids = find_special_ids(model.config, tokenizer, len(matrix))
+    context = Context(counts=counts, special_ids=special_ids, seed=seed, progress=progress)
+    return SourceModel(model, matrix, context)
 
 
 def compress_model(
@@ -104,108 +121,122 @@ def compress_model(
     *,
     counts: str | Path | Tensor | None = None,
     seed: int = 0,
-    options: dict[str, Any] | None = None,
+    options: Mapping[str, object] | None = None,
     progress: Callable[[str], None] = lambda message: None,
 ) -> Summary:
-    """Compress the embedding of a local transformers model and write the whole model to `out`, for
-    `load`.
+    """Compress the embedding of a local transformers model, and write the model for `load`.
 
     Args:
         model: folder with config.json and safetensors weights, in one file or in shards.
-        out: folder to write; an earlier artefact is replaced, anything else refused.
+        out: folder to write; an earlier exported model is replaced, anything else refused.
         method: name of a method.
         ratio: dense fp32 bits of the embedding / bits to store, at least.
-        counts: (V,) token counts or a file of them, for methods that go by frequency.
-        seed: seeds the fit.
-        options: the method's options.
-        progress: told how the fit goes.
+        counts: (V,) token counts or a file of them, for methods that weight rows by frequency.
+        seed: seed of the fit.
+        options: options of the method.
+        progress: called with messages about the fit.
+
+    Returns:
+        Sizes before and after, and the achieved ratio.
 
     Raises:
-        UserError: if something given cannot be used; nothing is written then.
+        UserError: if an argument cannot be used; nothing is written then.
+        InfeasibleRatio: if the method cannot reach the ratio.
+
+    Example:
+        >>> import embpress
+        >>> from transformers import BertConfig, BertModel
+        >>> config = BertConfig(vocab_size=200, hidden_size=32, num_hidden_layers=1,
+        ...                     num_attention_heads=2, intermediate_size=64)
+        >>> BertModel(config).save_pretrained("dense")
+        >>> summary = embpress.compress_model("dense", "compressed", method="svd", ratio=2)
+        >>> summary.shape, summary.ratio >= 2
+        ((200, 32), True)
     """
     folder = Path(model)
     out = Path(out)
-    check_replaceable(out, ABOUT)
-    source = open_source(
-        folder, Path(counts) if isinstance(counts, str) else counts, seed, progress
+    check_replaceable(out, MANIFEST)
+    source = open_source_model(folder, counts, seed, progress)
+    fit = FitRecord(
+        method=method, options=options or {}, ratio=ratio, seed=seed, counts=counts is not None
     )
+    return _export(source, fit, find_tokenizer_files(folder), out)
+
+
+def _export(source: SourceModel, fit: FitRecord, files: list[Path], out: Path) -> Summary:
+    """Compress the embedding of an open model, and write the exported model.
+
+    Args:
+        source: the dense model, which runs on the compressed matrix afterwards.
+        fit: how to compress.
+        files: files of the tokenizer.
+        out: folder to write.
+    """
     slot = EmbeddingSlot(source.model)
-    check_lookup(embedding_of(source.model)[1])
+    check_lookup(find_embedding(source.model)[1])
     embedding_before = source.matrix.nbytes
-    model_before = _bytes(source.model)
-    compressed = compress(source.matrix, method, ratio, source.context, **(options or {}))
-    slot.put(compressed)
-    check_runs(source.model)
-    about = {
-        "made": {
-            "method": method,
-            "options": options or {},
-            "ratio": ratio,
-            "seed": seed,
-            "counts": counts is not None,
-        },
-        "before": {
-            "embedding": embedding_before,
-            "model": model_before,
-            "dtype": str(source.matrix.dtype).removeprefix("torch."),
-        },
-    }
-    with whole_folder(out, ABOUT) as partial:
-        write(source.model, slot, about, partial, tokenizer_files(folder))
-    rest = (out / REST).stat().st_size - storage.header_bytes(out / REST)
-    after = compressed.stored_bits // 8
+    model_before = _weight_bytes(source.model.state_dict(keep_vars=True))
+    compressed = compress(
+        source.matrix, fit["method"], fit["ratio"], source.context, **fit["options"]
+    )
+    slot.set_matrix(compressed)
+    check_forward(source.model)
+    dtype = str(source.matrix.dtype).removeprefix("torch.")
+    before = DenseSizes(embedding=embedding_before, model=model_before, dtype=dtype)
+    with replace_directory(out, MANIFEST) as partial:
+        about = About(made=fit, before=before)
+        write_exported_model(source.model, slot, about, partial, files)
+    embedding_after = compressed.stored_bits // 8
     return Summary(
-        method,
-        compressed.shape,
-        embedding_before,
-        after,
-        model_before,
-        rest + after,
-        compressed.ratio,
-        out,
+        method=fit["method"],
+        shape=compressed.shape,
+        embedding_before=embedding_before,
+        embedding_after=embedding_after,
+        model_before=model_before,
+        model_after=embedding_after + _weight_bytes(other_weights(source.model, slot)),
+        ratio=compressed.ratio,
+        out=out,
     )
 
 
-def tokenizer_files(folder: Path) -> list[Path]:
-    """Files of the tokenizer, without anything that runs."""
-    found = {path for pattern in TOKENIZER_FILES for path in folder.glob(pattern)}
-    return sorted(path for path in found if path.is_file() and path.suffix in TEXT_FILES)
+def find_tokenizer_files(folder: Path) -> list[Path]:
+    """Files of the tokenizer and licences in a model folder, without code."""
+    paths = {path for pattern in TOKENIZER_FILES for path in folder.glob(pattern)}
+    return sorted(path for path in paths if path.is_file() and path.suffix in TEXT_FILES)
 
 
 def check_lookup(dense: nn.Embedding) -> None:
-    """Compare the model's own lookup with ours on a few rows of the dense matrix, scale included.
+    """Compare a model's own lookup with CompressedEmbedding on the first rows of the dense matrix.
 
     Raises:
-        UserError: if the model's layer does something else.
+        UserError: if they differ.
     """
     rows = dense.weight.detach()[:8]
-    ours = CompressedEmbedding(None, dense)
-    ours.matrix = DenseRows((rows.shape[0], rows.shape[1]), rows)
+    replacement = CompressedEmbedding(None, dense)
+    replacement.matrix = DenseRows((rows.shape[0], rows.shape[1]), rows)
     ids = torch.arange(len(rows))
-    if not torch.allclose(dense(ids), ours(ids), rtol=0, atol=0, equal_nan=True):
+    if not torch.allclose(dense(ids), replacement(ids), rtol=0, atol=0, equal_nan=True):
         raise UserError(
-            f"the embedding is a {type(dense).__name__}, which does more than look rows up and scale them"
+            f"the embedding is a {type(dense).__name__}, which does more than look rows up and "
+            "scale them: it cannot be compressed"
         )
 
 
-def check_runs(model: PreTrainedModel) -> None:
-    """Run two tokens through, which tells a model that reads its embedding in a way that no
-    compressed one allows.
+def check_forward(model: PreTrainedModel) -> None:
+    """Run a compressed model on two tokens, to find code that reads the dense embedding matrix.
 
     Raises:
-        UserError: if it does.
+        UserError: if the model reads it.
     """
     try:
         with torch.no_grad():
             model(input_ids=torch.tensor([[0, 1]]))
-    except WholeMatrixWanted:
+    except DenseWeightAccess:
         raise
-    except Exception:  # a model that wants pictures or decoder inputs too is no less fine
+    except Exception:  # such as of a model that needs images or decoder inputs too
         return
 
 
-def _bytes(model: PreTrainedModel) -> int:
-    """Bytes of all weights and stored buffers, what is tied once."""
-    return sum(
-        t.nbytes for t in {id(t): t for t in model.state_dict(keep_vars=True).values()}.values()
-    )
+def _weight_bytes(weights: dict[str, Tensor]) -> int:
+    """Bytes of weights and buffers, tied ones counted once."""
+    return sum(tensor.nbytes for tensor in {id(t): t for t in weights.values()}.values())

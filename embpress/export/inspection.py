@@ -1,36 +1,22 @@
-"""What a compressed model's folder holds, byte for byte, and which bytes did not shrink, and why.
+"""Report the size of everything in an exported model, from file headers without loading tensors."""
 
-Loads no tensor.
-"""
-
-import math
 from collections import defaultdict
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
 from .. import storage
-from .artefact import ABOUT, REST, broken, read_about
+from ..files import read_json, summarize_error
+from ..safetensors_header import SafetensorsHeader, read_header
+from .exported_model import MANIFEST, OTHER_WEIGHTS, Manifest, invalid_model_error, read_manifest
 
-BYTES = {
-    "F64": 8,
-    "I64": 8,
-    "F32": 4,
-    "I32": 4,
-    "F16": 2,
-    "BF16": 2,
-    "I16": 2,
-    "I8": 1,
-    "U8": 1,
-    "BOOL": 1,
-}
-ROWS_ALIKE = 2
-"""Dimensions of an embedding or a head."""
+MATRIX_AXES = 2
+"""Dimensions of the weight of an embedding or an output head."""
 
 
 @dataclass(frozen=True)
 class Stored:
-    """One tensor of the compressed matrix."""
+    """One stored tensor."""
 
     name: str
     dtype: str
@@ -40,7 +26,7 @@ class Stored:
 
 @dataclass(frozen=True)
 class Group:
-    """Weights that were left as they were."""
+    """Weights that were not compressed for the same reason."""
 
     name: str
     bytes: int
@@ -49,7 +35,7 @@ class Group:
 
 @dataclass(frozen=True)
 class Inspection:
-    """What is in an artefact. All sizes are bytes; ratios are bits before / bits after."""
+    """Contents of an exported model. Sizes are bytes, ratios are bits before / bits after."""
 
     architecture: str
     method: str
@@ -58,22 +44,24 @@ class Inspection:
     replaced: list[str]
     """Layers that run on the compressed matrix."""
     stored: list[Stored]
+    """Tensors of the compressed matrix."""
     stored_bits: int
     matrix_header: int
-    """Bytes of matrix.safetensors that are no tensor, and matrix.json."""
+    """Bytes of matrix.safetensors before its first tensor, and of matrix.json."""
     rest_header: int
+    """Bytes of rest.safetensors before its first tensor."""
     embedding_before: int
-    """As the model stored it."""
+    """In the dtype of the dense model."""
     embedding_before_dtype: str
     embedding_ratio: float
-    """Dense fp32 bits / bits stored."""
+    """Dense fp32 bits / stored bits."""
     model_before: int
     model_after: int
-    """Tensors of the matrix and of the rest, without headers."""
+    """Tensors of the matrix and all other weights, without headers."""
     files: dict[str, int] = field(default_factory=dict)
     """Bytes of each file on disk."""
     kept: list[Group] = field(default_factory=list)
-    """What did not shrink, the largest first."""
+    """Weights that were not compressed, the largest group first."""
 
     @property
     def embedding_after(self) -> int:
@@ -82,92 +70,112 @@ class Inspection:
 
     @property
     def model_ratio(self) -> float:
-        """Bits of the whole model before / after, both as stored."""
+        """Bits of the model before / after, both as stored."""
         return self.model_before / self.model_after
 
     def to_json(self) -> dict[str, Any]:
         """As plain JSON values."""
-        return asdict(self) | {
-            "embedding_after": self.embedding_after,
-            "model_ratio": self.model_ratio,
-        }
+        derived = {"embedding_after": self.embedding_after, "model_ratio": self.model_ratio}
+        return asdict(self) | derived
 
 
 def inspect(folder: str | Path) -> Inspection:
-    """Describe a compressed model from its headers.
+    """Describe an exported model from the headers of its files.
+
+    Args:
+        folder: a folder that `compress_model` wrote.
 
     Raises:
-        UserError: if the folder is no artefact, or one that is incomplete, altered or of a newer
-            version.
+        UserError: if the folder contains no exported model, or one that is incomplete, altered or
+            of a newer version.
+
+    Example:
+        >>> import embpress
+        >>> from transformers import BertConfig, BertModel
+        >>> config = BertConfig(vocab_size=200, hidden_size=32, num_hidden_layers=1,
+        ...                     num_attention_heads=2, intermediate_size=64)
+        >>> BertModel(config).save_pretrained("dense")
+        >>> summary = embpress.compress_model("dense", "compressed", method="svd", ratio=2)
+        >>> embpress.inspect("compressed").replaced
+        ['embeddings.word_embeddings']
     """
     folder = Path(folder)
-    about = read_about(folder)
+    manifest = read_manifest(folder)
     try:
-        header = storage.read_json(folder / storage.HEADER)
-        stored = stored_tensors(storage.tensor_table(folder / storage.TENSORS))
-        rest = stored_tensors(storage.tensor_table(folder / REST))
-        places = about["replaced"]
-        before = about["before"]
-        n_rows, d = header["shape"]
-        bits = 8 * sum(t.bytes for t in stored)
-        return Inspection(
-            architecture=storage.read_json(folder / "config.json")["architectures"][0],
-            method=about["made"]["method"],
-            format=header["format"],
-            shape=(n_rows, d),
-            replaced=[*places["lookups"], *places["heads"]],
-            stored=stored,
-            stored_bits=bits,
-            matrix_header=storage.header_bytes(folder / storage.TENSORS)
-            + (folder / storage.HEADER).stat().st_size,
-            rest_header=storage.header_bytes(folder / REST),
-            embedding_before=before["embedding"],
-            embedding_before_dtype=before["dtype"],
-            embedding_ratio=32 * n_rows * d / bits,
-            model_before=before["model"],
-            model_after=bits // 8 + sum(t.bytes for t in rest),
-            files={
-                name: (folder / name).stat().st_size for name in [*sorted(about["sha256"]), ABOUT]
-            },
-            kept=groups(rest, n_rows),
-        )
-    # What is listed was written by `write`; anything else fails here in one of many ways.
+        return _inspect(folder, manifest)
+    # A folder that `compress_model` did not write may fail here with any exception.
     except Exception as error:
-        raise broken(folder, storage.first_line(error)) from error
+        raise invalid_model_error(folder, summarize_error(error)) from error
 
 
-def stored_tensors(table: dict[str, tuple[tuple[int, ...], str]]) -> list[Stored]:
-    """Tensors with their bytes, by name."""
-    return [
-        Stored(name, kind, shape, math.prod(shape) * BYTES[kind])
-        for name, (shape, kind) in sorted(table.items())
-    ]
-
-
-def groups(rest: list[Stored], n_rows: int) -> list[Group]:
-    """What was left as it was, by the reason for it; the largest first."""
-    sizes: dict[tuple[str, str], int] = defaultdict(int)
-    for tensor in rest:
-        sizes[_group(tensor, n_rows)] += tensor.bytes
-    return sorted(
-        (Group(name, size, why) for (name, why), size in sizes.items()), key=lambda g: -g.bytes
+def _inspect(folder: Path, manifest: Manifest) -> Inspection:
+    """Describe the exported model of a checked manifest."""
+    matrix_json = read_json(folder / storage.HEADER)
+    matrix_tensors = read_header(folder / storage.TENSORS)
+    other_tensors = read_header(folder / OTHER_WEIGHTS)
+    stored = list_tensors(matrix_tensors)
+    others = list_tensors(other_tensors)
+    n_rows, d = matrix_json["shape"]
+    n_bytes = sum(tensor.bytes for tensor in stored)
+    files = [*sorted(manifest["sha256"]), MANIFEST]
+    before = manifest["before"]
+    replaced = manifest["replaced"]
+    return Inspection(
+        architecture=read_json(folder / "config.json")["architectures"][0],
+        method=manifest["made"]["method"],
+        format=matrix_json["format"],
+        shape=(n_rows, d),
+        replaced=[*replaced["lookups"], *replaced["heads"]],
+        stored=stored,
+        stored_bits=8 * n_bytes,
+        matrix_header=matrix_tensors.n_bytes + (folder / storage.HEADER).stat().st_size,
+        rest_header=other_tensors.n_bytes,
+        embedding_before=before["embedding"],
+        embedding_before_dtype=before["dtype"],
+        embedding_ratio=32 * n_rows * d / (8 * n_bytes),
+        model_before=before["model"],
+        model_after=n_bytes + sum(tensor.bytes for tensor in others),
+        files={name: (folder / name).stat().st_size for name in files},
+        kept=group_uncompressed(others, n_rows),
     )
 
 
-def _group(tensor: Stored, n_rows: int) -> tuple[str, str]:
-    """Name of the group of a tensor, and why it did not shrink."""
+def list_tensors(header: SafetensorsHeader) -> list[Stored]:
+    """Tensors of a file with their sizes, sorted by name."""
+    return [
+        Stored(name, tensor.dtype, tensor.shape, tensor.n_bytes)
+        for name, tensor in sorted(header.tensors.items())
+    ]
+
+
+def group_uncompressed(tensors: list[Stored], n_rows: int) -> list[Group]:
+    """Group weights by the reason why they were not compressed, the largest group first.
+
+    Args:
+        tensors: all weights but the compressed matrix.
+        n_rows: number of rows of the embedding, by which an untied head is recognized.
+    """
+    sizes: dict[tuple[str, str], int] = defaultdict(int)
+    for tensor in tensors:
+        sizes[_group_and_reason(tensor, n_rows)] += tensor.bytes
+    groups = [Group(name, n_bytes, why) for (name, why), n_bytes in sizes.items()]
+    return sorted(groups, key=lambda group: -group.bytes)
+
+
+def _group_and_reason(tensor: Stored, n_rows: int) -> tuple[str, str]:
+    """Name of the group of a weight, and why it was not compressed."""
     parts = tensor.name.split(".")
-    if len(tensor.shape) == ROWS_ALIKE and tensor.shape[0] == n_rows:
+    if len(tensor.shape) == MATRIX_AXES and tensor.shape[0] == n_rows:
         return (
-            f"{tensor.name}: one row a token",
-            "an output head or table of its own, not tied to the embedding: left dense",
+            f"{tensor.name}: one row per token",
+            "an output head or table that is not tied to the embedding: left dense",
         )
     if tensor.shape == (n_rows,):
-        return "bias of the output head", "one number a token"
+        return "bias of the output head", "one number per token"
     if any("position" in part or part == "wpe" for part in parts):
-        return "position embeddings", "no token embedding"
+        return "position embeddings", "not a token embedding"
     if any("token_type" in part for part in parts):
-        return "token type embeddings", "no token embedding"
+        return "token type embeddings", "not a token embedding"
     numbers = [i for i, part in enumerate(parts) if part.isdecimal()]
     if numbers:
         return f"layers {'.'.join(parts[: numbers[0]])}.*", "not an embedding"

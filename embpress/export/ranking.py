@@ -1,11 +1,11 @@
-"""The best method for a size: fit each to a matrix under so many megabytes, and rank them by what
-frequent tokens lose.
+"""Rank methods at a size limit: fit each one to an embedding matrix, and compare the errors.
 
-A megabyte is 10^6 bytes, of the compressed embedding matrix: the rest of a model does not change.
+A megabyte is 10^6 bytes, and the limit holds for the compressed embedding matrix only: the other
+weights of a model do not change.
 """
 
 import math
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any, cast
@@ -16,47 +16,65 @@ from torch import Tensor
 
 from ..errors import UserError
 from ..fidelity.reconstruction import reconstruction
-from ..files import first_line
+from ..files import summarize_error
 from ..methods import compress, method_class, names
 from ..methods._base import Context, checked_matrix
 from ..study.protocols import STUDENTS
-from .compress import open_source
+from .compress import open_source_model
 
 MEGABYTE = 10**6
-LEAST_POINTS = 10
-"""Scores below which no curve is fitted."""
+MIN_SCORES = 10
+"""Number of scores below which no retention curve is fitted."""
 FOLDS = 5
+ROUNDING = 1e-9
+"""Relative tolerance of the size limit, which a ratio computed from it may miss by rounding."""
 
 
 @dataclass(frozen=True)
 class Candidate:
-    """What one method makes of the matrix within the budget."""
+    """The result of one method at the size limit."""
 
     method: str
     label: str
     bytes: int = 0
     ratio: float = math.nan
-    """Reached: dense fp32 bits / bits stored."""
+    """Achieved: dense fp32 bits / stored bits."""
     relative_error: float = math.nan
     weighted_relative_error: float = math.nan
-    """By token counts; without counts each row counts alike."""
+    """With rows weighted by token counts; without counts all rows have the same weight."""
     mean_cosine: float = math.nan
     retention: float = math.nan
-    """Estimate in % of the uncompressed score, where scores of a study are given."""
+    """Estimate in % of the uncompressed score; NaN without the scores of a study."""
     note: str = ""
-    """Why there is no result."""
+    """Why the method has no result; empty where it has one."""
 
     @property
     def fits(self) -> bool:
-        """Whether the method reached the budget."""
+        """Whether the method stays below the size limit."""
         return not self.note
 
     def to_json(self) -> dict[str, Any]:
-        """As plain JSON values; what is not known is None."""
-        return {
-            k: None if isinstance(v, float) and math.isnan(v) else v
-            for k, v in asdict(self).items()
-        }
+        """As plain JSON values, with None for NaN."""
+        values = asdict(self).items()
+        return {k: None if isinstance(v, float) and math.isnan(v) else v for k, v in values}
+
+
+@dataclass(frozen=True)
+class RankingSettings:
+    """What `rank_methods` compares, and what it knows of the matrix."""
+
+    methods: Sequence[str] | None = None
+    """Names of methods; None means all but the controls."""
+    counts: str | Path | Tensor | None = None
+    """(V,) token counts, or for a model's folder a file of them. Without counts all rows have the
+    same weight, and methods that need counts do not fit."""
+    special_ids: tuple[int, ...] | None = None
+    """Rows of special tokens; None means those of a folder's model, and none for a matrix."""
+    scores: str | Path | None = None
+    """The scores.csv of a study, by which retention is estimated."""
+    seed: int = 0
+    progress: Callable[[str], None] = lambda message: None
+    """Called with a message before each fit."""
 
 
 @dataclass(frozen=True)
@@ -64,140 +82,158 @@ class Ranking:
     """All candidates, the best first and those that do not fit last."""
 
     candidates: list[Candidate]
-    ratio_asked: float
-    megabytes: float
-    counted: bool
-    """Whether token counts weighed the errors."""
+    target_ratio: float
+    """Dense fp32 bits of the matrix / bits of the size limit."""
+    max_megabytes: float
+    has_counts: bool
+    """Whether rows were weighted by token counts."""
     retention_error: float = math.nan
-    """Mean absolute error of the estimated retention in cross-validation, in points."""
+    """Mean absolute error of the estimated retention in cross-validation, in percentage points."""
 
     @property
     def best(self) -> Candidate:
-        """The winner.
+        """The first candidate.
 
         Raises:
             UserError: if no method fits.
         """
         if not self.candidates or not self.candidates[0].fits:
             reasons = "; ".join(f"{c.method}: {c.note}" for c in self.candidates)
-            raise UserError(f"no method fits into {self.megabytes:g} MB ({reasons}): allow more")
+            raise UserError(
+                f"no method fits into {self.max_megabytes:g} MB ({reasons}): allow more megabytes"
+            )
         return self.candidates[0]
 
 
-def candidates() -> list[str]:
-    """Names of all methods but the controls, which store nothing that is of use."""
+def list_candidates() -> list[str]:
+    """Names of all methods but the controls, which are references and not of practical use."""
     return [name for name in names() if method_class(name).kind != "control"]
 
 
-def best_under(
+def rank_methods(
     matrix: Tensor | str | Path,
-    megabytes: float,
-    counts: Tensor | None = None,
-    methods: Iterable[str] | None = None,
-    scores: str | Path | None = None,
-    context: Context | None = None,
-    progress: Callable[[str], None] = lambda message: None,
+    max_megabytes: float,
+    settings: RankingSettings | None = None,
 ) -> Ranking:
-    """Fit methods to a matrix so that each stores at most so many megabytes, and rank them.
+    """Fit methods to a matrix so that each stores at most `max_megabytes`, and rank them by error.
+
+    The order is by relative error with rows weighted by token counts, then by size.
 
     Args:
         matrix: (V, d), or the folder of a transformers model.
-        megabytes: what the compressed matrix may store at most, in 10^6 bytes.
-        counts: (V,) token counts; without them rows weigh alike, and methods that cannot do without
-            drop out.
-        methods: names; all but controls where None.
-        scores: a study's scores.csv, from which retention is estimated.
-        context: seed and special tokens for the fits; of a folder's model its own special tokens
-            without it.
-        progress: told which method is fitted.
+        max_megabytes: size limit of the compressed matrix, in 10^6 bytes.
+        settings: methods to compare, token counts, and more; None means the defaults.
 
     Raises:
-        UserError: if the budget is no size, the matrix needs no compression or cannot be
-            compressed, a method is unknown, or counts are of another matrix.
+        UserError: if the limit is not positive or above the dense size, the matrix cannot be
+            compressed, a method does not exist, or counts have another number of rows.
+
+    Example:
+        >>> import embpress, torch
+        >>> matrix = torch.randn(300, 32, generator=torch.Generator().manual_seed(0))
+        >>> settings = embpress.RankingSettings(methods=["svd", "integer"])
+        >>> embpress.rank_methods(matrix, max_megabytes=0.012, settings=settings).best.method
+        'integer'
     """
-    if not isinstance(matrix, Tensor):
-        source = open_source(Path(matrix), counts, seed=context.seed if context else 0)
-        matrix = source.matrix
-        context = context or source.context
-    dense = 4 * matrix.numel()
-    if not 0 < megabytes < math.inf:
-        raise UserError(f"{megabytes:g} MB is no size: give a number above 0")
-    if megabytes * MEGABYTE >= dense:
+    settings = settings or RankingSettings()
+    matrix, context = _matrix_and_context(matrix, settings)
+    dense_bytes = 4 * matrix.numel()
+    if not 0 < max_megabytes < math.inf:
+        raise UserError(f"{max_megabytes:g} MB is not a size: give a number above 0")
+    if max_megabytes * MEGABYTE >= dense_bytes:
         raise UserError(
-            f"the matrix takes {dense / MEGABYTE:.3g} MB dense in fp32, within {megabytes:g} MB: nothing to compress"
+            f"the matrix takes {dense_bytes / MEGABYTE:.3g} MB dense in fp32, within "
+            f"{max_megabytes:g} MB: there is nothing to compress, give a smaller size"
         )
-    ratio = dense / (megabytes * MEGABYTE)
-    context = context or Context()
-    if counts is not None:
-        context = replace(context, counts=counts)
+    ratio = dense_bytes / (max_megabytes * MEGABYTE)
     matrix = cast(Tensor, checked_matrix(matrix))
     context.check(len(matrix))
-    # Where nothing is known of frequencies, rows weigh alike.
-    weights = (
-        context.counts
-        if context.counts is not None
-        else torch.zeros(len(matrix), dtype=torch.int64)
-    )
-    found = []
-    for name in candidates() if methods is None else methods:
-        progress(f"fitting {name}")
-        found.append(_candidate(matrix, name, ratio, context, weights))
+    methods = list_candidates() if settings.methods is None else settings.methods
+    candidates = []
+    for name in methods:
+        settings.progress(f"fitting {name}")
+        candidates.append(_fit_candidate(matrix, name, ratio, context))
     retention_error = math.nan
-    if scores is not None:
-        predict, retention_error = retention_model(Path(scores))
-        found = [
-            replace(c, retention=predict(c.weighted_relative_error)) if c.fits else c for c in found
+    if settings.scores is not None:
+        predict, retention_error = fit_retention_curve(Path(settings.scores))
+        candidates = [
+            replace(c, retention=predict(c.weighted_relative_error)) if c.fits else c
+            for c in candidates
         ]
-    order = sorted(
-        found,
-        key=lambda c: (not c.fits, c.weighted_relative_error if c.fits else 0.0, c.bytes, c.method),
-    )
-    return Ranking(order, ratio, megabytes, context.counts is not None, retention_error)
+    candidates.sort(key=_rank_key)
+    return Ranking(candidates, ratio, max_megabytes, context.counts is not None, retention_error)
 
 
-def _candidate(
-    matrix: Tensor, name: str, ratio: float, context: Context, weights: Tensor
-) -> Candidate:
-    """One method at the ratio; what it cannot do is a note, not an error."""
+def _matrix_and_context(
+    matrix: Tensor | str | Path, settings: RankingSettings
+) -> tuple[Tensor, Context]:
+    """The matrix to compress, and the context of all fits."""
+    if isinstance(matrix, Tensor):
+        if isinstance(settings.counts, (str, Path)):
+            raise UserError(
+                f"{settings.counts}: counts of a matrix are a tensor, those of a model's folder "
+                "may be a file: read the file first"
+            )
+        context = Context(counts=settings.counts, seed=settings.seed)
+    else:
+        source = open_source_model(Path(matrix), settings.counts, settings.seed)
+        matrix = source.matrix
+        context = source.context
+    if settings.special_ids is not None:
+        context = replace(context, special_ids=settings.special_ids)
+    return matrix, context
+
+
+def _rank_key(candidate: Candidate) -> tuple[bool, float, int, str]:
+    """Sorts by error, then size, then name; candidates that do not fit come last."""
+    error = candidate.weighted_relative_error if candidate.fits else 0.0
+    return not candidate.fits, error, candidate.bytes, candidate.method
+
+
+def _fit_candidate(matrix: Tensor, name: str, ratio: float, context: Context) -> Candidate:
+    """Fit one method; if it cannot be used, the reason becomes the candidate's note."""
     method = method_class(name)
     label = method.label
-    # Without counts a method that weighs rows by them weighs them alike.
+    # A method that weights rows by counts gives them equal weights without counts.
     options = {"weighting": "uniform"} if method.weighted and context.counts is None else {}
     try:
         compressed = compress(matrix, name, ratio, context, **options)
     except UserError as reason:
         return Candidate(name, label, note=str(reason))
-    if compressed.stored_bits * ratio > 32 * matrix.numel() * (1 + 1e-9):
-        return Candidate(
-            name, label, note=f"stores {compressed.stored_bits // 8} bytes, more than the budget"
-        )
-    near = reconstruction(matrix.float(), compressed, weights)
+    n_bytes = compressed.stored_bits // 8
+    if compressed.stored_bits * ratio > 32 * matrix.numel() * (1 + ROUNDING):
+        return Candidate(name, label, note=f"stores {n_bytes} bytes, more than the size limit")
+    counts = context.counts
+    # Smoothed counts of 0 are equal weights.
+    weights = torch.zeros(len(matrix), dtype=torch.int64) if counts is None else counts
+    errors = reconstruction(matrix.float(), compressed, weights)
     return Candidate(
         method=name,
         label=label,
-        bytes=compressed.stored_bits // 8,
+        bytes=n_bytes,
         ratio=compressed.ratio,
-        relative_error=near.relative_error,
-        weighted_relative_error=near.weighted_relative_error,
-        mean_cosine=near.mean_cosine,
+        relative_error=errors.relative_error,
+        weighted_relative_error=errors.weighted_relative_error,
+        mean_cosine=errors.mean_cosine,
     )
 
 
-def retention_model(path: Path) -> tuple[Callable[[float], float], float]:
-    """Retention as a falling curve of the weighted relative error, pooled over the tasks and models
-    of a study.
+def fit_retention_curve(path: Path) -> tuple[Callable[[float], float], float]:
+    """Fit retention as a decreasing function of the weighted relative error, by isotonic regression
+    over all tasks and models of a study.
 
-    A task's metrics are averaged first, so that each task weighs alike. Controls are left out, and
-    models that were trained after compression, as nothing is here. Cross-validated by the study's
-    rows: a fold's are predicted from the scores of the others, as an estimate for a new matrix
-    would be.
+    Metrics of a task are averaged first, so that all tasks have the same weight. Controls are left
+    out, and models that were trained after compression. The error of the estimate is
+    cross-validated over methods: each fold's are predicted from the scores of the others.
+
+    Args:
+        path: scores.csv of a study.
 
     Returns:
-        The curve (error to retention in %), and its mean absolute error in points on methods left
-        out.
+        The curve (error to retention in %), and its mean absolute error in percentage points.
 
     Raises:
-        UserError: if the file is no table of scores, or holds too few.
+        UserError: if the file is not a table of scores, or has too few of them.
     """
     from ..analysis.scores import read
 
@@ -205,51 +241,38 @@ def retention_model(path: Path) -> tuple[Callable[[float], float], float]:
         frame = read(path)
     except (OSError, ValueError) as error:
         raise UserError(
-            f"{path} is no table of scores ({first_line(error)}): give a study's scores.csv"
+            f"{path} is not a table of scores ({summarize_error(error)}): name the scores.csv of a "
+            "study"
         ) from error
-    frame = frame.dropna(
-        subset=["weighted_relative_error", "retention", "ratio_asked"]
-    )  # controls have no ratio
+    # Controls have no target ratio.
+    frame = frame.dropna(subset=["weighted_relative_error", "retention", "ratio_asked"])
     frame = frame[~frame["protocol"].isin(STUDENTS)]
-    artefact = ["task", "method", "ratio_asked", "seed"]
-    frame = frame.groupby(artefact, as_index=False)[["weighted_relative_error", "retention"]].mean()
-    x = frame["weighted_relative_error"].to_numpy()
-    y = frame["retention"].to_numpy()
-    groups = frame["method"].to_numpy()
-    n_groups = len(set(groups))
-    if len(x) < LEAST_POINTS or n_groups < 2:
+    fit_keys = ["task", "method", "ratio_asked", "seed"]
+    frame = frame.groupby(fit_keys, as_index=False)[["weighted_relative_error", "retention"]].mean()
+    errors = frame["weighted_relative_error"].to_numpy()
+    retentions = frame["retention"].to_numpy()
+    methods, method_of_row = np.unique(frame["method"].to_numpy(), return_inverse=True)
+    if len(errors) < MIN_SCORES or len(methods) < 2:
         raise UserError(
-            f"{path} holds {len(x)} scores of {n_groups} methods with errors: too few for an estimate"
+            f"{path} has {len(errors)} scores of {len(methods)} methods with errors, too few for "
+            "an estimate: name the scores.csv of a larger study"
         )
-
-    missed = []
-    for test in _folds(groups, min(FOLDS, n_groups)):
-        predict = _fit_falling_curve(x[~test], y[~test])
-        missed.append(np.abs(predict(x[test]) - y[test]))
-    predict = _fit_falling_curve(x, y)
-    return lambda error: float(predict(error)), float(np.concatenate(missed).mean())
-
-
-def _fit_falling_curve(x: np.ndarray, y: np.ndarray) -> Callable[[Any], np.ndarray]:
-    """The non-increasing function of least squared error through points (n,) and (n,).
-
-    Linear between the points, constant beyond the first and the last; equal x are averaged.
-    """
-    from scipy.optimize import isotonic_regression  # only here: it takes a while to import
-
-    points, index, counts = np.unique(x, return_inverse=True, return_counts=True)
-    means = np.bincount(index, weights=y) / counts
-    levels = isotonic_regression(means, weights=counts, increasing=False).x
-    return lambda at: np.interp(at, points, levels)
+    fold_of_row = method_of_row % min(FOLDS, len(methods))
+    differences = []
+    for fold in np.unique(fold_of_row):
+        is_test = fold_of_row == fold
+        predict = _decreasing_curve(errors[~is_test], retentions[~is_test])
+        differences.append(np.abs(predict(errors[is_test]) - retentions[is_test]))
+    curve = _decreasing_curve(errors, retentions)
+    mean_difference = float(np.concatenate(differences).mean())
+    return lambda error: float(curve(np.array(error))), mean_difference
 
 
-def _folds(groups: np.ndarray, n_folds: int) -> Iterator[np.ndarray]:
-    """Masks (n,) of the folds; a group is in one fold alone, the largest in the emptiest fold."""
-    _, index, counts = np.unique(groups, return_inverse=True, return_counts=True)
-    fold_of = np.empty(len(counts), dtype=np.int64)
-    sizes = np.zeros(n_folds, dtype=np.int64)
-    for group in np.argsort(counts)[::-1]:
-        fold_of[group] = sizes.argmin()
-        sizes[fold_of[group]] += counts[group]
-    for fold in range(n_folds):
-        yield fold_of[index] == fold
+def _decreasing_curve(x: np.ndarray, y: np.ndarray) -> Callable[[np.ndarray], np.ndarray]:
+    """Decreasing isotonic regression of y on x, both (n,), by linear interpolation."""
+    from scipy.optimize import isotonic_regression
+
+    points, position, n_equal = np.unique(x, return_inverse=True, return_counts=True)
+    means = np.bincount(position, weights=y) / n_equal
+    values = isotonic_regression(means, weights=n_equal, increasing=False).x
+    return lambda at: np.interp(at, points, values)

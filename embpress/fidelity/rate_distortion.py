@@ -55,10 +55,16 @@ class GaussianSource:
             if weights is None
             else (weights * self.energies).sum() / weights.sum()
         )
-        return math.sqrt(gaussian_distortion(self.spectrum, bits, weights) / energy) if energy > 0 else 0.0
+        return (
+            math.sqrt(gaussian_distortion(self.spectrum, bits, weights) / energy)
+            if energy > 0
+            else 0.0
+        )
 
 
-def gaussian_distortion(spectrum: Tensor, bits_per_row: float, weights: Tensor | None = None) -> float:
+def gaussian_distortion(
+    spectrum: Tensor, bits_per_row: float, weights: Tensor | None = None
+) -> float:
     """Distortion-rate function: least mean squared error of a Gaussian row at a rate.
 
     Args:

@@ -99,6 +99,13 @@ def compress(
         UserError: for a matrix that cannot be compressed, an unknown method or option, missing
             counts or sensitivities, or ones of another matrix.
         InfeasibleRatio: if the method cannot reach the ratio on this shape.
+
+    Example:
+        >>> import embpress, torch
+        >>> matrix = torch.randn(300, 32, generator=torch.Generator().manual_seed(0))
+        >>> compressed = embpress.compress(matrix, "svd", ratio=2)
+        >>> compressed.ratio >= 2, compressed.rows(torch.tensor([7, 7, 2])).shape
+        (True, torch.Size([3, 32]))
     """
     from ._base import Context, checked_matrix
 

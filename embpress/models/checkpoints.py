@@ -1,6 +1,6 @@
-"""Checkpoints on disk without building their models.
+"""Checkpoints with metadata: a transformers folder plus a JSON file about its embedding.
 
-The card that describes one, and its embedding matrix.
+They are read here without building the model.
 """
 
 import json
@@ -10,25 +10,19 @@ from typing import Any
 from safetensors import safe_open
 from torch import Tensor
 
-CARD = "checkpoint.json"
-"""File beside a checkpoint.
-
-The name and shape of its embedding, the model's size, its special tokens and its source.
-"""
+METADATA_FILE = "checkpoint.json"
+"""Name and shape of the embedding, number of parameters, special tokens and source of the model."""
 
 
-def card(folder: Path) -> dict[str, Any]:
-    """The card that `describe` wrote."""
-    return json.loads((folder / CARD).read_text())
+def read_metadata(folder: Path) -> dict[str, Any]:
+    """Read the metadata that `embedding.write_metadata` wrote."""
+    return json.loads((folder / METADATA_FILE).read_text())
 
 
 def embedding_matrix(folder: Path) -> Tensor:
-    """The dense (V, d) embedding of a described checkpoint.
-
-    Read straight from its safetensors file.
-    """
+    """Read the dense (V, d) embedding of a checkpoint with metadata from its safetensors file."""
     with safe_open(folder / "model.safetensors", framework="pt") as file:
-        name = card(folder)["embedding"]
-        # A head model's state dict carries the base model's prefix, a base model's does not.
+        name = read_metadata(folder)["embedding"]
+        # The state dict of a model with a head has the base model's prefix, a base model's has not.
         (key,) = [k for k in file.keys() if k == name or name.endswith("." + k)]  # noqa: SIM118
         return file.get_tensor(key)

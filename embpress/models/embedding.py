@@ -1,8 +1,9 @@
-"""Checkpoints of language models.
+"""Transformer models and the layers that use their input embedding.
 
-Find the embedding, describe it, put a compressed one in its place.
+Load a model, find its embedding, and replace it by a compressed matrix.
 """
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -22,9 +23,9 @@ from transformers.pytorch_utils import Conv1D
 from transformers.utils import logging as transformers_logging
 
 from ..errors import UserError
-from ..files import first_line, write_json
+from ..files import summarize_error, write_json
 from ..formats._base import CompressedMatrix
-from .checkpoints import CARD
+from .checkpoints import METADATA_FILE
 
 AUTO_CLASSES = {
     "encoder": AutoModel,
@@ -45,28 +46,33 @@ def auto_class(head: str) -> Any:
     return AUTO_CLASSES.get(head) or getattr(transformers, head)
 
 
-# Bars and load reports of every job would bury the workflow's own lines.
+# Progress bars and load reports of every job would hide the workflow's own lines.
 transformers_logging.disable_progress_bar()
 transformers_logging.set_verbosity_error()
 
 
 def load_model(folder: Path, head: str) -> PreTrainedModel:
-    """A checkpoint in float32 for inference. `head` is as in `auto_class`.
+    """Load a checkpoint in float32 for inference.
+
+    Args:
+        folder: the checkpoint's folder.
+        head: as in `auto_class`.
 
     Raises:
-        UserError: if the folder holds no model that transformers can load offline.
+        UserError: if the folder contains no model that transformers can load offline.
     """
     try:
         model = auto_class(head).from_pretrained(folder, dtype=torch.float32, local_files_only=True)
-    except Exception as error:  # transformers, safetensors and torch each fail in their own ways
+    except Exception as error:  # transformers, safetensors and torch have exceptions of their own
         raise UserError(
-            f"{folder} holds no model that loads as {head} ({first_line(error)}): save it again"
+            f"{folder} contains no model that loads as {head} ({summarize_error(error)}): "
+            "save it again with save_pretrained"
         ) from error
     return model.eval()
 
 
-def embedding_of(model: PreTrainedModel) -> tuple[str, nn.Embedding]:
-    """The input embedding and the name of its weight in the state dict.
+def find_embedding(model: PreTrainedModel) -> tuple[str, nn.Embedding]:
+    """Find the input embedding: the name of its weight in the state dict, and the layer.
 
     Raises:
         UserError: if the model has none.
@@ -82,33 +88,34 @@ def embedding_of(model: PreTrainedModel) -> tuple[str, nn.Embedding]:
 
 
 def tied_head(model: PreTrainedModel) -> nn.Module | None:
-    """The output head that shares the embedding's weight, if there is one."""
+    """The output head that shares the embedding's weight, or None."""
     head = model.get_output_embeddings()
-    if head is not None and head.weight is embedding_of(model)[1].weight:
+    if head is not None and head.weight is find_embedding(model)[1].weight:
         return head
     return None
 
 
 def untie_head(model: PreTrainedModel) -> None:
-    """Give a tied output head a dense copy of the embedding for its own.
-
-    Which stays when the embedding is replaced.
-    """
+    """Give a tied output head a dense copy of the embedding, which compression leaves unchanged."""
     head = tied_head(model)
     if head is not None:
         model.config.tie_word_embeddings = False
-        head.weight = nn.Parameter(embedding_of(model)[1].weight.detach().clone())
+        head.weight = nn.Parameter(find_embedding(model)[1].weight.detach().clone())
 
 
-def describe(
-    model: PreTrainedModel, special_ids: list[int], folder: Path, source: dict[str, Any]
+def write_metadata(
+    model: PreTrainedModel, special_ids: list[int], folder: Path, source: Mapping[str, object]
 ) -> None:
-    """Write the card of a checkpoint.
+    """Write the metadata of a checkpoint, which `checkpoints.read_metadata` reads.
 
-    Where its embedding is, how large it and the model are, where it came from.
+    Args:
+        model: the model that was saved to `folder`.
+        special_ids: ids of its special tokens.
+        folder: the checkpoint's folder.
+        source: JSON about where the model comes from.
     """
-    name, embedding = embedding_of(model)
-    card = {
+    name, embedding = find_embedding(model)
+    metadata = {
         "embedding": name,
         "shape": list(embedding.weight.shape),
         "tied_head": tied_head(model) is not None,
@@ -116,20 +123,22 @@ def describe(
         "special_ids": sorted(set(special_ids)),
         "source": source,
     }
-    write_json(folder / CARD, card)
+    write_json(folder / METADATA_FILE, metadata)
 
 
-class WholeMatrixWanted(UserError, AttributeError):
+class DenseWeightAccess(UserError, AttributeError):
     """Model code asked a compressed layer for its dense weight.
 
-    An AttributeError too, so that `hasattr` answers False.
+    It is an AttributeError too, so that `hasattr(layer, "weight")` is False.
     """
 
 
 class _CompressedLayer(nn.Module):
-    """What lookup and head share.
+    """Base class of lookup and linear layer: a replaceable matrix, and the dtype of the results.
 
-    A matrix that may be swapped, and the type in which the model computes.
+    Args:
+        matrix: the compressed matrix; None leaves the layer empty until a matrix is set.
+        dense: the layer that this one replaces, whose dtype and shape it takes.
     """
 
     matrix: CompressedMatrix
@@ -142,55 +151,61 @@ class _CompressedLayer(nn.Module):
         self.dense_shape = (0, 0) if weight is None else tuple(weight.shape)
         if isinstance(dense, Conv1D):
             self.dense_shape = self.dense_shape[::-1]
-        # Follows model.half() and model.to(...): decoded rows come out in the type of the other
-        # layers.
-        self.like: Tensor
-        self.register_buffer(
-            "like", torch.empty(0, dtype=getattr(weight, "dtype", torch.float32)), persistent=False
-        )
+        # A buffer follows model.half() and model.to(...), as the weights of other layers do.
+        self._dtype_marker: Tensor
+        dtype = getattr(weight, "dtype", torch.float32)
+        self.register_buffer("_dtype_marker", torch.empty(0, dtype=dtype), persistent=False)
+
+    @property
+    def compute_dtype(self) -> torch.dtype:
+        """The dtype in which the model computes, to which decoded values are converted."""
+        return self._dtype_marker.dtype
 
     def __getattr__(self, name: str) -> Any:
         if name == "weight":
             if "matrix" not in self._modules:
-                # transformers' initialisers fill an empty place, and pad a bias to its shape: this
-                # takes no memory.
+                # The initializers of transformers fill the weight of an empty layer and pad a bias
+                # to its shape; a meta tensor takes no memory.
                 return torch.empty(self.dense_shape, device="meta")
-            raise WholeMatrixWanted(
-                "this model reads its whole embedding matrix, which a compressed one never builds: leave it uncompressed"
+            raise DenseWeightAccess(
+                "this model reads its dense embedding matrix, which is never built from a "
+                "compressed one: the model cannot be compressed"
             )
         return super().__getattr__(name)
 
 
 class CompressedEmbedding(_CompressedLayer):
-    """Stands for `nn.Embedding`: decodes each distinct token of a batch once.
+    """Replaces `nn.Embedding`; decodes each distinct token of a batch once.
 
     Args:
-        matrix: what is decoded; None leaves the place empty until a matrix is set.
-        dense: the layer it stands for, whose type and scale it keeps.
+        matrix: the compressed (V, d) matrix; None leaves the layer empty until a matrix is set.
+        dense: the layer that this one replaces, whose dtype, padding id and scale it takes.
     """
 
     def __init__(self, matrix: CompressedMatrix | None, dense: nn.Embedding | None = None) -> None:
         super().__init__(matrix, dense)
         self.num_embeddings, self.embedding_dim = self.dense_shape
         self.padding_idx = None if dense is None else dense.padding_idx
-        self.scale, self.scale_in_dtype = (1.0, False) if dense is None else scale_of(dense)
+        self.scale, self.scale_in_dtype = (1.0, False) if dense is None else lookup_scale(dense)
 
     def forward(self, ids: Tensor) -> Tensor:
         """Ids of any shape (...) to rows (..., d)."""
-        distinct, where = ids.unique(return_inverse=True)
-        rows = self.matrix.rows(distinct).to(self.like.dtype)
+        distinct_ids, positions = ids.unique(return_inverse=True)
+        rows = self.matrix.rows(distinct_ids).to(self.compute_dtype)
         if self.scale != 1.0:
-            rows = rows * (
-                torch.tensor(self.scale, dtype=rows.dtype) if self.scale_in_dtype else self.scale
-            )
-        return rows[where]
+            rounded = torch.tensor(self.scale, dtype=rows.dtype)
+            rows = rows * (rounded if self.scale_in_dtype else self.scale)
+        return rows[positions]
 
 
 class CompressedLinear(_CompressedLayer):
-    """Stands for a linear layer, such as a tied output head: the product with a compressed (out,
-    in) matrix, plus the bias.
+    """Replaces a linear layer, such as a tied output head, by a compressed (out, in) matrix.
 
-    GPT-2's Conv1D is a linear layer too, whose dense weight is transposed.
+    The layer may be GPT-2's Conv1D, whose dense weight is transposed.
+
+    Args:
+        matrix: the compressed matrix; None leaves the layer empty until a matrix is set.
+        dense: the layer that this one replaces, whose dtype and bias it takes.
     """
 
     def __init__(
@@ -201,100 +216,108 @@ class CompressedLinear(_CompressedLayer):
 
     def forward(self, hidden: Tensor) -> Tensor:
         """(..., in) to (..., out)."""
-        found = self.matrix.product(hidden.float()).to(self.like.dtype)
-        return found if self.bias is None else found + self.bias
+        result = self.matrix.product(hidden.float()).to(self.compute_dtype)
+        return result if self.bias is None else result + self.bias
 
 
-def scale_of(embedding: nn.Embedding) -> tuple[float, bool]:
-    """What an embedding multiplies its rows by, and whether that number is first rounded to the
-    rows' type.
+def lookup_scale(embedding: nn.Embedding) -> tuple[float, bool]:
+    """The factor by which an embedding multiplies its rows, and whether the factor is first rounded
+    to the dtype of the rows.
 
     Raises:
-        UserError: if the layer does more than look up and scale.
+        UserError: if the layer does more than look rows up and scale them.
     """
-    kind = type(embedding)
-    factor = 1.0
-    rounded = False
-    plain = kind is nn.Embedding and embedding.max_norm is None
-    if kind.__name__.endswith("ScaledWordEmbedding"):
-        # In transformers, Gemma's keep the number beside a buffer of the rows' type, BART's keep
-        # only the number.
-        rounded = hasattr(embedding, "scalar_embed_scale")
-        scale: Any = getattr(embedding, "scalar_embed_scale" if rounded else "embed_scale", None)
-        if isinstance(scale, (int, float)):
-            plain = True
-            factor = float(scale)
-    if not plain or [n for n, _ in embedding.named_parameters()] != ["weight"]:
+    layer_class = type(embedding)
+    scale = 1.0
+    is_rounded = False
+    is_supported = layer_class is nn.Embedding and embedding.max_norm is None
+    if layer_class.__name__.endswith("ScaledWordEmbedding"):
+        # In transformers, Gemma's layer keeps the factor beside a buffer in the rows' dtype, BART's
+        # keeps the factor only.
+        is_rounded = hasattr(embedding, "scalar_embed_scale")
+        name = "scalar_embed_scale" if is_rounded else "embed_scale"
+        factor: Any = getattr(embedding, name, None)
+        if isinstance(factor, (int, float)):
+            is_supported = True
+            scale = float(factor)
+    if not is_supported or [n for n, _ in embedding.named_parameters()] != ["weight"]:
         raise UserError(
-            f"the embedding is a {kind.__name__}, which does more than look rows up: it cannot be compressed"
+            f"the embedding is a {layer_class.__name__}, which does more than look rows up: "
+            "it cannot be compressed"
         )
-    return factor, rounded
+    return scale, is_rounded
 
 
 class EmbeddingSlot:
-    """The places where a model uses its input embedding: lookups, and output heads that are tied to
-    it.
+    """All layers of a model that use the input embedding: lookups and tied output heads.
 
-    Matrices go in one after another.
+    Matrices can be set one after another.
+
+    Attributes:
+        shape: (V, d) of the embedding.
+        lookups: names of the embedding layers.
+        heads: names of the output heads that are tied to them.
     """
 
     def __init__(self, model: PreTrainedModel) -> None:
         self.model = model
-        weight = embedding_of(model)[1].weight
+        weight = find_embedding(model)[1].weight
         self.shape = (weight.shape[0], weight.shape[1])
         self.lookups: list[str] = []
         self.heads: list[str] = []
         self._layers: dict[str, _CompressedLayer] = {}
-        self._emptied = False
-        of_module: dict[int, _CompressedLayer] = {}
+        self._is_dense_removed = False
+        layer_of_module: dict[int, _CompressedLayer] = {}
         for name, module in model.named_modules(remove_duplicate=False):
             if any(p is weight for p in module._parameters.values()):
-                # One module under two names stays one module.
-                layer = of_module.get(id(module)) or self._layer(name, module)
-                of_module[id(module)] = self._layers[name] = layer
-                (self.lookups if isinstance(layer, CompressedEmbedding) else self.heads).append(
-                    name
-                )
+                # A module that has two names stays one module.
+                layer = layer_of_module.get(id(module)) or self._replacement(name, module)
+                layer_of_module[id(module)] = layer
+                self._layers[name] = layer
+                names = self.lookups if isinstance(layer, CompressedEmbedding) else self.heads
+                names.append(name)
 
     @property
-    def places(self) -> list[str]:
+    def layer_names(self) -> list[str]:
         """Names of all layers that run on the matrix."""
         return self.lookups + self.heads
 
     @property
     def matrix(self) -> CompressedMatrix:
-        """The matrix that is in."""
+        """The matrix that was set last."""
         return self._layers[self.lookups[0]].matrix
 
     @staticmethod
-    def _layer(name: str, module: nn.Module) -> _CompressedLayer:
-        """What will stand in the place of a layer that uses the embedding."""
+    def _replacement(name: str, module: nn.Module) -> _CompressedLayer:
+        """The empty layer that replaces a layer which uses the embedding."""
         if isinstance(module, nn.Embedding):
             return CompressedEmbedding(None, module)
         if isinstance(module, nn.Linear):
             return CompressedLinear(None, module)
         raise UserError(
-            f"{name}, a {type(module).__name__}, shares the embedding, but is no lookup and no linear head"
+            f"{name} shares the embedding's weight, but is a {type(module).__name__}, neither a "
+            "lookup nor a linear head: the model cannot be compressed"
         )
 
-    def empty(self) -> None:
-        """Take the dense matrix out of the model: no layer holds it any more."""
+    def remove_dense(self) -> None:
+        """Replace all layers by empty ones, so that none keeps the dense matrix."""
         for name, layer in self._layers.items():
             parent, _, attribute = name.rpartition(".")
             setattr(self.model.get_submodule(parent), attribute, layer)
-        self._emptied = True
+        self._is_dense_removed = True
 
-    def put(self, matrix: CompressedMatrix) -> None:
-        """Let the model run on a compressed matrix.
+    def set_matrix(self, matrix: CompressedMatrix) -> None:
+        """Let the model run on a compressed (V, d) matrix.
 
         Raises:
-            UserError: if its shape is another one.
+            UserError: if its shape is not the embedding's.
         """
         if self.shape != matrix.shape:
             raise UserError(
-                f"the model's embedding is {self.shape}, the compressed one {matrix.shape}: compress it anew"
+                f"the model's embedding has shape {self.shape}, the compressed matrix "
+                f"{matrix.shape}: compress this model again"
             )
-        if not self._emptied:
-            self.empty()
+        if not self._is_dense_removed:
+            self.remove_dense()
         for layer in self._layers.values():
             layer.matrix = matrix

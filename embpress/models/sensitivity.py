@@ -1,25 +1,25 @@
-"""How much a model's output answers to each row of its embedding: importance weights of rows, as
-B23's code offers them.
+"""Sensitivities of rows: how strongly a model's output depends on each row of its embedding.
 
-The paper (Banaei et al., Findings of EACL 2023; authors' code) takes the gradient of the mean
-probability of the correct token at masked positions, on training text, and sums a row's squares
-(`fisher`, then the root) or absolute values (`l1_sensitivity`). This is done here for masked
-models, and where a model has another head for the nearest thing to it:
+Importance weights for the rows of a matrix, as in the code of B23 (Banaei et al., Findings of EACL
+2023): the gradient of the mean probability of the correct token at masked positions, on training
+text. A row's weight is the root of the sum of its squared gradients (`fisher`), or the sum of their
+absolute values (`l1_sensitivity`). The paper has masked language models; other heads use the
+closest quantity:
 
-- a causal model: the correct token is the next one, at every position;
-- a classifier: the mean log-probability of the label that the model itself predicts, as the text
-  has no labels.
+- causal language model: the probability of the next token, at every position;
+- classifier: the log-probability of the label that the model itself predicts, as the text has no
+  labels.
 
-Gradients are those of the input rows alone, also where an output head is tied to them. They are
-added up within a batch before they are squared, as in the paper's code, in batches of
-TOKENS_A_BATCH. An encoder without a head predicts nothing and is refused.
+Gradients are those of the input rows only, also where an output head is tied to them. They are
+summed within a batch of TOKENS_A_BATCH tokens before they are squared, as in the paper's code. An
+encoder without a head predicts nothing and is refused.
 
-Of linear layers, where they are asked for, the gradient is the weight's, whose rows are the layer's
-outputs.
+For linear layers, the gradient is that of the weight, whose rows are the layer's outputs.
 """
 
 import json
 from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 import torch
@@ -30,30 +30,43 @@ from transformers.pytorch_utils import Conv1D
 
 from ..errors import UserError
 from ..study.layer_kinds import find_layer_matrices
-from .assembly import weight_of
-from .embedding import embedding_of, load_model
-from .tokenization import blocks_of_text, load_tokenizer
+from .compressed_model import linear_weight
+from .embedding import find_embedding, load_model
+from .tokenization import load_tokenizer, sample_token_blocks
 
 TOKENS_A_BATCH = 512
-"""Bounds memory at a few (tokens, V) blocks of floats."""
+"""Tokens of a batch, which bound the memory to a few (tokens, V) matrices of floats."""
 BLOCK = {"causal_lm": 256, "masked_lm": 256, "classifier": 64}
-"""Tokens of context: the paper's for language models, about a sentence or two for a classifier."""
-MASKED = 15
-"""One token of this many is masked: the paper's code masks length // 15 positions of a text."""
+"""Tokens of a block by head: the paper's context, or one to two sentences for a classifier."""
+TOKENS_PER_MASK = 15
+"""The paper's code masks length // 15 positions of a text."""
 
 Objective = Callable[[PreTrainedModel, Tensor], Tensor]
-"""Model and ids (B, T) to the scalar whose gradient counts."""
+"""From a model and token ids (B, T) to the scalar whose gradient is taken."""
 
 
-def head_of(folder: Path) -> str:
-    """Which head a checkpoint has: a key of BLOCK.
+@dataclass(frozen=True)
+class SensitivitySettings:
+    """What `compute_checkpoint_sensitivities` reads and for which matrices it computes."""
+
+    n_tokens: int
+    """Approximate number of tokens of running text to read."""
+    seed: int = 0
+    """Seed of the masked positions."""
+    kinds: Sequence[str] = ()
+    """Kinds of linear layers whose rows get sensitivities too."""
+    patterns: dict[str, str] | None = None
+    """Names of the model's layers by kind, where they differ from those of `layer_kinds`."""
+
+
+def find_prediction_head(folder: Path) -> str:
+    """Which head a checkpoint has, by the class name in its config: a key of BLOCK.
 
     Raises:
-        UserError: if it has none from whose output a sensitivity could be told.
+        UserError: if it has no head that predicts tokens or labels.
     """
-    (architecture, *_) = json.loads((folder / "config.json").read_text()).get("architectures") or [
-        ""
-    ]
+    config = json.loads((folder / "config.json").read_text())
+    architecture = (config.get("architectures") or [""])[0]
     endings = {
         "ForCausalLM": "causal_lm",
         "LMHeadModel": "causal_lm",
@@ -64,8 +77,8 @@ def head_of(folder: Path) -> str:
         if architecture.endswith(ending):
             return head
     raise UserError(
-        f"{folder} holds {architecture or 'a model'} without a head that predicts tokens or labels: weight its rows "
-        "by counts or uniform instead"
+        f"{folder} contains {architecture or 'a model'} without a head that predicts tokens or "
+        "labels: weight its rows by counts or uniform instead"
     )
 
 
@@ -78,20 +91,16 @@ def correct_next_token(model: PreTrainedModel, ids: Tensor) -> Tensor:
 def correct_masked_token(
     mask_id: int, special_ids: Iterable[int], generator: torch.Generator
 ) -> Objective:
-    """Mean probability of the tokens at masked positions, drawn anew for each batch."""
+    """Mean probability of the tokens at masked positions, which are drawn for each batch."""
     special = torch.tensor(sorted(special_ids), dtype=torch.int64)
 
     def objective(model: PreTrainedModel, ids: Tensor) -> Tensor:
-        order = (
-            torch.rand(ids.shape, generator=generator)
-            .masked_fill(torch.isin(ids, special), 2.0)
-            .argsort(1)
-        )
-        masked = torch.zeros_like(ids, dtype=torch.bool).scatter_(
-            1, order[:, : max(1, ids.shape[1] // MASKED)], True
-        )
-        logits = model(input_ids=ids.masked_fill(masked, mask_id)).logits
-        return _probabilities(logits[masked], ids[masked]).mean()
+        random = torch.rand(ids.shape, generator=generator)
+        order = random.masked_fill(torch.isin(ids, special), 2.0).argsort(1)
+        chosen = order[:, : max(1, ids.shape[1] // TOKENS_PER_MASK)]
+        is_masked = torch.zeros_like(ids, dtype=torch.bool).scatter_(1, chosen, True)
+        logits = model(input_ids=ids.masked_fill(is_masked, mask_id)).logits
+        return _probabilities(logits[is_masked], ids[is_masked]).mean()
 
     return objective
 
@@ -102,14 +111,15 @@ def own_prediction(model: PreTrainedModel, ids: Tensor) -> Tensor:
 
 
 def _objective(head: str, tokenizer: PreTrainedTokenizerBase, seed: int) -> Objective:
-    """What counts for a head."""
+    """The objective for a head."""
     if head == "causal_lm":
         return correct_next_token
     if head == "classifier":
         return own_prediction
     if tokenizer.mask_token_id is None:
         raise UserError(
-            "the tokenizer of a masked language model has no mask token: add it to its tokenizer_config.json"
+            "the tokenizer of a masked language model has no mask token: add it to its "
+            "tokenizer_config.json"
         )
     return correct_masked_token(
         tokenizer.mask_token_id, tokenizer.all_special_ids, torch.Generator().manual_seed(seed)
@@ -124,110 +134,111 @@ def _probabilities(logits: Tensor, targets: Tensor) -> Tensor:
 def row_gradients(
     model: PreTrainedModel, ids: Tensor, objective: Objective, weights: Sequence[Tensor] = ()
 ) -> tuple[Tensor, Tensor]:
-    """Gradient of an objective with respect to the input rows of one batch; `weights` get theirs as
-    `.grad`.
+    """Compute the gradient of an objective with respect to the input rows of one batch.
+
+    Args:
+        model: a model with a head.
+        ids: token ids (B, T).
+        objective: the scalar whose gradient is taken.
+        weights: weights of linear layers, which get their gradients as `.grad`.
 
     Returns:
-        The distinct ids that the model looked up (n,), and their rows' gradients (n, d).
+        The distinct ids that the model looked up (n,), and the gradients of their rows (n, d).
     """
-    looked_up: list[tuple[Tensor, Tensor]] = []
+    lookups: list[tuple[Tensor, Tensor]] = []
 
     def detach(module: torch.nn.Module, inputs: tuple[Tensor, ...], output: Tensor) -> Tensor:
-        # The graph starts at what was looked up: a tied head's share of the weight's gradient stays
-        # out.
+        # The graph starts at the looked-up rows, so that the gradient through a tied head is
+        # excluded.
         leaf = output.detach().requires_grad_()
-        looked_up.append((inputs[0], leaf))
+        lookups.append((inputs[0], leaf))
         return leaf
 
-    handle = embedding_of(model)[1].register_forward_hook(detach)
+    handle = find_embedding(model)[1].register_forward_hook(detach)
     try:
         value = objective(model, ids)
-        gradients = torch.autograd.grad(value, [leaf for _, leaf in looked_up] + list(weights))
+        gradients = torch.autograd.grad(value, [leaf for _, leaf in lookups] + list(weights))
     finally:
         handle.remove()
-    for weight, gradient in zip(weights, gradients[len(looked_up) :]):
+    for weight, gradient in zip(weights, gradients[len(lookups) :]):
         weight.grad = gradient
-    distinct, where = torch.cat([seen.flatten() for seen, _ in looked_up]).unique(
-        return_inverse=True
-    )
-    each = torch.cat([gradient.flatten(0, -2) for gradient in gradients[: len(looked_up)]])
-    return distinct, each.new_zeros(len(distinct), each.shape[1]).index_add_(0, where, each)
+    all_ids = torch.cat([lookup_ids.flatten() for lookup_ids, _ in lookups])
+    distinct_ids, positions = all_ids.unique(return_inverse=True)
+    per_token = torch.cat([gradient.flatten(0, -2) for gradient in gradients[: len(lookups)]])
+    per_row = per_token.new_zeros(len(distinct_ids), per_token.shape[1])
+    return distinct_ids, per_row.index_add_(0, positions, per_token)
 
 
-def sensitivities(
+def compute_sensitivities(
     model: PreTrainedModel,
     batches: Iterable[Tensor],
     objective: Objective,
     progress: Callable[[str], None],
     layers: Sequence[str] = (),
 ) -> dict[str, Tensor]:
-    """Float32 (V,) sensitivities of a model's input rows, by the name of the weighting that they
-    are for.
+    """Compute the sensitivities of the rows of a model's embedding and of linear layers.
 
-    Those of the rows of `layers`, names of linear ones within the base model, stand under
-    `weighting:layer`.
+    Args:
+        model: a model with a head.
+        batches: token ids, (B, T) each.
+        objective: the scalar whose gradient is taken.
+        progress: called with the number of tokens after each batch.
+        layers: names of linear layers within the base model.
+
+    Returns:
+        Float32 (V,) tensors by the name of their weighting, and (out,) tensors of the layers by
+        `weighting:layer`.
     """
     model.requires_grad_(False)
     modules = {name: model.base_model.get_submodule(name) for name in layers}
     weights = {
         name: module.get_parameter("weight").requires_grad_() for name, module in modules.items()
     }
-    sizes = {"": embedding_of(model)[1].num_embeddings} | {
-        f":{n}": len(weight_of(m, n)) for n, m in modules.items()
-    }
-    squares, absolutes = (
-        {of: torch.zeros(n, dtype=torch.float64) for of, n in sizes.items()} for _ in range(2)
-    )
-    done = 0
+    n_rows = {"": find_embedding(model)[1].num_embeddings}
+    n_rows |= {f":{name}": len(linear_weight(layer, name)) for name, layer in modules.items()}
+    squares = {key: torch.zeros(n, dtype=torch.float64) for key, n in n_rows.items()}
+    absolutes = {key: torch.zeros(n, dtype=torch.float64) for key, n in n_rows.items()}
+    n_tokens = 0
     for ids in batches:
         rows, gradients = row_gradients(model, ids, objective, list(weights.values()))
         squares[""][rows] += gradients.double().square().sum(1)
         absolutes[""][rows] += gradients.double().abs().sum(1)
         for name, weight in weights.items():
-            of_inputs = 0 if isinstance(modules[name], Conv1D) else 1
+            input_axis = 0 if isinstance(modules[name], Conv1D) else 1
             gradient = weight.grad.double()  # type: ignore[union-attr]
-            squares[f":{name}"] += gradient.square().sum(of_inputs)
-            absolutes[f":{name}"] += gradient.abs().sum(of_inputs)
-        done += ids.numel()
-        progress(f"{done} tokens")
-    found = {f"fisher{of}": values.sqrt().float() for of, values in squares.items()}
-    return found | {f"l1_sensitivity{of}": values.float() for of, values in absolutes.items()}
+            squares[f":{name}"] += gradient.square().sum(input_axis)
+            absolutes[f":{name}"] += gradient.abs().sum(input_axis)
+        n_tokens += ids.numel()
+        progress(f"{n_tokens} tokens")
+    fisher = {f"fisher{key}": values.sqrt().float() for key, values in squares.items()}
+    return fisher | {f"l1_sensitivity{key}": values.float() for key, values in absolutes.items()}
 
 
-def measure(
+def compute_checkpoint_sensitivities(
     checkpoint: Path,
     texts: list[str],
-    n_tokens: int,
-    seed: int,
+    settings: SensitivitySettings,
     progress: Callable[[str], None],
-    kinds: Sequence[str] = (),
-    patterns: dict[str, str] | None = None,
 ) -> dict[str, Tensor]:
-    """Sensitivities of a checkpoint's rows on about n_tokens of running text; see `sensitivities`.
+    """Compute the sensitivities of a checkpoint's rows on running text.
 
-    Args:
-        checkpoint: its folder.
-        texts: running text.
-        n_tokens: how much of it to read, about.
-        seed: seeds what is masked.
-        progress: told how it goes.
-        kinds: kinds of linear layers whose rows are measured too.
-        patterns: names of the model's layers by kind, where they are not those of
-            `modules.PATTERNS`.
+    Returns:
+        As `compute_sensitivities`.
 
     Raises:
-        UserError: if the checkpoint has no head, the texts are too short, or there are no layers of
-            a kind.
+        UserError: if the checkpoint has no head, the texts are too short, or it has no layers of a
+            kind.
     """
-    head = head_of(checkpoint)
+    head = find_prediction_head(checkpoint)
     model = load_model(checkpoint, head)
     tokenizer = load_tokenizer(checkpoint)
     block = min(BLOCK[head], getattr(model.config, "max_position_embeddings", None) or BLOCK[head])
-    objective = _objective(head, tokenizer, seed)
-    blocks = blocks_of_text(texts, tokenizer, block, n_tokens, special=head != "causal_lm")
-    progress(f"{blocks.numel()} tokens in blocks of {block}")
-    modules = [name for name, _ in model.base_model.named_modules()]
-    layers = [layer.name for layer in find_layer_matrices(modules, kinds, patterns)]
-    return sensitivities(
-        model, blocks.split(max(1, TOKENS_A_BATCH // block)), objective, progress, layers
+    objective = _objective(head, tokenizer, settings.seed)
+    blocks = sample_token_blocks(
+        texts, tokenizer, block, settings.n_tokens, special=head != "causal_lm"
     )
+    progress(f"{blocks.numel()} tokens in blocks of {block}")
+    names = [name for name, _ in model.base_model.named_modules()]
+    layers = [place.name for place in find_layer_matrices(names, settings.kinds, settings.patterns)]
+    batches = blocks.split(max(1, TOKENS_A_BATCH // block))
+    return compute_sensitivities(model, batches, objective, progress, layers)

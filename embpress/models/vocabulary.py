@@ -1,6 +1,6 @@
 """Trim a model to part of its vocabulary.
 
-Rows of the embedding and pieces of the tokenizer, ids renumbered.
+Rows of the embedding and pieces of the tokenizer are removed, and the ids of the others renumbered.
 """
 
 import json
@@ -13,23 +13,21 @@ from torch import nn
 from transformers import PreTrainedModel, PreTrainedTokenizerBase, PreTrainedTokenizerFast
 
 from ..errors import UserError
-from .embedding import embedding_of, tied_head
+from .embedding import find_embedding, tied_head
 
 SCRIPTS = {"japanese": re.compile(r"[\u3000-\u30ff\u3400-\u4dbf\u4e00-\u9fff\uff00-\uffef]")}
-"""Characters that make a piece one of a script.
-
-For Japanese kana, kanji, their punctuation and full-width forms.
-"""
+"""Characters by which a piece belongs to a script: for Japanese kana, kanji, their punctuation and
+full-width forms."""
 
 WORD_STARTS = "▁Ġ#"
-"""Marks of a word's start or inside in pieces; no letters of any script."""
+"""Characters with which tokenizers mark that a piece begins or continues a word."""
 
 
 def pieces_of_script(vocabulary: dict[str, int], script: str) -> set[int]:
-    """Ids of the pieces that hold a character of a script.
+    """Ids of the pieces that contain a character of a script.
 
     Raises:
-        UserError: for a script that is not in SCRIPTS.
+        UserError: if the script is not in SCRIPTS.
     """
     if script not in SCRIPTS:
         raise UserError(
@@ -41,16 +39,22 @@ def pieces_of_script(vocabulary: dict[str, int], script: str) -> set[int]:
 def kept_ids(
     tokenizer: PreTrainedTokenizerBase, scripts: Iterable[str], seen: Iterable[int]
 ) -> list[int]:
-    """Ids that stay, ascending: special and added tokens, single ASCII characters, whole scripts,
-    pieces seen.
+    """Ids to keep, ascending.
+
+    Special and added tokens, single ASCII characters, all pieces of some scripts, and pieces seen.
+
+    Args:
+        tokenizer: the model's.
+        scripts: keys of SCRIPTS.
+        seen: ids that occur in the corpora.
 
     Raises:
-        UserError: for a tokenizer in Python, as MeCab's are: it has no description that could be
-            trimmed.
+        UserError: if the tokenizer is not a fast one, such as MeCab's: it has no JSON description
+            that could be trimmed.
     """
     if not isinstance(tokenizer, PreTrainedTokenizerFast):
         raise UserError(
-            f"cannot trim a {type(tokenizer).__name__}: leave `vocabulary` out of the config"
+            f"cannot trim a {type(tokenizer).__name__}: remove `vocabulary` from the model's entry"
         )
     vocabulary = tokenizer.get_vocab()
     keep = set(tokenizer.all_special_ids) | set(tokenizer.added_tokens_decoder) | set(seen)
@@ -66,17 +70,13 @@ def kept_ids(
 
 
 def _parts_of_merges(description: dict[str, Any], keep: set[int]) -> set[int]:
-    """For BPE: the pieces that kept ones are merged from, and the byte alphabet.
-
-    Without which they cannot be built.
-    """
+    """For BPE: the byte alphabet, and the pieces from which kept ones are merged."""
     model = description["model"]
     if model["type"] != "BPE":
         return set()
     vocabulary = model["vocab"]
     needed = keep | {i for piece, i in vocabulary.items() if len(piece) == 1}
-    # A piece is merged after its parts, so one pass from the last merge to the first finds all of
-    # them.
+    # A piece is merged after its parts, so one pass from the last merge to the first finds all.
     for left, right in reversed(model["merges"]):
         if vocabulary.get(left + right) in needed:
             needed |= {vocabulary[left], vocabulary[right]}
@@ -84,10 +84,10 @@ def _parts_of_merges(description: dict[str, Any], keep: set[int]) -> set[int]:
 
 
 def trim_tokenizer(tokenizer: PreTrainedTokenizerBase, keep: list[int]) -> PreTrainedTokenizerFast:
-    """The tokenizer with only the pieces `keep`, numbered in that order.
+    """Build the tokenizer with only the pieces `keep`, numbered in that order.
 
     Raises:
-        UserError: for a tokenizer that is neither Unigram, WordPiece nor BPE.
+        UserError: if the tokenizer is neither Unigram, WordPiece nor BPE.
     """
     description = json.loads(tokenizer.backend_tokenizer.to_str())
     new_id = {old: new for new, old in enumerate(keep)}
@@ -101,28 +101,30 @@ def trim_tokenizer(tokenizer: PreTrainedTokenizerBase, keep: list[int]) -> PreTr
         }
     else:
         raise UserError(
-            f"cannot trim a tokenizer of type {model['type']}: leave `vocabulary` out of the config"
+            f"cannot trim a tokenizer of type {model['type']}: remove `vocabulary` from the "
+            "model's entry"
         )
     if model["type"] == "BPE":
         vocabulary = model["vocab"]
         model["merges"] = [(a, b) for a, b in model["merges"] if {a, b, a + b} <= vocabulary.keys()]
     for token in description["added_tokens"]:
         token["id"] = new_id[token["id"]]
-    for token in ((description.get("post_processor") or {}).get("special_tokens") or {}).values():
+    post_processor = description.get("post_processor") or {}
+    for token in (post_processor.get("special_tokens") or {}).values():
         token["ids"] = [new_id[i] for i in token["ids"]]
-    if (description.get("post_processor") or {}).get("type") == "BertProcessing":
+    if post_processor.get("type") == "BertProcessing":
         for mark in ("sep", "cls"):
-            description["post_processor"][mark][1] = new_id[description["post_processor"][mark][1]]
+            post_processor[mark][1] = new_id[post_processor[mark][1]]
     backend = type(tokenizer.backend_tokenizer).from_str(json.dumps(description))
     return PreTrainedTokenizerFast(tokenizer_object=backend, **tokenizer.special_tokens_map)
 
 
 def trim_model(model: PreTrainedModel, keep: list[int]) -> None:
-    """Cut a model's embedding (and tied head) down to the rows `keep`.
+    """Keep only the rows `keep` of a model's embedding and tied head.
 
-    And renumber the special ids of its config.
+    The special ids in its config are renumbered.
     """
-    _, embedding = embedding_of(model)
+    _, embedding = find_embedding(model)
     head = tied_head(model)
     rows = embedding.weight.detach()[torch.tensor(keep)].clone()
     trimmed = nn.Embedding.from_pretrained(rows, freeze=False, padding_idx=None)
@@ -132,14 +134,7 @@ def trim_model(model: PreTrainedModel, keep: list[int]) -> None:
         head.out_features = len(keep)  # type: ignore[assignment]
     new_id = {old: new for new, old in enumerate(keep)}
     model.config.vocab_size = len(keep)
-    for name in (
-        "pad_token_id",
-        "bos_token_id",
-        "eos_token_id",
-        "unk_token_id",
-        "cls_token_id",
-        "sep_token_id",
-    ):
-        old = getattr(model.config, name, None)
+    for token in ("pad", "bos", "eos", "unk", "cls", "sep"):
+        old = getattr(model.config, f"{token}_token_id", None)
         if isinstance(old, int):
-            setattr(model.config, name, new_id.get(old))
+            setattr(model.config, f"{token}_token_id", new_id.get(old))

@@ -1,6 +1,5 @@
 """Matrices on disk that are read by blocks of rows, as they may be larger than the memory."""
 
-import json
 import os
 from pathlib import Path
 
@@ -8,11 +7,10 @@ import torch
 from torch import Tensor
 
 from ..errors import UserError
+from ..safetensors_header import read_header
 
 DTYPES = {"F32": torch.float32, "F16": torch.float16, "BF16": torch.bfloat16}
 """Types that can be read, by their names in safetensors."""
-MOST_HEADER_BYTES = 100 << 20
-"""The limit of safetensors itself."""
 
 
 class FileMatrix:
@@ -93,23 +91,20 @@ Rows = Tensor | FileMatrix
 
 
 def safetensors_matrix(path: Path, name: str) -> FileMatrix:
-    """Open a two-dimensional tensor of a safetensors file.
+    """Open the two-dimensional tensor `name` of a safetensors file.
 
     Raises:
-        UserError: if there is no such tensor, or the file is not a safetensors file.
+        UserError: if the file is not a valid safetensors file, or has no such matrix of a readable
+            dtype.
     """
-    with path.open("rb") as file:
-        n_bytes = int.from_bytes(file.read(8), "little")
-        try:
-            if n_bytes > MOST_HEADER_BYTES:
-                raise ValueError
-            header = json.loads(file.read(n_bytes))
-            (n_rows, d), dtype = header[name]["shape"], DTYPES[header[name]["dtype"]]
-            start = header[name]["data_offsets"][0]
-            if not all(type(n) is int and n >= 0 for n in (n_rows, d, start)):
-                raise ValueError
-        except (ValueError, TypeError, LookupError, RecursionError) as error:
-            raise UserError(
-                f"{path} has no matrix {name!r} of type {', '.join(DTYPES)}: name another"
-            ) from error
-    return FileMatrix(path, (n_rows, d), dtype, 8 + n_bytes + start)
+    try:
+        tensors = read_header(path).tensors
+    except ValueError as error:
+        raise UserError(
+            f"{path} is not a valid safetensors file ({error}): copy or download it again"
+        ) from error
+    tensor = tensors.get(name)
+    if tensor is None or tensor.dtype not in DTYPES or len(tensor.shape) != 2:
+        raise UserError(f"{path} has no matrix {name!r} of type {', '.join(DTYPES)}: name another")
+    n_rows, n_columns = tensor.shape
+    return FileMatrix(path, (n_rows, n_columns), DTYPES[tensor.dtype], tensor.start)

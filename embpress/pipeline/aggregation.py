@@ -10,7 +10,7 @@ import pandas
 from ..fidelity.reconstruction import METRICS
 from ..fidelity.record import Fitted, Infeasible, read_result
 from ..methods import method_class
-from ..models.checkpoints import card
+from ..models.checkpoints import read_metadata
 from ..study.artefact import Artefact
 from ..study.method_entry import Variant
 from ..study.study import IDENTITY, Study
@@ -100,7 +100,7 @@ def _result_columns(
     task: TaskEntry, evaluation: Evaluation, result: Fitted
 ) -> dict[str, float | None]:
     """Columns of an artefact's sizes and errors."""
-    metadata = card(evaluation.checkpoint)
+    metadata = read_metadata(evaluation.checkpoint)
     embedding_floats = result.dense_embedding_floats
     if embedding_floats is None:
         embedding_floats = math.prod(metadata["shape"])

@@ -10,10 +10,10 @@ from .. import storage
 from ..data.token_counts import read_counts
 from ..errors import InfeasibleRatio, UserError
 from ..fidelity.record import RESULT, Fitted, Infeasible, result_record
-from ..files import whole_new_folder, write_json
+from ..files import atomic_directory, write_json
 from ..methods import compress
 from ..methods._base import Context
-from ..models.checkpoints import card, embedding_matrix
+from ..models.checkpoints import embedding_matrix, read_metadata
 from ..models.sensitivity_file import read_sensitivity
 from ..study.artefact import Artefact
 from ..study.method_entry import MatrixSpec
@@ -61,7 +61,7 @@ def compress_checkpoint(
         "ratio": artefact.ratio,
         "seed": artefact.seed,
     }
-    with whole_new_folder(artefact.folder) as folder:
+    with atomic_directory(artefact.folder) as folder:
         result: Fitted | Infeasible
         try:
             compressed = compress(matrix, spec.method, artefact.ratio, context, **spec.options)
@@ -83,7 +83,7 @@ def _fit_context(
             f"{inputs.counts} counts {len(counts)} tokens, but {inputs.checkpoint} has {n_rows} "
             "rows: count the tokens again"
         )
-    special_ids = tuple(card(inputs.checkpoint)["special_ids"])
+    special_ids = tuple(read_metadata(inputs.checkpoint)["special_ids"])
     context = Context(counts, special_ids=special_ids, seed=seed, progress=progress)
     if inputs.sensitivity is not None:
         context.sensitivity = read_sensitivity(inputs.sensitivity, n_rows)

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 from safetensors.numpy import load_file, save_file
 
-from ..models.assembly import UNCOMPRESSED_WEIGHTS_FILE, Assembly, load_rest
+from ..models.compressed_model import OTHER_WEIGHTS, CompressedModel, load_other_weights
 from ..models.embedding import load_model, untie_head
 from ..models.tokenization import load_tokenizer
 from ..tasks import Outcomes, Task
@@ -31,11 +31,11 @@ def evaluate(
     tokenizer = load_tokenizer(checkpoint)
     if task.entry.keeps_dense_head:
         untie_head(model)
-    assembly = Assembly(model)
+    compressed = CompressedModel(model)
     for artefact in artefacts:
-        assembly.put(artefact)
-        if (artefact / UNCOMPRESSED_WEIGHTS_FILE).is_file():
-            load_rest(model, artefact)
+        compressed.load_matrices(artefact)
+        if (artefact / OTHER_WEIGHTS).is_file():
+            load_other_weights(model, artefact)
         progress(f"artefact {artefact.name}")
         yield artefact, task.outcomes(model, tokenizer, progress)
 

@@ -12,13 +12,13 @@ from .. import storage
 from ..data.token_counts import read_counts
 from ..errors import InfeasibleRatio
 from ..fidelity.record import RESULT, Fitted, Infeasible, MatrixRecord
-from ..files import whole_new_folder, write_json
+from ..files import atomic_directory, write_json
 from ..formats._base import ROW_BLOCK, CompressedMatrix
 from ..methods import compress, method_class
 from ..methods._base import Context
-from ..models.assembly import Part, RowRange, weight_of, write_parts
-from ..models.checkpoints import card
-from ..models.embedding import embedding_of, load_model
+from ..models.checkpoints import read_metadata
+from ..models.compressed_model import RowRange, StoredMatrix, linear_weight, write_matrix_list
+from ..models.embedding import find_embedding, load_model
 from ..models.sensitivity_file import read_sensitivity
 from ..study.artefact import Artefact
 from ..study.layer_kinds import EMBEDDING, find_layer_matrices
@@ -38,7 +38,7 @@ class DenseMatrix(NamedTuple):
     The embedding's, that of a layer, or those of all layers of a kind, stacked.
     """
 
-    part: Part
+    part: StoredMatrix
     weights: list[Tensor]
     """(rows, d) each, of the same shape."""
     spec: MatrixSpec
@@ -75,8 +75,8 @@ def compress_modules(
     """
     is_stacked = settings.share == "layers"
     matrices = _load_matrices(inputs.checkpoint, settings.matrices, is_stacked, patterns)
-    parameters = card(inputs.checkpoint)["parameters"]
-    with whole_new_folder(artefact.folder) as folder:
+    parameters = read_metadata(inputs.checkpoint)["parameters"]
+    with atomic_directory(artefact.folder) as folder:
         result: Fitted | Infeasible
         try:
             ratios = _allocate(matrices, artefact.ratio, parameters, settings.budget)
@@ -88,7 +88,7 @@ def compress_modules(
                 progress(f"matrix {number + 1}/{len(matrices)}: {matrix.part.folder}")
                 context = _fit_context(matrix, inputs, artefact.seed + SEED_STEP * number)
                 records.append(_fit(matrix, ratio, context, folder))
-            write_parts([matrix.part for matrix in matrices], folder)
+            write_matrix_list([matrix.part for matrix in matrices], folder)
             result = _sum_records(records)
         write_json(folder / RESULT, result.to_json())
     return result
@@ -102,8 +102,8 @@ def _load_matrices(
     matrices = []
     for spec in specs:
         if spec.kind == EMBEDDING:
-            weight = embedding_of(model)[1].weight.detach()
-            matrices.append(DenseMatrix(Part(EMBEDDING, EMBEDDING), [weight], spec))
+            weight = find_embedding(model)[1].weight.detach()
+            matrices.append(DenseMatrix(StoredMatrix(EMBEDDING, EMBEDDING), [weight], spec))
         else:
             matrices += _load_layers(model, spec, is_stacked, patterns)
     return matrices
@@ -116,13 +116,16 @@ def _load_layers(
     names = [name for name, _ in model.named_modules()]
     layers = find_layer_matrices(names, [spec.kind], patterns)
     weights = [
-        weight_of(model.get_submodule(layer.name), layer.name).detach().float() for layer in layers
+        linear_weight(model.get_submodule(layer.name), layer.name).detach().float()
+        for layer in layers
     ]
     if is_stacked:
-        part = Part(spec.kind, spec.kind, tuple(layer.name for layer in layers))
+        part = StoredMatrix(spec.kind, spec.kind, tuple(layer.name for layer in layers))
         return [DenseMatrix(part, weights, spec)]
     return [
-        DenseMatrix(Part(f"{spec.kind}-{layer.layer}", spec.kind, (layer.name,)), [weight], spec)
+        DenseMatrix(
+            StoredMatrix(f"{spec.kind}-{layer.layer}", spec.kind, (layer.name,)), [weight], spec
+        )
         for layer, weight in zip(layers, weights)
     ]
 
@@ -154,9 +157,9 @@ def _fit_context(matrix: DenseMatrix, inputs: FitInputs, seed: int) -> Context:
     context = Context(torch.ones(rows, dtype=torch.int64), seed=seed)
     if matrix.part.kind == EMBEDDING:
         context.counts = read_counts(inputs.counts)
-        context.special_ids = tuple(card(inputs.checkpoint)["special_ids"])
+        context.special_ids = tuple(read_metadata(inputs.checkpoint)["special_ids"])
     if inputs.sensitivity:
-        context.sensitivity = read_sensitivity(inputs.sensitivity, rows, matrix.part.places)
+        context.sensitivity = read_sensitivity(inputs.sensitivity, rows, matrix.part.layers)
     return context
 
 
@@ -177,7 +180,7 @@ def _fit(matrix: DenseMatrix, ratio: float, context: Context, folder: Path) -> M
 
 def _record(matrix: DenseMatrix, dense: Tensor, compressed: CompressedMatrix) -> MatrixRecord:
     """Sizes, error and operations for TOKENS tokens of one matrix."""
-    n_layers = len(matrix.part.places)
+    n_layers = len(matrix.part.layers)
     rows = matrix.shape[0]
     if matrix.part.kind == EMBEDDING:
         dense_flops = 0

@@ -7,7 +7,7 @@ from typing import Any
 import pandas
 
 from ..fidelity.record import Fitted, MatrixRecord, read_result
-from ..models.checkpoints import card
+from ..models.checkpoints import read_metadata
 from ..study.layer_kinds import KEPT
 from ..study.study import Study
 from .aggregation import Evaluation, checkpoint_label
@@ -53,7 +53,7 @@ def module_sizes(study: Study, evaluations: list[Evaluation]) -> pandas.DataFram
                 "ratio_asked": None if variant.is_control else artefact.ratio,
                 "seed": evaluation.seed,
             }
-            parameters = card(evaluation.checkpoint)["parameters"]
+            parameters = read_metadata(evaluation.checkpoint)["parameters"]
             rows[artefact.folder] = [shared | row for row in _sum_by_kind(result, parameters)]
     all_rows = [row for of_artefact in rows.values() for row in of_artefact]
     return pandas.DataFrame(all_rows, columns=LAYER_SIZE_COLUMNS)

@@ -6,9 +6,11 @@ from typing import Any
 import pandas
 
 from .. import storage
-from ..export.inspection import groups, stored_tensors
+from ..export.inspection import group_uncompressed, list_tensors
 from ..fidelity.record import Infeasible, read_result
-from ..models.checkpoints import card
+from ..files import read_json
+from ..models.checkpoints import read_metadata
+from ..safetensors_header import read_header
 from ..study.study import Study
 from .aggregation import Evaluation, checkpoint_label
 
@@ -56,28 +58,28 @@ def _artefact_rows(folder: Path, shared: dict[str, Any]) -> list[dict[str, Any]]
     """One row a tensor of an artefact; none for an infeasible ratio."""
     if isinstance(read_result(folder), Infeasible):
         return []
-    header = storage.read_json(folder / storage.HEADER)
+    header = read_json(folder / storage.HEADER)
     kept = {"rows_kept": header["config"].get("n_kept"), "rows": header["shape"][0]}
     return [
         shared
         | kept
         | {"part": tensor.name, "dtype": tensor.dtype, "bits": 8 * tensor.bytes, "why": ""}
-        for tensor in stored_tensors(storage.tensor_table(folder / storage.TENSORS))
+        for tensor in list_tensors(read_header(folder / storage.TENSORS))
     ]
 
 
 def _checkpoint_rows(checkpoint: Path, shared: dict[str, Any]) -> list[dict[str, Any]]:
     """One row for the dense embedding of a checkpoint, and one a group of its other weights."""
-    metadata = card(checkpoint)
+    metadata = read_metadata(checkpoint)
     name = metadata["embedding"]
     rows = metadata["shape"][0]
-    tensors = stored_tensors(storage.tensor_table(checkpoint / "model.safetensors"))
+    tensors = list_tensors(read_header(checkpoint / "model.safetensors"))
     # As in `embedding_matrix`: a base model's state dict lacks the prefix.
     (embedding,) = [t for t in tensors if t.name == name or name.endswith("." + t.name)]
     keys = {"method": "", "rows": rows, "dtype": embedding.dtype}
     parts = [(EMBEDDING, embedding.bytes, "what the methods replace")]
     others = [tensor for tensor in tensors if tensor is not embedding]
-    parts += [(group.name, group.bytes, group.why) for group in groups(others, rows)]
+    parts += [(group.name, group.bytes, group.why) for group in group_uncompressed(others, rows)]
     return [
         shared | keys | {"part": part, "bits": 8 * size, "why": why} for part, size, why in parts
     ]

@@ -13,9 +13,9 @@ from transformers import (
 )
 
 from ..errors import UserError
-from ..files import whole_new_folder, write_json
-from ..models.checkpoints import card
-from ..models.embedding import auto_class, describe
+from ..files import atomic_directory, write_json
+from ..models.checkpoints import read_metadata
+from ..models.embedding import auto_class, write_metadata
 from ..models.tokenization import load_tokenizer
 from ..study.search import RECORD
 from ..study.task_training import Training
@@ -49,11 +49,11 @@ def finetune(
     data = training_data(task, tokenizer)
     settings = fine_tuning_settings(task)
     history = train(model.train(), data, task_loss, settings, seed, scratch_folder(folder))
-    source = card(base)["source"] | {"finetuned_on": len(data.rows), "seed": seed}
-    with whole_new_folder(folder) as partial:
+    source = read_metadata(base)["source"] | {"finetuned_on": len(data.rows), "seed": seed}
+    with atomic_directory(folder) as partial:
         model.eval().save_pretrained(partial)
         tokenizer.save_pretrained(partial)
-        describe(model, tokenizer.all_special_ids, partial, source)
+        write_metadata(model, tokenizer.all_special_ids, partial, source)
         write_history(history, partial)
         if candidates:
             record = {"chosen": settings.options(), "candidates": list(candidates)}

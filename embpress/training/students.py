@@ -2,7 +2,7 @@
 
 A student is fine-tuned on a task, or trained to imitate its teacher, the same model uncompressed.
 Its folder is an artefact's folder: the trained compressed matrices and RESULT, and in addition
-UNCOMPRESSED_WEIGHTS_FILE with all other weights of the model, and the learning curve.
+OTHER_WEIGHTS with all other weights of the model, and the learning curve.
 """
 
 from collections.abc import Collection
@@ -18,21 +18,21 @@ from .. import storage
 from ..data.token_counts import read_counts
 from ..errors import UserError
 from ..fidelity.record import RESULT, Infeasible, read_result, result_record
-from ..files import whole_new_folder, write_json
+from ..files import atomic_directory, read_json, write_json
 from ..formats._base import CompressedMatrix
-from ..models.assembly import (
-    PARTS,
-    UNCOMPRESSED_WEIGHTS_FILE,
-    Assembly,
-    load_rest,
-    parts_of,
-    weight_of,
-    write_parts,
-    write_rest,
-)
 from ..models.checkpoints import embedding_matrix
-from ..models.embedding import AUTO_CLASSES, embedding_of, load_model
-from ..models.tokenization import blocks_of_text, load_tokenizer
+from ..models.compressed_model import (
+    MATRIX_LIST,
+    OTHER_WEIGHTS,
+    CompressedModel,
+    linear_weight,
+    load_other_weights,
+    read_matrix_list,
+    write_matrix_list,
+    write_other_weights,
+)
+from ..models.embedding import AUTO_CLASSES, find_embedding, load_model
+from ..models.tokenization import load_tokenizer, sample_token_blocks
 from ..study.task_training import TextStage, Training
 from ..tasks import LabelledTask
 from .distillation import Distillation, LogitsLoss
@@ -67,7 +67,9 @@ class Student:
     def __init__(self, model: PreTrainedModel, inputs: StudentInputs, trains_factors: bool) -> None:
         self.model = model
         self.inputs = inputs
-        self.matrices: dict[str, CompressedMatrix] = Assembly(model).put(inputs.start)
+        self.matrices: dict[str, CompressedMatrix] = CompressedModel(model).load_matrices(
+            inputs.start
+        )
         if trains_factors:
             for matrix in self.matrices.values():
                 matrix.unfreeze()
@@ -96,17 +98,17 @@ class Student:
         history = train(self.model, data, loss, settings, seed, scratch_folder(folder))
         self.model.eval()
         start = self.inputs.start
-        with whole_new_folder(folder) as partial:
-            for part in parts_of(start):
+        with atomic_directory(folder) as partial:
+            for part in read_matrix_list(start):
                 matrix = self.matrices[part.folder]
                 matrix.freeze()
-                about = storage.read_json(start / part.folder / storage.HEADER)["about"]
+                about = read_json(start / part.folder / storage.HEADER)["about"]
                 storage.save(matrix, partial / part.folder, about)
-            if (start / PARTS).is_file():
-                write_parts(parts_of(start), partial)
+            if (start / MATRIX_LIST).is_file():
+                write_matrix_list(read_matrix_list(start), partial)
             write_history(history, partial)
             write_json(partial / RESULT, self._result_record())
-            write_rest(root, partial)
+            write_other_weights(root, partial)
 
     def _result_record(self) -> dict[str, Any]:
         """The record for RESULT: sizes, which training does not change, and the errors of the
@@ -114,14 +116,14 @@ class Student:
         """
         start = self.inputs.start
         source = self.inputs.source
-        if not (start / PARTS).is_file():
+        if not (start / MATRIX_LIST).is_file():
             counts = read_counts(self.inputs.counts)
             return result_record(embedding_matrix(source), self.matrices["."], counts)
         result = read_result(start).to_json()
         dense = load_model(source, "encoder")
-        for about, part in zip(result["modules"], parts_of(start)):
-            weights = [weight_of(dense.get_submodule(place), place) for place in part.places]
-            matrix = torch.cat(weights or [embedding_of(dense)[1].weight]).detach()
+        for about, part in zip(result["modules"], read_matrix_list(start)):
+            weights = [linear_weight(dense.get_submodule(place), place) for place in part.layers]
+            matrix = torch.cat(weights or [find_embedding(dense)[1].weight]).detach()
             difference = matrix - self.matrices[part.folder].dense()
             about["squared_error"] = float(difference.double().square().sum())
         return result
@@ -169,8 +171,8 @@ def distil_on_task(
     tokenizer = load_tokenizer(teacher)
     model = load_model(teacher, task.head)
     student = Student(model, inputs, task.entry.trains_factors)
-    if (inputs.start / UNCOMPRESSED_WEIGHTS_FILE).is_file():
-        load_rest(model.base_model, inputs.start)
+    if (inputs.start / OTHER_WEIGHTS).is_file():
+        load_other_weights(model.base_model, inputs.start)
     distil = task.entry.distil
     assert distil is not None  # the entry of compress_then_distil is checked
     loss = _make_loss(model, load_model(teacher, task.head), distil.terms, task.logits_loss)
@@ -224,7 +226,7 @@ def distil_on_text(
         )
     student = Student(models[0], inputs, trains_factors)
     loss = _make_loss(models[0], models[1], stage.terms)
-    blocks = blocks_of_text(texts, tokenizer, stage.block, stage.tokens, special=True).tolist()
+    blocks = sample_token_blocks(texts, tokenizer, stage.block, stage.tokens, special=True).tolist()
     rows = [{"input_ids": ids, "attention_mask": [1] * len(ids)} for ids in blocks]
     data = TrainingData(rows, collate)
     student.train_and_write(data, loss, stage, seed, models[0].base_model, folder)

@@ -10,7 +10,8 @@ from embpress.data.texts import read_texts, write_texts
 from embpress.errors import UserError
 
 PAGE = """<mediawiki xmlns="http://x/"><page><revision><text>{}</text></revision></page>
-<page><revision><text>#REDIRECT [[Other page about nothing at all in here]]</text></revision></page></mediawiki>"""
+<page><revision><text>#REDIRECT [[Other page about nothing at all in here]]</text></revision></page>
+</mediawiki>"""
 PROSE = "A cat is a small animal that lives with people in many houses."
 
 
@@ -54,13 +55,14 @@ def wheel(tmp_path):
     [
         (PROSE, PROSE),
         (
-            "A [[cat]] is a [[animal|small animal]] that '''lives''' with people in many [http://x houses].",
+            "A [[cat]] is a [[animal|small animal]] that '''lives''' with people in many "
+            "[http://x houses].",
             PROSE,
         ),
         (PROSE + "<ref name=a>Book {{cite}}</ref>{{Infobox {{nested}} | x = y}}", PROSE),
         (
-            "== Heading of a section that is quite long indeed ==\n* a list item that is also quite long here\n"
-            + PROSE,
+            "== Heading of a section that is quite long indeed ==\n"
+            "* a list item that is also quite long here\n" + PROSE,
             PROSE,
         ),
         (
@@ -98,19 +100,17 @@ def test_interface_texts_leave_identifiers_out(wheel):
 
 
 def test_missing_language_is_named(wheel):
-    with pytest.raises(UserError, match="no gettext catalogue for 'ko' in p.whl"):
+    with pytest.raises(UserError, match="no gettext catalog for 'ko' in p.whl"):
         corpora.translations([wheel], "ko")
 
 
 def test_split_holds_out_the_share_and_loses_nothing():
     texts = [str(i) for i in range(100)]
-    counted, held_out = corpora.split(texts, 0.1)
+    counted, held_out = corpora.split_held_out(texts, 0.1)
     assert len(held_out) == 10 and sorted(counted + held_out) == sorted(texts)
-    assert corpora.split(texts, 0) == (texts, [])
-    with pytest.raises(
-        UserError, match="the corpus holds no text: check its entry under `corpora:`"
-    ):
-        corpora.split([], 0.1)
+    assert corpora.split_held_out(texts, 0) == (texts, [])
+    with pytest.raises(UserError, match="no text.*`corpora:`"):
+        corpora.split_held_out([], 0.1)
 
 
 def test_texts_round_trip_with_line_ends(tmp_path):

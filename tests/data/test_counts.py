@@ -39,17 +39,17 @@ def test_counts_of_a_study(tmp_path):
 @pytest.mark.parametrize(
     "name, text, sentence",
     [
-        ("a.tsv", "cat 7\n", "line 1: expected a token or id, a tab and a count"),
+        ("a.tsv", "cat 7\n", "line 1: expected"),
         ("a.tsv", "cat\t7\nthe\t-3\n", "line 2: expected"),
-        ("a.tsv", "horse\t7\n", "counts 'horse', which is none of the model's 17 tokens"),
+        ("a.tsv", "horse\t7\n", "'horse'.* 17 tokens"),
         ("a.tsv", "99\t7\n", "counts '99'"),
-        ("a.json", "[1, 2", "cannot be read as token counts"),
-        ("a.json", "3", "cannot be read as token counts"),
+        ("a.json", "[1, 2", "cannot be read"),
+        ("a.json", "3", "cannot be read"),
         ("a.json", '{"cat": "7"}', "gives 'cat' the count '7'"),
         ("a.json", '{"cat": -7}', "gives 'cat' the count -7"),
         ("a.json", json.dumps([1] * 99), "counts 17"),
-        ("a.csv", "cat,7", "is of no known kind"),
-        ("a.safetensors", "cat", "cannot be read as token counts"),
+        ("a.csv", "cat,7", r"a\.csv.*name a"),
+        ("a.safetensors", "cat", "cannot be read"),
     ],
 )
 def test_what_is_wrong_is_named(tmp_path, wordpiece, name, text, sentence):
@@ -60,7 +60,7 @@ def test_what_is_wrong_is_named(tmp_path, wordpiece, name, text, sentence):
 
 def test_tokens_need_a_tokenizer(tmp_path):
     (tmp_path / "a.tsv").write_text("cat\t7\n")
-    with pytest.raises(UserError, match="holds no tokenizer: count ids instead"):
+    with pytest.raises(UserError, match="no tokenizer: count ids"):
         counts_from_file(tmp_path / "a.tsv", V)
 
 

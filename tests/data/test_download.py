@@ -28,7 +28,7 @@ def test_another_file_is_refused_and_leaves_nothing(tmp_path):
 def test_a_missing_file_and_other_schemes_are_named(tmp_path, monkeypatch):
     with pytest.raises(UserError, match="missing.json could not be downloaded .*check the network"):
         download.fetch((tmp_path / "missing.json").as_uri(), SHA256, tmp_path / "out")
-    with pytest.raises(UserError, match="ftp://x/y is not downloaded: only https"):
+    with pytest.raises(UserError, match="ftp://x/y.*https"):
         download.fetch("ftp://x/y", SHA256, tmp_path / "out")
 
     def refused(url, timeout):

@@ -14,7 +14,7 @@ from embpress.errors import UserError
 
 REVISION = "0123456789abcdef0123456789abcdef01234567"
 HUB = {"dataset": "owner/glue", "name": "cola", "revision": REVISION}
-CARD = """---
+METADATA_FILE = """---
 configs:
 - config_name: cola
   data_files:
@@ -37,7 +37,7 @@ def cache(tmp_path, monkeypatch):
     """A cache that holds one revision of owner/glue."""
     snapshot = tmp_path / "datasets--owner--glue" / "snapshots" / REVISION
     (snapshot / "cola").mkdir(parents=True)
-    (snapshot / "README.md").write_text(CARD)
+    (snapshot / "README.md").write_text(METADATA_FILE)
     (snapshot / "glue.py").write_text("raise SystemExit('code of a data set was run')")
     for split, labels in (("train", [1, 0, 1]), ("test", [-1, -1])):
         rows = {

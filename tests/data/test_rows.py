@@ -70,7 +70,7 @@ def test_every_format(data, text, rows):
         ),
         (CSV, 'a,b\n1,2\n1,"2\n', "f, line 3: not csv .*check quotes"),
         (JSONL, '{"a": 1, "b": 2}\n{"a": 1', "f, line 2: not JSON"),
-        (JSONL, "[1, 2]\n", "f, line 1: not an object"),
+        (JSONL, "[1, 2]\n", "f, line 1: not a JSON object"),
         (JSONL, '{"a": 1, "label": 2}\n', "f, line 1: no column 'b'; there are 'a', 'label'"),
         (TSV, b"a\tb\n1\t2\n1\t\xff\n", "f, line 3: not UTF-8"),
     ],
@@ -84,7 +84,7 @@ def test_what_is_wrong_is_told_with_file_line_and_column(data, text, message):
 def test_a_missing_label_column_may_mean_an_unlabelled_split():
     with pytest.raises(
         UserError,
-        match="no column 'Quality'; there are 'index', 'text'; if the split is unlabelled",
+        match="no column 'Quality'; there are 'index', 'text'; if the split",
     ):
         read(TSV | {"label": "Quality"}, "index\ttext\n0\tx\n", ["text", "Quality"])
 
@@ -97,7 +97,7 @@ def test_bz2_and_rows_that_lack_a_value(tmp_path):
         {"a": "5", "b": "6"},
     ]
     path.write_bytes(b"BZh9 no")
-    with pytest.raises(UserError, match="not a whole bz2 file"):
+    with pytest.raises(UserError, match="not a complete bz2 file"):
         read_rows(CSV | {"path": str(path)}, {}, ["a"])
-    with pytest.raises(UserError, match="missing.csv cannot be read .No such file"):
+    with pytest.raises(UserError, match=r"missing\.csv.*No such file"):
         read_rows(CSV | {"path": str(tmp_path / "missing.csv")}, {}, ["a"])

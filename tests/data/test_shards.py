@@ -5,7 +5,7 @@ import pytest
 from pyarrow import parquet
 
 from embpress.data import shards
-from embpress.data.shards import shards_of, texts_of
+from embpress.data.shards import iterate_texts, list_shards
 from embpress.errors import UserError
 
 TEXTS = ["one\u2028two words", "猫が好き", "x" * 40, "y", "last \\ \x1c one", "a tab\there"]
@@ -19,7 +19,7 @@ def shard_bytes(request, monkeypatch):
 
 
 def all_texts(folder, column="text"):
-    return [text for shard in shards_of(folder, column) for text in texts_of(shard)]
+    return [text for shard in list_shards(folder, column) for text in iterate_texts(shard)]
 
 
 @pytest.mark.parametrize("end", ["\n", "", "\r\n"])
@@ -52,9 +52,9 @@ def test_parquet_shards_are_whole_row_groups(tmp_path, monkeypatch):
         "SHARD_BYTES",
         3 * parquet.ParquetFile(tmp_path / "a.parquet").metadata.row_group(0).total_byte_size,
     )
-    found = shards_of(tmp_path, "text")
+    found = list_shards(tmp_path, "text")
     assert [(shard.start, shard.stop) for shard in found] == [(0, 3), (3, 6), (6, 9), (9, 10)]
-    assert [list(texts_of(shard)) for shard in found][1][0] == "30"
+    assert [list(iterate_texts(shard)) for shard in found][1][0] == "30"
 
 
 def parquet_of(path, **columns):
@@ -64,8 +64,8 @@ def parquet_of(path, **columns):
 @pytest.mark.parametrize(
     ("write", "message"),
     [
-        (lambda folder: None, "holds no .txt, .jsonl or .parquet file: check `path`"),
-        (lambda folder: (folder / "a.txt").touch(), "the 1 files of .* are all empty"),
+        (lambda folder: None, r"no \.txt, \.jsonl or \.parquet file: check `path`"),
+        (lambda folder: (folder / "a.txt").touch(), "1 files of .* empty"),
         (
             lambda folder: (folder / "a.txt").write_bytes(b"good\n\nca\xe9f\xe9\n"),
             r"a.txt, line 3: not UTF-8 \(.*\): convert",
@@ -84,11 +84,11 @@ def parquet_of(path, **columns):
         ),
         (
             lambda folder: (folder / "a.jsonl").write_text('{"text": 3}'),
-            "a.jsonl, line 1: column 'text' holds no text",
+            "a.jsonl, line 1: column 'text' is not text",
         ),
         (
             lambda folder: (folder / "a.parquet").write_bytes(b"PAR1"),
-            "a.parquet is no whole Parquet file",
+            "a.parquet is not a complete Parquet file",
         ),
         (
             lambda folder: parquet_of(folder / "a.parquet", body=["a"]),
@@ -96,7 +96,7 @@ def parquet_of(path, **columns):
         ),
         (
             lambda folder: parquet_of(folder / "a.parquet", text=[1]),
-            "a.parquet: column 'text' holds int64, no text",
+            "a.parquet: column 'text' is int64",
         ),
     ],
 )
@@ -108,8 +108,8 @@ def test_what_is_wrong_is_told_with_file_and_line(tmp_path, write, message):
 
 
 def test_a_folder_that_is_not_there(tmp_path):
-    with pytest.raises(UserError, match="is no folder: check `path`"):
-        shards_of(tmp_path / "x", "text")
+    with pytest.raises(UserError, match="not a folder: check `path`"):
+        list_shards(tmp_path / "x", "text")
 
 
 def test_a_wrong_line_is_counted_from_the_files_start_also_in_a_later_shard(tmp_path, monkeypatch):

@@ -112,7 +112,7 @@ def test_a_table_is_counted_piece_by_piece(wordpiece, tmp_path, monkeypatch):
 
 
 def test_words_that_stand_equally_often_share_a_text_and_change_nothing(wordpiece, monkeypatch):
-    monkeypatch.setattr(frequency, "WORDS_A_TEXT", 2)
+    monkeypatch.setattr(frequency, "WORDS_PER_TEXT", 2)
     texts = ["cat dog the a b c", "ca the, THE ##a . cats\x1c [MASK] a" * 3, "dog the, b"]
     assert torch.equal(
         count_tokens(count_words(texts), wordpiece, 20), direct_counts(wordpiece, texts, 20)

@@ -3,7 +3,7 @@ import math
 import pytest
 
 from embpress import compress_model, inspect
-from embpress.export.artefact import REST
+from embpress.export.exported_model import OTHER_WEIGHTS
 from embpress.storage import HEADER, TENSORS
 
 from ..zoo import ZOO, tiny
@@ -17,7 +17,7 @@ def test_files_are_as_large_as_reported_up_to_the_stated_header(tmp_path, method
     sizes = {p.name: p.stat().st_size for p in (tmp_path / "out").iterdir()}
     assert sizes == found.files
     assert sizes[TENSORS] + sizes[HEADER] == found.stored_bits // 8 + found.matrix_header
-    assert sizes[REST] == sum(g.bytes for g in found.kept) + found.rest_header
+    assert sizes[OTHER_WEIGHTS] == sum(g.bytes for g in found.kept) + found.rest_header
     assert found.model_after == found.embedding_after + sum(g.bytes for g in found.kept)
     assert found.embedding_ratio == 32 * math.prod(found.shape) / found.stored_bits
 
@@ -36,5 +36,5 @@ def test_it_says_what_did_not_shrink_and_why(tmp_path):
     found = inspect(tmp_path / "out")
     why = {g.name: g.why for g in found.kept}
     assert found.replaced == ["model.embed_tokens"]
-    assert "left dense" in why["lm_head.weight: one row a token"]
+    assert "left dense" in why["lm_head.weight: one row per token"]
     assert why["layers model.layers.*"] == "not an embedding"

@@ -4,16 +4,12 @@ import numpy as np
 import pandas
 import pytest
 import torch
-from sklearn.isotonic import IsotonicRegression
-from sklearn.model_selection import GroupKFold
 
-from embpress import best_under
+from embpress import RankingSettings, rank_methods
 from embpress.analysis.scores import COLUMNS, write
 from embpress.errors import UserError
-from embpress.export import ranking
-from embpress.export.ranking import MEGABYTE, candidates, retention_model
+from embpress.export.ranking import MEGABYTE, fit_retention_curve, list_candidates
 from embpress.methods import compress
-from embpress.methods._base import Context
 
 
 @pytest.fixture
@@ -21,6 +17,10 @@ def matrix():
     """A matrix of decaying spectrum, on which low rank does well."""
     torch.manual_seed(0)
     return torch.randn(400, 32) * torch.logspace(0, -2, 32)
+
+
+def rank(matrix, max_megabytes, methods, **settings):
+    return rank_methods(matrix, max_megabytes, RankingSettings(methods, **settings))
 
 
 def scores_of(path, curve, noise=0.0):
@@ -53,90 +53,77 @@ def scores_of(path, curve, noise=0.0):
 
 
 def test_all_that_fit_keep_the_budget_and_the_nearest_wins(matrix):
-    found = best_under(matrix, 0.02, methods=["svd", "integer", "kronecker"])
+    found = rank(matrix, 0.02, ["svd", "integer", "kronecker"])
     fitting = [c for c in found.candidates if c.fits]
     assert all(c.bytes <= 0.02 * MEGABYTE for c in fitting)
     errors = [c.weighted_relative_error for c in fitting]
     assert errors == sorted(errors) and found.best.weighted_relative_error == errors[0]
-    assert found.ratio_asked == 4 * matrix.numel() / 20_000
+    assert found.target_ratio == 4 * matrix.numel() / 20_000
 
 
 def test_counts_decide_which_rows_matter(matrix):
     counts = torch.ones(400, dtype=torch.int64)
     counts[:100] = 10_000
-    plain, counted = (
-        best_under(matrix, 0.02, counts=c, methods=["svd"]).best for c in (None, counts)
-    )
+    plain, counted = (rank(matrix, 0.02, ["svd"], counts=c).best for c in (None, counts))
     assert plain.relative_error == counted.relative_error
     assert plain.weighted_relative_error == pytest.approx(plain.relative_error)
     assert counted.weighted_relative_error != pytest.approx(counted.relative_error)
 
 
 def test_what_cannot_be_reached_is_a_note(matrix):
-    found = best_under(matrix, 0.003, methods=["integer", "svd"])
+    found = rank(matrix, 0.003, ["integer", "svd"])
     assert found.best.method == "svd" and "ask for less" in found.candidates[1].note
-    found = best_under(matrix, 0.03, methods=["t24", "svd"])
+    found = rank(matrix, 0.03, ["t24", "svd"])
     assert found.best.method == "svd" and "needs token counts" in found.candidates[1].note
 
 
 def test_one_method_that_fails_does_not_end_the_others(matrix):
     matrix[0] *= 1e7  # beyond the float16 scales of int8 rows
-    found = best_under(matrix, 0.02, methods=["integer", "svd"])
+    found = rank(matrix, 0.02, ["integer", "svd"])
     assert found.best.method == "svd" and "does not fit fp16" in found.candidates[1].note
-    special = Context(torch.ones(400), special_ids=tuple(range(300)))
-    found = best_under(matrix, 0.025, methods=["t24", "svd"], context=special)
+    special = {"counts": torch.ones(400), "special_ids": tuple(range(300))}
+    found = rank(matrix, 0.025, ["t24", "svd"], **special)
     assert found.best.method == "svd" and "300 special tokens" in found.candidates[1].note
 
 
 def test_without_counts_rows_weigh_alike(matrix):
-    found = best_under(matrix, 0.02, methods=["ectcq"])
-    alike = compress(matrix, "ectcq", found.ratio_asked, weighting="uniform")
+    found = rank(matrix, 0.02, ["ectcq"])
+    alike = compress(matrix, "ectcq", found.target_ratio, weighting="uniform")
     assert found.best.relative_error == pytest.approx(
         float((alike.dense() - matrix).norm() / matrix.norm())
     )
 
 
 def test_a_bad_matrix_or_counts_of_another_are_errors(matrix):
-    with pytest.raises(UserError, match="counts of shape .7,. are not of this matrix"):
-        best_under(matrix, 0.02, counts=torch.ones(7), methods=["svd"])
+    with pytest.raises(UserError, match="counts"):
+        rank(matrix, 0.02, ["svd"], counts=torch.ones(7))
     matrix[3, 1] = math.nan
     with pytest.raises(UserError, match="first in row 3"):
-        best_under(matrix, 0.02, methods=["svd"])
+        rank(matrix, 0.02, ["svd"])
 
 
 def test_controls_do_not_compete():
-    assert "svd" in candidates() and not {"identity", "random", "mean"} & set(candidates())
+    assert "svd" in list_candidates() and not {"identity", "random", "mean"} & set(
+        list_candidates()
+    )
 
 
 def test_retention_is_read_off_the_studys_curve(matrix, tmp_path):
     path = scores_of(tmp_path / "scores.csv", lambda e: 100 * (1 - e))
-    predict, missed = retention_model(path)
+    predict, missed = fit_retention_curve(path)
     assert predict(0.0) >= predict(0.5) >= predict(1.0)
     assert predict(0.3) == pytest.approx(70, abs=5) and missed < 15
-    best = best_under(matrix, 0.02, methods=["svd"], scores=path).best
+    best = rank(matrix, 0.02, ["svd"], scores=path).best
     assert best.retention == pytest.approx(predict(best.weighted_relative_error))
 
 
 def test_an_estimate_that_is_worth_little_says_so(tmp_path):
-    sharp = retention_model(scores_of(tmp_path / "a.csv", lambda e: 100 * (1 - e)))[1]
-    blurred = retention_model(scores_of(tmp_path / "b.csv", lambda e: 50.0, noise=30.0))[1]
+    sharp = fit_retention_curve(scores_of(tmp_path / "a.csv", lambda e: 100 * (1 - e)))[1]
+    blurred = fit_retention_curve(scores_of(tmp_path / "b.csv", lambda e: 50.0, noise=30.0))[1]
     assert blurred > 2 * sharp
 
 
 def test_a_table_of_something_else_is_named(tmp_path):
     (tmp_path / "x.csv").write_text("a,b\n1,2\n")
     with pytest.raises(UserError, match=r"x\.csv"):
-        retention_model(tmp_path / "x.csv")
-
-
-def test_the_curve_and_its_folds_equal_scikit_learns():
-    rng = np.random.default_rng(0)
-    x = rng.integers(0, 20, 60) / 20
-    y = 100 - 80 * x + 15 * rng.standard_normal(60)
-    at = np.linspace(-0.5, 1.5, 101)
-    wanted = IsotonicRegression(increasing=False, out_of_bounds="clip").fit(x, y).predict(at)
-    np.testing.assert_allclose(ranking._fit_falling_curve(x, y)(at), wanted, rtol=1e-12)
-    groups = rng.choice(list("abcdefg"), 60, p=[0.4, 0.2, 0.1, 0.1, 0.1, 0.05, 0.05])
-    folds = GroupKFold(5).split(x, groups=groups)
-    for mask, (_, test) in zip(ranking._folds(groups, 5), folds, strict=True):
-        assert np.array_equal(np.flatnonzero(mask), test)
+        fit_retention_curve(tmp_path / "x.csv")

@@ -16,7 +16,7 @@ from embpress.errors import InfeasibleRatio, UserError
 from embpress.fidelity.reconstruction import reconstruction
 from embpress.methods import compress, method_class
 from embpress.methods._base import Context, budget_bits
-from embpress.models.assembly import RowRange
+from embpress.models.compressed_model import RowRange
 from embpress.models.embedding import CompressedLinear
 from embpress.numerics.matrices import safetensors_matrix
 

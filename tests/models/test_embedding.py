@@ -6,14 +6,14 @@ from embpress.errors import UserError
 from embpress.formats.dense import DenseRows
 from embpress.formats.low_rank import LowRank
 from embpress.methods import compress
-from embpress.models.checkpoints import card, embedding_matrix
+from embpress.models.checkpoints import embedding_matrix, read_metadata
 from embpress.models.embedding import (
     EmbeddingSlot,
-    describe,
-    embedding_of,
+    find_embedding,
     load_model,
     tied_head,
     untie_head,
+    write_metadata,
 )
 
 IDS = torch.tensor([[3, 5, 5, 9], [1, 0, 2, 3]])
@@ -35,10 +35,10 @@ def llama(tied):
 
 def test_dense_rows_in_the_slot_change_nothing(bert):
     wanted = bert(input_ids=IDS).last_hidden_state
-    EmbeddingSlot(bert).put(
+    EmbeddingSlot(bert).set_matrix(
         DenseRows(
             tuple(bert.embeddings.word_embeddings.weight.shape),
-            embedding_of(bert)[1].weight.detach(),
+            find_embedding(bert)[1].weight.detach(),
         )
     )
     torch.testing.assert_close(bert(input_ids=IDS).last_hidden_state, wanted)
@@ -48,13 +48,13 @@ def test_dense_rows_in_the_slot_change_nothing(bert):
 def test_a_tied_head_runs_on_the_compressed_matrix_and_an_untied_one_does_not(tied):
     model = llama(tied)
     assert (tied_head(model) is not None) == tied
-    weight = embedding_of(model)[1].weight.detach().clone()
+    weight = find_embedding(model)[1].weight.detach().clone()
     compressed = compress(weight, "svd", 1.5)
     # The same by hand: the decoded matrix written into the dense weights.
     by_hand = llama(tied)
     with torch.no_grad():
         by_hand.get_input_embeddings().weight.copy_(compressed.dense())
-    EmbeddingSlot(model).put(compressed)
+    EmbeddingSlot(model).set_matrix(compressed)
     torch.testing.assert_close(
         model(input_ids=IDS).logits, by_hand(input_ids=IDS).logits, rtol=1e-4, atol=1e-5
     )
@@ -62,12 +62,12 @@ def test_a_tied_head_runs_on_the_compressed_matrix_and_an_untied_one_does_not(ti
 
 def test_matrices_are_swapped_one_after_another():
     model = llama(True)
-    weight = embedding_of(model)[1].weight.detach().clone()
+    weight = find_embedding(model)[1].weight.detach().clone()
     wanted = model(input_ids=IDS).logits
     slot = EmbeddingSlot(model)
-    slot.put(compress(weight, "mean", 1))
+    slot.set_matrix(compress(weight, "mean", 1))
     assert not torch.allclose(model(input_ids=IDS).logits, wanted, atol=1e-3)
-    slot.put(DenseRows((12, 16), weight))
+    slot.set_matrix(DenseRows((12, 16), weight))
     torch.testing.assert_close(model(input_ids=IDS).logits, wanted)
 
 
@@ -83,18 +83,16 @@ def test_only_the_rows_of_a_batch_are_decoded(bert):
             raise AssertionError("the whole table was decoded")
 
     slot = EmbeddingSlot(bert)
-    slot.put(NoFullRead(slot.shape, rank=2))
+    slot.set_matrix(NoFullRead(slot.shape, rank=2))
     assert bert(input_ids=IDS).last_hidden_state.shape == (2, 4, 16)
 
 
 def test_wrong_shape_is_named(bert):
-    with pytest.raises(
-        UserError, match=r"the model's embedding is \(17, 16\), the compressed one \(3, 16\)"
-    ):
-        EmbeddingSlot(bert).put(DenseRows((3, 16)))
+    with pytest.raises(UserError, match=r"embedding has shape \(17, 16\).*\(3, 16\)"):
+        EmbeddingSlot(bert).set_matrix(DenseRows((3, 16)))
 
 
-def test_card_and_matrix_come_from_files_alone(tmp_path, bert):
+def test_metadata_and_matrix_come_from_files_alone(tmp_path, bert):
     model = llama(True)
     for name, some in (
         ("bert", bert),
@@ -107,30 +105,30 @@ def test_card_and_matrix_come_from_files_alone(tmp_path, bert):
         ),
     ):
         some.save_pretrained(tmp_path / name)
-        describe(some, [0, 2, 2], tmp_path / name, {"package": "x"})
-        about = card(tmp_path / name)
-        assert torch.equal(embedding_matrix(tmp_path / name), embedding_of(some)[1].weight)
+        write_metadata(some, [0, 2, 2], tmp_path / name, {"package": "x"})
+        about = read_metadata(tmp_path / name)
+        assert torch.equal(embedding_matrix(tmp_path / name), find_embedding(some)[1].weight)
         assert about["special_ids"] == [0, 2] and about["tied_head"] == (name != "bert")
         assert about["parameters"] == sum(p.numel() for p in some.parameters())
 
 
 def test_a_folder_without_a_model_is_named(tmp_path):
-    with pytest.raises(UserError, match="holds no model that loads as encoder"):
+    with pytest.raises(UserError, match="no model that loads as encoder"):
         load_model(tmp_path, "encoder")
 
 
 def test_a_model_without_embedding_is_named(bert, monkeypatch):
     monkeypatch.setattr(BertModel, "get_input_embeddings", lambda self: None)
     with pytest.raises(UserError, match="BertModel has no input embedding"):
-        embedding_of(bert)
+        find_embedding(bert)
 
 
 def test_an_untied_head_stays_dense():
     model = llama(True)
-    wanted_head = embedding_of(model)[1].weight.detach().clone()
+    wanted_head = find_embedding(model)[1].weight.detach().clone()
     untie_head(model)
     compressed = compress(wanted_head, "svd", 1.5)
-    EmbeddingSlot(model).put(compressed)
+    EmbeddingSlot(model).set_matrix(compressed)
     assert torch.equal(model.get_output_embeddings().weight, wanted_head)
     by_hand = llama(False)
     by_hand.load_state_dict(llama(True).state_dict())

@@ -7,10 +7,16 @@ import pytest
 import torch
 
 from embpress import storage
-from embpress.data.models import prepare
+from embpress.data.models import prepare_checkpoint
 from embpress.methods import compress
-from embpress.models.checkpoints import card, embedding_matrix
-from embpress.models.embedding import EmbeddingSlot, embedding_of, load_model, tied_head, untie_head
+from embpress.models.checkpoints import embedding_matrix, read_metadata
+from embpress.models.embedding import (
+    EmbeddingSlot,
+    find_embedding,
+    load_model,
+    tied_head,
+    untie_head,
+)
 from embpress.study.validation import check_model_folder
 from tests.zoo import V, outputs, tiny
 
@@ -48,7 +54,7 @@ def test_the_embedding_is_found_with_its_width_and_the_head_that_shares_it(kind)
     folder, model, head, tied, width = kind
     check_model_folder(folder, "models.x")
     loaded = load_model(folder, head)
-    name, embedding = embedding_of(loaded)
+    name, embedding = find_embedding(loaded)
     assert embedding is loaded.get_input_embeddings() and embedding.weight.shape == (V, width)
     assert loaded.get_parameter(name) is embedding.weight
     found = tied_head(loaded)
@@ -60,21 +66,21 @@ def test_compressed_saved_and_loaded_it_gives_the_same_outputs(kind, tmp_path):
     folder, model, head, tied, width = kind
     loaded = load_model(folder, head)
     storage.save(
-        compress(embedding_of(loaded)[1].weight.detach(), "identity", 1), tmp_path / "identity"
+        compress(find_embedding(loaded)[1].weight.detach(), "identity", 1), tmp_path / "identity"
     )
-    storage.save(compress(embedding_of(loaded)[1].weight.detach(), "svd", 1.5), tmp_path / "svd")
+    storage.save(compress(find_embedding(loaded)[1].weight.detach(), "svd", 1.5), tmp_path / "svd")
     slot = EmbeddingSlot(loaded)
     assert slot.heads == ([] if tied is None else [tied])
-    slot.put(storage.load(tmp_path / "identity"))
+    slot.set_matrix(storage.load(tmp_path / "identity"))
     assert not any(
         p.shape == (V, width) for n, p in loaded.named_parameters() if n != "lm_head.weight"
     )
     torch.testing.assert_close(outputs(loaded), outputs(model))
     # Another matrix reaches the head that shares it, and no other.
     svd = storage.load(tmp_path / "svd")
-    slot.put(svd)
+    slot.set_matrix(svd)
     with torch.no_grad():
-        embedding_of(model)[1].weight.copy_(svd.dense())
+        find_embedding(model)[1].weight.copy_(svd.dense())
     torch.testing.assert_close(outputs(loaded), outputs(model), rtol=1e-4, atol=1e-5)
 
 
@@ -85,7 +91,7 @@ def test_a_head_that_is_untied_stays_as_it_was(name, head, tied, tmp_path):
     before = tied_head(loaded).weight.detach().clone()
     untie_head(loaded)
     slot = EmbeddingSlot(loaded)
-    slot.put(compress(torch.zeros(slot.shape) + torch.arange(slot.shape[1]), "mean", 1))
+    slot.set_matrix(compress(torch.zeros(slot.shape) + torch.arange(slot.shape[1]), "mean", 1))
     assert slot.heads == [] and torch.equal(loaded.get_submodule(tied).weight, before)
 
 
@@ -98,8 +104,8 @@ def test_a_study_makes_a_checkpoint_of_it(name, tmp_path, wordpiece):
         "path": str(tmp_path / "model"),
         "causal": name in ("llama_tied", "gpt2"),
     }
-    prepare(entry, {}, [], tmp_path / "checkpoint")
-    about = card(tmp_path / "checkpoint")
+    prepare_checkpoint(entry, {}, [], tmp_path / "checkpoint")
+    about = read_metadata(tmp_path / "checkpoint")
     weight = tiny(name).get_input_embeddings().weight
     assert about["shape"] == list(weight.shape) and about["tied_head"] == entry["causal"]
     assert torch.equal(embedding_matrix(tmp_path / "checkpoint"), weight)

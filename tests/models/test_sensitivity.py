@@ -18,11 +18,11 @@ from embpress.methods import method_class
 from embpress.methods._base import Context
 from embpress.models import sensitivity
 from embpress.models.sensitivity import (
+    compute_sensitivities,
     correct_masked_token,
     correct_next_token,
     own_prediction,
     row_gradients,
-    sensitivities,
 )
 from embpress.models.sensitivity_file import read_sensitivity, write_sensitivity
 
@@ -94,7 +94,7 @@ def test_one_batch_equals_a_naive_loop_of_autograd(model):
     rows, gradients = row_gradients(model, IDS, correct_next_token)
     assert rows.tolist() == IDS.unique().tolist()
     torch.testing.assert_close(gradients, wanted[rows], rtol=1e-9, atol=1e-12)
-    found = sensitivities(model, [IDS], correct_next_token, print)
+    found = compute_sensitivities(model, [IDS], correct_next_token, print)
     torch.testing.assert_close(found["fisher"], wanted.square().sum(1).sqrt().float())
     torch.testing.assert_close(found["l1_sensitivity"], wanted.abs().sum(1).float())
     assert found["fisher"].dtype == torch.float32 and found["fisher"][4] == 0
@@ -112,9 +112,9 @@ def test_a_tied_heads_share_is_left_out():
 def test_batches_add_up_squares_and_sizes():
     model = gpt2()
     one, other = (
-        sensitivities(model, [ids], correct_next_token, print) for ids in (IDS[:1], IDS[1:])
+        compute_sensitivities(model, [ids], correct_next_token, print) for ids in (IDS[:1], IDS[1:])
     )
-    both = sensitivities(model, IDS.split([1, 2]), correct_next_token, print)
+    both = compute_sensitivities(model, IDS.split([1, 2]), correct_next_token, print)
     torch.testing.assert_close(
         both["fisher"], (one["fisher"].square() + other["fisher"].square()).sqrt()
     )
@@ -161,40 +161,41 @@ def folder(tmp_path, wordpiece):
 def test_a_checkpoint_is_measured_on_text_and_weights_come_of_it(folder, tmp_path):
     texts = ["the cat, the dogs."] * 200
     lines = []
-    found = sensitivity.measure(folder, texts, 640, 0, lines.append)
+    found = sensitivity.compute_checkpoint_sensitivities(
+        folder, texts, sensitivity.SensitivitySettings(640), lines.append
+    )
     assert lines[0] == "640 tokens in blocks of 64" and lines[-1] == "640 tokens"
     assert all(found["fisher"][i] > 0 for i in (2, 3, 11, 12, 14)) and found["fisher"][5] == 0
     write_sensitivity(found, tmp_path / "s.safetensors")
     again = read_sensitivity(tmp_path / "s.safetensors", ROWS)
     weights = method_class("b23")(weighting="fisher").row_weights(Context(sensitivity=again), ROWS)
     assert weights.mean() == pytest.approx(1) and weights.min() > 0
-    with pytest.raises(
-        UserError, match="holds fisher of 17 rows, but the matrix has 5: measure it anew"
-    ):
+    with pytest.raises(UserError, match="fisher of 17 rows.* 5"):
         read_sensitivity(tmp_path / "s.safetensors", 5)
 
 
 def test_blocks_are_spread_over_the_text_and_bounded(wordpiece):
     texts = ["a " * 50, "b " * 50]
-    blocks = sensitivity.blocks_of_text(texts, wordpiece, 10, 20, special=True)
+    blocks = sensitivity.sample_token_blocks(texts, wordpiece, 10, 20, special=True)
     assert (
         blocks.shape == (2, 10)
         and blocks[:, 0].tolist() == [2, 2]
         and blocks[:, -1].tolist() == [3, 3]
     )
     assert blocks[:, 1].tolist() == [5, 6]
-    assert sensitivity.blocks_of_text(texts, wordpiece, 10, 10**6, special=False).shape == (10, 10)
-    with pytest.raises(UserError, match="the corpus has 1 tokens, which do not fill a block of 10"):
-        sensitivity.blocks_of_text(["a"], wordpiece, 10, 20, special=False)
+    assert sensitivity.sample_token_blocks(texts, wordpiece, 10, 10**6, special=False).shape == (
+        10,
+        10,
+    )
+    with pytest.raises(UserError, match="1 tokens.* block of 10"):
+        sensitivity.sample_token_blocks(["a"], wordpiece, 10, 20, special=False)
 
 
 def test_heads_are_told_from_the_config_and_a_bare_encoder_is_refused(tmp_path, bert):
     for name, model, head in (("gpt2", gpt2(), "causal_lm"), ("llama", llama(), "causal_lm")):
         model.save_pretrained(tmp_path / name)
-        assert sensitivity.head_of(tmp_path / name) == head
+        assert sensitivity.find_prediction_head(tmp_path / name) == head
         assert isinstance(AutoModelForCausalLM.from_pretrained(tmp_path / name), type(model))
     bert.save_pretrained(tmp_path / "bert")
-    with pytest.raises(
-        UserError, match="BertModel without a head .*: weight its rows by counts or uniform instead"
-    ):
-        sensitivity.head_of(tmp_path / "bert")
+    with pytest.raises(UserError, match="BertModel without a head .*counts or uniform"):
+        sensitivity.find_prediction_head(tmp_path / "bert")

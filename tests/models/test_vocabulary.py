@@ -3,7 +3,7 @@ from tokenizers import Tokenizer, decoders, models, pre_tokenizers
 from tokenizers.trainers import BpeTrainer
 from transformers import GPT2Config, GPT2LMHeadModel, PreTrainedTokenizerFast
 
-from embpress.models.embedding import embedding_of, tied_head
+from embpress.models.embedding import find_embedding, tied_head
 from embpress.models.vocabulary import kept_ids, trim_model, trim_tokenizer
 
 
@@ -33,7 +33,7 @@ def test_trimmed_model_gives_the_same_hidden_states(wordpiece, bert):
     keep = kept_ids(wordpiece, [], ids(wordpiece, "the", "cat", "##s"))
     trim_model(bert, keep)
     after = bert(**trim_tokenizer(wordpiece, keep)(text, return_tensors="pt")).last_hidden_state
-    assert embedding_of(bert)[1].num_embeddings == len(keep) == bert.config.vocab_size
+    assert find_embedding(bert)[1].num_embeddings == len(keep) == bert.config.vocab_size
     torch.testing.assert_close(after, before)
 
 

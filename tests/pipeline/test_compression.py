@@ -9,7 +9,7 @@ from safetensors.torch import save_file
 from embpress.data.token_counts import write_counts
 from embpress.fidelity.rate_distortion import GaussianSource
 from embpress.fidelity.record import read_result
-from embpress.models.checkpoints import CARD
+from embpress.models.checkpoints import METADATA_FILE
 from embpress.numerics.weights import smooth_counts
 from embpress.pipeline import compression
 from embpress.pipeline.aggregation import Evaluation, bounds
@@ -33,7 +33,7 @@ def files(tmp_path):
         "special_ids": [3, 5],
         "parameters": V * D,
     }
-    (tmp_path / "model" / CARD).write_text(json.dumps(about))
+    (tmp_path / "model" / METADATA_FILE).write_text(json.dumps(about))
     write_counts(counts, tmp_path / "counts.safetensors")
     return tmp_path / "model", tmp_path / "counts.safetensors"
 

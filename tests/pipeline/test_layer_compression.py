@@ -13,8 +13,8 @@ from embpress.errors import UserError
 from embpress.fidelity.record import read_result
 from embpress.methods import method_class
 from embpress.models import sensitivity
-from embpress.models.assembly import assemble, parts_of, weight_of
-from embpress.models.embedding import describe, load_model
+from embpress.models.compressed_model import assemble, linear_weight, read_matrix_list
+from embpress.models.embedding import load_model, write_metadata
 from embpress.models.sensitivity_file import read_sensitivity, write_sensitivity
 from embpress.pipeline.aggregation import Evaluation
 from embpress.pipeline.bit_allocation import LayerBudget, allocate_ratios, matrix_bits
@@ -36,7 +36,7 @@ def files(tmp_path, request):
     """A checkpoint and its counts."""
     model = tiny(request.param, **{} if request.param == "gpt2" else {"num_hidden_layers": 2})
     model.save_pretrained(tmp_path / "model")
-    describe(model, [0], tmp_path / "model", {})
+    write_metadata(model, [0], tmp_path / "model", {})
     write_counts(torch.arange(V), tmp_path / "counts.safetensors")
     return tmp_path / "model", tmp_path / "counts.safetensors"
 
@@ -57,7 +57,7 @@ def test_an_artefact_is_as_large_as_said_and_near(files, method, share, tmp_path
         files, tmp_path / "out", 1.2, method=method, modules=ALL, share=share, options=options
     )
     assert json.loads((tmp_path / "out/result.json").read_text()) == result
-    parts = parts_of(tmp_path / "out")
+    parts = read_matrix_list(tmp_path / "out")
     assert len(parts) == len(result["modules"]) == (7 if share == "layers" else 13)
     stored = sum(
         8 * sum(t.nbytes for t in storage.load(tmp_path / "out" / p.folder).state_dict().values())
@@ -153,13 +153,15 @@ def test_a_model_without_a_kind_is_refused(files, tmp_path):
 def test_sensitivities_of_layers_are_those_of_their_weights_gradients(files, wordpiece, tmp_path):
     wordpiece.save_pretrained(files[0])
     model = load_model(files[0], "classifier")
-    ids = sensitivity.blocks_of_text(["the cat, the dogs."] * 40, wordpiece, 16, 64, special=True)
+    ids = sensitivity.sample_token_blocks(
+        ["the cat, the dogs."] * 40, wordpiece, 16, 64, special=True
+    )
     names = [
         p.name
         for p in find_layer_matrices([n for n, _ in model.base_model.named_modules()], ["query"])
     ]
     found = sensitivity.sensitivities(model, [ids], sensitivity.own_prediction, print, names)
-    weights = [weight_of(model.bert.get_submodule(n), n) for n in names]
+    weights = [linear_weight(model.bert.get_submodule(n), n) for n in names]
     gradients = torch.autograd.grad(sensitivity.own_prediction(model, ids), weights)
     for name, gradient in zip(names, gradients):
         torch.testing.assert_close(found[f"fisher:{name}"], gradient.square().sum(1).sqrt())

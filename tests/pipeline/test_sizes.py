@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from embpress.data.token_counts import write_counts
-from embpress.models.embedding import describe
+from embpress.models.embedding import write_metadata
 from embpress.pipeline import compression
 from embpress.pipeline.aggregation import Evaluation
 from embpress.pipeline.sizes import EMBEDDING, sizes
@@ -26,7 +26,7 @@ def found(tmp_path):
     """Sizes of two methods on a tiny BERT, one of them at a ratio out of its reach."""
     model = tiny("bert")
     model.save_pretrained(tmp_path / "model")
-    describe(model, [0], tmp_path / "model", {})
+    write_metadata(model, [0], tmp_path / "model", {})
     write_counts(torch.arange(V), tmp_path / "counts.safetensors")
     methods = {"t24": {"options": {"neighbours": 2, "n_kept": 5}}, "svd": {}, "random": {}}
     artefacts = {method: [] for method in methods}
@@ -79,7 +79,7 @@ def test_a_models_other_weights_have_a_reason(found):
     assert weights.loc[EMBEDDING, "bits"] == 32 * V * D
     parameters = json.loads((folder / "model/checkpoint.json").read_text())["parameters"]
     assert weights["bits"].sum() == 32 * parameters
-    assert weights.loc["position embeddings", "why"] == "no token embedding"
+    assert weights.loc["position embeddings", "why"] == "not a token embedding"
 
 
 def made_up_sizes():

@@ -340,7 +340,7 @@ def test_claims_come_to_a_comparison_a_pair_task_and_ratio(default_config):
         "comparisons": [
             CLAIM | {"on": "wikitext"},
             CLAIM | {"worse": "svd", "on": "rotten", "ratios": [25]},
-        ]
+        ],
     }
     found = load(default_config | {"claims": {"c": claim}}).comparisons()
     assert [(c.worse, c.ratio) for c in found] == [("svd", 4), ("svd", 10), ("svd", 25)] + [

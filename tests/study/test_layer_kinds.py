@@ -3,7 +3,7 @@
 import pytest
 
 from embpress.errors import UserError
-from embpress.models.assembly import weight_of
+from embpress.models.compressed_model import linear_weight
 from embpress.study.layer_kinds import KINDS, PATTERNS, check_pattern, find_layer_matrices
 from embpress.study.method_entry import PRESETS, MethodEntry, resolve_variant
 
@@ -41,7 +41,7 @@ def test_kinds_cover_all_large_matrices_of_a_layer(name, kinds):
     model = tiny(name)
     found = find_layer_matrices(names_of(model), kinds)
     assert [place.kind for place in found] == kinds and {place.layer for place in found} == {0}
-    weights = [weight_of(model.base_model.get_submodule(p.name), p.name) for p in found]
+    weights = [linear_weight(model.base_model.get_submodule(p.name), p.name) for p in found]
     in_layers = [
         p
         for n, p in model.base_model.named_parameters()
@@ -53,7 +53,7 @@ def test_kinds_cover_all_large_matrices_of_a_layer(name, kinds):
 
 def test_transposed_weights_are_seen_as_out_by_in():
     layer = tiny("gpt2").base_model.h[0].mlp.c_fc
-    assert tuple(layer.weight.shape) == (16, 64) and tuple(weight_of(layer, "c_fc").shape) == (
+    assert tuple(layer.weight.shape) == (16, 64) and tuple(linear_weight(layer, "c_fc").shape) == (
         64,
         16,
     )

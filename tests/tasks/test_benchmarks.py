@@ -465,7 +465,7 @@ def test_an_unknown_benchmark_and_one_from_nowhere_are_named():
         (
             "cola",
             "index\tsentence\n0\tx\n",
-            r"dev.tsv, line 1: no column 'label'; there are .*unlabelled",
+            r"dev.tsv, line 1: no column 'label'; there are .*no labels",
         ),
         (
             "rte",

@@ -19,7 +19,7 @@ from embpress import storage
 from embpress.errors import UserError
 from embpress.methods import compress
 from embpress.models.checkpoints import embedding_matrix
-from embpress.models.embedding import describe, load_model
+from embpress.models.embedding import load_model, write_metadata
 from embpress.pipeline.evaluation import evaluate
 from embpress.tasks import TaskInputs
 from embpress.tasks._span_metrics import answer_scores
@@ -287,7 +287,7 @@ def test_spans_are_fine_tuned_saved_and_evaluated_on_a_compressed_matrix(pairs, 
     """From the config entry alone, one file parted by context."""
     bert.save_pretrained(tmp_path / "base")
     pairs.save_pretrained(tmp_path / "base")
-    describe(bert, pairs.all_special_ids, tmp_path / "base", {})
+    write_metadata(bert, pairs.all_special_ids, tmp_path / "base", {})
     (tmp_path / "own.json").write_text(
         json.dumps(squad(*((CONTEXT + " cat" * i, [("cab", None)]) for i in range(6))))
     )
@@ -324,22 +324,22 @@ GOOD = squad(("the cat", [("cat", None)]))
     ("content", "message"),
     [
         ("[1", "dev.json: not JSON"),
-        ({"rows": []}, "dev.json: no 'data' of SQuAD's format: is `data.format` right"),
-        ([1], "dev.json: no 'data' of SQuAD's format"),
-        ({"data": [1]}, "dev.json, article 1: no 'paragraphs'"),
+        ({"rows": []}, "dev.json: no valid 'data' of SQuAD's format: check .*`data.format`"),
+        ([1], "dev.json: no valid 'data' of SQuAD's format"),
+        ({"data": [1]}, "dev.json, article 1: no valid 'paragraphs'"),
         ({"data": []}, "dev.json has no rows: the test split is empty"),
         (
             changed(GOOD, lambda p: p.pop("context")),
-            r"dev.json, article 1 \(Pets\), paragraph 1: no 'context'",
+            r"dev.json, article 1 \(Pets\), paragraph 1: no valid 'context'",
         ),
         (
             changed(GOOD, lambda p: p.pop("qas")),
-            r"dev.json, article 1 \(Pets\), paragraph 1: no 'qas'",
+            r"dev.json, article 1 \(Pets\), paragraph 1: no valid 'qas'",
         ),
-        (changed(GOOD, lambda p: p["qas"][0].pop("id")), r"paragraph 1, question 1: no 'id'"),
+        (changed(GOOD, lambda p: p["qas"][0].pop("id")), r"paragraph 1, question 1: no valid 'id'"),
         (
             changed(GOOD, lambda p: p["qas"][0].pop("question")),
-            "dev.json, question 0-0: no 'question'",
+            "dev.json, question 0-0: no valid 'question'",
         ),
         (
             changed(GOOD, lambda p: p["qas"][0].update(question="")),
@@ -347,7 +347,7 @@ GOOD = squad(("the cat", [("cat", None)]))
         ),
         (
             changed(GOOD, lambda p: p["qas"][0].pop("answers")),
-            "dev.json, question 0-0: no 'answers'",
+            "dev.json, question 0-0: no valid 'answers'",
         ),
         (
             changed(GOOD, lambda p: p["qas"][0].update(answers=[])),
@@ -355,7 +355,7 @@ GOOD = squad(("the cat", [("cat", None)]))
         ),
         (
             changed(GOOD, lambda p: p["qas"][0]["answers"][0].pop("answer_start")),
-            "question 0-0: no 'answer_start'",
+            "question 0-0: no valid 'answer_start'",
         ),
         (
             squad(("the cat", [("cat", 3)])),

@@ -3,7 +3,6 @@ leaves unchanged, and what is stored.
 """
 
 import json
-from typing import get_args
 
 import numpy as np
 import pytest
@@ -16,16 +15,16 @@ from embpress.errors import UserError
 from embpress.fidelity.record import RESULT
 from embpress.files import write_json
 from embpress.methods import compress
-from embpress.models.assembly import UNCOMPRESSED_WEIGHTS_FILE, Part, write_parts
 from embpress.models.checkpoints import embedding_matrix
-from embpress.models.embedding import describe, load_model
+from embpress.models.compressed_model import OTHER_WEIGHTS, StoredMatrix, write_matrix_list
+from embpress.models.embedding import load_model, write_metadata
 from embpress.pipeline.compression import FitInputs, compress_checkpoint
 from embpress.pipeline.evaluation import evaluate
 from embpress.study.artefact import Artefact
 from embpress.study.method_entry import MatrixSpec
 from embpress.study.protocols import resolve_students
 from embpress.study.task_entry import STUDENT_PROTOCOLS
-from embpress.study.task_training import Term, TextStage
+from embpress.study.task_training import TextStage
 from embpress.tasks import TaskInputs
 from embpress.training.fine_tuning import finetune
 from embpress.training.loop import HISTORY
@@ -38,6 +37,7 @@ from embpress.training.students import (
 
 from ..task_entries import make_task
 
+TERMS = ("embeddings", "attention", "hidden", "logits", "task")
 TEXTS = [
     "the cat, the dog",
     "a b c",
@@ -50,7 +50,6 @@ TEXTS = [
     "ab",
     "the a",
 ]
-TERMS = list(get_args(Term))
 STAGE = {"epochs": 3, "batch_size": 4, "learning_rate": 0.01}
 
 
@@ -64,7 +63,7 @@ def folder(tmp_path, bert, wordpiece):
     for name in ("base", "tuned"):
         model.save_pretrained(tmp_path / name)
         wordpiece.save_pretrained(tmp_path / name)
-        describe(model, wordpiece.all_special_ids, tmp_path / name, {})
+        write_metadata(model, wordpiece.all_special_ids, tmp_path / name, {})
     save_file({"counts": torch.arange(1, 18)}, tmp_path / "counts.safetensors")
     lines = [json.dumps({"text": t, "label": "ab"[i % 2]}) + "\n" for i, t in enumerate(TEXTS)]
     (tmp_path / "rows.jsonl").write_text("".join(lines))
@@ -88,7 +87,8 @@ def task_of(folder, protocol, **more):
         "plain": own,
         "student": {"label": "y", "protocol": protocol, "checkpoint": "plain"} | more,
     }
-    entry = resolve_students(tasks)["student"] if protocol in STUDENT_PROTOCOLS else own
+    is_student = protocol in STUDENT_PROTOCOLS
+    entry = resolve_students(tasks)["student"] if is_student else own
     files = {split: folder / "rows.jsonl" for split in ("train", "test")}
     return make_task(entry["kind"], entry, TaskInputs({}, files=files))
 
@@ -155,7 +155,7 @@ def test_frozen_factors_do_not_change_and_other_weights_are_trained(folder):
     student = distilled(folder, start, "student", factors="frozen")
     assert torch.equal(storage.load(student).dense(), storage.load(start).dense())
     tuned = load_file(folder / "tuned/model.safetensors")
-    rest = load_file(student / UNCOMPRESSED_WEIGHTS_FILE)
+    rest = load_file(student / OTHER_WEIGHTS)
     assert set(tuned) - set(rest) == {"bert.embeddings.word_embeddings.weight"}
     assert not torch.equal(rest["classifier.weight"], tuned["classifier.weight"])
 
@@ -166,7 +166,7 @@ def test_compress_then_finetune_trains_a_new_head_and_all_weights(folder):
     assert task.entry.finetune.options() == STAGE
     for name in ("one", "two"):
         finetune_student(inputs_of(folder, "base", start), task, 0, folder / name)
-    one, two = (load_file(folder / name / UNCOMPRESSED_WEIGHTS_FILE) for name in ("one", "two"))
+    one, two = (load_file(folder / name / OTHER_WEIGHTS) for name in ("one", "two"))
     assert all(torch.equal(one[name], two[name]) for name in one)
     assert bits(folder / "one") == bits(start)
     assert not torch.equal(storage.load(folder / "one").dense(), storage.load(start).dense())
@@ -198,8 +198,8 @@ def test_distillation_on_text_then_on_the_task(folder, terms):
     text, at_start, tuned = (
         load_file(path)
         for path in (
-            folder / "text" / UNCOMPRESSED_WEIGHTS_FILE,
-            folder / "still" / UNCOMPRESSED_WEIGHTS_FILE,
+            folder / "text" / OTHER_WEIGHTS,
+            folder / "still" / OTHER_WEIGHTS,
             folder / "tuned/model.safetensors",
         )
     )
@@ -212,7 +212,7 @@ def test_distillation_on_text_then_on_the_task(folder, terms):
 def test_distillation_on_text_refuses_a_missing_head_and_long_blocks(folder, bert, wordpiece):
     bert.save_pretrained(folder / "headless")
     wordpiece.save_pretrained(folder / "headless")
-    describe(bert, wordpiece.all_special_ids, folder / "headless", {})
+    write_metadata(bert, wordpiece.all_special_ids, folder / "headless", {})
     start = compressed(folder, "headless")
     inputs = inputs_of(folder, "headless", start)
 
@@ -246,12 +246,12 @@ def test_a_student_of_another_model_is_refused(folder):
     start = compressed(folder, "tuned")
     student = distilled(folder, start, "student")
     task = task_of(folder, "finetune_then_compress")
-    rest = load_file(student / UNCOMPRESSED_WEIGHTS_FILE)
+    rest = load_file(student / OTHER_WEIGHTS)
     for wrong, message in (
         ({"classifier.weight": torch.zeros(5, 16)}, f"{student}.*size.*train"),
         ({"other.weight": torch.zeros(1)}, f"{student}.*other.weight.*train"),
     ):
-        save_file(rest | wrong, student / UNCOMPRESSED_WEIGHTS_FILE)
+        save_file(rest | wrong, student / OTHER_WEIGHTS)
         with pytest.raises(UserError, match=message):
             list(evaluate(task, folder / "tuned", [student], lambda line: None))
     assert load_model(folder / "tuned", "classifier").config.num_labels == 2
@@ -262,7 +262,7 @@ def test_compressed_layers_are_trained_together_with_the_embedding(folder):
     start = folder / "whole"
     model = load_model(folder / "tuned", "encoder")
     places = tuple(f"encoder.layer.0.attention.self.{name}" for name in ("query", "key"))
-    parts = [Part("embedding", "embedding"), Part("query", "query", places)]
+    parts = [StoredMatrix("embedding", "embedding"), StoredMatrix("query", "query", places)]
     stacked = torch.cat([model.get_submodule(place).weight.detach() for place in places])
     matrices = (embedding_matrix(folder / "tuned"), stacked)
     records = []
@@ -271,7 +271,7 @@ def test_compressed_layers_are_trained_together_with_the_embedding(folder):
         storage.save(fitted, start / part.folder)
         error = float((fitted.dense() - matrix).square().sum())
         records.append({"name": part.folder, "squared_error": error})
-    write_parts(parts, start)
+    write_matrix_list(parts, start)
     write_json(start / RESULT, {"stored_bits": 1, "modules": records})
     student = distilled(folder, start, "student")
     records = json.loads((student / RESULT).read_text())["modules"]
@@ -283,7 +283,7 @@ def test_compressed_layers_are_trained_together_with_the_embedding(folder):
         assert record["squared_error"] == pytest.approx(error, rel=1e-4)
     uncompressed = {
         name
-        for name in load_file(student / UNCOMPRESSED_WEIGHTS_FILE)
+        for name in load_file(student / OTHER_WEIGHTS)
         if "attention.self" in name and name.endswith("weight")
     }
     assert uncompressed == {"bert.encoder.layer.0.attention.self.value.weight"}

@@ -7,7 +7,7 @@ import pytest
 import yaml
 from transformers import AutoModel, AutoTokenizer
 
-from embpress.models.embedding import describe
+from embpress.models.embedding import write_metadata
 from embpress.study import search
 
 from ..tiny_study import TUNE, finish, start, write_study
@@ -53,7 +53,7 @@ def test_the_best_candidate_is_trained_and_shown(tmp_path):
     )
     model.save_pretrained(base)
     tokenizer.save_pretrained(base)
-    describe(model, tokenizer.all_special_ids, base, {})
+    write_metadata(model, tokenizer.all_special_ids, base, {})
     wanted = ["results/tables/search.tex", "results/finetuned/animals/seed0"]
     rules = ["search", "search_table", "finetune"]
     status, output = finish(start(tmp_path, *wanted, "--allowed-rules", *rules))

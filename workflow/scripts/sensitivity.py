@@ -8,16 +8,17 @@ with run(snakemake) as log:
     import torch
 
     from embpress.data.texts import read_texts
-    from embpress.models.sensitivity import measure
+    from embpress.models.sensitivity import SensitivitySettings, compute_checkpoint_sensitivities
     from embpress.models.sensitivity_file import write_sensitivity
 
     torch.set_num_threads(snakemake.threads)
     texts = read_texts(Path(snakemake.input.texts))
-    seed = int(snakemake.wildcards.seed)
     params = snakemake.params
-    checkpoint = Path(snakemake.input.checkpoint)
-    sensitivities = measure(
-        checkpoint, texts, params.tokens, seed, throttled(log), params.kinds, params.patterns
+    settings = SensitivitySettings(
+        params.tokens, int(snakemake.wildcards.seed), params.kinds, params.patterns
+    )
+    sensitivities = compute_checkpoint_sensitivities(
+        Path(snakemake.input.checkpoint), texts, settings, throttled(log)
     )
     for name, values in sensitivities.items():
         log.info("%s: %d of %d rows have a gradient", name, int((values > 0).sum()), len(values))

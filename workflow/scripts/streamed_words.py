@@ -5,17 +5,17 @@ from pathlib import Path
 from job import run, throttled
 
 with run(snakemake) as log:
-    from embpress.data.corpus_counts import Outputs, count_corpus
-    from embpress.data.shards import shards_of
+    from embpress.data.corpus_counts import CountOutputs, CountSettings, count_corpus
+    from embpress.data.shards import list_shards
 
     entry = snakemake.params.entry
-    shards = shards_of(Path(snakemake.input[0]), entry.get("column", "text"))
+    shards = list_shards(Path(snakemake.input[0]), entry.get("column", "text"))
     log.info("%d shards", len(shards))
+    outputs = (Path(snakemake.output[name]) for name in ("words", "counted", "held_out"))
     count_corpus(
         shards,
-        entry.get("segmenter", "whitespace"),
-        entry.get("held_out", 0),
-        Outputs(*(Path(snakemake.output[name]) for name in ("words", "counted", "held_out"))),
+        CountSettings(entry.get("segmenter", "whitespace"), entry.get("held_out", 0)),
+        CountOutputs(*outputs),
         Path(snakemake.params.shards),
         snakemake.threads,
         throttled(log),

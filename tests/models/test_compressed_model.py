@@ -1,4 +1,4 @@
-"""Compressed matrices of an artefact in the places of a model's own."""
+"""Models that run on folders of compressed matrices."""
 
 import pytest
 import torch
@@ -7,8 +7,14 @@ from embpress import storage
 from embpress.errors import UserError
 from embpress.formats.dense import DenseRows
 from embpress.methods import compress
-from embpress.models.assembly import Assembly, Part, assemble, parts_of, weight_of, write_parts
-from embpress.models.embedding import CompressedLinear, embedding_of
+from embpress.models.compressed_model import (
+    CompressedModel,
+    StoredMatrix,
+    linear_weight,
+    read_matrix_list,
+    write_matrix_list,
+)
+from embpress.models.embedding import CompressedLinear, find_embedding
 from embpress.study.layer_kinds import find_layer_matrices
 
 from ..zoo import outputs, tiny
@@ -19,22 +25,19 @@ LAYERS = {
 }
 
 
-def write_artefact(model, folder, kinds, make, shared=False):
-    """Compress the layers of some kinds and the embedding by `make`.
-
-    And write what `assemble` reads.
-    """
-    parts = [Part("embedding", "embedding")]
-    storage.save(make(embedding_of(model)[1].weight.detach()), folder / "embedding")
+def write_matrices(model, folder, kinds, make, shared=False):
+    """Compress the embedding and layers of some kinds by `make`, for `load_matrices`."""
+    parts = [StoredMatrix("embedding", "embedding")]
+    storage.save(make(find_embedding(model)[1].weight.detach()), folder / "embedding")
     base = model.base_model
     found = find_layer_matrices([name for name, _ in base.named_modules()], kinds)
     for kind in kinds:
         of_kind = [p.name for p in found if p.kind == kind]
         for i, names in enumerate([of_kind] if shared else [[name] for name in of_kind]):
-            weights = torch.cat([weight_of(base.get_submodule(n), n).detach() for n in names])
+            weights = torch.cat([linear_weight(base.get_submodule(n), n).detach() for n in names])
             storage.save(make(weights), folder / f"{kind}-{i}")
-            parts.append(Part(f"{kind}-{i}", kind, tuple(names)))
-    write_parts(parts, folder)
+            parts.append(StoredMatrix(f"{kind}-{i}", kind, tuple(names)))
+    write_matrix_list(parts, folder)
     return folder
 
 
@@ -53,18 +56,18 @@ def test_dense_matrices_in_all_places_change_nothing(name, shared, tmp_path):
     kinds = LAYERS.get(
         name, ("query", "key", "value", "attention_output", "intermediate", "output")
     )
-    assemble(model, write_artefact(model, tmp_path, kinds, dense_rows, shared))
+    CompressedModel(model).load_matrices(write_matrices(model, tmp_path, kinds, dense_rows, shared))
     replaced = [m for m in model.modules() if isinstance(m, CompressedLinear)]
     assert len(replaced) >= len(kinds)
     torch.testing.assert_close(outputs(model), wanted, rtol=1e-4, atol=1e-5)
 
 
-def test_an_artefact_of_the_embedding_alone_goes_in_too(tmp_path):
+def test_a_matrix_folder_of_the_embedding_loads_too(tmp_path):
     model = tiny("bert_classifier")
     wanted = outputs(model)
-    storage.save(dense_rows(embedding_of(model)[1].weight.detach()), tmp_path)
-    assert parts_of(tmp_path) == [Part(".", "embedding")]
-    assemble(model, tmp_path)
+    storage.save(dense_rows(find_embedding(model)[1].weight.detach()), tmp_path)
+    assert read_matrix_list(tmp_path) == [StoredMatrix(".", "embedding")]
+    CompressedModel(model).load_matrices(tmp_path)
     assert type(model.bert.embeddings.word_embeddings).__name__ == "CompressedEmbedding"
     torch.testing.assert_close(outputs(model), wanted)
 
@@ -73,27 +76,27 @@ def test_an_artefact_of_the_embedding_alone_goes_in_too(tmp_path):
 def test_compressed_layers_compute_what_their_decoded_matrices_do(shared, tmp_path):
     model = tiny("bert", num_hidden_layers=2)
     by_hand = tiny("bert", num_hidden_layers=2)
-    write_artefact(model, tmp_path, ("query", "output"), lambda w: compress(w, "svd", 1.5), shared)
-    matrices = Assembly(model).put(tmp_path)
+    write_matrices(model, tmp_path, ("query", "output"), lambda w: compress(w, "svd", 1.5), shared)
+    matrices = CompressedModel(model).load_matrices(tmp_path)
     with torch.no_grad():
         by_hand.embeddings.word_embeddings.weight.copy_(matrices["embedding"].dense())
-        for part in parts_of(tmp_path)[1:]:
+        for part in read_matrix_list(tmp_path)[1:]:
             for name, rows in zip(
-                part.places, matrices[part.folder].dense().chunk(len(part.places))
+                part.layers, matrices[part.folder].dense().chunk(len(part.layers))
             ):
                 by_hand.get_submodule(name).weight.copy_(rows)
     torch.testing.assert_close(outputs(model), outputs(by_hand), rtol=1e-4, atol=1e-5)
 
 
-def test_artefacts_go_in_one_after_another(tmp_path):
+def test_folders_load_one_after_another(tmp_path):
     model = tiny("gpt2")
     wanted = outputs(model)
-    near = write_artefact(model, tmp_path / "near", LAYERS["gpt2"], dense_rows)
-    far = write_artefact(model, tmp_path / "far", LAYERS["gpt2"], lambda w: compress(w, "mean", 1))
-    assembly = Assembly(model)
-    assembly.put(far)
+    near = write_matrices(model, tmp_path / "near", LAYERS["gpt2"], dense_rows)
+    far = write_matrices(model, tmp_path / "far", LAYERS["gpt2"], lambda w: compress(w, "mean", 1))
+    compressed = CompressedModel(model)
+    compressed.load_matrices(far)
     assert not torch.allclose(outputs(model), wanted, atol=1e-2)
-    assembly.put(near)
+    compressed.load_matrices(near)
     torch.testing.assert_close(outputs(model), wanted, rtol=1e-4, atol=1e-5)
 
 
@@ -107,21 +110,27 @@ def test_gradients_pass_to_the_input_and_to_float_factors(tmp_path):
 
 
 def test_a_model_of_other_layers_or_shapes_is_refused(tmp_path):
-    folder = write_artefact(tiny("bert"), tmp_path / "a", ("query",), dense_rows)
+    folder = write_matrices(tiny("bert"), tmp_path / "a", ("query",), dense_rows)
     with pytest.raises(
         UserError, match=r"LlamaModel has no layer encoder.layer.0.attention.self.query: compress"
     ):
-        assemble(tiny("llama_tied"), folder)
-    with pytest.raises(UserError, match=r"query is \(32, 32\), the compressed one \(16, 16\)"):
+        CompressedModel(tiny("llama_tied")).load_matrices(folder)
+    with pytest.raises(UserError, match=r"query has shape \(32, 32\).*\(16, 16\)"):
         storage.save(dense_rows(torch.randn(23, 32)), folder / "embedding")
-        assemble(tiny("bert", hidden_size=32), folder)
+        CompressedModel(tiny("bert", hidden_size=32)).load_matrices(folder)
 
 
 @pytest.mark.parametrize(
-    "text", ["{}", '{"parts": [{"folder": "../x", "kind": "query", "places": ["a"]}]}', "[]", '{"parts": [{"folder": "a"}]}',
-             '{"parts": [{"folder": "a", "kind": "embedding", "places": ["a"]}]}']
-)  # fmt: skip
+    "text",
+    [
+        "{}",
+        '{"parts": [{"folder": "../x", "kind": "query", "places": ["a"]}]}',
+        "[]",
+        '{"parts": [{"folder": "a"}]}',
+        '{"parts": [{"folder": "a", "kind": "embedding", "places": ["a"]}]}',
+    ],
+)
 def test_a_broken_list_is_refused(text, tmp_path):
     (tmp_path / "modules.json").write_text(text)
-    with pytest.raises(UserError, match="is not a whole artefact"):
-        parts_of(tmp_path)
+    with pytest.raises(UserError, match="not a valid folder of compressed matrices"):
+        read_matrix_list(tmp_path)

@@ -1,0 +1,324 @@
+"""Exported models: a transformers model with a compressed embedding as one folder.
+
+    config.json, tokenizer files   as transformers writes them
+    rest.safetensors               all weights but the embedding and the heads tied to it
+    matrix.safetensors, .json      the compressed embedding, as `storage` writes it
+    embpress.json                  the manifest: replaced layers, sizes before, SHA-256 of all files
+
+The dense matrix is built neither when such a folder is written nor when its model runs. No file is
+called model.safetensors, so that code that does not know embpress finds no weights instead of
+initializing the embedding randomly with no more than a warning.
+"""
+
+import copy
+import shutil
+from collections.abc import Mapping
+from os import PathLike
+from pathlib import Path
+from typing import Any, TypedDict
+
+import torch
+from safetensors.torch import load_file, save_file
+from torch import Tensor
+from transformers import GenerationConfig, PreTrainedConfig, PreTrainedModel
+
+from .. import __version__, storage
+from ..errors import UserError
+from ..files import merge_into_directory, read_json, sha256_of, summarize_error, write_json
+from ..models.embedding import EmbeddingSlot
+from ..models.pretrained import CONFIG, find_model_class, read_config
+from ..safetensors_header import read_header
+
+MANIFEST_VERSION = 1
+MANIFEST = "embpress.json"
+OTHER_WEIGHTS = "rest.safetensors"
+GENERATION_CONFIG = "generation_config.json"
+REQUIRED_FILES = (CONFIG, OTHER_WEIGHTS, storage.TENSORS, storage.HEADER)
+
+
+class FitRecord(TypedDict):
+    """How the matrix was compressed."""
+
+    method: str
+    options: Mapping[str, object]
+    ratio: float
+    seed: int
+    counts: bool
+    """Whether token counts were given."""
+
+
+class DenseSizes(TypedDict):
+    """Sizes of the dense model in bytes."""
+
+    embedding: int
+    model: int
+    dtype: str
+
+
+class About(TypedDict, total=False):
+    """The part of the manifest that a loaded model keeps, to be saved again."""
+
+    made: FitRecord
+    before: DenseSizes
+
+
+class ReplacedLayers(TypedDict):
+    """The layers that run on the compressed matrix."""
+
+    shape: list[int]
+    lookups: list[str]
+    heads: list[str]
+
+
+class Manifest(About):
+    """The content of MANIFEST."""
+
+    embpress: int
+    """MANIFEST_VERSION."""
+    written_by: str
+    """Version of embpress."""
+    replaced: ReplacedLayers
+    sha256: dict[str, str]
+    """SHA-256 of all other files by name."""
+
+
+class CompressedEmbeddingMixin(PreTrainedModel):
+    """Mixed into a model class of transformers: its embedding becomes an EmbeddingSlot."""
+
+    def __init__(self, config: PreTrainedConfig, *args: Any, **kwargs: Any) -> None:
+        super().__init__(config, *args, **kwargs)
+        # from_pretrained ties weights only after loading, when the slot has replaced the layers:
+        # tie them now, which takes no memory.
+        for target, source in self.all_tied_weights_keys.items():
+            parent, _, name = target.rpartition(".")
+            setattr(self.get_submodule(parent), name, self.get_parameter_or_buffer(source))
+        self.embedding_slot = EmbeddingSlot(self)
+        self.embedding_slot.remove_dense()
+        self.embpress: About = {}
+        removed = {f"{name}.weight" for name in self.embedding_slot.layer_names}
+        ties = self.all_tied_weights_keys.items()
+        self.all_tied_weights_keys = {k: v for k, v in ties if not removed & {k, v}}
+
+    def tie_weights(
+        self, missing_keys: set[str] | None = None, recompute_mapping: bool = True
+    ) -> None:
+        """Tie all tied weights but the embedding's, whose layers share one matrix already."""
+        super().tie_weights(missing_keys, recompute_mapping=False)
+
+    def save_pretrained(
+        self, save_directory: str | PathLike[str], *args: Any, **kwargs: Any
+    ) -> None:  # type: ignore[override]
+        """Write the exported model with its current weights; the tokenizer is saved separately.
+
+        Raises:
+            UserError: if the folder contains a model of another kind, or an option is not
+                supported.
+        """
+        folder = Path(save_directory)
+        unsupported = [n for n in ("push_to_hub", "state_dict", "variant") if kwargs.get(n)]
+        if unsupported or args:
+            raise UserError(
+                "a compressed model is saved whole, without "
+                f"{', '.join(unsupported) or 'further arguments'}: leave it out"
+            )
+        dense = sorted(path.name for path in folder.glob("*model*.safetensors*"))
+        if dense:
+            raise UserError(
+                f"{folder} contains {dense[0]}, weights of another model: name another folder"
+            )
+        with merge_into_directory(folder, MANIFEST) as partial:
+            write_exported_model(self, self.embedding_slot, self.embpress, partial)
+
+    def resize_token_embeddings(self, *args: Any, **kwargs: Any) -> Any:
+        """Not supported: a compressed matrix has a fixed number of rows."""
+        raise UserError(
+            "a compressed embedding cannot be resized: resize the model first, then compress it"
+        )
+
+
+def with_compressed_embedding(
+    model_class: type[PreTrainedModel],
+) -> type[CompressedEmbeddingMixin]:
+    """Mix CompressedEmbeddingMixin into a class of transformers.
+
+    The class keeps its name, by which transformers selects losses.
+    """
+    bases = (CompressedEmbeddingMixin, model_class)
+    return type(model_class.__name__, bases, {"__module__": model_class.__module__})
+
+
+def other_weights(model: PreTrainedModel, slot: EmbeddingSlot) -> dict[str, Tensor]:
+    """All weights of a model but the compressed matrix, tied ones under their first name only."""
+    matrix_prefixes = tuple(f"{name}.matrix." for name in slot.layer_names)
+    weights: dict[str, Tensor] = {}
+    seen: set[int] = set()
+    for name, tensor in model.state_dict(keep_vars=True).items():
+        if not name.startswith(matrix_prefixes) and id(tensor) not in seen:
+            seen.add(id(tensor))
+            weights[name] = tensor
+    return weights
+
+
+def write_exported_model(
+    model: PreTrainedModel,
+    slot: EmbeddingSlot,
+    about: About,
+    folder: Path,
+    files: list[Path] | None = None,
+) -> None:
+    """Write a model that runs on a compressed matrix to an empty folder.
+
+    Args:
+        model: the model.
+        slot: its embedding slot, with the matrix.
+        about: JSON about the compression (method, sizes before, ...) that the manifest keeps.
+        folder: an empty folder.
+        files: further files to copy, such as the tokenizer's.
+    """
+    config = copy.deepcopy(model.config)
+    config.architectures = [type(model).__name__]
+    config.save_pretrained(folder)
+    if model.can_generate() and getattr(model, "generation_config", None) is not None:
+        model.generation_config.save_pretrained(folder)
+    weights = {k: t.detach().contiguous() for k, t in other_weights(model, slot).items()}
+    save_file(weights, folder / OTHER_WEIGHTS, metadata={"format": "pt"})
+    storage.save(slot.matrix, folder, about.get("made"))
+    for file in files or []:
+        shutil.copyfile(file, folder / file.name)
+    hashes = {path.name: sha256_of(path) for path in sorted(folder.iterdir())}
+    replaced = ReplacedLayers(shape=list(slot.shape), lookups=slot.lookups, heads=slot.heads)
+    manifest = Manifest(
+        embpress=MANIFEST_VERSION, written_by=__version__, **about, replaced=replaced, sha256=hashes
+    )
+    write_json(folder / MANIFEST, manifest)
+
+
+def load(folder: str | Path) -> PreTrainedModel:
+    """Load an exported model, which decodes the rows of a batch and never builds the dense matrix.
+
+    Sizes in the headers of all files are compared before any memory is allocated.
+
+    Args:
+        folder: a folder that `compress_model` wrote.
+
+    Returns:
+        A model of the class in transformers that the dense model has, in evaluation mode.
+
+    Raises:
+        UserError: if the folder contains no exported model, or one that is incomplete, altered,
+            inconsistent or of a newer version.
+
+    Example:
+        >>> import embpress, torch
+        >>> from transformers import BertConfig, BertModel
+        >>> config = BertConfig(vocab_size=200, hidden_size=32, num_hidden_layers=1,
+        ...                     num_attention_heads=2, intermediate_size=64)
+        >>> BertModel(config).save_pretrained("dense")
+        >>> summary = embpress.compress_model("dense", "compressed", method="svd", ratio=2)
+        >>> model = embpress.load("compressed")
+        >>> model(input_ids=torch.tensor([[5, 7, 7]])).last_hidden_state.shape
+        torch.Size([1, 3, 32])
+    """
+    folder = Path(folder)
+    manifest = read_manifest(folder)
+    config = read_config(folder)
+    model_class = with_compressed_embedding(find_model_class(config, folder))
+    _check_shapes(model_class, config, manifest["replaced"], folder)
+    matrix = storage.load(folder)
+    loaded: Any = model_class.from_pretrained(
+        None,
+        config=config,
+        state_dict=load_file(folder / OTHER_WEIGHTS),
+        dtype=config.dtype or "auto",
+        output_loading_info=True,
+    )
+    model, info = loaded
+    unplaced = info["missing_keys"] | info["unexpected_keys"]
+    if unplaced:
+        raise invalid_model_error(folder, f"transformers did not load {min(unplaced)}")
+    if (folder / GENERATION_CONFIG).is_file():
+        model.generation_config = GenerationConfig.from_pretrained(folder, local_files_only=True)
+    model.embedding_slot.set_matrix(matrix)
+    model.embpress = {key: manifest[key] for key in ("made", "before") if key in manifest}
+    return model.eval()
+
+
+def read_manifest(folder: Path) -> Manifest:
+    """Read the manifest, and check it and the SHA-256 of every file that it lists.
+
+    Raises:
+        UserError: if the folder contains no exported model, or one that is incomplete, altered or
+            of a newer version.
+    """
+    try:
+        manifest: Any = read_json(folder / MANIFEST)
+        storage.check_version(manifest["embpress"], MANIFEST_VERSION, folder)
+        hashes = manifest["sha256"]
+        if not isinstance(hashes, dict) or not isinstance(manifest["replaced"], dict):
+            raise ValueError("`sha256` and `replaced` must be JSON objects")
+        for name in REQUIRED_FILES:
+            if name not in hashes:
+                raise ValueError(f"{MANIFEST} does not list {name}")
+        for name, digest in hashes.items():
+            if Path(name).name != name or name in ("", ".", ".."):
+                raise ValueError(f"{name!r} is not a plain file name")
+            if not (folder / name).is_file():
+                raise ValueError(f"{name} is missing")
+            if sha256_of(folder / name) != digest:
+                raise ValueError(f"{name} was altered after it was written")
+    except FileNotFoundError as error:
+        raise UserError(
+            f"{folder} is not a compressed model: {MANIFEST} is missing; name a folder that "
+            "`embpress compress` wrote"
+        ) from error
+    except (KeyError, TypeError, ValueError, OSError) as error:
+        raise invalid_model_error(folder, summarize_error(error)) from error
+    return manifest
+
+
+def invalid_model_error(folder: Path, reason: str) -> UserError:
+    """The error for an exported model that is incomplete, altered or inconsistent."""
+    return UserError(f"{folder} is not a valid compressed model ({reason}): compress it again")
+
+
+def _check_shapes(
+    model_class: type[CompressedEmbeddingMixin],
+    config: PreTrainedConfig,
+    replaced: ReplacedLayers,
+    folder: Path,
+) -> None:
+    """Build the model without allocating memory, and compare its layers and shapes with the files.
+
+    Raises:
+        UserError: with the first difference.
+    """
+    try:
+        with torch.device("meta"):
+            skeleton = model_class(config)
+        slot = skeleton.embedding_slot
+        matrix_shape = read_json(folder / storage.HEADER)["shape"]
+        if list(slot.shape) != matrix_shape:
+            raise ValueError(
+                f"{CONFIG} gives an embedding of {list(slot.shape)}, but the matrix has "
+                f"{matrix_shape}"
+            )
+        if (slot.lookups, slot.heads) != (replaced["lookups"], replaced["heads"]):
+            raise ValueError(
+                f"by {CONFIG} the matrix belongs at {', '.join(slot.layer_names)}, but {MANIFEST} "
+                "names other layers"
+            )
+        stored = read_header(folder / OTHER_WEIGHTS).tensors
+        expected = {k: tuple(t.shape) for k, t in other_weights(skeleton, slot).items()}
+        for name in sorted(expected.keys() ^ stored.keys()):
+            problem = "lacks" if name in expected else "has the unexpected weight"
+            raise ValueError(f"{OTHER_WEIGHTS} {problem} {name}")
+        for name, shape in expected.items():
+            if stored[name].shape != shape:
+                raise ValueError(
+                    f"{name} is {list(stored[name].shape)}, but by {CONFIG} {list(shape)}"
+                )
+    except UserError:
+        raise
+    # An invalid config may fail in the model's constructor with any exception.
+    except Exception as error:
+        raise invalid_model_error(folder, summarize_error(error)) from error

@@ -1,0 +1,111 @@
+"""Summaries, inspections and rankings as plain text for the terminal."""
+
+from collections.abc import Sequence
+
+from .compress import Summary
+from .inspection import Inspection
+from .ranking import Candidate, Ranking
+
+
+def render_summary(summary: Summary) -> str:
+    """What `compress_model` wrote."""
+    rows = [["", "before", "after", "bits before / after"]]
+    sizes = (
+        ("embedding", summary.embedding_before, summary.embedding_after),
+        ("model", summary.model_before, summary.model_after),
+    )
+    for name, before, after in sizes:
+        rows.append([name, f"{before:,}", f"{after:,}", f"{before / max(after, 1):.2f}"])
+    n_rows, d = summary.shape
+    return "\n".join(
+        [
+            _align_columns(rows),
+            f"ratio {summary.ratio:.2f} (dense fp32 bits / bits stored) of a {n_rows} x {d} "
+            "embedding",
+            f"written to {summary.out}; load it with embpress.load({str(summary.out)!r})",
+        ]
+    )
+
+
+def render_inspection(inspection: Inspection) -> str:
+    """Sizes of an exported model."""
+    n_rows, d = inspection.shape
+    tensors = [["tensor", "type", "shape", "bytes"]]
+    for tensor in inspection.stored:
+        shape = " x ".join(map(str, tensor.shape))
+        tensors.append([tensor.name, tensor.dtype, shape, f"{tensor.bytes:,}"])
+    groups = [["not compressed", "bytes", "why"]]
+    groups += [[group.name, f"{group.bytes:,}", group.why] for group in inspection.kept]
+    disk_bytes = sum(inspection.files.values())
+    return "\n".join(
+        [
+            f"{inspection.architecture}, embedding {n_rows} x {d} compressed by "
+            f"{inspection.method} (format {inspection.format})",
+            f"layers on the compressed matrix: {', '.join(inspection.replaced)}",
+            "",
+            _align_columns(tensors),
+            "",
+            f"embedding  {inspection.embedding_before:,} bytes as "
+            f"{inspection.embedding_before_dtype} -> {inspection.embedding_after:,}; "
+            f"ratio {inspection.embedding_ratio:.2f} (dense fp32 bits / bits stored)",
+            f"model      {inspection.model_before:,} bytes -> {inspection.model_after:,}; "
+            f"ratio {inspection.model_ratio:.2f} (as stored)",
+            f"headers    {inspection.matrix_header:,} bytes for the matrix, "
+            f"{inspection.rest_header:,} for the other weights",
+            f"on disk    {disk_bytes:,} bytes in {len(inspection.files)} files, with the tokenizer",
+            "",
+            _align_columns(groups),
+        ]
+    )
+
+
+def render_ranking(ranking: Ranking) -> str:
+    """All methods of a ranking, and how retention was estimated."""
+    has_estimates = ranking.retention_error == ranking.retention_error  # not NaN
+    error_name = "weighted error" if ranking.has_counts else "error"
+    rows = [["method", "bytes", "ratio", error_name, "rel. error", "cosine"]]
+    if has_estimates:
+        rows[0].append("retention (estimate)")
+    rows += [_ranking_row(c, has_estimates) for c in ranking.candidates if c.fits]
+    notes = [f"{c.method}: {c.note}" for c in ranking.candidates if not c.fits]
+    lines = [
+        f"at most {ranking.max_megabytes:g} MB (10^6 bytes) for the embedding matrix: "
+        f"ratio {ranking.target_ratio:.2f} or more"
+    ]
+    if not ranking.has_counts:
+        lines.append(
+            "no --counts: all rows have the same weight, though frequent tokens matter more in text"
+        )
+    lines += ["", _align_columns(rows)]
+    if notes:
+        lines += ["", *notes]
+    if has_estimates:
+        lines += [
+            "",
+            "retention: share of the uncompressed score, estimated from the weighted error by the "
+            "study's scores over all tasks;",
+            f"off by {ranking.retention_error:.1f} points on average for methods that are left out",
+        ]
+    return "\n".join(lines)
+
+
+def _ranking_row(candidate: Candidate, has_estimates: bool) -> list[str]:
+    """The cells of one method."""
+    errors = (
+        candidate.weighted_relative_error,
+        candidate.relative_error,
+        candidate.mean_cosine,
+    )
+    row = [candidate.method, f"{candidate.bytes:,}", f"{candidate.ratio:.2f}"]
+    row += [f"{value:.4f}" for value in errors]
+    return [*row, f"{candidate.retention:.1f} %"] if has_estimates else row
+
+
+def _align_columns(rows: Sequence[Sequence[str]]) -> str:
+    """Rows of cells, the first of them heads, with numbers aligned right and text left."""
+    columns = []
+    for cells in zip(*rows):
+        width = max(map(len, cells))
+        are_numbers = all(cell[:1].isdigit() and " x " not in cell for cell in cells[1:])
+        columns.append([c.rjust(width) if are_numbers else c.ljust(width) for c in cells])
+    return "\n".join("  ".join(line).rstrip() for line in zip(*columns))

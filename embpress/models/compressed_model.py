@@ -1,0 +1,209 @@
+"""Models that run on compressed matrices: of the embedding alone, or of linear layers too.
+
+A folder of compressed matrices, which a study writes for a variant, ratio and seed, is either one
+matrix folder with the embedding (see `storage`), or contains
+
+    modules.json        which matrix stands for which layers
+    NAME/               one matrix folder for each matrix: the embedding's, the weight of one linear
+                        layer, or the weights of several layers, stacked row-wise
+
+A student's folder is such a folder, trained further, with the model's other weights beside it:
+
+    rest.safetensors    all weights of the student but the compressed matrices
+"""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+from safetensors.torch import load_file, save_file
+from torch import Tensor, nn
+from transformers import PreTrainedModel
+from transformers.pytorch_utils import Conv1D
+
+from .. import storage
+from ..errors import UserError
+from ..files import read_json, summarize_error, write_json
+from ..formats._base import CompressedMatrix
+from ..study.layer_kinds import EMBEDDING
+from .embedding import CompressedLinear, EmbeddingSlot
+
+MATRIX_LIST = "modules.json"
+OTHER_WEIGHTS = "rest.safetensors"
+
+
+@dataclass(frozen=True)
+class StoredMatrix:
+    """One entry of the matrix list."""
+
+    folder: str
+    """Name of the matrix folder, or "." where the embedding's is the only one."""
+    kind: str
+    """A member of `layer_kinds.KINDS`."""
+    layers: tuple[str, ...] = ()
+    """Names within the base model of the linear layers whose (out, in) weights are stacked
+    row-wise; none for the embedding."""
+
+
+def read_matrix_list(folder: Path) -> list[StoredMatrix]:
+    """Read which matrices a folder of compressed matrices contains.
+
+    Raises:
+        UserError: if the list is invalid, or names folders outside of this one.
+    """
+    if not (folder / MATRIX_LIST).is_file():
+        return [StoredMatrix(".", EMBEDDING)]
+    try:
+        entries = read_json(folder / MATRIX_LIST)["parts"]
+        matrices = [StoredMatrix(e["folder"], e["kind"], tuple(e["places"])) for e in entries]
+        for matrix in matrices:
+            if Path(matrix.folder).name != matrix.folder or matrix.folder in ("", ".", ".."):
+                raise ValueError(f"{matrix.folder!r} is not a plain folder name")
+            if (matrix.kind == EMBEDDING) == bool(matrix.layers):
+                raise ValueError(f"{matrix.folder} has the wrong number of layers")
+    except (LookupError, TypeError, ValueError, OSError) as error:
+        raise UserError(
+            f"{folder} is not a valid folder of compressed matrices ({summarize_error(error)}): "
+            "compress the model again"
+        ) from error
+    return matrices
+
+
+def write_matrix_list(matrices: list[StoredMatrix], folder: Path) -> None:
+    """Write the list that `read_matrix_list` reads."""
+    entries = [{"folder": m.folder, "kind": m.kind, "places": m.layers} for m in matrices]
+    write_json(folder / MATRIX_LIST, {"parts": entries})
+
+
+class RowRange(CompressedMatrix):
+    """Consecutive rows [start, stop) of a compressed matrix that several layers share.
+
+    It stores no tensors of its own.
+    """
+
+    def __init__(self, stacked: CompressedMatrix, start: int, stop: int) -> None:
+        super().__init__((stop - start, stacked.shape[1]))
+        self.stacked = stacked
+        self.start = start
+
+    def rows(self, ids: Tensor) -> Tensor:
+        """See base class."""
+        return self.stacked.rows(ids + self.start)
+
+    def product(self, x: Tensor) -> Tensor:
+        """See base class."""
+        stop = self.start + self.shape[0]
+        return self.stacked.product_with(x, torch.arange(self.start, stop, device=x.device))
+
+    def product_flops(self, n_vectors: int) -> int:
+        """See base class."""
+        return self.stacked.product_with_flops(n_vectors, self.shape[0])
+
+
+class CompressedModel:
+    """A model whose dense matrices are replaced by compressed ones.
+
+    Several folders of compressed matrices of the same layers can be loaded one after another.
+    """
+
+    def __init__(self, model: PreTrainedModel) -> None:
+        self.model = model
+        self._slot: EmbeddingSlot | None = None
+
+    def load_matrices(self, folder: Path) -> dict[str, CompressedMatrix]:
+        """Load the matrices of a folder and let the model run on them.
+
+        Returns:
+            The matrices by the names of their matrix folders. Layers that share one run on ranges
+            of its rows.
+
+        Raises:
+            UserError: if the folder is invalid, or its matrices belong to a model of other layers
+                or shapes.
+        """
+        matrices = {}
+        for stored in read_matrix_list(folder):
+            matrix = storage.load(folder / stored.folder)
+            matrices[stored.folder] = matrix
+            if stored.kind == EMBEDDING:
+                self._slot = self._slot or EmbeddingSlot(self.model)
+                self._slot.set_matrix(matrix)
+                continue
+            n_rows = matrix.shape[0] // len(stored.layers)
+            for i, name in enumerate(stored.layers):
+                is_shared = len(stored.layers) > 1
+                rows = RowRange(matrix, i * n_rows, (i + 1) * n_rows) if is_shared else matrix
+                self._set_layer_matrix(name, rows)
+        return matrices
+
+    def _set_layer_matrix(self, name: str, matrix: CompressedMatrix) -> None:
+        """Let the linear layer `name` run on a compressed (out, in) matrix.
+
+        Raises:
+            UserError: if there is no such linear layer, or its weight has another shape.
+        """
+        base = self.model.base_model
+        try:
+            layer = base.get_submodule(name)
+        except AttributeError as error:
+            raise UserError(
+                f"{type(base).__name__} has no layer {name}: compress this model again"
+            ) from error
+        is_compressed = isinstance(layer, CompressedLinear)
+        shape = layer.dense_shape if is_compressed else tuple(linear_weight(layer, name).shape)
+        if shape != matrix.shape:
+            raise UserError(
+                f"{name} has shape {shape}, its compressed matrix {matrix.shape}: "
+                "compress this model again"
+            )
+        if not is_compressed:
+            parent, _, attribute = name.rpartition(".")
+            # linear_weight refused every layer that is not linear.
+            layer = CompressedLinear(None, layer)  # type: ignore[arg-type]
+            setattr(base.get_submodule(parent), attribute, layer)
+        layer.matrix = matrix
+
+
+def linear_weight(layer: nn.Module, name: str) -> Tensor:
+    """A view of the dense (out, in) weight of a linear layer.
+
+    Raises:
+        UserError: if the layer is not linear.
+    """
+    if isinstance(layer, Conv1D):
+        return layer.weight.T
+    if type(layer) is nn.Linear:
+        return layer.weight
+    raise UserError(
+        f"{name} is a {type(layer).__name__}, not a linear layer: it cannot be compressed"
+    )
+
+
+def write_other_weights(root: nn.Module, folder: Path) -> None:
+    """Write all weights of a student but the compressed matrices, tied weights once."""
+    weights: dict[str, Tensor] = {}
+    seen: set[int] = set()
+    for name, tensor in root.state_dict(keep_vars=True).items():
+        if ".matrix." not in name and id(tensor) not in seen:
+            seen.add(id(tensor))
+            weights[name] = tensor.detach().contiguous()
+    save_file(weights, folder / OTHER_WEIGHTS, metadata={"format": "pt"})
+
+
+def load_other_weights(root: nn.Module, folder: Path) -> None:
+    """Load the weights that `write_other_weights` wrote into a model on the student's matrices.
+
+    Raises:
+        UserError: if they belong to another model.
+    """
+    weights = load_file(folder / OTHER_WEIGHTS)
+    try:
+        unexpected = root.load_state_dict(weights, strict=False).unexpected_keys
+    except RuntimeError as error:  # other shapes
+        raise UserError(
+            f"{folder} is a student of a model of another size: train it again"
+        ) from error
+    if unexpected:
+        raise UserError(
+            f"{folder} is a student of another model, with a weight {unexpected[0]}: train it again"
+        )

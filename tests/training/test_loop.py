@@ -6,7 +6,6 @@ import signal
 import subprocess
 import sys
 import time
-from dataclasses import replace
 
 import pytest
 import torch
@@ -14,6 +13,12 @@ from torch import nn
 
 from embpress.study.task_training import Training
 from embpress.training.loop import TrainingData, train
+
+
+def replace(settings, **changes):
+    """Settings with some of them changed."""
+    return settings.model_copy(update=changes)
+
 
 SHORT = Training(epochs=2, batch_size=4, learning_rate=0.05)
 LONG = replace(SHORT, epochs=6)

@@ -152,6 +152,7 @@ COMMANDS = {
     "embpress inspect DIR-small": Run(prints="compressed by"),
     "python -m pytest tests/methods/test_contract.py -k pca": Run(prints="passed"),
     "python -m pytest tests/test_storage.py": Run(prints="passed"),
+    "python -m pytest tests/tasks/test_contract.py -k cloze": Run(prints="passed"),
     "embpress compress --model DIR --method pca --ratio 4 --out DIR-pca": Run(
         prints="written to DIR-pca"
     ),

@@ -1,4 +1,4 @@
-"""How a task's models are trained: fine-tuning, distillation, training on text. Imports no torch."""
+"""Settings of fine-tuning, distillation and training on text. Imports no torch."""
 
 from typing import Annotated, Any, Literal, Self, TypeVar
 

@@ -23,7 +23,7 @@ FOLDER = Path(__file__).parent
 
 
 def kinds() -> list[str]:
-    """Names of all kinds of tasks: the files in this folder that do not begin with an underscore."""
+    """Names of all kinds: the files in this folder that do not begin with an underscore."""
     return sorted(path.stem for path in FOLDER.glob("*.py") if not path.stem.startswith("_"))
 
 

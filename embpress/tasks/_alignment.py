@@ -1,71 +1,67 @@
-"""Which characters the tokens of a tokenizer in Python cover, which does not tell.
+"""Character offsets of tokens, for tokenizers in Python that do not return them.
 
-Such as BertJapaneseTokenizer.
+Such as transformers' BertJapaneseTokenizer.
 """
 
 import unicodedata
 from collections.abc import Iterable
-from typing import Any
 
 import numpy as np
 
 MARKS = ("##", "▁")
-"""What pieces begin with that is not of the text.
-
-WordPiece's within a word, SentencePiece's at a word's start.
-"""
+"""Prefixes of tokens that are not part of the text: WordPiece's within a word, SentencePiece's at
+the start of a word."""
 
 
 def offsets_of(tokens: list[str], text: str, unknown: str) -> np.ndarray:
     """First character and character after the last of each token in its text, (n, 2).
 
-    Tokens are looked for one after another in the text as such tokenizers read it: NFKC, lower
-    case. One that stands for what the vocabulary lacks takes all up to the next token, but for
-    white space.
+    Tokens are searched for one after another in the normalized text: NFKC, lower case. An unknown
+    token covers everything up to the next token, except white space at its ends.
 
     Args:
-        tokens: of the whole text, in its order.
-        text: as it was given to the tokenizer.
-        unknown: the token that stands for words that the vocabulary lacks.
+        tokens: tokens of the whole text, in order.
+        text: the text before normalization.
+        unknown: the unknown token.
     """
-    read, origin = _as_read(text)
-    found = np.zeros((len(tokens), 2), dtype=np.int32)
+    normalized, origin = _normalize(text)
+    offsets = np.zeros((len(tokens), 2), dtype=np.int32)
     place = 0
     waiting: list[int] = []
     for i, token in enumerate(tokens):
         piece = "" if token == unknown else _without_mark(token).lower()
-        start = -1 if token == unknown else read.find(piece, place)
-        if start < 0:  # unknown, or written otherwise than in the text
+        start = -1 if token == unknown else normalized.find(piece, place)
+        if start < 0:  # unknown, or normalized in another way than here
             waiting.append(i)
             continue
-        _fill(found, waiting, read, place, start)
+        _fill(offsets, waiting, normalized, place, start)
         waiting = []
         place = start + len(piece)
-        found[i] = start, place
-    _fill(found, waiting, read, place, len(read))
-    return origin[found]
+        offsets[i] = start, place
+    _fill(offsets, waiting, normalized, place, len(normalized))
+    return origin[offsets]
 
 
-def _fill(found: np.ndarray, waiting: list[int], text: str, start: int, end: int) -> None:
-    """Give a part of a text to the tokens for it.
+def _fill(offsets: np.ndarray, waiting: list[int], text: str, start: int, end: int) -> None:
+    """Set the offsets of unknown tokens that cover a part of a text between them.
 
-    A word each, the last the rest; the last word again if too few.
+    Each covers a word and the last one all words that are left. If there are fewer words than
+    tokens, the last tokens share a word.
     """
     words = list(_words(text, start, end)) or [(start, start)]
     for i, token in enumerate(waiting):
-        found[token] = (
-            words[min(i, len(words) - 1)][0],
-            words[-1 if token == waiting[-1] else min(i, len(words) - 1)][1],
-        )
+        own = min(i, len(words) - 1)
+        last = len(words) - 1 if token == waiting[-1] else own
+        offsets[token] = words[own][0], words[last][1]
 
 
 def _without_mark(token: str) -> str:
-    """A piece without what marks its place in a word."""
+    """A token without its prefix."""
     return next((token[len(mark) :] for mark in MARKS if token.startswith(mark)), token)
 
 
 def _words(text: str, start: int, end: int) -> Iterable[tuple[int, int]]:
-    """Ends of the stretches without white space in a part of a text."""
+    """First character and character after the last of each word in a part of a text."""
     place = start
     for word in text[start:end].split():
         place = text.index(word, place)
@@ -73,23 +69,21 @@ def _words(text: str, start: int, end: int) -> Iterable[tuple[int, int]]:
         place += len(word)
 
 
-def _as_read(text: str) -> tuple[str, Any]:
-    """A text in NFKC and lower case, and for each of its places the character of the original.
-
-    (length + 1,).
+def _normalize(text: str) -> tuple[str, np.ndarray]:
+    """A text in NFKC and lower case, and for each of its characters the position of the original
+    one, (length + 1,).
     """
     parts: list[str] = []
     starts: list[int] = []
     for i, character in enumerate(text):
-        # Half-width kana and their marks, and combining marks, become one character with what is
+        # Half-width kana and their marks, and combining marks, become one character with the one
         # before them.
-        joined = parts and unicodedata.normalize("NFKC", text[starts[-1] : i + 1]) != parts[
-            -1
-        ] + unicodedata.normalize("NFKC", character)
-        if joined:
-            parts[-1] = unicodedata.normalize("NFKC", text[starts[-1] : i + 1])
+        alone = unicodedata.normalize("NFKC", character)
+        joined = unicodedata.normalize("NFKC", text[starts[-1] : i + 1]) if parts else alone
+        if parts and joined != parts[-1] + alone:
+            parts[-1] = joined
         else:
-            parts.append(unicodedata.normalize("NFKC", character))
+            parts.append(alone)
             starts.append(i)
     lowered = [part.lower() for part in parts]
     origin = [start for start, part in zip(starts, lowered) for _ in part]

@@ -1,4 +1,4 @@
-"""Run an encoder over texts of very different lengths without wasting time on padding."""
+"""Run a model over texts of very different lengths in batches with little padding."""
 
 from collections.abc import Callable, Iterator
 from typing import Any
@@ -13,9 +13,8 @@ TOKENS_A_BATCH = 2048
 
 
 def batches(lengths: list[int]) -> Iterator[list[int]]:
-    """Positions of texts grouped by length, longest first.
-
-    Each group at most TOKENS_A_BATCH tokens once padded.
+    """Positions of texts in batches of similar length, longest first, of at most TOKENS_A_BATCH
+    tokens with padding.
     """
     order = sorted(range(len(lengths)), key=lambda i: -lengths[i])
     start = 0
@@ -28,9 +27,8 @@ def batches(lengths: list[int]) -> Iterator[list[int]]:
 def padded_batches(
     encoded: dict[str, list[Any]], tokenizer: Any, progress: Callable[[str], None]
 ) -> Iterator[tuple[list[int], dict[str, Tensor]]]:
-    """Tokenized texts in batches of similar length, longest first.
-
-    Their positions, and the model's inputs, (B, T) each.
+    """Tokenized texts in batches of similar length, longest first: their positions, and the model's
+    inputs, (B, T) each.
     """
     done = 0
     n = len(encoded["input_ids"])
@@ -55,11 +53,18 @@ def run_batches(
     progress: Callable[[str], None],
     seconds: list[str] | None = None,
 ) -> Tensor:
-    """Apply `forward` to tokenized batches of texts: the rows of its (B, k) results in the texts'
-    order, (n, k).
+    """Apply `forward` to tokenized batches of texts.
 
-    With `seconds`, texts are pairs, of which the longer is cut where both are longer than
-    `max_length` tokens.
+    Args:
+        texts: first or only texts.
+        tokenizer: the model's.
+        max_length: tokens of a text or pair; the longer text of a longer pair is cut.
+        forward: the model's inputs (B, T) to rows (B, k).
+        progress: called with a line about every batch.
+        seconds: second texts of pairs.
+
+    Returns:
+        Rows (n, k) in the order of the texts.
     """
     encoded = tokenizer(texts, seconds, truncation=True, max_length=max_length)
     with torch.inference_mode():
@@ -110,9 +115,8 @@ def sentence_embeddings(
     progress: Callable[[str], None],
     max_length: int = 256,
 ) -> Tensor:
-    """Unit-length means of the last hidden states.
-
-    As MiniLM and E5 sentence encoders define them: (n, d).
+    """Means of the last hidden states, normalized to length 1, (n, d), as MiniLM and E5 define
+    sentence embeddings.
     """
 
     def forward(batch: dict[str, Tensor]) -> Tensor:

@@ -17,10 +17,7 @@ SPLIT_SEED = 0
 
 
 class Answers(NamedTuple):
-    """Right answers to a question.
-
-    Their texts, and where each begins in its context, in characters.
-    """
+    """Right answers to a question: their texts, and the character at which each begins."""
 
     texts: tuple[str, ...]
     starts: tuple[int, ...]
@@ -28,10 +25,7 @@ class Answers(NamedTuple):
 
 Label = int | float | Answers
 ReadLabel = Callable[[str], Label]
-"""A label as it stands in a file to its position or number.
-
-ValueError with what would be right where it is none.
-"""
+"""Position or number of a label as a file writes it; ValueError with the reason if it is none."""
 
 
 @dataclass(frozen=True)
@@ -132,11 +126,16 @@ def to_examples(rows: LabelledRows, text: tuple[str, ...]) -> Examples:
 
 
 def sample(n: int, wanted: int | None, what: str, name: str) -> list[int]:
-    """Positions of `wanted` of n rows, drawn by SPLIT_SEED, in their order; all where none are
-    asked for.
+    """Positions of some of n rows, drawn by SPLIT_SEED, in ascending order.
+
+    Args:
+        n: number of rows.
+        wanted: number of positions; None for all.
+        what: the key that says so, for errors.
+        name: the file's, for errors.
 
     Raises:
-        UserError: if there are fewer.
+        UserError: if there are fewer rows.
     """
     import numpy as np
 
@@ -208,10 +207,7 @@ def group_split(
 
 
 def connected(rows: list[Row], columns: list[str]) -> list[int]:
-    """The group of each row, (n).
-
-    Rows are of one group that share a value of any of the columns, or do so by other rows.
-    """
+    """The group of each row, (n): connected components of rows that share a value of a column."""
     import numpy as np
     from scipy.sparse import coo_matrix
     from scipy.sparse.csgraph import connected_components

@@ -1,7 +1,4 @@
-"""Official metrics over many draws of examples at once.
-
-Arrays of shape (B, n) to scores of shape (B,).
-"""
+"""Official metrics of many samples of examples at once: arrays (B, n) to scores (B,)."""
 
 import numpy as np
 from scipy.stats import rankdata
@@ -13,7 +10,7 @@ def _ratio(up: np.ndarray, down: np.ndarray) -> np.ndarray:
 
 
 def accuracy(predicted: np.ndarray, gold: np.ndarray) -> np.ndarray:
-    """Share of predictions that are right."""
+    """Share of correct predictions."""
     return (predicted == gold).mean(1)
 
 
@@ -24,9 +21,8 @@ def f1(predicted: np.ndarray, gold: np.ndarray) -> np.ndarray:
 
 
 def matthews(predicted: np.ndarray, gold: np.ndarray) -> np.ndarray:
-    """Matthews' correlation of two or more labels (Gorodkin 2004, R_K).
-
-    0 where one side has one label alone.
+    """Matthews' correlation of two or more labels (Gorodkin 2004, R_K); 0 if all predictions, or
+    all true labels, are the same.
     """
     n = float(predicted.shape[1])
     hits = (predicted == gold).sum(1).astype(float)
@@ -41,7 +37,7 @@ def matthews(predicted: np.ndarray, gold: np.ndarray) -> np.ndarray:
 
 
 def pearson(left: np.ndarray, right: np.ndarray) -> np.ndarray:
-    """Pearson's correlation; 0 where one side is constant."""
+    """Pearson's correlation; 0 if one side is constant."""
     a, b = (x - x.mean(1, keepdims=True) for x in (left, right))
     # A constant side leaves rounding errors behind: its range tells that it is constant, its
     # variance does not.

@@ -1,7 +1,4 @@
-"""Questions with contexts longer than a model takes.
-
-Overlapping windows of tokens, each with the characters it covers.
-"""
+"""Overlapping windows of the tokens of contexts that are longer than a model's input."""
 
 from dataclasses import dataclass, field
 from typing import Any
@@ -14,25 +11,20 @@ from ._alignment import offsets_of
 from ._examples import Examples
 
 EXAMPLES_AT_ONCE = 1000
-"""So many examples are tokenized together.
-
-The tokenizer's offsets are Python objects, a hundred bytes a token.
-"""
+"""Examples that are tokenized together: offsets are Python objects, a hundred bytes a token."""
 
 
 @dataclass
 class Windows:
-    """Windows of all examples, those of one after another."""
+    """Windows of all examples, in the order of the examples."""
 
     encoded: dict[str, list[list[int]]] = field(default_factory=dict)
     """Inputs of the model by name, a list of tokens a window: question, then context."""
     example: list[int] = field(default_factory=list)
     """Position of each window's example."""
     offsets: list[np.ndarray] = field(default_factory=list)
-    """(T, 2) first character and character after the last of each token within the context.
-
-    -1 for all other tokens.
-    """
+    """(T, 2) first character and character after the last of each token of the context; -1 for all
+    other tokens."""
 
 
 def windows_of(examples: Examples, tokenizer: Any, max_length: int, stride: int) -> Windows:
@@ -41,8 +33,7 @@ def windows_of(examples: Examples, tokenizer: Any, max_length: int, stride: int)
 
     Args:
         examples: contexts as texts, questions as seconds.
-        tokenizer: one in Rust, which tells the characters of its tokens, or in Python: they are
-            aligned with the text.
+        tokenizer: in Rust, or in Python; the tokens of the latter are aligned with the text.
         max_length: tokens of a window: question, its part of the context, and special tokens.
         stride: tokens that windows overlap by.
 
@@ -50,18 +41,18 @@ def windows_of(examples: Examples, tokenizer: Any, max_length: int, stride: int)
         UserError: if a question is so long that windows would not move on.
     """
     assert examples.seconds is not None
-    found = Windows()
+    windows = Windows()
     for first in range(0, len(examples.texts), EXAMPLES_AT_ONCE):
         here = slice(first, first + EXAMPLES_AT_ONCE)
         questions = examples.seconds[here]
         _check_room(questions, tokenizer, max_length, stride)
         cut = _cut_by_rust if isinstance(tokenizer, PreTrainedTokenizerFast) else _cut_in_python
         part = cut(questions, examples.texts[here], tokenizer, max_length, stride)
-        found.example += [first + i for i in part.example]
-        found.offsets += part.offsets
+        windows.example += [first + i for i in part.example]
+        windows.offsets += part.offsets
         for name, values in part.encoded.items():
-            found.encoded.setdefault(name, []).extend(values)
-    return found
+            windows.encoded.setdefault(name, []).extend(values)
+    return windows
 
 
 def _cut_by_rust(
@@ -71,7 +62,7 @@ def _cut_by_rust(
     max_length: int,
     stride: int,
 ) -> Windows:
-    """Windows as the tokenizer itself cuts them."""
+    """Windows of a tokenizer in Rust, which cuts them itself."""
     encoded = tokenizer(
         questions,
         contexts,
@@ -81,19 +72,19 @@ def _cut_by_rust(
         return_overflowing_tokens=True,
         return_offsets_mapping=True,
     )
-    found = Windows(example=encoded.pop("overflow_to_sample_mapping"))
+    windows = Windows(example=encoded.pop("overflow_to_sample_mapping"))
     for i, pairs in enumerate(encoded.pop("offset_mapping")):
         of_context = np.array([part == 1 for part in encoded.sequence_ids(i)])
-        found.offsets.append(np.where(of_context[:, None], np.array(pairs, dtype=np.int32), -1))
-    found.encoded = dict(encoded)
-    return found
+        windows.offsets.append(np.where(of_context[:, None], np.array(pairs, dtype=np.int32), -1))
+    windows.encoded = dict(encoded)
+    return windows
 
 
 def _cut_in_python(
     questions: list[str], contexts: list[str], tokenizer: Any, max_length: int, stride: int
 ) -> Windows:
-    """The same windows of a tokenizer that neither cuts them nor tells characters."""
-    found = Windows()
+    """The same windows of a tokenizer in Python, which returns no offsets."""
+    windows = Windows()
     special = tokenizer.num_special_tokens_to_add(pair=True)
     for i, (question, context) in enumerate(zip(questions, contexts)):
         asked = tokenizer.convert_tokens_to_ids(tokenizer.tokenize(question))
@@ -107,15 +98,15 @@ def _cut_in_python(
             of_window = np.full((len(inputs["input_ids"]), 2), -1, dtype=np.int32)
             place = tokenizer.build_inputs_with_special_tokens(asked, [-1]).index(-1)
             of_window[place : place + len(ids[part])] = offsets[part]
-            found.example.append(i)
-            found.offsets.append(of_window)
+            windows.example.append(i)
+            windows.offsets.append(of_window)
             for name, values in inputs.items():
-                found.encoded.setdefault(name, []).append(values)
-    return found
+                windows.encoded.setdefault(name, []).append(values)
+    return windows
 
 
 def _check_room(questions: list[str], tokenizer: Any, max_length: int, stride: int) -> None:
-    """Beside each question there is room for more tokens of the context than windows share."""
+    """Check that beside each question a window has room for more tokens than it shares."""
     special = tokenizer.num_special_tokens_to_add(pair=True)
     for question, ids in zip(
         questions, tokenizer(questions, add_special_tokens=False)["input_ids"]
@@ -123,15 +114,15 @@ def _check_room(questions: list[str], tokenizer: Any, max_length: int, stride: i
         room = max_length - special - len(ids)
         if room <= stride:
             raise UserError(
-                f"the question {question[:60]!r} has {len(ids)} tokens, which leaves {max(room, 0)} of `max_length` "
-                f"{max_length} for its context, no more than the `stride` {stride} that windows share: change one of both"
+                f"the question {question[:60]!r} has {len(ids)} tokens, which leaves "
+                f"{max(room, 0)} of `max_length` {max_length} for its context, no more than the "
+                f"`stride` {stride} that windows share: raise `max_length` or lower `stride`"
             )
 
 
 def token_span(offsets: np.ndarray, start: int, end: int) -> tuple[int, int]:
-    """First and last token that cover the characters from `start` to before `end`.
-
-    0, 0 where the window holds not all.
+    """First and last token that cover the characters from `start` to before `end`; 0, 0 if the
+    window does not hold all of them.
     """
     (inside,) = (offsets[:, 0] >= 0).nonzero()
     if not len(inside) or offsets[inside[0], 0] > start or offsets[inside[-1], 1] < end:
@@ -157,10 +148,11 @@ def max_context_mask(offsets: list[np.ndarray], stride: int) -> list[np.ndarray]
         here = np.arange(place, place + len(part))
         scarcer = np.minimum(here - place, place + len(part) - 1 - here) + 0.01 * len(part)
         better = scarcer > best[here]
-        best[here[better]], owner[here[better]] = scarcer[better], i
+        best[here[better]] = scarcer[better]
+        owner[here[better]] = i
         places.append(here)
         place += len(part) - stride
-    found = [np.zeros(len(window), dtype=bool) for window in offsets]
+    masks = [np.zeros(len(window), dtype=bool) for window in offsets]
     for i, (part, here) in enumerate(zip(parts, places)):
-        found[i][part] = owner[here] == i
-    return found
+        masks[i][part] = owner[here] == i
+    return masks

@@ -101,7 +101,7 @@ class LanguageModelling(Task[LanguageModellingEntry]):
     def outcomes(
         self, model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, progress: Progress
     ) -> Outcomes:
-        """See base class. `nll`: loss of each predicted token in nats, in rows of CHUNK neighbours."""
+        """See base class. `nll`: losses of predicted tokens in nats, CHUNK neighbours a row."""
         import torch
 
         losses: list[Tensor] = []

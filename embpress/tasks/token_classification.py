@@ -180,9 +180,10 @@ class TokenClassification(LabelledTask[TokenClassificationEntry]):
         tags = list(self.entry.data.labels)
         counts = np.zeros((3, len(predicted)), dtype=np.int32)
         for i, (ours, gold) in enumerate(zip(predicted, self.test.labels)):
-            found = entities([tags[position] for position in ours])
-            true = entities([tags[position] for position in gold])
-            counts[:, i] = len(found & true), len(found), len(true)
+            predicted_entities = entities([tags[position] for position in ours])
+            gold_entities = entities([tags[position] for position in gold])
+            correct = predicted_entities & gold_entities
+            counts[:, i] = [len(correct), len(predicted_entities), len(gold_entities)]
         return dict(zip(("correct", "predicted", "gold"), counts))
 
     def _predict(

@@ -9,14 +9,12 @@ import yaml
 
 from embpress.errors import UserError
 from embpress.pipeline.aggregation import labels
-from embpress.study import benchmarks
-from embpress.study import config as study
-from embpress.study import task_files as task_data
-from embpress.study.checks import check
-from embpress.study.metric_names import metrics_of
+from embpress.study.benchmarks import resolve_benchmarks
+from embpress.study.task_entry import SPLITS, HubDataset
 from embpress.tasks import TaskInputs, task_class
 
-from ..task_entries import make_task
+from ..studies import load
+from ..task_entries import files_of, make_task
 
 ROOT = Path(__file__).parents[2]
 DECLARED = yaml.safe_load((ROOT / "workflow/resources/benchmarks.yaml").read_text())
@@ -317,7 +315,7 @@ def published(tmp_path):
 
     def task(name, train=None, test=None, **own):
         data = {"folder": str(tmp_path)} | own.pop("data", {})
-        entry = benchmarks.resolve(
+        entry = resolve_benchmarks(
             {name: ENTRY | {"benchmark": name, "data": data} | own}, DECLARED
         )[name]
         for split, text in zip(
@@ -326,10 +324,7 @@ def published(tmp_path):
             (tmp_path / entry["data"][split].rsplit("/")[-1]).write_text(
                 text, encoding="utf-8", newline=""
             )
-        files = task_data.files_of(name, entry, task_data.SPLITS)
-        return make_task(
-            entry["kind"], entry, TaskInputs.of({k: tmp_path / v for k, v in files.items()})
-        )
+        return make_task(entry["kind"], entry, TaskInputs({}, files=files_of(entry)))
 
     return task
 
@@ -366,11 +361,11 @@ def test_labels_are_read_by_the_hubs_names_too(name, tmp_path):
 
     Label names in the hub's order, which is that of the declared labels.
     """
-    entry = benchmarks.resolve({name: ENTRY | {"benchmark": name}}, DECLARED)[name]
+    entry = resolve_benchmarks({name: ENTRY | {"benchmark": name}}, DECLARED)[name]
     data = entry["data"]
     files = {}
     columns = data["text"] if isinstance(data["text"], list) else [data["text"]]
-    for split in task_data.SPLITS:
+    for split in SPLITS:
         files[split] = tmp_path / f"{split}.jsonl"
         files[split].write_text(
             jsonl(
@@ -380,24 +375,25 @@ def test_labels_are_read_by_the_hubs_names_too(name, tmp_path):
                 )
             )
         )
-    assert task_data.files_of(name, entry, ("test",)) == {"test": f"results/hub/{name}/test.jsonl"}
     task = make_task(entry["kind"], entry, TaskInputs({}, files=files))
+    (source,) = set(task.entry.sources(("test",)).values())
+    assert isinstance(source, HubDataset) and source.revision == data["hub"]["revision"]
     assert task.test.labels == list(range(len(data["labels"]))) == task.train.labels
 
 
 @pytest.mark.parametrize("name", FILES)
-def test_a_declaration_makes_a_whole_entry(name, default_config, schema, packages, published):
+def test_a_declaration_makes_a_whole_entry(name, default_config, published):
     """From the hub or by URL, and from a folder; some from a folder alone."""
     folder = published(name).entry.model_dump(mode="json", exclude_unset=True)
     entries = [folder]
     if {"hub", "urls"} & DECLARED[name].keys():
-        entries += benchmarks.resolve({name: ENTRY | {"benchmark": name}}, DECLARED).values()
+        entries += resolve_benchmarks({name: ENTRY | {"benchmark": name}}, DECLARED).values()
     for entry in entries:
         config = copy.deepcopy(default_config)
         config["tasks"][name] = entry
-        check(config, schema, packages)
-        assert set(metrics_of(entry)) <= {m.name for m in task_class(entry["kind"]).metrics}
-        assert benchmarks.resolve(config["tasks"], DECLARED) == config["tasks"]
+        typed = load(config).tasks[name]
+        assert set(typed.reported_metrics) <= {m.name for m in task_class(typed.kind).metrics}
+        assert resolve_benchmarks(config["tasks"], DECLARED) == config["tasks"]
 
 
 def test_tables_show_the_official_metrics_first(default_config):
@@ -405,8 +401,9 @@ def test_tables_show_the_official_metrics_first(default_config):
     named = {name: ENTRY | {"benchmark": name} for name in ("mrpc", "stsb", "cola", "mnli")} | {
         "mm": own
     }
-    default_config["tasks"] = benchmarks.resolve(named, DECLARED)
-    shown = labels(default_config)["tasks"]
+    del default_config["claims"]
+    default_config["tasks"] = named
+    shown = labels(load(default_config))["tasks"]
     assert {name: (about["metric"], *about["metrics"]) for name, about in shown.items()} == {
         "mrpc": ("accuracy", "f1"),
         "stsb": ("pearson", "spearman"),
@@ -422,21 +419,20 @@ def test_tables_show_the_official_metrics_first(default_config):
     [("paws", "mrpc"), ("imdb", "sst2"), ("hans", "rte"), ("cola_out_of_domain", "cola")],
 )
 def test_a_model_is_tested_on_other_data_of_the_same_labels(
-    other, trained, default_config, schema, packages, published
+    other, trained, default_config, published
 ):
     task = published(other, checkpoint=trained)
     entry = task.entry.model_dump(mode="json", exclude_unset=True)
     del entry["finetune"]
-    default_config["tasks"] |= benchmarks.resolve(
+    default_config["tasks"] |= resolve_benchmarks(
         {trained: ENTRY | {"benchmark": trained}, other: entry}, DECLARED
     )
-    check(default_config, schema, packages)
-    assert study.checkpoint_of(default_config, other) == trained
+    assert load(default_config).checkpoint_of(other) == trained
     wrong = "rte" if trained != "rte" else "mrpc"
-    default_config["tasks"] |= benchmarks.resolve({wrong: ENTRY | {"benchmark": wrong}}, DECLARED)
+    default_config["tasks"] |= resolve_benchmarks({wrong: ENTRY | {"benchmark": wrong}}, DECLARED)
     default_config["tasks"][other]["checkpoint"] = wrong
     with pytest.raises(UserError, match=f"tasks.{other}.checkpoint: {wrong} has another `labels`"):
-        check(default_config, schema, packages)
+        load(default_config)
 
 
 def test_own_keys_replace_declared_ones():
@@ -445,7 +441,7 @@ def test_own_keys_replace_declared_ones():
         "max_length": 32,
         "data": {"folder": "d", "test": "test.tsv"},
     }
-    entry = benchmarks.resolve({"x": own}, DECLARED)["x"]
+    entry = resolve_benchmarks({"x": own}, DECLARED)["x"]
     assert (entry["max_length"], entry["data"]["test"], entry["data"]["train"]) == (
         32,
         "d/test.tsv",
@@ -458,9 +454,9 @@ def test_an_unknown_benchmark_and_one_from_nowhere_are_named():
     with pytest.raises(
         UserError, match="tasks.x: there is no benchmark 'sst-2'; did you mean 'sst2'"
     ):
-        benchmarks.resolve({"x": {"benchmark": "sst-2"}}, DECLARED)
+        resolve_benchmarks({"x": {"benchmark": "sst-2"}}, DECLARED)
     with pytest.raises(UserError, match="tasks.x: marc_ja has no pinned source: .*`data.folder`"):
-        benchmarks.resolve({"x": {"benchmark": "marc_ja"}}, DECLARED)
+        resolve_benchmarks({"x": {"benchmark": "marc_ja"}}, DECLARED)
 
 
 @pytest.mark.parametrize(
@@ -469,7 +465,7 @@ def test_an_unknown_benchmark_and_one_from_nowhere_are_named():
         (
             "cola",
             "index\tsentence\n0\tx\n",
-            r"dev.tsv, line 1: no column 'label'; there are .*unlabelled",
+            r"dev.tsv, line 1: no column 'label'; there are .*no labels",
         ),
         (
             "rte",
@@ -479,7 +475,7 @@ def test_an_unknown_benchmark_and_one_from_nowhere_are_named():
         (
             "rte",
             nli("sentence1", "sentence2", "Entailment"),
-            "dev.tsv, line 2, column 'label': the label 'Entailment' is none of 'entailment', 'not_entailment'",
+            "dev.tsv, line 2, column 'label': .*'Entailment' is none of 'entailment', 'not_ent",
         ),
         ("sst2", "sentence\tlabel\n", "dev.tsv has no rows: the test split is empty"),
         (

@@ -18,13 +18,15 @@ from tokenizers import processors
 from transformers import BertConfig
 
 from embpress.errors import UserError
-from embpress.models.embedding import auto_class, write_metadata
-from embpress.pipeline.compression import compress_checkpoint
+from embpress.models.embedding import auto_class
+from embpress.pipeline.compression import FitInputs, compress_checkpoint
 from embpress.pipeline.evaluation import evaluate, read_outcomes, write_outcomes
+from embpress.study.artefact import Artefact
+from embpress.study.method_entry import MatrixSpec
 from embpress.tasks import LabelledTask, TaskInputs, create_task, kinds, parse_entry, task_class
 from embpress.tasks._bootstrap import compare, difference, mean_scores, score_of
 from embpress.training.fine_tuning import finetune
-from embpress.training.students import distil_on_task, finetune_student
+from embpress.training.students import StudentInputs, distil_on_task, finetune_student
 
 from ..conftest import PIECES
 from ..task_entries import FINETUNE, complete
@@ -53,13 +55,13 @@ def write_sample(kind, folder, **more):
     """The complete entry of a kind's sample in a folder, and its files by name."""
     entry, files = sample(kind)["write"](folder)
     entry = complete(kind, entry | more)
-    return entry, files | parse_entry(entry, "tasks.x").files("x", ("train", "test"))
+    return entry, files | parse_entry(entry, "tasks.x").local_files()
 
 
 def make(kind, folder, **more):
     """The task of a kind's sample."""
     entry, files = write_sample(kind, folder, **more)
-    return create_task(entry, TaskInputs.of({name: Path(path) for name, path in files.items()}))
+    return create_task(entry, TaskInputs.of(files))
 
 
 @pytest.fixture
@@ -233,30 +235,29 @@ def test_distillation_loss_is_a_mean_that_padding_does_not_change(kind, tokenize
 
 
 @pytest.mark.parametrize("kind", LABELLED)
-def test_a_model_is_fine_tuned_compressed_distilled_and_evaluated(kind, bert, tokenizer, tmp_path):
-    base, tuned, counts = (tmp_path / name for name in ("base", "tuned", "counts.safetensors"))
-    bert.save_pretrained(base)
+def test_a_model_is_fine_tuned_compressed_distilled_and_evaluated(kind, base, tokenizer, tmp_path):
     tokenizer.save_pretrained(base)
-    write_metadata(bert, tokenizer.all_special_ids, base, {})
+    tuned, counts = (tmp_path / name for name in ("tuned", "counts.safetensors"))
     save_file({"counts": torch.arange(1, len(PIECES) + 1)}, counts)
     task = make(kind, tmp_path, finetune=STAGE)
     finetune(base, task, 0, tuned)
+    starts = {}
     for source in (base, tuned):
-        out = tmp_path / f"svd-{source.name}"
-        compress_checkpoint(source, counts, "svd", {}, 2, 0, out, print)
-    student = {
-        "checkpoint": "tuned",
-        "protocol": "compress_then_distil",
-        "distil": {"stage2": STAGE},
-    }
+        starts[source] = Artefact.below(tmp_path / source.name / "svd", "svd", 2, 0)
+        spec = MatrixSpec(kind="embedding", method="svd")
+        compress_checkpoint(FitInputs(source, counts), spec, starts[source], print)
     entry, _ = write_sample(kind, tmp_path)
     del entry["finetune"]
-    distilled = create_task(entry | student, task.inputs)
-    distil_on_task(tuned, tmp_path / "svd-tuned", tuned, counts, distilled, 0, tmp_path / "one")
-    student = {"checkpoint": "tuned", "protocol": "compress_then_finetune", "finetune": FINETUNE}
-    again = create_task(entry | student, task.inputs)
-    finetune_student(base, tmp_path / "svd-base", counts, again, 0, tmp_path / "two")
-    artefacts = [tmp_path / "svd-tuned", tmp_path / "one", tmp_path / "two"]
+    student = entry | {"checkpoint": "tuned"}
+    settings = {"protocol": "compress_then_distil", "distil": {"stage2": STAGE}}
+    distilled = create_task(student | settings, task.inputs)
+    inputs = StudentInputs(tuned, starts[tuned].folder, counts)
+    distil_on_task(tuned, inputs, distilled, 0, tmp_path / "distilled")
+    settings = {"protocol": "compress_then_finetune", "finetune": FINETUNE}
+    tuned_again = create_task(student | settings, task.inputs)
+    inputs = StudentInputs(base, starts[base].folder, counts)
+    finetune_student(inputs, tuned_again, 0, tmp_path / "tuned_again")
+    artefacts = [starts[tuned].folder, tmp_path / "distilled", tmp_path / "tuned_again"]
     results = dict(evaluate(task, tuned, artefacts, lambda line: None))
     assert list(results) == artefacts
     for outcomes in results.values():
@@ -282,7 +283,7 @@ for name in ("torch", "transformers", "numpy", "scipy", "pandas", "safetensors")
     sys.modules[name] = None
 from embpress.tasks import entry_model, kinds
 assert all(entry_model(kind).model_json_schema() for kind in kinds())
-import embpress.study.checks
+import embpress.study.loading
 """
     root = Path(__file__).parents[2]
     done = subprocess.run([sys.executable, "-c", program], cwd=root, capture_output=True, text=True)

@@ -21,7 +21,6 @@ from embpress.methods import compress
 from embpress.models.checkpoints import embedding_matrix
 from embpress.models.embedding import load_model, write_metadata
 from embpress.pipeline.evaluation import evaluate
-from embpress.study.metric_names import metrics_of
 from embpress.tasks import TaskInputs
 from embpress.tasks._span_metrics import answer_scores
 from embpress.tasks._windows import max_context_mask, token_span, windows_of
@@ -307,9 +306,8 @@ def test_spans_are_fine_tuned_saved_and_evaluated_on_a_compressed_matrix(pairs, 
     assert {name: values.tolist() for name, values in outcomes.items()} == {
         k: v.tolist() for k, v in dense.items()
     }
-    assert made.n_resampling_units(outcomes) == {"example": 2} and metrics_of(ENTRY) == tuple(
-        m.name for m in made.metrics
-    )
+    assert made.n_resampling_units(outcomes) == {"example": 2}
+    assert made.entry.reported_metrics == ("f1", "exact_match")
 
 
 def changed(content, change):
@@ -326,22 +324,22 @@ GOOD = squad(("the cat", [("cat", None)]))
     ("content", "message"),
     [
         ("[1", "dev.json: not JSON"),
-        ({"rows": []}, "dev.json: no 'data' of SQuAD's format: is `data.format` right"),
-        ([1], "dev.json: no 'data' of SQuAD's format"),
-        ({"data": [1]}, "dev.json, article 1: no 'paragraphs'"),
+        ({"rows": []}, "dev.json: no valid 'data' of SQuAD's format: check .*`data.format`"),
+        ([1], "dev.json: no valid 'data' of SQuAD's format"),
+        ({"data": [1]}, "dev.json, article 1: no valid 'paragraphs'"),
         ({"data": []}, "dev.json has no rows: the test split is empty"),
         (
             changed(GOOD, lambda p: p.pop("context")),
-            r"dev.json, article 1 \(Pets\), paragraph 1: no 'context'",
+            r"dev.json, article 1 \(Pets\), paragraph 1: no valid 'context'",
         ),
         (
             changed(GOOD, lambda p: p.pop("qas")),
-            r"dev.json, article 1 \(Pets\), paragraph 1: no 'qas'",
+            r"dev.json, article 1 \(Pets\), paragraph 1: no valid 'qas'",
         ),
-        (changed(GOOD, lambda p: p["qas"][0].pop("id")), r"paragraph 1, question 1: no 'id'"),
+        (changed(GOOD, lambda p: p["qas"][0].pop("id")), r"paragraph 1, question 1: no valid 'id'"),
         (
             changed(GOOD, lambda p: p["qas"][0].pop("question")),
-            "dev.json, question 0-0: no 'question'",
+            "dev.json, question 0-0: no valid 'question'",
         ),
         (
             changed(GOOD, lambda p: p["qas"][0].update(question="")),
@@ -349,7 +347,7 @@ GOOD = squad(("the cat", [("cat", None)]))
         ),
         (
             changed(GOOD, lambda p: p["qas"][0].pop("answers")),
-            "dev.json, question 0-0: no 'answers'",
+            "dev.json, question 0-0: no valid 'answers'",
         ),
         (
             changed(GOOD, lambda p: p["qas"][0].update(answers=[])),
@@ -357,7 +355,7 @@ GOOD = squad(("the cat", [("cat", None)]))
         ),
         (
             changed(GOOD, lambda p: p["qas"][0]["answers"][0].pop("answer_start")),
-            "question 0-0: no 'answer_start'",
+            "question 0-0: no valid 'answer_start'",
         ),
         (
             squad(("the cat", [("cat", 3)])),
@@ -410,10 +408,8 @@ def test_tables_of_the_hub_and_own_ones_are_read_alike(task):
     with pytest.raises(
         UserError, match="line 1: no column 'answer'; there are .*did you mean 'answers'"
     ):
-        task(
-            "".join(json.dumps(row) + "\n" for row in hub),
-            own | {"format": "jsonl", "text": DATA["text"]},
-        ).test  # noqa: B018
+        rows_of_hub = "".join(json.dumps(row) + "\n" for row in hub)
+        task(rows_of_hub, own | {"format": "jsonl", "text": DATA["text"]}).test  # noqa: B018
     with pytest.raises(
         UserError, match="as SQuAD's JSON: no column 'answer'; there are .*did you mean 'answers'"
     ):

@@ -14,6 +14,12 @@ from torch import nn
 from embpress.study.task_training import Training
 from embpress.training.loop import TrainingData, train
 
+
+def replace(settings, **changes):
+    """Settings with some of them changed."""
+    return settings.model_copy(update=changes)
+
+
 SHORT = Training(epochs=2, batch_size=4, learning_rate=0.05)
 LONG = SHORT.model_copy(update=dict(epochs=6))
 

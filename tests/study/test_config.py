@@ -2,11 +2,12 @@
 
 import copy
 import json
-import struct
 from pathlib import Path
 
+import numpy as np
 import pytest
 import yaml
+from safetensors.numpy import save_file
 
 from embpress.errors import UserError
 from embpress.study import config as study
@@ -344,14 +345,11 @@ def test_claims_come_to_a_comparison_a_pair_task_and_ratio(default_config):
 
 
 def checkpoint(folder, shapes, vocabulary=10):
-    """A model folder with a config and a safetensors header of the given shapes."""
+    """A model folder with a config and a safetensors file of the given shapes."""
     folder.mkdir()
     (folder / "config.json").write_text(json.dumps({"vocab_size": vocabulary}))
-    header = {
-        f"w{i}": {"dtype": "F32", "shape": s, "data_offsets": [0, 0]} for i, s in enumerate(shapes)
-    }
-    raw = json.dumps({"__metadata__": {"format": "pt"}} | header).encode()
-    (folder / "model.safetensors").write_bytes(struct.pack("<Q", len(raw)) + raw)
+    tensors = {f"w{i}": np.zeros(shape, np.float32) for i, shape in enumerate(shapes)}
+    save_file(tensors, folder / "model.safetensors")
     return folder
 
 

@@ -324,7 +324,7 @@ GOOD = squad(("the cat", [("cat", None)]))
     ("content", "message"),
     [
         ("[1", "dev.json: not JSON"),
-        ({"rows": []}, "dev.json: no 'data' of SQuAD's format: is `data.format` right"),
+        ({"rows": []}, "dev.json: no 'data' of SQuAD's format"),
         ([1], "dev.json: no 'data' of SQuAD's format"),
         ({"data": [1]}, "dev.json, article 1: no 'paragraphs'"),
         ({"data": []}, "dev.json has no rows: the test split is empty"),

@@ -56,7 +56,5 @@ def questions(text: str, name: str) -> Iterator[dict[str, str]]:
 def _member(value: object, key: str, expected_type: type, where: str) -> Any:
     """The value of a key of a JSON object, after checking its type."""
     if not isinstance(value, dict) or not isinstance(value.get(key), expected_type):
-        raise UserError(
-            f"{where}: no valid {key!r} of SQuAD's format: check the file and `data.format`"
-        )
+        raise UserError(f"{where}: no {key!r} of SQuAD's format: check the file and `data.format`")
     return value[key]

@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 
 from ..data.rows import Row, Table, read_content
 from ..errors import UserError
-from ..study.task_entry import LabelledData
+from ..study.task_data import LabelledData
 from ._base import TaskInputs
 
 SPLIT_SEED = 0

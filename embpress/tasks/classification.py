@@ -14,13 +14,8 @@ from pydantic import Field
 
 from ..errors import UserError
 from ..study.fields import Strings
-from ..study.task_entry import (
-    LabelledData,
-    LabelledTaskEntry,
-    Labels,
-    Metric,
-    TrainedProtocol,
-)
+from ..study.task_data import LabelledData, Labels
+from ..study.task_entry import LabelledTaskEntry, Metric, TrainedProtocol
 from ..study.validation_errors import refuse
 from ._base import Outcomes, Progress
 from ._examples import Label, LabelledRows

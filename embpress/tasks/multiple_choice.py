@@ -12,14 +12,8 @@ from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal
 from pydantic import Field
 
 from ..study.fields import Strings
-from ..study.task_entry import (
-    LabelledData,
-    LabelledTaskEntry,
-    Labels,
-    Metric,
-    OneColumn,
-    TrainedProtocol,
-)
+from ..study.task_data import LabelledData, Labels, OneColumn
+from ..study.task_entry import LabelledTaskEntry, Metric, TrainedProtocol
 from ._base import Outcomes, Progress
 from ._examples import Examples, Label, LabelledRows
 from ._labelled import Batch, EncodedRow, LabelledTask

@@ -12,7 +12,8 @@ from pydantic import Field
 
 from ..data.rows import Row, Table
 from ..errors import UserError
-from ..study.task_entry import LabelledData, LabelledTaskEntry, Metric, TrainedProtocol
+from ..study.task_data import LabelledData
+from ..study.task_entry import LabelledTaskEntry, Metric, TrainedProtocol
 from ._base import Outcomes, Progress, TaskInputs
 from ._examples import Answers, Label, LabelledRows, read_labels, read_split
 from ._labelled import Batch, EncodedRow, LabelledTask

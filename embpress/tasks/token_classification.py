@@ -15,14 +15,8 @@ from pydantic import Field, model_validator
 
 from ..data.rows import Row, Table
 from ..errors import UserError
-from ..study.task_entry import (
-    LabelledData,
-    LabelledTaskEntry,
-    Labels,
-    Metric,
-    OneColumn,
-    TrainedProtocol,
-)
+from ..study.task_data import LabelledData, Labels, OneColumn
+from ..study.task_entry import LabelledTaskEntry, Metric, TrainedProtocol
 from ..study.validation_errors import refuse
 from ._base import Outcomes, Progress
 from ._examples import Examples, LabelledRows, read_split

@@ -7,8 +7,8 @@ the attention scores QK^T / sqrt(d_k) of layer l before the softmax, H_l its out
 teacher have the same hidden sizes, so there are no projections between them.
 
 Choices that the paper leaves open: L_logits is the Kullback-Leibler divergence at temperature 1
-(for a number, the squared error), as each kind of task defines it; padding is masked out of all terms; the student runs
-without dropout, as its teacher does.
+(for a number, the squared error), as each kind of task defines it; padding is masked out of all
+terms; the student runs without dropout, as its teacher does.
 """
 
 from collections.abc import Callable, Collection, Iterable

@@ -10,7 +10,7 @@ import pytest
 import yaml
 
 from embpress.errors import UserError
-from embpress.study.task_entry import FileSource, HubDataset
+from embpress.study.task_data import FileSource, HubDataset
 from embpress.tasks import parse_entry
 
 from ..studies import BENCHMARKS, load

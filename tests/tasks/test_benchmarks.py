@@ -10,7 +10,8 @@ import yaml
 from embpress.errors import UserError
 from embpress.pipeline.aggregation import labels
 from embpress.study.benchmarks import resolve_benchmarks
-from embpress.study.task_entry import SPLITS, HubDataset
+from embpress.study.task_data import HubDataset
+from embpress.study.task_entry import SPLITS
 from embpress.tasks import TaskInputs, task_class
 
 from ..studies import load

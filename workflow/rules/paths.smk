@@ -3,7 +3,8 @@
 from embpress.study import search
 from embpress.study.artefact import FINETUNED, ON_TEXT, STUDENTS, Artefact, TrainedModel
 from embpress.study.study import IDENTITY
-from embpress.study.task_entry import SPLITS, FileSource, HubDataset
+from embpress.study.task_data import FileSource, HubDataset
+from embpress.study.task_entry import SPLITS
 
 
 wildcard_constraints:

@@ -156,7 +156,8 @@ def main() -> None:
     options.add_argument("--segmenter", default="whitespace", help="runs for byte-level BPE")
     chosen = options.parse_args()
     table = Table(
-        f"Counting tokens: by words in {PROCESSES} processes, target at least 1 M tokens/s and at most 1 GiB a process",
+        f"Counting tokens: by words in {PROCESSES} processes, target at least 1 M tokens/s and at "
+        "most 1 GiB a process",
         *(
             "text",
             "tokens",

@@ -66,7 +66,8 @@ def main() -> None:
     dense, table = (
         matrix(chosen.rows, chosen.dims),
         Table(
-            f"Lookups, {chosen.rows} x {chosen.dims}, one thread: median [quartiles], times a dense lookup",
+            f"Lookups, {chosen.rows} x {chosen.dims}, one thread: median [quartiles], times a "
+            "dense lookup",
             "method",
             *(f"{n} rows" for n in SIZES),
             *(f"x dense at {n}" for n in SIZES),

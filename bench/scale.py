@@ -86,7 +86,8 @@ def main() -> None:
     labels = chosen_of(chosen.methods, CASES, options)
     sizes = sorted(int(n) for n in SIZES.get(chosen.rows, chosen.rows).split(","))
     table = Table(
-        f"From a float16 file on disk, d = {chosen.dims}: fit and pack in one process, target at most 1 GiB, linear time",
+        f"From a float16 file on disk, d = {chosen.dims}: fit and pack in one process, target at "
+        "most 1 GiB, linear time",
         "method",
         "rows",
         "ratio",
@@ -111,9 +112,8 @@ def main() -> None:
                     power = math.log(found["processor"] / before["processor"]) / math.log(
                         rows / before["rows"]
                     )
-                before = (
-                    before or found
-                )  # against the smallest, whose fixed costs make the growth look smaller, not larger
+                # Compared with the smallest, whose fixed costs make the growth look smaller.
+                before = before or found
                 table.add(
                     label,
                     rows,

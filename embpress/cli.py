@@ -284,8 +284,8 @@ def _compress_command(arguments: argparse.Namespace, ranking: "Ranking") -> str:
 
 def run_table(arguments: argparse.Namespace) -> None:
     """Run the command `table`."""
-    from .analysis.scores import Labels, read, select
-    from .report.tables import text_table
+    from .analysis.scores import Labels, read_scores, select_scores
+    from .report.tables import main_table, to_text
 
     file = arguments.scores.with_name("labels.json")
     try:
@@ -294,10 +294,12 @@ def run_table(arguments: argparse.Namespace) -> None:
         raise UserError(
             f"{file} contains no labels of a study ({error}): name a study's results/scores.csv"
         ) from error
-    scores, labels = select(
-        read(arguments.scores), labels, arguments.task, arguments.method, arguments.ratio
+    scores = read_scores(arguments.scores)
+    scores, labels = select_scores(
+        scores, labels, arguments.task, arguments.method, arguments.ratio
     )
-    print(text_table(scores, labels, shutil.get_terminal_size((120, 0)).columns), end="")
+    width = shutil.get_terminal_size((120, 0)).columns
+    print(to_text(main_table(scores, labels), width), end="")
 
 
 def _print_progress(message: str) -> None:

@@ -13,7 +13,7 @@ from typing import Any, TextIO
 from .errors import UserError
 
 MAX_JSON_BYTES = 1 << 20
-"""Headers and manifests have some hundred bytes; a far larger file is none of them."""
+"""Headers and manifests have a few hundred bytes; much larger files are not read."""
 
 
 def write_text(path: Path, text: str) -> None:
@@ -47,7 +47,7 @@ def write_json(path: Path, value: object) -> None:
 def atomic_directory(folder: Path) -> Iterator[Path]:
     """Yield an empty folder that replaces `folder` when the block ends without an error.
 
-    For outputs of the workflow, which are replaced whatever they contain. A partial folder that a
+    For outputs of the workflow, which are replaced with all their files. A partial folder that a
     killed job left is deleted.
     """
     with scratch_directory(folder) as scratch:

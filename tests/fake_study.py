@@ -6,7 +6,7 @@ import math
 import numpy as np
 import pandas
 
-from embpress.analysis.scores import COLUMNS, Labels, MethodLabel
+from embpress.analysis.scores import SCORE_COLUMNS, Labels, MethodLabel
 from embpress.study import search
 from embpress.study.task_training import FineTuning
 
@@ -128,10 +128,10 @@ def _row(task, method, asked, seed, random):
             task=task,
             protocol=protocol,
             method=method,
-            ratio_asked=asked,
+            target_ratio=asked,
         ),
         **dict(
-            ratio_reached=reached, parameter_ratio=reached * 1.1, model_ratio=1 + (reached - 1) / 3
+            achieved_ratio=reached, parameter_ratio=reached * 1.1, model_ratio=1 + (reached - 1) / 3
         ),
         **dict(
             factor_dtype="float32",
@@ -170,12 +170,12 @@ def _infeasible(row, note):
         "task",
         "protocol",
         "method",
-        "ratio_asked",
+        "target_ratio",
         "factor_dtype",
         "seed",
         "metric",
     )
-    return {c: row[c] if c in keep else None for c in COLUMNS} | {"note": note}
+    return {c: row[c] if c in keep else None for c in SCORE_COLUMNS} | {"note": note}
 
 
 def fake_scores(seeds=1):
@@ -198,7 +198,7 @@ def fake_scores(seeds=1):
                         row,
                         *(row | {"metric": m, "value": v, "n": 500} for m, v in more.items()),
                     ]
-    return pandas.DataFrame(rows, columns=COLUMNS)
+    return pandas.DataFrame(rows, columns=SCORE_COLUMNS)
 
 
 def fake_ablations():
@@ -212,7 +212,7 @@ def fake_ablations():
     own["method"] = "b23_plain"
     for column in ("retention", "retention_low", "retention_high"):
         own[column] -= 5
-    last = own["ratio_asked"] == RATIOS[-1]
+    last = own["target_ratio"] == RATIOS[-1]
     own.loc[
         last,
         [
@@ -221,7 +221,7 @@ def fake_ablations():
             "retention_low",
             "retention_high",
             "weighted_relative_error",
-            "ratio_reached",
+            "achieved_ratio",
         ],
     ] = np.nan
     own.loc[last, "note"] = "b23_plain reaches at most 12"
@@ -249,7 +249,7 @@ def fake_speed():
                 about
                 | {
                     "method": "identity",
-                    "ratio_asked": None,
+                    "target_ratio": None,
                     "bytes": 4 * 30522 * 384,
                     "microseconds": 10.0 * n,
                 }
@@ -261,7 +261,7 @@ def fake_speed():
                         about
                         | {
                             "method": method,
-                            "ratio_asked": asked,
+                            "target_ratio": asked,
                             "bytes": size,
                             "microseconds": 5.0 * n * (i + 1),
                         }

@@ -13,7 +13,7 @@ import torch
 from transformers import BertConfig, BertForMaskedLM
 
 import embpress
-from embpress.analysis.scores import write
+from embpress.analysis.scores import write_scores
 from embpress.cli import main, parse_options
 from embpress.errors import UserError
 
@@ -28,10 +28,7 @@ GUIDE = (ROOT / "docs/guides/compress.md").read_text()
 
 @pytest.fixture
 def model_folder(tmp_path, wordpiece, monkeypatch):
-    """A folder as users have them.
-
-    A model whose embedding is 3 MB, a tokenizer, counts beside it.
-    """
+    """A model folder with an embedding of 3 MB, a tokenizer, and a file of counts beside it."""
     torch.manual_seed(0)
     sizes = dict(hidden_size=192, num_hidden_layers=1, num_attention_heads=2, intermediate_size=32)
     model = BertForMaskedLM(BertConfig(vocab_size=4000, max_position_embeddings=32, **sizes))
@@ -217,7 +214,7 @@ def test_budget_estimates_retention_from_a_studys_scores(model_folder, capsys):
 def finished_study(tmp_path, monkeypatch):
     """Scores of a made-up study in the place that the guide's commands read."""
     (tmp_path / "results").mkdir()
-    write(fake_scores(), tmp_path / "results/scores.csv")
+    write_scores(fake_scores(), tmp_path / "results/scores.csv")
     labels = dataclasses.asdict(fake_labels())
     (tmp_path / "results/labels.json").write_text(json.dumps(labels))
     monkeypatch.chdir(tmp_path)
@@ -230,7 +227,7 @@ def test_the_slices_that_the_guide_shows_are_printed(finished_study, capsys):
     assert len(lines) >= 2
     for line in lines:
         assert main(shlex.split(line)) == 0, line
-    assert "Asked 10×" in capsys.readouterr().out
+    assert "Target ratio 10×" in capsys.readouterr().out
 
 
 def test_a_slice_holds_what_was_asked_alone(finished_study, capsys, monkeypatch):
@@ -255,13 +252,13 @@ def test_a_slice_holds_what_was_asked_alone(finished_study, capsys, monkeypatch)
         == 0
     )
     printed = capsys.readouterr().out
-    assert re.findall(r"^Asked (\d+)×", printed, re.MULTILINE) == ["10", "25"]
+    assert re.findall(r"^Target ratio (\d+)×", printed, re.MULTILINE) == ["10", "25"]
     heads, *lines = printed.splitlines()
-    assert heads.split() == ["reached", "wikitext", "ret."]
+    assert heads.split() == ["Method", "achieved", "wikitext", "ret."]
     assert {line.split("  ")[0] for line in lines[:7]} >= {
         "uncompressed",
         "SVD",
-        "T24 sparse coding+",
+        "T24 sparse coding†",
     }
     assert max(map(len, printed.splitlines())) <= 60
 

@@ -15,8 +15,9 @@ from safetensors.torch import load_file, save_file
 from embpress import compress_model, load
 from embpress.cli import main
 from embpress.errors import UserError
-from embpress.export.exported_model import MANIFEST, OTHER_WEIGHTS
+from embpress.export.exported_model import MANIFEST
 from embpress.files import sha256_of
+from embpress.models.embedding import OTHER_WEIGHTS
 from embpress.storage import HEADER, TENSORS
 from tests.zoo import tiny
 
@@ -218,6 +219,8 @@ CASES = {
         "installed transformers",
     ),
     "config value of wrong type": (change(CONFIG, vocab_size="many"), True, ""),
+    "dtype that is true": (change(CONFIG, dtype=True), True, "not a valid compressed model"),
+    "dtype that is false": (change(CONFIG, dtype=False), True, "not a valid compressed model"),
     "unknown format": (change(HEADER, format="zip"), True, "format 'zip' is none of"),
     "format of wrong type": (change(HEADER, format=[]), True, "is none of"),
     "newer matrix": (

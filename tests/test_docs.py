@@ -134,9 +134,11 @@ COMMANDS = {
     "snakemake results/report.html --cores 8 --configfile own.yaml": Planned("report"),
     "embpress table results/scores.csv --task wikitext": Run(prints="SVD"),
     "embpress table results/scores.csv --ratio 10 --method svd --method t24": Run(
-        prints="Asked 10"
+        prints="Target ratio 10"
     ),
-    "embpress table results/scores.csv --method lighttoken --method svd": Run(prints="Asked 25"),
+    "embpress table results/scores.csv --method lighttoken --method svd": Run(
+        prints="Target ratio 25"
+    ),
     "embpress table results/scores.csv --task similarity --ratio 25": Run(prints="similarity"),
     "embpress budget --model DIR --megabytes 1 --methods integer,svd,t24 --counts counts.tsv": Run(
         prints="best under 1 MB"
@@ -185,7 +187,7 @@ def workplace(tmp_path_factory):
         shutil.copyfile(ROOT / name, folder / name)
     _write_model(folder / "DIR")
     (folder / "results").mkdir()
-    scores.write(fake_scores(), folder / "results/scores.csv")
+    scores.write_scores(fake_scores(), folder / "results/scores.csv")
     (folder / "results/labels.json").write_text(json.dumps(dataclasses.asdict(fake_labels())))
     words = PIECES[5:]
     (folder / "counts.tsv").write_text(

@@ -18,8 +18,9 @@ from embpress import compress_model, load
 from embpress.data.counts import counts_from_file
 from embpress.data.rows import read_table
 from embpress.errors import UserError
-from embpress.export.exported_model import MANIFEST, OTHER_WEIGHTS
+from embpress.export.exported_model import MANIFEST
 from embpress.files import sha256_of
+from embpress.models.embedding import OTHER_WEIGHTS
 from embpress.numerics.matrices import safetensors_matrix
 from embpress.storage import HEADER, TENSORS
 from embpress.study import config as study

@@ -10,6 +10,7 @@ PACKAGE = Path(embpress.__file__).parent
 FLOORS = {
     "errors": 0,
     "files": 1,
+    "safetensors_header": 1,
     "numerics": 2,
     "formats": 3,
     "storage": 4,

@@ -1,4 +1,1 @@
-"""Outcomes of a study to tables of numbers.
-
-Scores with intervals, claims, predictors, averages, sizes, times.
-"""
+"""Numbers computed from a study's table of scores: means, correlations, comparisons, verdicts."""

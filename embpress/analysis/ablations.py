@@ -1,34 +1,48 @@
-"""Variants of one method beside each other: what each of its options is worth at equal ratio."""
+"""Comparison of the variants of one method at equal target ratio."""
 
 from pandas import DataFrame
 
-from .scores import Labels, over_seeds
+from .scores import Labels, mean_over_seeds
 
-COLUMNS = ["base", "task", "ratio_asked", "method", "ratio_reached", "value", "value_sd", "seeds"]
-COLUMNS += ["retention", "retention_low", "retention_high", "weighted_relative_error", "note"]
+ABLATION_COLUMNS = [
+    "base",
+    "task",
+    "target_ratio",
+    "method",
+    "achieved_ratio",
+    "value",
+    "value_sd",
+    "seeds",
+]
+ABLATION_COLUMNS += [
+    "retention",
+    "retention_low",
+    "retention_high",
+    "weighted_relative_error",
+    "note",
+]
 
 
-def ablations(scores: DataFrame, labels: Labels) -> DataFrame:
-    """Means over seeds of the main metrics, where two or more variants of one method ran at the
-    same ratio.
+def compare_variants(scores: DataFrame, labels: Labels) -> DataFrame:
+    """Main metrics, averaged over seeds, where several variants of a method ran at the same ratio.
 
-    Without whole-model variants, whose ratios are of other bits: they have a table of their own.
+    Variants that compress layers are left out, since their ratios cover other matrices.
 
     Returns:
-        Rows by method file (`base`), task, ratio asked and variant, each in the order of the study.
+        Rows by method (`base`), task, target ratio and variant, each in the order of the study.
     """
-    means = over_seeds(scores)
+    means = mean_over_seeds(scores)
     main = means["task"].map({name: task.metric for name, task in labels.tasks.items()})
     of_embedding = means["method"].map(
-        {name: not method.whole_model for name, method in labels.methods.items()}
+        {name: not method.compresses_layers for name, method in labels.methods.items()}
     )
-    means = means[(means["metric"] == main) & means["ratio_asked"].notna() & of_embedding].assign(
+    means = means[(means["metric"] == main) & means["target_ratio"].notna() & of_embedding].assign(
         base=lambda rows: rows["method"].map(
             {name: method.base for name, method in labels.methods.items()}
         )
     )
-    several = means.groupby(["base", "task", "ratio_asked"])["method"].transform("nunique") > 1
-    found = means[several & (means["base"] != "")]
+    several = means.groupby(["base", "task", "target_ratio"])["method"].transform("nunique") > 1
+    variants = means[several & (means["base"] != "")]
     order = {
         "base": {
             method.base: i for i, method in reversed(list(enumerate(labels.methods.values())))
@@ -36,9 +50,9 @@ def ablations(scores: DataFrame, labels: Labels) -> DataFrame:
         "task": {name: i for i, name in enumerate(labels.tasks)},
         "method": {name: i for i, name in enumerate(labels.methods)},
     }
-    columns = ["base", "task", "ratio_asked", "method"]
-    found = found.sort_values(
+    columns = ["base", "task", "target_ratio", "method"]
+    variants = variants.sort_values(
         columns,
         key=lambda column: column.map(order[column.name]) if column.name in order else column,
     )
-    return found[COLUMNS].reset_index(drop=True)
+    return variants[ABLATION_COLUMNS].reset_index(drop=True)

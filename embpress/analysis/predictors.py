@@ -1,9 +1,8 @@
-"""Which cheap metric of a compressed matrix predicts the task's score? Rank correlations over all
-rows of a study.
+"""Rank correlations between cheap metrics of compressed matrices and the retention of scores.
 
-A row is a method at a ratio, mean over seeds; controls are left out, as two far outliers would make
-any metric look good. Metrics are turned so that more is better: a correlation of 1 means that the
-metric orders the rows as retention does.
+A row is a method at a ratio, averaged over seeds. Controls are left out, since two outliers would
+make any metric look good. The sign of metrics is chosen so that higher is better: a correlation of
+1 means that the metric orders the rows as retention does.
 """
 
 import zlib
@@ -13,13 +12,13 @@ import numpy as np
 from pandas import DataFrame
 from scipy.stats import rankdata
 
-from ..study.protocols import STUDENTS
-from .scores import Labels, over_seeds
+from ..study.task_entry import STUDENT_PROTOCOLS
+from .scores import Labels, mean_over_seeds
 
 RESAMPLES = 1000
 INTERVAL = (2.5, 97.5)
-METRICS = {
-    "ratio_reached": ("ratio reached", False),
+PREDICTOR_METRICS = {
+    "achieved_ratio": ("achieved ratio", False),
     "relative_error": ("relative error", False),
     "weighted_relative_error": ("relative error, weighted", False),
     "distance_db": ("distance from the bound", False),
@@ -31,18 +30,15 @@ METRICS = {
     "eigenspace_overlap": ("eigenspace overlap", True),
     "weighted_eigenspace_overlap": ("eigenspace overlap, weighted", True),
 }
-"""Columns of the table of scores: label, and whether more is better.
+"""Columns of the table of scores: label, and whether higher is better.
 
-The ratio is what a metric has to beat.
+The achieved ratio is the baseline that a metric has to beat.
 """
 
 
 @dataclass(frozen=True)
 class Correlation:
-    """A rank correlation over `n` rows, with the 95 % bootstrap interval over rows.
-
-    NaN below 3 rows.
-    """
+    """A rank correlation of `n` rows with its 95 % bootstrap interval; NaN for less than 3 rows."""
 
     value: float
     low: float
@@ -54,10 +50,9 @@ class Correlation:
 
 @dataclass(frozen=True)
 class Predictors:
-    """Correlations with retention by metric: of each task, of all tasks, and of all tasks at equal
-    ratio.
+    """Correlations with retention by metric: each task, all tasks, and all tasks at equal ratio.
 
-    What is pooled leaves out tasks whose models are trained after compression.
+    The pooled ones leave out tasks whose models are trained after compression.
     """
 
     tasks: dict[str, dict[str, Correlation]]
@@ -65,18 +60,15 @@ class Predictors:
     pooled: dict[str, Correlation]
     """Ranks are taken within each task, then correlated over all rows."""
     equal_ratio: dict[str, Correlation]
-    """Ranks are taken within each task and ratio of the study.
-
-    Which metric tells methods of one size apart?
-    """
+    """Ranks are taken within each task and target ratio: methods of about the same size."""
 
 
-def predictors(scores: DataFrame, labels: Labels) -> Predictors:
+def correlate_metrics(scores: DataFrame, labels: Labels) -> Predictors:
     """Correlate every metric with the retention of the main metric."""
-    means = over_seeds(scores)
+    means = mean_over_seeds(scores)
     main = means["task"].map({name: task.metric for name, task in labels.tasks.items()})
     compared = {
-        k: method.kind != "control" and not method.whole_model
+        k: method.kind != "control" and not method.compresses_layers
         for k, method in labels.methods.items()
     }
     compressed = means["method"].map(compared)
@@ -84,11 +76,11 @@ def predictors(scores: DataFrame, labels: Labels) -> Predictors:
         (means["metric"] == main)
         & compressed
         & means["retention"].notna()
-        & means["ratio_asked"].notna()
+        & means["target_ratio"].notna()
     ]
-    # Training after compression changes what an error costs: such tasks stand alone.
-    pooled = rows[~rows["protocol"].isin(STUDENTS)]
-    blocks = pooled["ratio_asked"].map(labels.block)
+    # Training after compression changes what an error costs: such tasks are not pooled.
+    pooled = rows[~rows["protocol"].isin(STUDENT_PROTOCOLS)]
+    blocks = pooled["target_ratio"].map(labels.block)
     return Predictors(
         {task: _all_metrics([rows[rows["task"] == task]], task) for task in labels.tasks},
         _all_metrics([part for _, part in pooled.groupby("task")], "pooled"),
@@ -97,21 +89,17 @@ def predictors(scores: DataFrame, labels: Labels) -> Predictors:
 
 
 def _all_metrics(groups: list[DataFrame], name: str) -> dict[str, Correlation]:
-    """Every metric over the same groups of rows, resampled alike."""
+    """Correlations of all metrics over the same groups of rows and bootstrap samples."""
     generator = np.random.default_rng(zlib.crc32(name.encode()))
-    groups = [g for g in groups if len(g) > 1]  # a row alone has no rank
+    groups = [g for g in groups if len(g) > 1]  # a single row has no rank
     draws = [generator.integers(0, len(g), (RESAMPLES, len(g))) for g in groups]
-    return {metric: _correlation(groups, draws, metric) for metric in METRICS}
+    return {metric: _correlation(groups, draws, metric) for metric in PREDICTOR_METRICS}
 
 
 def _correlation(groups: list[DataFrame], draws: list[np.ndarray], metric: str) -> Correlation:
-    """Spearman's rho of ranks within groups, pooled over the groups.
-
-    Kendall's tau over pairs within groups.
-    """
-    sign = 1 if METRICS[metric][1] else -1
-    # A metric that one row lacks (an error of zero has no distance from the bound) is at its best
-    # there.
+    """Spearman's rho of ranks within groups, pooled, and Kendall's tau over pairs within groups."""
+    sign = 1 if PREDICTOR_METRICS[metric][1] else -1
+    # A missing metric is the best value: an error of zero has no distance from the bound.
     pairs = [
         (g["retention"].to_numpy(), np.nan_to_num(sign * g[metric].to_numpy(), nan=np.inf))
         for g in groups
@@ -126,9 +114,13 @@ def _correlation(groups: list[DataFrame], draws: list[np.ndarray], metric: str) 
 
 
 def _pooled_rho(pairs: list[tuple[np.ndarray, np.ndarray]]) -> np.ndarray:
-    """Correlation of ranks, centred and scaled to the same range within groups.
+    """Correlation of ranks that are centred and scaled to the same range within groups.
 
-    (draws, n) pairs to (draws,).
+    Args:
+        pairs: retention and metric of each group, both of shape (samples, n).
+
+    Returns:
+        Shape (samples,).
     """
     y, x = (np.concatenate([_centred_ranks(pair[i]) for pair in pairs], axis=1) for i in (0, 1))
     norm = np.sqrt((y**2).sum(1) * (x**2).sum(1))
@@ -136,7 +128,7 @@ def _pooled_rho(pairs: list[tuple[np.ndarray, np.ndarray]]) -> np.ndarray:
 
 
 def _centred_ranks(values: np.ndarray) -> np.ndarray:
-    """Ranks of each line from about -1 to 1, ties sharing their mean rank."""
+    """Ranks of each line, scaled to about -1 to 1; ties share their mean rank."""
     n = values.shape[1]
     return (rankdata(values, axis=1) - (n + 1) / 2) / (n / 2)
 

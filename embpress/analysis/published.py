@@ -1,8 +1,7 @@
-"""Numbers that papers published, as far as a source for them was found:
-workflow/resources/published.csv.
+"""Numbers that papers published and whose source is known (workflow/resources/published.csv).
 
-Read with the standard library alone, as the workflow asks for the papers before any environment is
-made.
+Read with the standard library alone, since the workflow needs the papers' keys before it creates
+any environment.
 """
 
 import csv
@@ -16,15 +15,12 @@ NUMBERS = ("parameters", "ratio", "value")
 
 @dataclass(frozen=True)
 class Published:
-    """One cell of a paper's table.
-
-    All fields are text as printed there; "" is what is not known.
-    """
+    """One cell of a paper's table; all fields are text as printed there, "" if unknown."""
 
     paper: str
     """The method's `citation`, which is also the key in references.bib."""
     table: str
-    """Where the number stands: a table, or the abstract."""
+    """The table of the paper, or its abstract."""
     suite: str
     """What that table measures."""
     model: str
@@ -36,24 +32,24 @@ class Published:
     """Millions."""
     ratio: str
     ratio_of: str
-    """What the ratio is of: embedding or model."""
+    """The part that the ratio covers: embedding or model."""
     dataset: str
     metric: str
     value: str
-    """Empty where the paper measured something but no source for the number was found."""
+    """Empty where the paper reports a measurement whose number has no known source."""
     evidence: str
     """text (of the paper), abstract or code."""
     source: str
     note: str
-    """What a reader must know of this number."""
+    """A remark for readers of this number."""
 
 
 def read_published(path: Path) -> dict[str, list[Published]]:
     """The cells of each paper, in the file's order.
 
     Raises:
-        UserError: if columns are missing or unknown, a number is none, or a cell has no paper or no
-            source.
+        UserError: if columns are missing or unknown, a number is malformed, or a cell has no paper
+            or no source.
     """
     names = [f.name for f in fields(Published)]
     papers: dict[str, list[Published]] = {}
@@ -72,14 +68,16 @@ def read_published(path: Path) -> dict[str, list[Published]]:
 def _checked(row: dict[str, str], where: str) -> Published:
     """One line of the file."""
     if None in row or None in row.values():
-        raise UserError(f"{where} has more or fewer cells than the header: quote what holds commas")
+        raise UserError(
+            f"{where} has more or fewer cells than the header: quote cells that contain commas"
+        )
     for name in NUMBERS:
         try:
             float(row[name] or 0)
         except ValueError:
             raise UserError(
-                f"{where}: {name} {row[name]!r} is no number; leave it empty where it is not known"
+                f"{where}: {name} {row[name]!r} is not a number; leave it empty if it is unknown"
             ) from None
     if not row["paper"] or not row["source"]:
-        raise UserError(f"{where} names no paper or no source: a number without one is not quoted")
+        raise UserError(f"{where} has no paper or no source: add it, or remove the line")
     return Published(**row)

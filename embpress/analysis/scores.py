@@ -1,7 +1,4 @@
-"""The tidy table of scores (results/scores.csv), the labels that go with it.
-
-And the mean over seeds.
-"""
+"""The tidy table of scores (results/scores.csv), the labels of its methods and tasks, and means."""
 
 import math
 from collections.abc import Collection
@@ -15,31 +12,31 @@ from pandas import DataFrame
 from ..errors import UserError
 from ..files import write_text
 
-KEY = [
+KEY_COLUMNS = [
     "study",
     "model",
     "task",
     "protocol",
     "method",
-    "ratio_asked",
+    "target_ratio",
     "factor_dtype",
     "seed",
     "metric",
 ]
-"""What tells rows apart.
+"""Columns that identify a row.
 
-The file is sorted by it, left to right, controls (no ratio asked) before ratios.
+The file is sorted by them from left to right; controls, which have no target ratio, come first.
 """
 
-COLUMNS = [
+SCORE_COLUMNS = [
     *(
         "study",
         "model",
         "task",
         "protocol",
         "method",
-        "ratio_asked",
-        "ratio_reached",
+        "target_ratio",
+        "achieved_ratio",
         "parameter_ratio",
         "model_ratio",
     ),
@@ -54,62 +51,63 @@ COLUMNS = [
     ),
     *("error_bound", "weighted_error_bound", "distance_db", "weighted_distance_db", "note"),
 ]
-TEXTS = ["study", "model", "task", "protocol", "method", "factor_dtype", "metric", "note"]
-COUNTS = ["seed", "n"]
-FLOATS = [c for c in COLUMNS if c not in TEXTS + COUNTS]
+TEXT_COLUMNS = ["study", "model", "task", "protocol", "method", "factor_dtype", "metric", "note"]
+COUNT_COLUMNS = ["seed", "n"]
+FLOAT_COLUMNS = [c for c in SCORE_COLUMNS if c not in TEXT_COLUMNS + COUNT_COLUMNS]
 
 
-def read(path: Path) -> DataFrame:
-    """Read a table that `write` wrote; empty numbers become NaN, empty notes "".
+def read_scores(path: Path) -> DataFrame:
+    """Read a table that `write_scores` wrote; empty numbers become NaN, empty notes "".
 
     Raises:
-        UserError: if the file is no table, or columns are missing or unknown.
+        UserError: if the file is not a table, or columns are missing or unknown.
     """
     try:
         # Only numbers may be missing: a method called "NA" stays a name.
         frame = pandas.read_csv(path, dtype=str, keep_default_na=False, encoding="utf-8")
     except ValueError as error:  # not UTF-8, empty, or lines of different lengths
-        raise UserError(f"{path} is no table of scores ({str(error).splitlines()[0]})") from error
+        reason = str(error).splitlines()[0]
+        raise UserError(f"{path} is not a table of scores ({reason})") from error
     return _typed(frame, str(path))
 
 
-def write(frame: DataFrame, path: Path) -> None:
-    """Write sorted by KEY, floats with 6 significant digits, whatever the order of the rows given.
+def write_scores(frame: DataFrame, path: Path) -> None:
+    """Write a table sorted by KEY_COLUMNS, with 6 significant digits.
 
     Raises:
-        UserError: if columns are missing or unknown, or two rows are of the same KEY.
+        UserError: if columns are missing or unknown, or two rows have equal KEY_COLUMNS.
     """
     typed = _typed(frame, "the table of scores").sort_values(
-        KEY, na_position="first", kind="stable"
+        KEY_COLUMNS, na_position="first", kind="stable"
     )
-    twice = typed[typed.duplicated(KEY)]
+    twice = typed[typed.duplicated(KEY_COLUMNS)]
     if len(twice):
-        where = ", ".join(f"{k} {v}" for k, v in twice.iloc[0][KEY].items())
+        where = ", ".join(f"{k} {v}" for k, v in twice.iloc[0][KEY_COLUMNS].items())
         raise UserError(
-            f"the table of scores holds two rows for {where}: aggregate each evaluation once"
+            f"the table of scores has two rows for {where}: aggregate each evaluation once"
         )
     write_text(path, typed.to_csv(index=False, float_format="%.6g", lineterminator="\n"))
 
 
 def _typed(frame: DataFrame, name: str) -> DataFrame:
-    """The same rows with columns checked, in order, and of their types."""
+    """The same rows with columns checked, ordered and converted to their types."""
     for what, columns in (
-        ("lacks", [c for c in COLUMNS if c not in frame]),
-        ("has unknown", [c for c in frame if c not in COLUMNS]),
+        ("lacks", [c for c in SCORE_COLUMNS if c not in frame]),
+        ("has unknown", [c for c in frame if c not in SCORE_COLUMNS]),
     ):
         if columns:
             raise UserError(
-                f"{name} {what} column(s) {', '.join(columns)}: make it anew with the rule `scores`"
+                f"{name} {what} column(s) {', '.join(columns)}: run the rule `scores` again"
             )
-    frame = frame[COLUMNS].copy()
-    for column in TEXTS:
-        # A note must stay on its line, so that a line of the file is a score.
+    frame = frame[SCORE_COLUMNS].copy()
+    for column in TEXT_COLUMNS:
+        # A note without line breaks: each line of the file is a score.
         frame[column] = [
             " ".join(str(v).split()) if isinstance(v, str) else "" for v in frame[column]
         ]
-    for column in FLOATS:
+    for column in FLOAT_COLUMNS:
         frame[column] = pandas.to_numeric(frame[column]).astype(float)
-    for column in COUNTS:
+    for column in COUNT_COLUMNS:
         frame[column] = pandas.to_numeric(frame[column]).astype("Int64")
     return frame
 
@@ -123,14 +121,14 @@ class MethodLabel:
     """paper, baseline or control."""
     reconstruction: bool = False
     citation: str = ""
-    """Key of its paper, "" for what has none."""
-    whole_model: bool = False
-    """Whether it compresses other matrices than the embedding.
+    """Key of its paper; "" if it has none."""
+    compresses_layers: bool = False
+    """Whether it also compresses other matrices than the embedding.
 
-    No row or point among those of the embedding.
+    Such methods are not compared with those that compress the embedding alone.
     """
     base: str = ""
-    """The method file behind it, which its variants share."""
+    """Name of the method, which its variants share."""
 
 
 @dataclass(frozen=True)
@@ -146,10 +144,7 @@ class TaskLabel:
     model: str = ""
     """The model's label."""
     checkpoint: str = ""
-    """The label of the checkpoint that it runs on.
-
-    The model's, unless it is fine-tuned for the task.
-    """
+    """Label of its checkpoint: that of the model, unless it is fine-tuned for the task."""
     percent: bool = True
     """Whether scores are shown times 100."""
     metrics: dict[str, str] = field(default_factory=dict)
@@ -158,7 +153,7 @@ class TaskLabel:
 
 @dataclass(frozen=True)
 class Labels:
-    """Methods and tasks in the order in which they are shown, and the ratios the study asks for."""
+    """Methods and tasks in the order in which they are shown, and the study's target ratios."""
 
     methods: dict[str, MethodLabel]
     tasks: dict[str, TaskLabel]
@@ -168,7 +163,7 @@ class Labels:
     def from_json(cls, value: dict[str, Any]) -> "Labels":
         """From results/labels.json."""
         methods = {k: MethodLabel(**v) for k, v in value["methods"].items()}
-        # Where the file does not say, what is lower the better (a perplexity) is no share of 1.
+        # By default a metric whose lower values are better, as perplexity, is not a percentage.
         tasks = {
             k: TaskLabel(**{"percent": v.get("higher_is_better", True)} | v)
             for k, v in value["tasks"].items()
@@ -176,25 +171,21 @@ class Labels:
         return cls(methods, tasks, sorted(value["ratios"]))
 
     def block(self, ratio: float) -> float:
-        """The study's ratio nearest to a method's own, in log ratio.
-
-        Where a codec of fixed size is listed.
-        """
+        """The target ratio of the study that is closest to a codec's own, on a log scale."""
         return min(self.ratios, key=lambda r: abs(math.log(r / ratio)))
 
 
-def select(
+def select_scores(
     scores: DataFrame,
     labels: Labels,
     tasks: Collection[str],
     methods: Collection[str],
     ratios: Collection[float],
 ) -> tuple[DataFrame, Labels]:
-    """The rows of some tasks, methods and ratios, and the labels that go with them; nothing named
-    means all.
+    """Select rows by task, method and target ratio, with their labels; an empty list means all.
 
-    The uncompressed model always stays, and the controls where no method is named. A codec of fixed
-    size belongs to the study's ratio under which tables list it.
+    The uncompressed model is always kept, and controls where no method is selected. A codec of
+    fixed size belongs to the target ratio under which tables list it.
 
     Raises:
         UserError: if the study has no such task, method or ratio.
@@ -210,7 +201,7 @@ def select(
                 raise UserError(
                     f"the study has no {what} {name}; it has {', '.join(map(str, known))}"
                 )
-    kept = scores["ratio_asked"].map(
+    kept = scores["target_ratio"].map(
         lambda r: not ratios or math.isnan(r) or labels.block(r) in ratios
     )
     kept &= scores["task"].isin(tasks or labels.tasks)
@@ -219,24 +210,25 @@ def select(
     return scores[kept], replace(labels, tasks=shown)
 
 
-def over_seeds(scores: DataFrame) -> DataFrame:
-    """One row a (task, method, ratio_asked, metric): means over seeds, `value_sd` and the number of
-    `seeds`.
+def mean_over_seeds(scores: DataFrame) -> DataFrame:
+    """Average over seeds: one row for each task, method, target ratio and metric.
 
-    Interval bounds are averaged over seeds like scores; NaN standard deviation for a single seed.
+    `value_sd` is the standard deviation of the value over seeds (NaN for a single seed), `seeds`
+    their number. Bounds of intervals are averaged like scores.
 
     Raises:
-        UserError: if one task mixes protocols or models, which would make its means meaningless.
+        UserError: if one task has several protocols or models.
     """
     scores = _typed(scores, "the table of scores")
     for column in ("protocol", "model"):
         mixed = scores.groupby("task")[column].nunique()
         if (mixed > 1).any():
             raise UserError(
-                f"task {mixed.idxmax()} mixes several values of {column}: give each its own task entry"
+                f"task {mixed.idxmax()} mixes several values of {column}: "
+                "use one task entry for each"
             )
-    groups = scores.groupby(["task", "method", "ratio_asked", "metric"], dropna=False, sort=True)
-    means = groups[[c for c in FLOATS if c != "ratio_asked"]].mean()
+    groups = scores.groupby(["task", "method", "target_ratio", "metric"], dropna=False, sort=True)
+    means = groups[[c for c in FLOAT_COLUMNS if c != "target_ratio"]].mean()
     means["value_sd"] = groups["value"].std()
     means["seeds"] = groups["seed"].nunique()
     means["n"] = groups["n"].max()

@@ -1,7 +1,4 @@
-"""What a comparison says about a claim.
-
-Imports no torch: tables are written where there is none.
-"""
+"""Verdicts of comparisons on the papers' claims. Imports no torch, which reports do not need."""
 
 import math
 from dataclasses import dataclass
@@ -15,18 +12,18 @@ FAILS = "does not hold"
 NOT_MEASURED = "not measured"
 VERDICTS = (HOLDS, UNDECIDED, FAILS, NOT_MEASURED)
 
-COLUMNS = [
+CLAIM_COLUMNS = [
     *("claim", "paper", "evidence", "better", "worse", "task", "metric", "ratio"),
     *("better_value", "worse_value", "difference", "low", "high", "n", "seeds"),
-    *("better_ratio_reached", "worse_ratio_reached", "verdict", "note"),
+    *("better_achieved_ratio", "worse_achieved_ratio", "verdict", "note"),
 ]
 
 
 @dataclass(frozen=True)
-class Measured:
-    """Both numbers of a comparison, means over seeds.
+class MetricPair:
+    """Both values of a comparison, means over seeds, with the interval of their difference.
 
-    NaN bounds and n where the measure has no test examples.
+    The bounds and the number of examples n are NaN for metrics without test examples.
     """
 
     better: float
@@ -36,24 +33,24 @@ class Measured:
     n: float = math.nan
 
 
-def verdict(found: Measured, higher_is_better: bool) -> str:
-    """Whether `better` is better: by the interval of the difference where there is one, else by the
-    numbers alone.
+def verdict(values: MetricPair, higher_is_better: bool) -> str:
+    """Judge whether `better` is better.
 
-    An interval that covers 0, and a tie, decide nothing.
+    The interval of the difference decides where there is one, else the values. An interval that
+    covers 0 and a tie are undecided.
     """
-    if math.isnan(found.low):
-        low = high = found.better - found.worse
+    if math.isnan(values.low):
+        low = high = values.better - values.worse
     else:
-        low = found.low
-        high = found.high
+        low = values.low
+        high = values.high
     if not higher_is_better:
         low, high = -high, -low
     return HOLDS if low > 0 else FAILS if high < 0 else UNDECIDED
 
 
-def over_claim(rows: DataFrame) -> str:
-    """The verdict of a claim over its rows: `holds at 3 of 4 (1 undecided)`."""
+def summarize_claim(rows: DataFrame) -> str:
+    """Summarize the verdicts of a claim's comparisons, as in "holds at 3 of 4 (1 undecided)"."""
     counts = {v: int((rows["verdict"] == v).sum()) for v in VERDICTS}
     measured = len(rows) - counts[NOT_MEASURED]
     if not measured:

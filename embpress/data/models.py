@@ -39,7 +39,7 @@ class FileReference(TypedDict, total=False):
 
 
 class Trimming(TypedDict, total=False):
-    """The rows that a model keeps under `vocabulary`."""
+    """Which rows of a model are kept, under `vocabulary`."""
 
     seen_in: list[str]
     min_count: int

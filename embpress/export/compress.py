@@ -20,6 +20,7 @@ from ..models.embedding import (
     DenseWeightAccess,
     EmbeddingSlot,
     find_embedding,
+    other_weights,
 )
 from ..models.pretrained import find_special_ids, load_dense_model, load_tokenizer_if_any
 from .exported_model import (
@@ -27,7 +28,6 @@ from .exported_model import (
     About,
     DenseSizes,
     FitRecord,
-    other_weights,
     write_exported_model,
 )
 
@@ -70,7 +70,7 @@ class Summary:
 
 @dataclass(frozen=True)
 class SourceModel:
-    """A dense model to compress, and what is known of the rows of its embedding."""
+    """A dense model to compress, and the context of the fit: token counts, special tokens, seed."""
 
     model: PreTrainedModel
     matrix: Tensor
@@ -193,7 +193,7 @@ def _export(source: SourceModel, fit: FitRecord, files: list[Path], out: Path) -
         embedding_before=embedding_before,
         embedding_after=embedding_after,
         model_before=model_before,
-        model_after=embedding_after + _weight_bytes(other_weights(source.model, slot)),
+        model_after=embedding_after + _weight_bytes(other_weights(source.model)),
         ratio=compressed.ratio,
         out=out,
     )

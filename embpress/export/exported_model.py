@@ -18,20 +18,23 @@ from pathlib import Path
 from typing import Any, TypedDict
 
 import torch
-from safetensors.torch import load_file, save_file
-from torch import Tensor
+from safetensors.torch import load_file
 from transformers import GenerationConfig, PreTrainedConfig, PreTrainedModel
 
 from .. import __version__, storage
 from ..errors import UserError
 from ..files import merge_into_directory, read_json, sha256_of, summarize_error, write_json
-from ..models.embedding import EmbeddingSlot
+from ..models.embedding import (
+    OTHER_WEIGHTS,
+    EmbeddingSlot,
+    other_weights,
+    write_other_weights,
+)
 from ..models.pretrained import CONFIG, find_model_class, read_config
 from ..safetensors_header import read_header
 
 MANIFEST_VERSION = 1
 MANIFEST = "embpress.json"
-OTHER_WEIGHTS = "rest.safetensors"
 GENERATION_CONFIG = "generation_config.json"
 REQUIRED_FILES = (CONFIG, OTHER_WEIGHTS, storage.TENSORS, storage.HEADER)
 
@@ -147,18 +150,6 @@ def with_compressed_embedding(
     return type(model_class.__name__, bases, {"__module__": model_class.__module__})
 
 
-def other_weights(model: PreTrainedModel, slot: EmbeddingSlot) -> dict[str, Tensor]:
-    """All weights of a model but the compressed matrix, tied ones under their first name only."""
-    matrix_prefixes = tuple(f"{name}.matrix." for name in slot.layer_names)
-    weights: dict[str, Tensor] = {}
-    seen: set[int] = set()
-    for name, tensor in model.state_dict(keep_vars=True).items():
-        if not name.startswith(matrix_prefixes) and id(tensor) not in seen:
-            seen.add(id(tensor))
-            weights[name] = tensor
-    return weights
-
-
 def write_exported_model(
     model: PreTrainedModel,
     slot: EmbeddingSlot,
@@ -180,8 +171,7 @@ def write_exported_model(
     config.save_pretrained(folder)
     if model.can_generate() and getattr(model, "generation_config", None) is not None:
         model.generation_config.save_pretrained(folder)
-    weights = {k: t.detach().contiguous() for k, t in other_weights(model, slot).items()}
-    save_file(weights, folder / OTHER_WEIGHTS, metadata={"format": "pt"})
+    write_other_weights(model, folder)
     storage.save(slot.matrix, folder, about.get("made"))
     for file in files or []:
         shutil.copyfile(file, folder / file.name)
@@ -225,22 +215,42 @@ def load(folder: str | Path) -> PreTrainedModel:
     model_class = with_compressed_embedding(find_model_class(config, folder))
     _check_shapes(model_class, config, manifest["replaced"], folder)
     matrix = storage.load(folder)
-    loaded: Any = model_class.from_pretrained(
-        None,
-        config=config,
-        state_dict=load_file(folder / OTHER_WEIGHTS),
-        dtype=config.dtype or "auto",
-        output_loading_info=True,
-    )
-    model, info = loaded
-    unplaced = info["missing_keys"] | info["unexpected_keys"]
-    if unplaced:
-        raise invalid_model_error(folder, f"transformers did not load {min(unplaced)}")
-    if (folder / GENERATION_CONFIG).is_file():
-        model.generation_config = GenerationConfig.from_pretrained(folder, local_files_only=True)
+    model = _build_model(model_class, config, folder)
     model.embedding_slot.set_matrix(matrix)
-    model.embpress = {key: manifest[key] for key in ("made", "before") if key in manifest}
+    if "made" in manifest:
+        model.embpress["made"] = manifest["made"]
+    if "before" in manifest:
+        model.embpress["before"] = manifest["before"]
     return model.eval()
+
+
+def _build_model(
+    model_class: type[CompressedEmbeddingMixin], config: PreTrainedConfig, folder: Path
+) -> CompressedEmbeddingMixin:
+    """Build the model with all weights but the matrix.
+
+    Raises:
+        UserError: if transformers cannot load the files.
+    """
+    try:
+        loaded: Any = model_class.from_pretrained(
+            None,
+            config=config,
+            state_dict=load_file(folder / OTHER_WEIGHTS),
+            dtype=config.dtype or "auto",
+            output_loading_info=True,
+        )
+        model, info = loaded
+        unplaced = info["missing_keys"] | info["unexpected_keys"]
+        if unplaced:
+            raise ValueError(f"transformers did not load {min(unplaced)}")
+        if (folder / GENERATION_CONFIG).is_file():
+            generation = GenerationConfig.from_pretrained(folder, local_files_only=True)
+            model.generation_config = generation
+    # An invalid value in a config may fail in transformers with any exception.
+    except Exception as error:
+        raise invalid_model_error(folder, summarize_error(error)) from error
+    return model
 
 
 def read_manifest(folder: Path) -> Manifest:
@@ -308,7 +318,7 @@ def _check_shapes(
                 "names other layers"
             )
         stored = read_header(folder / OTHER_WEIGHTS).tensors
-        expected = {k: tuple(t.shape) for k, t in other_weights(skeleton, slot).items()}
+        expected = {k: tuple(t.shape) for k, t in other_weights(skeleton).items()}
         for name in sorted(expected.keys() ^ stored.keys()):
             problem = "lacks" if name in expected else "has the unexpected weight"
             raise ValueError(f"{OTHER_WEIGHTS} {problem} {name}")

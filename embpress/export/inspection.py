@@ -7,8 +7,9 @@ from typing import Any
 
 from .. import storage
 from ..files import read_json, summarize_error
+from ..models.embedding import OTHER_WEIGHTS
 from ..safetensors_header import SafetensorsHeader, read_header
-from .exported_model import MANIFEST, OTHER_WEIGHTS, Manifest, invalid_model_error, read_manifest
+from .exported_model import MANIFEST, Manifest, invalid_model_error, read_manifest
 
 MATRIX_AXES = 2
 """Dimensions of the weight of an embedding or an output head."""

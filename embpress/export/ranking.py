@@ -19,7 +19,7 @@ from ..fidelity.reconstruction import reconstruction
 from ..files import summarize_error
 from ..methods import compress, method_class, names
 from ..methods._base import Context, checked_matrix
-from ..study.protocols import STUDENTS
+from ..study.task_entry import STUDENT_PROTOCOLS
 from .compress import open_source_model
 
 MEGABYTE = 10**6
@@ -235,19 +235,20 @@ def fit_retention_curve(path: Path) -> tuple[Callable[[float], float], float]:
     Raises:
         UserError: if the file is not a table of scores, or has too few of them.
     """
-    from ..analysis.scores import read
+
+    from ..analysis.scores import read_scores
 
     try:
-        frame = read(path)
+        frame = read_scores(path)
     except (OSError, ValueError) as error:
         raise UserError(
             f"{path} is not a table of scores ({summarize_error(error)}): name the scores.csv of a "
             "study"
         ) from error
     # Controls have no target ratio.
-    frame = frame.dropna(subset=["weighted_relative_error", "retention", "ratio_asked"])
-    frame = frame[~frame["protocol"].isin(STUDENTS)]
-    fit_keys = ["task", "method", "ratio_asked", "seed"]
+    frame = frame.dropna(subset=["weighted_relative_error", "retention", "target_ratio"])
+    frame = frame[~frame["protocol"].isin(STUDENT_PROTOCOLS)]
+    fit_keys = ["task", "method", "target_ratio", "seed"]
     frame = frame.groupby(fit_keys, as_index=False)[["weighted_relative_error", "retention"]].mean()
     errors = frame["weighted_relative_error"].to_numpy()
     retentions = frame["retention"].to_numpy()

@@ -15,7 +15,7 @@ TOLERANCE = 1e-5
 
 
 def joint_gram(rows: Tensor, decoded: Tensor, weights: Tensor | None = None) -> Tensor:
-    """Gram matrix of the concatenated original and decoded rows, times sqrt(w): float64 (2d, 2d)."""
+    """Gram matrix of concatenated original and decoded rows, times sqrt(w): float64 (2d, 2d)."""
     both = torch.cat([rows, decoded], 1).double()
     if weights is not None:
         both *= weights.double().sqrt()[:, None]

@@ -1,4 +1,4 @@
-"""Neighbour overlap: share of a row's nearest rows by cosine that stay nearest after compression."""
+"""Neighbour overlap: share of a row's nearest rows by cosine that compression keeps."""
 
 import torch
 from torch import Tensor
@@ -10,12 +10,12 @@ QUERIES = 1000
 
 
 def query_rows(weights: Tensor) -> tuple[Tensor, Tensor]:
-    """Deterministic sample of rows: int64 ids (m,), and float64 (m,) number of rows each represents.
+    """Deterministic sample of rows: int64 ids (m,) and how many rows each represents, float64 (m,).
 
     Half of the probability of a row is uniform and half is proportional to its weight (smoothed
-    counts, (V,)), so that uniform and weighted means are both estimated well: a uniform sample would
-    miss the few tokens of most weight. Sampling is systematic over rows of falling weight, and thus
-    stratified by frequency. All rows of a small matrix are taken.
+    counts, (V,)), so that uniform and weighted means are both estimated well: a uniform sample
+    would miss the few tokens of most weight. Sampling is systematic over rows of falling weight,
+    and thus stratified by frequency. All rows of a small matrix are taken.
     """
     n = len(weights)
     order = weights.argsort(descending=True, stable=True)

@@ -1,12 +1,13 @@
-"""Rate-distortion lower bound on the error at a ratio, for Gaussian rows of the matrix's covariance.
+"""Rate-distortion lower bound on the error at a ratio, for Gaussian rows of the matrix's
+covariance.
 
 Of all sources of one covariance the Gaussian one is the hardest to code. The bound therefore holds
-for codes that use the covariance alone: a code that uses more structure of the rows may be below it.
-Bits are allocated to principal components by reverse water-filling (Cover and Thomas, Elements of
-Information Theory, theorem 10.3.3): a component of variance l has the error min(l, level) and takes
-log2(l / level) / 2 bits where that is positive. With weights w of the rows' errors, a row has the
-level level / w: minimizing sum_i w_i D_i is water-filling over the products w_i l_j of all rows and
-components.
+for codes that use the covariance alone: a code that uses more structure of the rows may be below
+it. Bits are allocated to principal components by reverse water-filling (Cover and Thomas, Elements
+of Information Theory, theorem 10.3.3): a component of variance l has the error min(l, level) and
+takes log2(l / level) / 2 bits where that is positive. With weights w of the rows' errors, a row has
+the level level / w: minimizing sum_i w_i D_i is water-filling over the products w_i l_j of all rows
+and components.
 
 The mean row is subtracted before coding and added afterwards, so that only the covariance takes
 bits. The decoder knows mean, basis and spectrum at no cost: a lower bound may ignore this side
@@ -55,11 +56,9 @@ class GaussianSource:
             if weights is None
             else (weights * self.energies).sum() / weights.sum()
         )
-        return (
-            math.sqrt(gaussian_distortion(self.spectrum, bits, weights) / energy)
-            if energy > 0
-            else 0.0
-        )
+        if energy <= 0:
+            return 0.0
+        return math.sqrt(gaussian_distortion(self.spectrum, bits, weights) / energy)
 
 
 def gaussian_distortion(
@@ -106,7 +105,7 @@ class _WaterFilling:
     """
 
     def __init__(self, spectrum: Tensor, values: Tensor, times: Tensor) -> None:
-        """Variances (d,) in falling order, distinct weights (m,), and their numbers of rows (m,)."""
+        """Variances (d,) in falling order, distinct weights (m,) and their numbers of rows (m,)."""
         zero = torch.zeros(1, dtype=torch.float64)
         self.values = values
         self.times = times

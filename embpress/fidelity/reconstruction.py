@@ -1,4 +1,4 @@
-"""Reconstruction metrics of a compressed matrix: over all rows, weighted by counts, and by decile."""
+"""Reconstruction metrics of a compressed matrix: of all rows, weighted by counts, by decile."""
 
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass

@@ -31,7 +31,7 @@ def result_record(matrix: Tensor, compressed: CompressedMatrix, counts: Tensor) 
 def distance_to_bound(
     matrix: Tensor, counts: Tensor, ratio: float, metrics: Reconstruction
 ) -> dict[str, float | None]:
-    """Rate-distortion bounds on the errors at the achieved ratio, and the errors' distance in dB."""
+    """Rate-distortion bounds on the errors at the achieved ratio, and the distance in dB."""
     source = GaussianSource.from_matrix(matrix)
     bound = source.relative_error(ratio)
     weighted_bound = source.relative_error(ratio, smooth_counts(counts))

@@ -63,8 +63,8 @@ def check_fp16_range(half: Tensor, rows: Tensor, first_row: int) -> Tensor:
         row = int(half.isinf().any(1).nonzero()[0])
         largest = float(rows[row].abs().max())
         raise UserError(
-            f"row {first_row + row} has values up to {largest:g}, so that its scale is out of fp16's "
-            "range: rescale the matrix"
+            f"row {first_row + row} has values up to {largest:g}, so that its scale is out of "
+            "fp16's range: rescale the matrix"
         )
     return half
 

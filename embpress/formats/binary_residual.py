@@ -12,8 +12,8 @@ from ._factors import Factor, FactoredMatrix
 class BinaryResidual(FactoredMatrix):
     """Factors left (V, r), right (r, d) and decoder (C, d), and C/8 bytes of codes a row.
 
-    Successive residual codes decode to a sum, so that their bits and decoders are concatenated. C is
-    a multiple of 8: a row's codes are whole bytes.
+    Successive residual codes decode to a sum, so that their bits and decoders are concatenated. C
+    is a multiple of 8: a row's codes are whole bytes.
     """
 
     format = "binary_residual"

@@ -1,4 +1,4 @@
-"""Rows as entropy-coded indices of a trellis-coded quantizer, in the coordinates of a stored basis."""
+"""Rows as entropy-coded indices of a trellis-coded quantizer, in a stored basis."""
 
 from typing import Any, NamedTuple
 
@@ -43,8 +43,8 @@ class EntropyCoded(CompressedMatrix):
     - the frequencies of indices by class, and the shift of each level to the mean of its samples;
     - one stream: packed tier, norm class and number of 16-bit words of each row, then the words.
 
-    A row's words are the raw low bits of its coordinates, then the rANS code of the rest. The spread
-    class of coordinate j in row i is spread_j + 2 tier_i + norm_i + offset (see
+    A row's words are the raw low bits of its coordinates, then the rANS code of the rest. The
+    spread class of coordinate j in row i is spread_j + 2 tier_i + norm_i + offset (see
     `embpress.numerics.row_coding`).
     """
 

@@ -12,9 +12,9 @@ class KroneckerProduct(FactoredMatrix):
     """Factors A (R, V/m, d/n) and B (R, m, n).
 
     W[i m + l, j n + k] = sum_r A[r, i, j] B[r, l, k]. A product with a vector x is vec(sum_r A_r X
-    B_r^T), where X (d/n, n) is x split into pieces of n (Tahaei et al. 2022): two small products, of
-    which the cheaper one is computed first. With many terms the product with the decoded matrix may
-    take fewer operations; then the matrix is decoded.
+    B_r^T), where X (d/n, n) is x split into pieces of n (Tahaei et al. 2022): two small products,
+    of which the cheaper one is computed first. With many terms the product with the decoded matrix
+    may take fewer operations; then the matrix is decoded.
     """
 
     format = "kronecker_product"

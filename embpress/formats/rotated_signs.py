@@ -15,8 +15,8 @@ from ._gathering import gather, values_of_bytes
 class RotatedSigns(CompressedMatrix):
     """K stages of d bits per row (1: +1, 0: -1), each padded to whole bytes, with fp16 scales.
 
-    There is one scale per row and stage. The rotation is not stored: it follows from the seed, which
-    is part of the format's config.
+    There is one scale per row and stage. The rotation is not stored: it follows from the seed,
+    which is part of the format's config.
     """
 
     format = "rotated_signs"

@@ -103,8 +103,8 @@ class Context:
         for name, values in row_values.items():
             if values is not None and values.shape != (n_rows,):
                 raise UserError(
-                    f"{name} have shape {tuple(values.shape)}, but the matrix has {n_rows} rows: use "
-                    "those of this model"
+                    f"{name} have shape {tuple(values.shape)}, but the matrix has {n_rows} rows: "
+                    "use those of this model"
                 )
             if values is not None and not bool((values >= 0).all()):
                 row = int((~(values >= 0)).nonzero()[0])
@@ -137,7 +137,7 @@ class Method(ABC):
     supports_streaming: ClassVar[bool] = False
     """True if the fit reads the matrix by blocks of rows, so that it may be a `FileMatrix`."""
     linear_defaults: ClassVar[dict[str, Any]] = {}
-    """Defaults of options for the matrix of a linear layer, where they differ from an embedding's."""
+    """Defaults of options for the matrix of a linear layer where they differ from embeddings."""
     Options: ClassVar[type[Options]] = Options
 
     def __init__(self, **options: Any) -> None:
@@ -177,19 +177,19 @@ class Method(ABC):
         if weighting == "counts":
             if context.counts is None:
                 raise UserError(
-                    f"{self.label} with weighting: counts needs token counts: give --counts, or use "
-                    "weighting: uniform"
+                    f"{self.label} with weighting: counts needs token counts: give --counts, or "
+                    "use weighting: uniform"
                 )
             return smooth_counts(context.counts).float()
         if weighting not in context.sensitivity:
             raise UserError(
-                f"{self.label} with weighting: {weighting} needs the model's sensitivity to each row: "
-                "use weighting: uniform, or measure it"
+                f"{self.label} with weighting: {weighting} needs the model's sensitivity to each "
+                "row: use weighting: uniform, or measure it"
             )
         # An error of row i changes the output by its sensitivity times its size: squared errors are
         # weighted with the squared sensitivity, as in FWSVD.
         weights = context.sensitivity[weighting].double().square()
-        # A row that the sample of text does not contain has no gradient, but its error still counts.
+        # A row that the sampled text lacks has no gradient, but its error still counts.
         weights = weights + weights.mean().clamp_min(1e-30) * UNSEEN
         return (weights / weights.mean()).float()
 
@@ -238,8 +238,8 @@ def largest(size: Callable[[int], int], budget: int, upper: int) -> int:
 def infeasible(label: str, shape: tuple[int, int], most: float) -> InfeasibleRatio:
     """The error for a ratio above the highest one that a method reaches on a shape."""
     return InfeasibleRatio(
-        f"{label} reaches at most {math.floor(most * 100) / 100:g} on {shape[0]} x {shape[1]}: use a "
-        "lower ratio"
+        f"{label} reaches at most {math.floor(most * 100) / 100:g} on {shape[0]} x {shape[1]}: use "
+        "a lower ratio"
     )
 
 
@@ -280,7 +280,7 @@ def checked_matrix(matrix: Rows, supports_streaming: bool = False) -> Rows:
             )
         if float(block.abs().max()) > LARGEST_VALUE:
             raise UserError(
-                f"the matrix holds values above {LARGEST_VALUE:g}, whose squares overflow: scale it "
-                "down"
+                f"the matrix holds values above {LARGEST_VALUE:g}, whose squares overflow: scale "
+                "it down"
             )
     return checked

@@ -1,16 +1,17 @@
 """Our method ECTCQ: entropy-coded trellis-coded quantization with reverse water-filling.
 
 Idea: rows of one covariance with weights w_i have the least weighted error sum_i w_i |x_i - x^_i|^2
-if every component of every row has the same weighted error, or its whole variance where that is less
-(reverse water-filling; Cover and Thomas, section 10.3.3, here with weights). Therefore rows are
-quantized in the coordinates of the principal basis, with a step per row that falls with the root of
-the row's weight and is the same for all coordinates, and coded with tables chosen by the expected
-spread of each coordinate: bits then follow the water-filling without being allocated. The quantizer
-is an 8-state trellis (`numerics.trellis`), about 1 dB better than rounding. Weights are smoothed
-corpus counts by default.
+if every component of every row has the same weighted error, or its whole variance where that is
+less (reverse water-filling; Cover and Thomas, section 10.3.3, here with weights). Therefore rows
+are quantized in the coordinates of the principal basis, with a step per row that falls with the
+root of the row's weight and is the same for all coordinates, and coded with tables chosen by the
+expected spread of each coordinate: bits then follow the water-filling without being allocated. The
+quantizer is an 8-state trellis (`numerics.trellis`), about 1 dB better than rounding. Weights are
+smoothed corpus counts by default.
 
-- The basis is stored in 4-bit integers. Coordinates are taken in this rounded basis, by its inverse,
-  so that only a little orthogonality is lost. It is most of what is stored beside the rows.
+- The basis is stored in 4-bit integers. Coordinates are taken in this rounded basis, by its
+  inverse, so that only a little orthogonality is lost. It is most of what is stored beside the
+  rows.
 - The length of each row's code is stored, so that single rows can be decoded.
 - Mixing rare rows from kept ones as T24 does is not combined with it: on MiniLM's table the 10
   weights and indices of a rare row take 450 bits at a relative error of 0.85, this code 380 bits at
@@ -73,8 +74,8 @@ SURVEYS = 2
 MOST_TIERS = (2**TIER_BITS - 1, 24, 16, 8, 0)
 """Largest tiers tried, in this order.
 
-At high rates the largest is not the best: the range of the index limits the step of the rows of most
-weight, and the bits that remain are better spent on the other rows.
+At high rates the largest is not the best: the range of the index limits the step of the rows of
+most weight, and the bits that remain are better spent on the other rows.
 """
 MIDDLE = 4
 """Norm class of a row whose coordinates are as wide as the spread classes say."""
@@ -148,8 +149,8 @@ class _Encoder:
             total = total + matrix[start : start + step].double().sum(0)
         self.mean = total / n_rows
         compressed.mean.copy_(self.mean)
-        # Each (d, d) matrix in float64 is a large part of the memory if d is: they are freed as soon
-        # as possible.
+        # Each (d, d) matrix in float64 is a large part of the memory if d is: they are freed as
+        # soon as possible.
         covariance = gram(matrix).div_(n_rows).addr_(self.mean, self.mean, alpha=-1)
         malloc_trim()
         compressed.basis.copy_(_packed_axes(covariance, compressed.basis_bits))
@@ -362,7 +363,7 @@ class _Encoder:
     def _map_parts(
         self, function: Callable[..., Any], block: QuantizedRows, *arguments: Any
     ) -> list[Any]:
-        """Call a compiled function on parts of a block, one per thread; results in the rows' order."""
+        """Call a compiled function on parts of a block, one per thread; results in row order."""
         bounds = np.linspace(0, len(block.norm_class), torch.get_num_threads() + 1).astype(int)
         parts = [
             QuantizedRows(*(values[a:b] for values in block))
@@ -373,7 +374,7 @@ class _Encoder:
 
 
 def _packed_axes(covariance: Tensor, basis_bits: int) -> Tensor:
-    """Principal axes, of falling variance, as packed integers that use the whole range per column."""
+    """Principal axes of falling variance as packed integers that use each column's range."""
     vectors = torch.linalg.eigh(covariance).eigenvectors
     top = 2 ** (basis_bits - 1) - 1
     largest = torch.maximum(vectors.amax(0), -vectors.amin(0))

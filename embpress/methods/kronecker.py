@@ -1,11 +1,12 @@
-"""KroneckerBERT (Tahaei et al., NAACL 2022): a Kronecker product, or a sum of them, E ~ sum_r A_r (x) B_r.
+"""KroneckerBERT (Tahaei et al., NAACL 2022): a Kronecker product, or a sum of them, E ~ sum_r A_r
+(x) B_r.
 
-Idea: of an embedding A is (V, d/n) and B (1, n) (section 3.3); of a linear layer's matrix A is (V/m,
-d/n) and B (m, n). The paper starts from the nearest Kronecker product, which has a closed form (Van
-Loan and Pitsianis 1993): E, rearranged to (V d / m n, m n), is approximated by rank 1. Its best
-rank-R approximation gives the best sum of R products. Factors are balanced as in the paper, A =
-sqrt(s) u and B = sqrt(s) v. An embedding has hardly any such structure: without the paper's
-distillation the error is high, as the product keeps about 1/n of the energy.
+Idea: of an embedding A is (V, d/n) and B (1, n) (section 3.3); of a linear layer's matrix A is
+(V/m, d/n) and B (m, n). The paper starts from the nearest Kronecker product, which has a closed
+form (Van Loan and Pitsianis 1993): E, rearranged to (V d / m n, m n), is approximated by rank 1.
+Its best rank-R approximation gives the best sum of R products. Factors are balanced as in the
+paper, A = sqrt(s) u and B = sqrt(s) v. An embedding has hardly any such structure: without the
+paper's distillation the error is high, as the product keeps about 1/n of the energy.
 
 Differs from the paper:
 - no distillation, because it needs a task: every method has it as the task protocol
@@ -18,8 +19,8 @@ Differs from the paper:
 Options: `n`, `m` (the paper's shapes are in the presets `kroneckerbert8` and `kroneckerbert21`);
 `m: 0`, the default of linear layers, uses the m x n nearest to a square among those of the smallest
 size that fits; `terms`; `start: random`, the control of the paper's claim that the nearest product
-is the better start, draws A and B with products of the mean square of E's entries; `weighting` finds
-the nearest product in a norm in which row i counts w_i.
+is the better start, draws A and B with products of the mean square of E's entries; `weighting`
+finds the nearest product in a norm in which row i counts w_i.
 """
 
 import math
@@ -60,7 +61,8 @@ class KroneckerOptions(Options):
             )
         if self.weighting != "uniform" and (self.m != 1 or self.terms == 0):
             raise UserError(
-                "Kronecker weights rows only with m: 1 and terms above 0: leave out option weighting"
+                "Kronecker weights rows only with m: 1 and terms above 0: leave out option "
+                "weighting"
             )
         if self.start == "random" and self.weighting != "uniform":
             raise UserError("Kronecker with start: random fits nothing: leave out option weighting")
@@ -101,8 +103,8 @@ class KroneckerFactorization(Method):
             )
         if not possible:
             raise UserError(
-                f"options m and n are {options.m} and {options.n}, but must divide {rows} x {d}, and "
-                f"their product be at least terms = {options.terms}"
+                f"options m and n are {options.m} and {options.n}, but must divide {rows} x {d}, "
+                f"and their product be at least terms = {options.terms}"
             )
         sizes = {pair: self._size(shape, *pair, options.terms) for pair in possible}
         for (m, n), size in sizes.items():

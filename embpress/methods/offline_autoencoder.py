@@ -8,17 +8,17 @@ decoded row scaled to the norm of the original, which is stored. The loss is
     0.9091 mean_i (1 - cos(x^_i, x_i)) + 0.0909 RMSE.
 
 The encoder is dropped: latents (V, x), V norms and the decoder are stored. x is the largest that
-fits the budget: in float32 the floor of the positive root of the paper's quadratic 10 x^2 + (V + 6 +
-4 d) x + d + V - budget.
+fits the budget: in float32 the floor of the positive root of the paper's quadratic 10 x^2 + (V + 6
++ 4 d) x + d + V - budget.
 
 Differs from the paper:
 - it starts from PCA in the first x units of each layer, where a bias keeps LeakyReLU mostly in its
-  linear part, uses batches of 128 and decays the learning rate linearly, because on MiniLM's table at
-  10x this is as good in a sixth of the time; the paper starts at random, trains 30 epochs with
+  linear part, uses batches of 128 and decays the learning rate linearly, because on MiniLM's table
+  at 10x this is as good in a sixth of the time; the paper starts at random, trains 30 epochs with
   batches of 16 and multiplies the learning rate by 0.8 every 10;
-- with stored norms, rows are scaled to the size of BERT's, which the norms undo, because tanh bounds
-  the decoded values, the balance of RMSE and cosine depends on the rows' size, and the paper chose
-  its settings on BERT;
+- with stored norms, rows are scaled to the size of BERT's, which the norms undo, because tanh
+  bounds the decoded values, the balance of RMSE and cosine depends on the rows' size, and the paper
+  chose its settings on BERT;
 - the last epoch is kept, not the one of best perplexity, which the authors choose on test text;
 - norms are counted as stored; the authors' count leaves them out.
 
@@ -179,8 +179,8 @@ def _initialize(
         return encoder, decoder
     mean, basis = principal_axes(matrix, latent, weights)  # (d,), (d, x)
     mean = mean / scale
-    # Shifts most values of each coordinate above 0, where LeakyReLU is the identity. Shifting all of
-    # them trains worse: units that are never below 0 become non-linear only slowly.
+    # Shifts most values of each coordinate above 0, where LeakyReLU is the identity. Shifting all
+    # of them trains worse: units that are never below 0 become non-linear only slowly.
     shift = (matrix @ basis).std(0) / scale
     for weight, bias in layers:
         # The first x units pass the coordinates on; contributions of the others are learned.

@@ -1,7 +1,7 @@
 """Baseline: product quantization (Jegou, Douze and Schmid, PAMI 2011), trained with faiss.
 
-Columns are split into M subspaces; in each, k-means finds 2^b centroids, and a row stores the number
-of its nearest centroid. Stored are M b bits per row and 2^b d floats of centroids. With
+Columns are split into M subspaces; in each, k-means finds 2^b centroids, and a row stores the
+number of its nearest centroid. Stored are M b bits per row and 2^b d floats of centroids. With
 `rotation: opq`, a rotation of the rows is learned with the codebooks (OPQ: Ge, He, Ke and Sun, PAMI
 2014) and stored with d^2 floats.
 """

@@ -1,7 +1,7 @@
 """LightToken: low rank plus residual binary autoencoders (Wang et al., KDD 2023).
 
-Idea: a rank-r approximation P Q, then K binary autoencoders, each of the residual of what is decoded
-so far,
+Idea: a rank-r approximation P Q, then K binary autoencoders, each of the residual of what is
+decoded so far,
 
     E ~ P Q + sum_j B_j D_j,   B_j = sign(R_{j-1} W_j + c_j) in {-1, 1}^(V x C/K),
 
@@ -9,8 +9,8 @@ where R_j is the residual of E after P Q and the first j codes. Encoders W_j, c_
 the decoders D_j and one bit per code entry are stored. The loss of the sum E^ is cosine_weight
 mean_i (1 - cos) + mean_i ||E^_i - E_i||^2 / mean_i ||E_i||^2.
 
-Reconstruction: the paper's full text was not available. Its abstract names a low-rank part, residual
-binary autoencoders, a new loss, and ratios of 5 to 25. Inferred, and why:
+Reconstruction: the paper's full text was not available. Its abstract names a low-rank part,
+residual binary autoencoders, a new loss, and ratios of 5 to 25. Inferred, and why:
 - r = 4 and K = 2: no source gives either. With r = 4, float32 factors leave 464 bits per row for
   codes at the abstract's 25x on BERT's 30,522 x 768, and 2 codes are the fewest with a residual;
 - the width of a code: what the budget leaves, split evenly over the codes, of which there are more
@@ -65,8 +65,8 @@ class ResidualBinaryAutoencoderOptions(TrainedOptions):
             )
         if self.width * self.codes % 8:
             raise UserError(
-                f"options codes x width are {self.codes} x {self.width} bits, but a row's codes must "
-                "be whole bytes"
+                f"options codes x width are {self.codes} x {self.width} bits, but a row's codes "
+                "must be whole bytes"
             )
 
 
@@ -94,8 +94,8 @@ class ResidualBinaryAutoencoder(Method):
         """
         if self.options.width > shape[1]:
             raise UserError(
-                f"option width is {self.options.width}, but a code has at most d = {shape[1]} bits: "
-                "use more codes"
+                f"option width is {self.options.width}, but a code has at most d = {shape[1]} "
+                "bits: use more codes"
             )
         budget = budget_bits(shape, ratio)
         codes = self.options.codes

@@ -1,11 +1,11 @@
 """Baseline: signs of the randomly rotated row, then of the residual, K stages with fp16 scales.
 
 A rotation makes the entries of a row nearly Gaussian and alike, so that one scale per row and stage
-suits all of them: K (d + 16) bits per row. Together the stages are a quantizer of 2^K levels: scales
-start from the best uniform quantizer of a Gaussian variable (Max 1960), then scales by least squares
-and signs are updated in turn. With the mean absolute values of greedy residuals as scales the
-error at K = 3 is a quarter larger. One stage has the codes of RaBitQ (Gao and Long, SIGMOD 2024). The
-rotation is not stored: it follows from a seed.
+suits all of them: K (d + 16) bits per row. Together the stages are a quantizer of 2^K levels:
+scales start from the best uniform quantizer of a Gaussian variable (Max 1960), then scales by least
+squares and signs are updated in turn. With the mean absolute values of greedy residuals as scales
+the error at K = 3 is a quarter larger. One stage has the codes of RaBitQ (Gao and Long, SIGMOD
+2024). The rotation is not stored: it follows from a seed.
 """
 
 import torch
@@ -71,7 +71,7 @@ class SignQuantization(Method):
 def _fit_stages(
     rows: Tensor, stages: int, first_row: int, refits: int = REFITS
 ) -> tuple[Tensor, Tensor]:
-    """fp16 scales (n, K) and signs (n, K, d) of rows (n, d); for each row the best that were met."""
+    """fp16 scales (n, K) and signs (n, K, d) of rows (n, d), the best of all refits per row."""
     scale = check_fp16_range(_gaussian_scales(rows, stages).half(), rows, first_row)
     signs = _take_signs(rows, scale)
     error = _squared_error(rows, scale, signs)

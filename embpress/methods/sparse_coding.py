@@ -1,7 +1,7 @@
 """T24: frequency-aware partial sparse coding (Tamura, Yoshinaga and Neishi, CoNLL 2024).
 
-Idea: the N most frequent tokens keep their rows; each rare row x becomes a locally linear mix of its
-k nearest kept rows a_j,
+Idea: the N most frequent tokens keep their rows; each rare row x becomes a locally linear mix of
+its k nearest kept rows a_j,
 
     min_w || x - sum_j w_j a_j ||^2   subject to   sum_j w_j = 1,   w = C^-1 1 / (1^T C^-1 1),
 
@@ -159,8 +159,8 @@ def select_kept_rows(counts: Tensor, special_ids: tuple[int, ...], n_kept: int) 
     """
     if len(set(special_ids)) > n_kept:
         raise InfeasibleRatio(
-            f"the budget keeps {n_kept} rows, but there are {len(set(special_ids))} special tokens: "
-            "use a lower ratio"
+            f"the budget keeps {n_kept} rows, but there are {len(set(special_ids))} special "
+            "tokens: use a lower ratio"
         )
     priority = counts.to(torch.int64).clone()
     priority[list(special_ids)] = torch.iinfo(torch.int64).max

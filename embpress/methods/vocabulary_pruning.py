@@ -1,8 +1,8 @@
 """Baseline: vocabulary pruning. The most frequent rows are kept, all others share one row.
 
-This is common practice for multilingual models. It stores N d floats, d floats of the shared row and
-a bitmap of V bits. Unlike a pruned tokenizer it keeps the token ids, and does not split a rare word
-into kept pieces.
+This is common practice for multilingual models. It stores N d floats, d floats of the shared row
+and a bitmap of V bits. Unlike a pruned tokenizer it keeps the token ids, and does not split a rare
+word into kept pieces.
 
 Options: `others` chooses the shared row.
 """
@@ -38,8 +38,8 @@ class VocabularyPruningOptions(Options):
         super().__post_init__()
         if (self.others == "unk") != (self.unk_id >= 0):
             raise UserError(
-                "option unk_id, the unknown token's id, is required with others: unk and not allowed "
-                "with others: mean"
+                "option unk_id, the unknown token's id, is required with others: unk and not "
+                "allowed with others: mean"
             )
 
 

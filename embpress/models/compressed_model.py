@@ -3,7 +3,7 @@
 A folder of compressed matrices, which a study writes for a variant, ratio and seed, is either one
 matrix folder with the embedding (see `storage`), or contains
 
-    modules.json        which matrix stands for which layers
+    modules.json        which matrix replaces which layers
     NAME/               one matrix folder for each matrix: the embedding's, the weight of one linear
                         layer, or the weights of several layers, stacked row-wise
 
@@ -16,7 +16,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import torch
-from safetensors.torch import load_file, save_file
+from safetensors.torch import load_file
 from torch import Tensor, nn
 from transformers import PreTrainedModel
 from transformers.pytorch_utils import Conv1D
@@ -26,10 +26,9 @@ from ..errors import UserError
 from ..files import read_json, summarize_error, write_json
 from ..formats._base import CompressedMatrix
 from ..study.layer_kinds import EMBEDDING
-from .embedding import CompressedLinear, EmbeddingSlot
+from .embedding import OTHER_WEIGHTS, CompressedLinear, EmbeddingSlot
 
 MATRIX_LIST = "modules.json"
-OTHER_WEIGHTS = "rest.safetensors"
 
 
 @dataclass(frozen=True)
@@ -177,17 +176,6 @@ def linear_weight(layer: nn.Module, name: str) -> Tensor:
     raise UserError(
         f"{name} is a {type(layer).__name__}, not a linear layer: it cannot be compressed"
     )
-
-
-def write_other_weights(root: nn.Module, folder: Path) -> None:
-    """Write all weights of a student but the compressed matrices, tied weights once."""
-    weights: dict[str, Tensor] = {}
-    seen: set[int] = set()
-    for name, tensor in root.state_dict(keep_vars=True).items():
-        if ".matrix." not in name and id(tensor) not in seen:
-            seen.add(id(tensor))
-            weights[name] = tensor.detach().contiguous()
-    save_file(weights, folder / OTHER_WEIGHTS, metadata={"format": "pt"})
 
 
 def load_other_weights(root: nn.Module, folder: Path) -> None:

@@ -9,6 +9,7 @@ from typing import Any
 
 import torch
 import transformers
+from safetensors.torch import save_file
 from torch import Tensor, nn
 from transformers import (
     AutoModel,
@@ -27,6 +28,8 @@ from ..files import summarize_error, write_json
 from ..formats._base import CompressedMatrix
 from .checkpoints import METADATA_FILE
 
+OTHER_WEIGHTS = "rest.safetensors"
+"""File of all weights of a model but its compressed matrices."""
 AUTO_CLASSES = {
     "encoder": AutoModel,
     "classifier": AutoModelForSequenceClassification,
@@ -218,6 +221,29 @@ class CompressedLinear(_CompressedLayer):
         """(..., in) to (..., out)."""
         result = self.matrix.product(hidden.float()).to(self.compute_dtype)
         return result if self.bias is None else result + self.bias
+
+
+def other_weights(root: nn.Module) -> dict[str, Tensor]:
+    """All weights and buffers of a model but compressed matrices, tied ones under one name only."""
+    layers = [
+        name
+        for name, module in root.named_modules(remove_duplicate=False)
+        if isinstance(module, _CompressedLayer)
+    ]
+    matrix_prefixes = tuple(f"{name}.matrix." for name in layers)
+    weights: dict[str, Tensor] = {}
+    seen: set[int] = set()
+    for name, tensor in root.state_dict(keep_vars=True).items():
+        if not name.startswith(matrix_prefixes) and id(tensor) not in seen:
+            seen.add(id(tensor))
+            weights[name] = tensor
+    return weights
+
+
+def write_other_weights(root: nn.Module, folder: Path) -> None:
+    """Write `other_weights` to a folder."""
+    weights = {name: tensor.detach().contiguous() for name, tensor in other_weights(root).items()}
+    save_file(weights, folder / OTHER_WEIGHTS, metadata={"format": "pt"})
 
 
 def lookup_scale(embedding: nn.Embedding) -> tuple[float, bool]:

@@ -10,11 +10,11 @@ closest quantity:
 - classifier: the log-probability of the label that the model itself predicts, as the text has no
   labels.
 
-Gradients are those of the input rows only, also where an output head is tied to them. They are
+Gradients are taken for the input rows only, also where an output head is tied to them. They are
 summed within a batch of TOKENS_A_BATCH tokens before they are squared, as in the paper's code. An
 encoder without a head predicts nothing and is refused.
 
-For linear layers, the gradient is that of the weight, whose rows are the layer's outputs.
+For linear layers, the gradient is taken for the weight, whose rows are the layer's outputs.
 """
 
 import json

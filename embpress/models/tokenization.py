@@ -63,7 +63,7 @@ def sample_token_blocks(
         tokenizer: the model's.
         block: tokens of a block, special ones included.
         n_tokens: approximate number of tokens of all blocks; fewer where the texts have fewer.
-        special: whether each block stands between the tokenizer's [CLS] and [SEP].
+        special: whether each block begins with the tokenizer's [CLS] and ends with its [SEP].
 
     Raises:
         UserError: if the texts do not fill a block.

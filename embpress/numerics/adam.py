@@ -15,7 +15,8 @@ class Schedule:
     batch_size: int
     learning_rate: float
     steps: tuple[int, float] | None = None
-    """Step decay: number of epochs between two drops of the learning rate, and the factor of a drop.
+    """Step decay: number of epochs between two drops of the learning rate, and the factor of a
+    drop.
 
     None decays the learning rate linearly to 0.
     """

@@ -14,8 +14,8 @@ SLOTS = 1 << PRECISION
 LOWEST = 1 << 32
 """The state is renormalized into [LOWEST, LOWEST << 16) while words remain.
 
-That is far enough above 2**PRECISION for accurate probabilities. The encoder starts from state 1, so
-that short sequences waste no word.
+That is far enough above 2**PRECISION for accurate probabilities. The encoder starts from state 1,
+so that short sequences waste no word.
 """
 
 

@@ -61,7 +61,7 @@ def count_active(spread: np.ndarray, class_offset: int) -> int:
 
 @compiled
 def high_part(index: int, low: int) -> int:
-    """An index without its low bits, rounded so that high_part(-i) = -high_part(i)."""
+    """An index without its low bits, rounded symmetrically about 0."""
     return (index + (1 << low >> 1)) >> low
 
 
@@ -122,8 +122,8 @@ class IndexTables:
         frequency, start: int64 (2, CLASSES, WIDTH) by quantizer, class and index + WIDTH // 2:
             frequency and cumulative frequency of an index; 0 where it cannot be coded.
         entry_frequency, entry_offset, entry_index: int16 each, at (2 x class + quantizer) x
-            2^PRECISION + slot: frequency of the symbol of the slot, slot - its cumulative frequency,
-            and its index. int16 keeps the tables in the processor's cache.
+            2^PRECISION + slot: frequency of the symbol of the slot, slot - its cumulative
+            frequency, and its index. int16 keeps the tables in the processor's cache.
     """
 
     def __init__(self, stored: Tensor) -> None:
@@ -141,8 +141,8 @@ class IndexTables:
                 if table:
                     sizes = stored[quantizer, position : position + size].numpy().astype(np.int64)
                     position += size
-                # 0, 1, -1, 2, -2, ...: a run of zeros leaves the coder's initial state at 1, without a
-                # bit.
+                # 0, 1, -1, 2, -2, ...: a run of zeros leaves the coder's initial state at 1,
+                # without a bit.
                 order = np.concatenate(
                     [[0], np.stack([np.arange(1, size), -np.arange(1, size)], 1).ravel()]
                 )

@@ -1,7 +1,7 @@
 """Gram matrices of tall matrices, summed over blocks of rows, and their eigenvectors.
 
-Large products run in numpy: its OpenBLAS is 1.6 times as fast as torch's BLAS on AMD processors, and
-numpy computes only half of a product A^T A.
+Large products run in numpy: its OpenBLAS is 1.6 times as fast as torch's BLAS on AMD processors,
+and numpy computes only half of a product A^T A.
 """
 
 from typing import Any

@@ -71,8 +71,8 @@ def inner_products(vectors: np.ndarray, gram: np.ndarray) -> None:
 def solve(gram: np.ndarray, solution: np.ndarray) -> None:
     """Solve gram x = b in place by an L D L^T factorization.
 
-    Where rounding leaves nothing of a pivot, it is set to a small positive number: unknowns of equal
-    equations then get equal shares.
+    Where rounding leaves nothing of a pivot, it is set to a small positive number: unknowns of
+    equal equations then get equal shares.
 
     Args:
         gram: (k, k), its lower half is read and overwritten.

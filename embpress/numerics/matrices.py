@@ -47,7 +47,8 @@ class FileMatrix:
         size = os.fstat(self._file.fileno()).st_size
         if size < offset + self.shape[0] * self.row_bytes:
             raise UserError(
-                f"{path} has {size} bytes, too few for {self.shape[0]} x {self.shape[1]} values: copy it again"
+                f"{path} has {size} bytes, too few for {self.shape[0]} x {self.shape[1]} values: "
+                "copy it again"
             )
 
     def __len__(self) -> int:

@@ -1,9 +1,9 @@
 """Encoder of the format `entropy_coded`: rows to indices of the trellis-coded quantizer, to words.
 
-A coordinate's spread class in a row (see `index_tables`) is the sum of the class that the coordinate
-has in all rows and of the row's class offset, 2 tier + norm class + a constant. The tier is the
-class of the row's weight: the row's step is 2^(-tier / 2) times the step of tier 0. The norm class
-is the class of the row's norm, in quarter octaves.
+A coordinate's spread class in a row (see `index_tables`) is the sum of the class that the
+coordinate has in all rows and of the row's class offset, 2 tier + norm class + a constant. The tier
+is the class of the row's weight: the row's step is 2^(-tier / 2) times the step of tier 0. The norm
+class is the class of the row's norm, in quarter octaves.
 """
 
 from typing import NamedTuple
@@ -137,9 +137,9 @@ def count_indices(rows: QuantizedRows, spread: np.ndarray) -> tuple[np.ndarray, 
     """Count the coded parts of indices, and sum by how much samples exceed their levels.
 
     Returns:
-        Counts (2, CLASSES, WIDTH) by quantizer, table and coded part + WIDTH // 2. For indices other
-        than 0, sum and number of excesses |sample| - |level| in half steps, (2, 2, CLASSES, 2): the
-        first axis is sum or number, then quantizer, table, and whether |index| is above 1.
+        Counts (2, CLASSES, WIDTH) by quantizer, table and coded part + WIDTH // 2. For indices
+        other than 0, sum and number of excesses |sample| - |level| in half steps, (2, 2, CLASSES,
+        2): the first axis is sum or number, then quantizer, table, and whether |index| is above 1.
     """
     counts = np.zeros((2, CLASSES, WIDTH))
     excess = np.zeros((2, 2, CLASSES, 2))

@@ -1,4 +1,5 @@
-"""Exact nearest-neighbour search and k-means with faiss, in threads that do not depend on each other.
+"""Exact nearest-neighbour search and k-means with faiss, in threads that do not depend on each
+other.
 
 faiss is imported on first use, so that methods are listed and artefacts load where it is missing.
 """

@@ -5,8 +5,8 @@ Two quantizers share the integers as levels: Q0 has the even ones, 2 k; Q1 has t
 index k selects the next state (Ungerboeck's code of rate 1/2, octal polynomials 13 and 04). The
 levels are as dense as those of a scalar quantizer of half the step, while the indices cost as many
 bits as those of one of the whole step: this is about 1 dB closer to the rate-distortion bound than
-scalar quantization (Marcellin and Fischer 1990; with entropy coding Fischer and Wang 1992; 0 in both
-quantizers, for low rates, as in Joshi, Crump and Fischer 1995).
+scalar quantization (Marcellin and Fischer 1990; with entropy coding Fischer and Wang 1992; 0 in
+both quantizers, for low rates, as in Joshi, Crump and Fischer 1995).
 """
 
 import numpy as np

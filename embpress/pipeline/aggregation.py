@@ -89,7 +89,7 @@ def _shared_columns(study: Study, evaluation: Evaluation, artefact: Artefact) ->
         "task": evaluation.task,
         "protocol": task.protocol,
         "method": variant.name,
-        "ratio_asked": None if variant.is_control else artefact.ratio,
+        "target_ratio": None if variant.is_control else artefact.ratio,
         "factor_dtype": _factor_dtype(variant),
         "seed": evaluation.seed,
         "note": "",
@@ -111,7 +111,7 @@ def _result_columns(
     replaced = dense_floats - embedding_floats * has_dense_copy
     model_bits = 32 * (metadata["parameters"] - replaced) + result.stored_bits
     columns = {
-        "ratio_reached": result.ratio,
+        "achieved_ratio": result.ratio,
         "parameter_ratio": dense_floats / result.stored_floats if result.stored_floats else None,
         "model_ratio": 32 * metadata["parameters"] / model_bits,
     }
@@ -169,7 +169,7 @@ def _deciles(
     keys = {
         "model": checkpoint_label(study, evaluation.task),
         "method": evaluation.variant,
-        "ratio_asked": shared["ratio_asked"],
+        "target_ratio": shared["target_ratio"],
         "seed": evaluation.seed,
     }
     values = zip(*(reconstruction[f"decile_{metric}"] for metric in METRICS))
@@ -212,7 +212,7 @@ def labels(study: Study) -> dict[str, Any]:
             "kind": method.kind,
             "reconstruction": method.reconstruction,
             "citation": method.citation,
-            "whole_model": variant.compresses_layers,
+            "compresses_layers": variant.compresses_layers,
             "base": variant.method,
         }
     for name, task in study.tasks.items():

@@ -10,7 +10,8 @@ import numpy as np
 import pandas
 from pandas import DataFrame
 
-from ..analysis.scores import COLUMNS, Labels
+from ..analysis.averages import MAIN
+from ..analysis.scores import SCORE_COLUMNS
 from ..study.artefact import ratio_name
 from ..study.metric_names import ERRORS
 from ..study.study import IDENTITY, Study
@@ -18,9 +19,6 @@ from ..tasks import task_class
 from ..tasks._bootstrap import INTERVAL, mean_scores
 from .aggregation import Evaluation
 from .evaluation import read_outcomes
-
-MAIN = "average"
-"""Metric of the average itself; the rows of its tasks have the tasks' names as metrics."""
 
 
 def average_scores(study: Study, evaluations: list[Evaluation], scores: DataFrame) -> DataFrame:
@@ -44,7 +42,7 @@ def average_scores(study: Study, evaluations: list[Evaluation], scores: DataFram
     for name, entry in study.averages.items():
         tasks = entry.all_tasks
         for (variant, ratio, seed), own_scores in scores[scores["task"].isin(tasks)].groupby(
-            ["method", "ratio_asked", "seed"], dropna=False, sort=False
+            ["method", "target_ratio", "seed"], dropna=False, sort=False
         ):
             if set(own_scores["task"]) != set(tasks):
                 continue
@@ -64,7 +62,7 @@ def average_scores(study: Study, evaluations: list[Evaluation], scores: DataFram
             rows += [shared | {"metric": t, "n": n[t]} | _retention(own[t], base[t]) for t in tasks]
             means = [average(side, entry.tasks) for side in (own, base)]
             rows.append(shared | {"metric": MAIN, "n": n.sum()} | _retention(*means))
-    return DataFrame(rows, columns=COLUMNS)
+    return DataFrame(rows, columns=SCORE_COLUMNS)
 
 
 def average(scores: dict[str, np.ndarray], groups: Sequence[Sequence[str]]) -> np.ndarray:
@@ -79,8 +77,8 @@ def _shared_columns(scores: DataFrame) -> dict[str, Any]:
     These are its keys, the lowest ratios, and the mean errors over the tasks' matrices.
     """
     first = scores.drop_duplicates("task")
-    keys = ("model", "protocol", "method", "ratio_asked", "factor_dtype", "seed")
-    ratios = ("ratio_reached", "parameter_ratio", "model_ratio")
+    keys = ("model", "protocol", "method", "target_ratio", "factor_dtype", "seed")
+    ratios = ("achieved_ratio", "parameter_ratio", "model_ratio")
     row: dict[str, Any] = {key: first[key].iloc[0] for key in keys}
     return (
         row
@@ -106,21 +104,3 @@ def _retention(own: np.ndarray, base: np.ndarray) -> dict[str, float]:
     low, high = np.percentile(retention[1:], INTERVAL)
     score = {"value": own[0], "uncompressed_value": base[0], "retention": retention[0]}
     return score | {"retention_low": low, "retention_high": high}
-
-
-def average_labels(study: Study, labels: Labels) -> Labels:
-    """Replace the tasks of a study's labels by its averages."""
-    averages = {}
-    for name, entry in study.averages.items():
-        tasks = entry.all_tasks
-        first = labels.tasks[tasks[0]]
-        averages[name] = {
-            "label": entry.label,
-            "metric": MAIN,
-            "metric_label": "average",
-            "model": first.model,
-            "metrics": {t: labels.tasks[t].label for t in tasks},
-            "footnote": entry.footnote or "",
-        }
-    methods = {name: vars(method) for name, method in labels.methods.items()}
-    return Labels.from_json({"methods": methods, "tasks": averages, "ratios": labels.ratios})

@@ -4,7 +4,7 @@ from typing import Any
 
 from pandas import DataFrame
 
-from ..analysis.verdicts import COLUMNS, NOT_MEASURED, Measured, verdict
+from ..analysis.verdicts import CLAIM_COLUMNS, NOT_MEASURED, MetricPair, verdict
 from ..errors import UserError
 from ..study.artefact import ratio_name
 from ..study.claim_entry import Comparison
@@ -26,14 +26,14 @@ def judge(study: Study, evaluations: list[Evaluation], scores: DataFrame) -> Dat
             infeasible ratios.
 
     Returns:
-        One row of COLUMNS a comparison and ratio, in the order of the config.
+        One row of CLAIM_COLUMNS a comparison and ratio, in the order of the config.
 
     Raises:
         UserError: if the table of scores lacks a row or a column of a comparison.
     """
     outcomes = OutcomeCache(evaluations)
     rows = [_row(study, comparison, outcomes, scores) for comparison in study.comparisons()]
-    return DataFrame(rows, columns=COLUMNS)
+    return DataFrame(rows, columns=CLAIM_COLUMNS)
 
 
 class OutcomeCache:
@@ -70,8 +70,8 @@ def _row(
         "metric": comparison.by,
         "ratio": comparison.ratio,
         "seeds": sides[0]["seed"].nunique(),
-        "better_ratio_reached": sides[0]["ratio_reached"].mean(),
-        "worse_ratio_reached": sides[1]["ratio_reached"].mean(),
+        "better_achieved_ratio": sides[0]["achieved_ratio"].mean(),
+        "worse_achieved_ratio": sides[1]["achieved_ratio"].mean(),
     }
     reason = next((note for side in sides for note in side["note"] if note), "")
     if reason:
@@ -102,7 +102,7 @@ def _row(
 def _scores_of(scores: DataFrame, comparison: Comparison, variant: str) -> DataFrame:
     """Rows of one side of a comparison; a control has no ratio and is compared at every ratio."""
     rows = scores[(scores["task"] == comparison.task) & (scores["method"] == variant)]
-    rows = rows[rows["ratio_asked"].isna() | (rows["ratio_asked"] == comparison.ratio)]
+    rows = rows[rows["target_ratio"].isna() | (rows["target_ratio"] == comparison.ratio)]
     if rows.empty:
         raise UserError(
             f"the table of scores has no row of {variant} on {comparison.task}: write "
@@ -111,7 +111,7 @@ def _scores_of(scores: DataFrame, comparison: Comparison, variant: str) -> DataF
     return rows
 
 
-def _compare_errors(sides: list[DataFrame], column: str) -> Measured:
+def _compare_errors(sides: list[DataFrame], column: str) -> MetricPair:
     """Mean reconstruction metrics of both sides, which have no interval."""
     if column not in sides[0]:
         raise UserError(
@@ -120,17 +120,17 @@ def _compare_errors(sides: list[DataFrame], column: str) -> Measured:
         )
     # The matrix is the same in all rows of a seed, whatever the metric of the task.
     better, worse = (side.groupby("seed")[column].first().mean() for side in sides)
-    return Measured(float(better), float(worse))
+    return MetricPair(float(better), float(worse))
 
 
-def _compare_metric(task: type[Task], comparison: Comparison, outcomes: OutcomeCache) -> Measured:
+def _compare_metric(task: type[Task], comparison: Comparison, outcomes: OutcomeCache) -> MetricPair:
     """A task's metric of both sides, with the bootstrap interval of the difference."""
     better, worse = (
         _outcomes_at(outcomes.read(comparison.task, variant), comparison.ratio)
         for variant in (comparison.better, comparison.worse)
     )
     result = difference(task, list(zip(better, worse)), comparison.task, comparison.by)
-    return Measured(result.first, result.second, result.low, result.high, result.n)
+    return MetricPair(result.first, result.second, result.low, result.high, result.n)
 
 
 def _outcomes_at(by_seed: list[dict[str, Outcomes]], ratio: float | None) -> list[Outcomes]:

@@ -7,8 +7,8 @@ from typing import Any
 import numpy as np
 from safetensors.numpy import load_file, save_file
 
-from ..models.compressed_model import OTHER_WEIGHTS, CompressedModel, load_other_weights
-from ..models.embedding import load_model, untie_head
+from ..models.compressed_model import CompressedModel, load_other_weights
+from ..models.embedding import OTHER_WEIGHTS, load_model, untie_head
 from ..models.tokenization import load_tokenizer
 from ..tasks import Outcomes, Task
 

@@ -16,7 +16,7 @@ from .layer_compression import sum_or_none
 LAYER_SIZE_COLUMNS = [
     "model",
     "method",
-    "ratio_asked",
+    "target_ratio",
     "seed",
     "kind",
     "matrices",
@@ -50,7 +50,7 @@ def module_sizes(study: Study, evaluations: list[Evaluation]) -> pandas.DataFram
             shared = {
                 "model": checkpoint_label(study, evaluation.task),
                 "method": evaluation.variant,
-                "ratio_asked": None if variant.is_control else artefact.ratio,
+                "target_ratio": None if variant.is_control else artefact.ratio,
                 "seed": evaluation.seed,
             }
             parameters = read_metadata(evaluation.checkpoint)["parameters"]

@@ -17,7 +17,7 @@ from .aggregation import Evaluation, checkpoint_label
 SIZE_COLUMNS = [
     "model",
     "method",
-    "ratio_asked",
+    "target_ratio",
     "seed",
     "part",
     "dtype",
@@ -48,7 +48,7 @@ def sizes(study: Study, evaluations: list[Evaluation]) -> pandas.DataFrame:
         if variant.is_control or variant.compresses_layers:
             continue
         for artefact in evaluation.artefacts:
-            keys = {"method": evaluation.variant, "ratio_asked": artefact.ratio}
+            keys = {"method": evaluation.variant, "target_ratio": artefact.ratio}
             rows.setdefault(artefact.folder, _artefact_rows(artefact.folder, shared | keys))
     all_rows = [row for of_folder in rows.values() for row in of_folder]
     return pandas.DataFrame(all_rows, columns=SIZE_COLUMNS)

@@ -29,7 +29,7 @@ RUNS = 21
 SPEED_COLUMNS = [
     "model",
     "method",
-    "ratio_asked",
+    "target_ratio",
     "bytes",
     "rows",
     "microseconds",
@@ -60,7 +60,7 @@ def speed(
                 progress(f"lookups of {artefact.folder}")
                 compressed = storage.load(artefact.folder)
                 dense = embedding_matrix(checkpoint).float()
-                keys = {"model": model, "method": artefact.variant, "ratio_asked": artefact.ratio}
+                keys = {"model": model, "method": artefact.variant, "target_ratio": artefact.ratio}
                 timed += [keys | times for times in lookups(compressed, dense)]
             rows += [*timed, *_dense_rows(timed, 4 * dense.numel())] if timed else []
     return pandas.DataFrame(rows, columns=SPEED_COLUMNS)
@@ -128,7 +128,7 @@ def _dense_rows(timed: list[dict[str, Any]], size: int) -> list[dict[str, Any]]:
     keys = {
         "model": timed[0]["model"],
         "method": IDENTITY,
-        "ratio_asked": None,
+        "target_ratio": None,
         "bytes": size,
     }
     rows = []

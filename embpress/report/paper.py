@@ -1,4 +1,4 @@
-"""One document of all tables and figures of a study, with captions and a bibliography."""
+"""A document of all tables and figures of a study, with captions and a bibliography."""
 
 import os
 from collections.abc import Iterable
@@ -11,62 +11,70 @@ from .tables.latex import PREAMBLE, escape
 TABLES = {
     "main": "All methods on all tasks at equal bits of the embedding.",
     "claims": "The papers' claims, and whether they hold in this study.",
-    "sizes": "What did not shrink and why: each model's other weights, and where the bits of each compressed matrix are.",
-    "whole_model": "Whole models: what is stored and computed, kind of matrix by kind, and what is left of each score.",
-    "predictors": "Which cheap metric of the matrix predicts what is left of a score.",
+    "sizes": "The weights of each model that are not compressed, and the stored tensors of each "
+    "compressed matrix.",
+    "whole_model": "Models whose layers are compressed too: size and operations by kind of matrix, "
+    "and retention.",
+    "predictors": "Which cheap metric of the matrix predicts retention.",
     "ablations": "Variants of one method at equal ratio.",
-    "search": "Settings of fine-tuning that were searched, and how each candidate scored on held-out training examples.",
-    "speed": "How long lookups take.",
+    "search": "Search for settings of fine-tuning: score of each candidate on held-out training "
+    "examples.",
+    "speed": "Latency of lookups.",
 }
-"""Captions as plain text, by file name; tables of tasks and papers have their own."""
+"""Captions as plain text, by file name; tables of tasks and papers have captions of their own."""
 FIGURES = {
-    "retention": "Share of the score that is left at each compression ratio, with its 95 % interval.",
-    "whole_models": "Methods that compress more than the embedding: share of the score that is left at the ratio of all "
-    "that they compress, with its 95 % interval.",
-    "pareto": "Pareto fronts: what is left of the score, or the perplexity, by ratio and by megabytes on disk, with 95 % "
-    "intervals. Methods that others beat at the same size (within 5 %) or a smaller one are faded.",
-    "error_vs_score": "Error of the matrix, weighted by token counts, against the share of the score that is left.",
-    "predictors": "Share of the score that is left against each cheap metric of the matrix; to the right is better. ρ: rank "
-    "correlation over all tasks.",
-    "error_vs_ratio": "Error of the matrix at each ratio, and the least that any code can reach for Gaussian rows.",
-    "error_by_decile": "Error of the matrix by decile of token frequency.",
-    "spectra": "Singular values of each embedding matrix; dashed the rank that each ratio buys with two fp32 factors, and "
-    "the share of the squared norm that it keeps.",
-    "latency_vs_size": "Time of a lookup in one thread against the size of the embedding: medians with quartiles.",
-    "ablations": "Variants of one method at equal ratio: share of the score that is left, with its 95 % interval.",
-    "learning_curves": "Learning curves: training loss by epoch, the mean over seeds in the band of all seeds; points: loss "
-    "on held-out rows, where early stopping asks for some. Loss of students that imitate a teacher: the sum of its terms.",
+    "retention": "Retention at each compression ratio with its 95 % interval.",
+    "whole_models": "Methods that also compress layers: retention at the compression ratio of all "
+    "compressed matrices, with its 95 % interval.",
+    "pareto": "Pareto fronts: retention, or perplexity, by compression ratio and by size on disk "
+    "in MB, with 95 % intervals. Methods that another one beats at the same size (within 5 %) or a "
+    "smaller one are faded.",
+    "error_vs_score": "Relative error of the matrix, weighted by token counts, against retention.",
+    "predictors": "Retention against each cheap metric of the matrix; better values are to the "
+    "right. ρ: rank correlation over all tasks.",
+    "error_vs_ratio": "Relative error of the matrix at each ratio, and the rate-distortion bound "
+    "for Gaussian rows.",
+    "error_by_decile": "Relative error of the matrix by decile of token frequency.",
+    "spectra": "Singular values of each embedding matrix. Dashed: the rank that two fp32 factors "
+    "have at each ratio, with the share of the squared norm that it keeps.",
+    "latency_vs_size": "Time of a lookup in one thread against the size of the embedding: medians "
+    "with quartiles.",
+    "ablations": "Variants of one method at equal ratio: retention with its 95 % interval.",
+    "learning_curves": "Learning curves: training loss by epoch, mean and range over seeds. "
+    "Points: loss on held-out rows, where early stopping needs some. The loss of a student is the sum of "
+    "its distillation terms.",
 }
-"""Captions as plain text, by file name; figures of tasks have their own."""
+"""Captions as plain text, by file name; figures of tasks have captions of their own."""
 SET_UP = "\n".join(
     [
         r"\usepackage{graphicx}",
-        r"\AddToHook{env/longtable/begin}{\addtocounter{table}{-1}}% counted by its caption, as all tables are",
-        r"\pdfinfoomitdate=1\pdftrailerid{}\pdfsuppressptexinfo=-1% the same bytes every time",
+        # A longtable counts itself, but its caption counts it too.
+        r"\AddToHook{env/longtable/begin}{\addtocounter{table}{-1}}",
+        # Two runs write the same bytes.
+        r"\pdfinfoomitdate=1\pdftrailerid{}\pdfsuppressptexinfo=-1",
         "",
     ]
 )
 PAPER = "paper_"
 AVERAGE = "average_"
 TASK_FIGURE = "retention-"
-"""How the names of files for one paper or average, and of figures for one task, begin."""
+"""Prefixes of file names: tables of one paper, tables of one average, figures of one task."""
 
 
 def document(
     study: str, labels: Labels, tables: Iterable[Path], figures: Iterable[Path], folder: Path
 ) -> str:
-    """LaTeX of the document; cites every paper that has a table, and needs references.bib beside
-    it.
+    """LaTeX of the document, which cites every paper that has a table.
 
-    Tables and figures stand one after the other and not in floats: a page-long one would never be
-    placed.
+    It needs references.bib beside it. Tables and figures follow each other and are not floats,
+    since a float as long as a page would never be placed.
 
     Args:
-        study: its name.
+        study: name of the study.
         labels: of the study.
         tables: .tex files, in order.
         figures: .pdf files, in order.
-        folder: where the document will lie; files are named from there.
+        folder: of the document; files are named relative to it.
     """
     tables = sorted(tables, key=lambda table: _rank(table.stem, labels))
     keys = [t.stem.removeprefix(PAPER) for t in tables if t.stem.startswith(PAPER)]
@@ -85,7 +93,7 @@ def document(
             _table_caption(table.stem, labels),
             rf"\input{{{_from(folder, table)}}}",
         )
-        # A longtable that does not start a page leaves its head behind on the page before.
+        # A longtable that does not start a page leaves its head on the page before.
         fills_pages = "longtable" in table.read_text(encoding="utf-8")
         lines += [r"\clearpage", shown, r"\clearpage"] if fills_pages else [shown]
     for figure in figures:
@@ -108,27 +116,24 @@ def _methods_of(key: str, labels: Labels) -> str:
     """The labels of a paper's methods in this study."""
     return (
         " and ".join(escape(m.label) for m in labels.methods.values() if m.citation == key)
-        or "no method here"
+        or "no method of this study"
     )
 
 
 def _rank(stem: str, labels: Labels) -> int:
-    """Where a table stands: the comparison, tasks, papers, then all others.
-
-    Within each in the order given.
-    """
+    """The place of a table: the main table, tasks, papers, then all others."""
     return (
         0 if stem == "main" else 1 if stem in labels.tasks else 2 if stem.startswith(PAPER) else 3
     )
 
 
 def _from(folder: Path, file: Path) -> str:
-    """A file's path seen from a folder, with the slashes that LaTeX wants."""
+    """The path of a file relative to a folder, with the slashes that LaTeX needs."""
     return Path(os.path.relpath(file, folder)).as_posix()
 
 
 def _table_caption(stem: str, labels: Labels) -> tuple[str, str]:
-    """Short caption for the list, and the whole."""
+    """The caption for the list of tables, and the full caption."""
     if stem.startswith(PAPER):
         key = stem.removeprefix(PAPER)
         own = _methods_of(key, labels)
@@ -144,7 +149,7 @@ def figure_caption(stem: str, labels: Labels) -> str:
     """Caption of a figure, as plain text."""
     task = stem.removeprefix(TASK_FIGURE)
     if stem.startswith(TASK_FIGURE) and task in labels.tasks:
-        return f"Share of the score that is left: {labels.tasks[task].label}."
+        return f"Retention: {labels.tasks[task].label}."
     return FIGURES.get(stem, stem)
 
 
@@ -154,12 +159,10 @@ def _both(caption: str) -> tuple[str, str]:
 
 
 def _shown(kind: str, stem: str, captions: tuple[str, str], body: str) -> str:
-    """One table or figure with its caption above and its label.
-
-    Kept on one page if a page can hold it.
-    """
-    short, whole = captions
-    caption = rf"\makeatletter\def\@captype{{{kind}}}\makeatother\caption[{short}]{{{whole}}}\label{{{kind}:{stem}}}"
+    """One table or figure below its caption and label, kept on one page if it fits."""
+    short, full = captions
+    begin = rf"\makeatletter\def\@captype{{{kind}}}\makeatother"
+    caption = rf"{begin}\caption[{short}]{{{full}}}\label{{{kind}:{stem}}}"
     return "\n".join(
         [
             r"\begingroup\centering",

@@ -1,4 +1,4 @@
-"""LaTeX to PDF with pdflatex and bibtex, and what is wrong with the result."""
+"""Typeset LaTeX as PDF with pdflatex and bibtex, and report problems of the result."""
 
 import os
 import re
@@ -10,7 +10,7 @@ from ..errors import UserError
 
 PACKAGES = "texlive-latex-base, texlive-latex-recommended and texlive-science"
 SECONDS = 300
-"""A run takes a second; one that takes minutes hangs."""
+"""Timeout of one run, which usually takes a second."""
 PROBLEMS = re.compile(
     r"^(Overfull \\[hv]box.*|LaTeX Warning: (?:Citation|Reference|Label).*"
     r"|LaTeX Warning: There were (?:undefined|multiply).*|Warning--.*|.*too large for page.*)$",
@@ -19,21 +19,19 @@ PROBLEMS = re.compile(
 
 
 def typeset(document: Path) -> list[str]:
-    """Make the PDF of a .tex file beside it; its bibliography is read from .bib files in the same
-    folder.
+    """Write the PDF of a .tex file beside it; its .bib files must be in the same folder.
 
     Returns:
-        Problems that did not stop it: what stands over the margin, undefined references and
-        citations.
+        Warnings about lines and tables that are too wide, undefined references and citations.
 
     Raises:
-        UserError: if pdflatex or bibtex is missing, or stops at an error; a figure that is missing
-            is one.
+        UserError: if pdflatex or bibtex is missing or stops at an error, for instance at a missing
+            figure.
     """
     for program in ("pdflatex", "bibtex"):
         if shutil.which(program) is None:
             raise UserError(
-                f"{program} is not installed: install {PACKAGES} (Debian's names), then run again"
+                f"{program} is not installed: install {PACKAGES} (names of Debian packages)"
             )
     _pdflatex(document)
     warnings = (
@@ -41,23 +39,22 @@ def typeset(document: Path) -> list[str]:
         if r"\bibdata" in document.with_suffix(".aux").read_text(encoding="utf-8")
         else []
     )
-    # References and lists of tables need one run to be written and one to be read.
+    # References and lists of tables are written in one run and read in the next.
     _pdflatex(document)
     return warnings + PROBLEMS.findall(_pdflatex(document))
 
 
 def _bibtex(document: Path) -> list[str]:
-    """Make the bibliography; what it warns of."""
+    """Write the bibliography; return its warnings."""
     done = _run(["bibtex", document.stem], document.parent)
     if done.returncode > 1:  # 1: warnings
-        raise UserError(
-            f"bibtex stopped at the bibliography of {document}: {' '.join(done.stdout.split())[-500:]}"
-        )
+        message = " ".join(done.stdout.split())[-500:]
+        raise UserError(f"bibtex stopped at the bibliography of {document}: {message}")
     return PROBLEMS.findall(done.stdout)
 
 
 def _pdflatex(document: Path) -> str:
-    """One run; what it printed."""
+    """Run pdflatex once; return what it printed."""
     command = [
         "pdflatex",
         "-interaction=nonstopmode",
@@ -74,7 +71,7 @@ def _pdflatex(document: Path) -> str:
 
 
 def _run(command: list[str], folder: Path) -> subprocess.CompletedProcess[str]:
-    """Run a program of TeX in a folder, with its lines unbroken."""
+    """Run a TeX program in a folder without line breaks in its output."""
     environment = os.environ | {"max_print_line": "1000"}
     return subprocess.run(
         command,

@@ -19,7 +19,6 @@ from .fields import nearest
 from .task_entry import STUDENT_PROTOCOLS, LabelledTaskEntry, TaskEntry
 from .task_training import TextStage
 
-STUDENTS = STUDENT_PROTOCOLS
 PROTOCOLS = ("zero_shot", "finetune_then_compress", *STUDENT_PROTOCOLS)
 NOT_INHERITED = (
     *("label", "protocol", "checkpoint", "methods", "footnote"),

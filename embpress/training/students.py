@@ -23,15 +23,19 @@ from ..formats._base import CompressedMatrix
 from ..models.checkpoints import embedding_matrix
 from ..models.compressed_model import (
     MATRIX_LIST,
-    OTHER_WEIGHTS,
     CompressedModel,
     linear_weight,
     load_other_weights,
     read_matrix_list,
     write_matrix_list,
+)
+from ..models.embedding import (
+    AUTO_CLASSES,
+    OTHER_WEIGHTS,
+    find_embedding,
+    load_model,
     write_other_weights,
 )
-from ..models.embedding import AUTO_CLASSES, find_embedding, load_model
 from ..models.tokenization import load_tokenizer, sample_token_blocks
 from ..study.task_training import TextStage, Training
 from ..tasks import LabelledTask

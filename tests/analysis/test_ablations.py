@@ -2,8 +2,8 @@
 
 import re
 
-from embpress.analysis.ablations import ablations
-from embpress.report.tables import ablations_table, speed_table
+from embpress.analysis.ablations import compare_variants
+from embpress.report.tables import ablations_table, speed_table, to_latex
 from embpress.study.config import compares_variants
 
 from ..fake_study import RATIOS, fake_ablations, fake_labels, fake_scores, fake_speed
@@ -11,12 +11,12 @@ from ..fake_study import RATIOS, fake_ablations, fake_labels, fake_scores, fake_
 
 def test_only_variants_that_meet_at_a_ratio_are_compared():
     # int8 and int4 are of one method too, but never run at the same ratio.
-    assert ablations(fake_scores(), fake_labels()).empty
+    assert compare_variants(fake_scores(), fake_labels()).empty
     scores, labels = fake_ablations()
-    found = ablations(scores, labels)
+    found = compare_variants(scores, labels)
     assert list(dict.fromkeys(found["task"])) == list(labels.tasks)
     assert found["method"].tolist() == ["b23", "b23_plain"] * 4 * len(RATIOS)
-    assert found["ratio_asked"].tolist()[:6] == [r for r in RATIOS for _ in range(2)]
+    assert found["target_ratio"].tolist()[:6] == [r for r in RATIOS for _ in range(2)]
 
 
 def test_a_config_tells_before_it_runs(default_config):
@@ -33,19 +33,19 @@ def test_a_config_tells_before_it_runs(default_config):
 
 def test_the_table_has_a_block_a_comparison_ties_in_bold_and_reasons():
     scores, labels = fake_ablations()
-    table = ablations_table(ablations(scores, labels), labels)
+    table = to_latex(ablations_table(compare_variants(scores, labels), labels))
     assert table.count(r"\midrule") == 4 * len(RATIOS)
     assert "plain\\_norms" in table and table.count("b23\\_plain reaches at most 12.") == 1
     first = table.split(r"\midrule")[1].splitlines()
-    assert "asked 4" in first[1] and r"\bfseries" in first[2]
-    block = ablations(scores, labels).head(2)
+    assert "target ratio 4" in first[1] and r"\bfseries" in first[2]
+    block = compare_variants(scores, labels).head(2)
     tied = block["retention_high"][1] >= block["retention"][0]
     assert (r"\bfseries" in first[3]) == tied
 
 
 def test_speed_has_a_block_a_model_and_ratio_beside_the_dense_lookup():
-    table = speed_table(fake_speed(), fake_labels())
+    table = to_latex(speed_table(fake_speed(), fake_labels()))
     titles = re.findall(r"itshape (.*)\} \\\\\*", table)
-    assert titles[:4] == ["MiniLM-L6", *(rf"MiniLM-L6, asked {r:g}$\times$" for r in RATIOS)]
+    assert titles[:4] == ["MiniLM-L6", *(rf"MiniLM-L6, target ratio {r:g}$\times$" for r in RATIOS)]
     assert "uncompressed & 46.88 & 10 & 1.0 & 1280 & 1.0" in table
     assert "SVD & 11.72 & 30 & 3.0 & 3840 & 3.0" in table

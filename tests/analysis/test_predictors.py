@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 from scipy.stats import kendalltau, spearmanr
 
-from embpress.analysis.predictors import METRICS, predictors
-from embpress.analysis.scores import over_seeds
+from embpress.analysis.predictors import PREDICTOR_METRICS, correlate_metrics
+from embpress.analysis.scores import mean_over_seeds
 
 from ..fake_study import fake_labels, fake_scores
 
@@ -18,8 +18,8 @@ def scores(seed=0):
     generator = np.random.default_rng(seed)
     noise = {
         m: generator.normal(size=len(frame))
-        for m in METRICS
-        if m not in ("ratio_reached", "relative_error")
+        for m in PREDICTOR_METRICS
+        if m not in ("achieved_ratio", "relative_error")
     }
     return frame.assign(
         **{m: np.where(frame["retention"].notna(), v, np.nan) for m, v in noise.items()}
@@ -27,18 +27,18 @@ def scores(seed=0):
 
 
 def compressed(frame, task):
-    """The rows that count, without `predictors`' own code."""
-    means = over_seeds(frame)
+    """The rows that count, without `correlate_metrics`' own code."""
+    means = mean_over_seeds(frame)
     means = means[(means["task"] == task) & (means["metric"] == LABELS.tasks[task].metric)]
     return means[~means["method"].isin(["identity", "random", "mean"]) & means["retention"].notna()]
 
 
-@pytest.mark.parametrize("metric", METRICS)
+@pytest.mark.parametrize("metric", PREDICTOR_METRICS)
 def test_a_task_agrees_with_scipy(metric):
     frame = scores()
-    found = predictors(frame, LABELS).tasks["rotten"][metric]
+    found = correlate_metrics(frame, LABELS).tasks["rotten"][metric]
     rows = compressed(frame, "rotten")
-    sign = 1 if METRICS[metric][1] else -1
+    sign = 1 if PREDICTOR_METRICS[metric][1] else -1
     assert found.n == len(rows) == 20
     assert found.value == pytest.approx(sign * spearmanr(rows[metric], rows["retention"]).statistic)
     assert found.tau == pytest.approx(sign * kendalltau(rows[metric], rows["retention"]).statistic)
@@ -46,8 +46,8 @@ def test_a_task_agrees_with_scipy(metric):
 
 
 def test_pooled_is_the_mean_over_tasks_of_equal_size():
-    found = predictors(scores(), LABELS)
-    for metric in METRICS:
+    found = correlate_metrics(scores(), LABELS)
+    for metric in PREDICTOR_METRICS:
         by_task = [found.tasks[task][metric].value for task in LABELS.tasks]
         assert found.pooled[metric].value == pytest.approx(np.mean(by_task))
         assert found.pooled[metric].n == 4 * 20
@@ -62,14 +62,14 @@ def test_the_interval_is_scipys_bootstrap():
         -spearmanr(rows["relative_error"].iloc[d], rows["retention"].iloc[d]).statistic
         for d in draws
     ]
-    found = predictors(frame, LABELS).tasks["rotten"]["relative_error"]
+    found = correlate_metrics(frame, LABELS).tasks["rotten"]["relative_error"]
     assert np.allclose([found.low, found.high], np.percentile(values, (2.5, 97.5)), atol=0.05)
 
 
 def test_at_equal_ratio_a_metric_that_only_tells_ratios_apart_is_worth_nothing():
     frame = scores()
-    frame["mean_cosine"] = -frame["ratio_asked"].map(LABELS.block, na_action="ignore")
-    found = predictors(frame, LABELS)
+    frame["mean_cosine"] = -frame["target_ratio"].map(LABELS.block, na_action="ignore")
+    found = correlate_metrics(frame, LABELS)
     assert found.pooled["mean_cosine"].value > 0.4
     assert np.isnan(found.equal_ratio["mean_cosine"].value)
     # Retention falls with the made-up error at every ratio, but for the noise.
@@ -78,31 +78,31 @@ def test_at_equal_ratio_a_metric_that_only_tells_ratios_apart_is_worth_nothing()
 
 def test_controls_seeds_and_other_metrics_change_nothing():
     frame = scores()
-    expected = predictors(frame, LABELS)
+    expected = correlate_metrics(frame, LABELS)
     controls = frame["method"].isin(["random", "mean", "identity"])
     other = frame["metric"] != frame["task"].map({k: t.metric for k, t in LABELS.tasks.items()})
-    columns = ["retention", *METRICS]
+    columns = ["retention", *PREDICTOR_METRICS]
     frame.loc[controls | other, columns] = np.random.default_rng(1).normal(
         size=((controls | other).sum(), len(columns))
     )
-    assert predictors(frame, LABELS) == expected
+    assert correlate_metrics(frame, LABELS) == expected
 
 
 def test_a_missing_distance_is_that_of_a_perfect_row():
     frame = scores()
-    best = (frame["method"] == "b23") & (frame["ratio_asked"] == 4)
+    best = (frame["method"] == "b23") & (frame["target_ratio"] == 4)
     nans = frame.copy()
     small = frame.copy()
     nans.loc[best, "distance_db"], small.loc[best, "distance_db"] = np.nan, -1e9
-    assert predictors(nans, LABELS) == predictors(small, LABELS)
+    assert correlate_metrics(nans, LABELS) == correlate_metrics(small, LABELS)
 
 
 def test_a_study_of_two_rows_has_no_correlation():
     frame = scores()
     frame = frame[
-        (frame["task"] == "rotten") & (frame["method"] == "svd") & (frame["ratio_asked"] < 20)
+        (frame["task"] == "rotten") & (frame["method"] == "svd") & (frame["target_ratio"] < 20)
     ]
-    found = predictors(frame, LABELS)
+    found = correlate_metrics(frame, LABELS)
     assert (
         np.isnan(found.tasks["rotten"]["relative_error"].value)
         and found.tasks["bitext"]["relative_error"].n == 0
@@ -110,9 +110,9 @@ def test_a_study_of_two_rows_has_no_correlation():
 
 
 def test_what_is_pooled_leaves_students_out(scores, labels):
-    without = predictors(scores[scores["task"] != "rotten"], labels)
+    without = correlate_metrics(scores[scores["task"] != "rotten"], labels)
     scores.loc[scores["task"] == "rotten", "protocol"] = "compress_then_distil"
-    found = predictors(scores, labels)
+    found = correlate_metrics(scores, labels)
     assert {name: c.n for name, c in found.pooled.items()} == {
         name: c.n for name, c in without.pooled.items()
     }

@@ -4,7 +4,13 @@ import numpy as np
 import pandas
 import pytest
 
-from embpress.analysis.scores import COLUMNS, over_seeds, read, select, write
+from embpress.analysis.scores import (
+    SCORE_COLUMNS,
+    mean_over_seeds,
+    read_scores,
+    select_scores,
+    write_scores,
+)
 from embpress.errors import UserError
 
 from ..fake_study import TASKS, fake_labels, fake_scores
@@ -13,13 +19,13 @@ from ..fake_study import TASKS, fake_labels, fake_scores
 def test_round_trip_is_byte_identical_whatever_the_order(tmp_path):
     frame = fake_scores(seeds=2)
     paths = [tmp_path / name for name in ("a.csv", "b.csv", "c.csv")]
-    write(frame, paths[0])
-    write(frame.sample(frac=1, random_state=1), paths[1])
-    write(read(paths[0]), paths[2])
+    write_scores(frame, paths[0])
+    write_scores(frame.sample(frac=1, random_state=1), paths[1])
+    write_scores(read_scores(paths[0]), paths[2])
     assert len({p.read_bytes() for p in paths}) == 1
     assert b"\r" not in paths[0].read_bytes()
-    again = read(paths[0])
-    assert list(again.columns) == COLUMNS and len(again) == len(frame)
+    again = read_scores(paths[0])
+    assert list(again.columns) == SCORE_COLUMNS and len(again) == len(frame)
 
 
 def test_values_keep_six_digits_and_counts_stay_whole(tmp_path):
@@ -28,32 +34,32 @@ def test_values_keep_six_digits_and_counts_stay_whole(tmp_path):
         .head(1)
         .assign(value=0.123456789, n=12345678, note='a "quoted", note\nof two lines', method="NA")
     )
-    write(frame, tmp_path / "scores.csv")
-    row = read(tmp_path / "scores.csv").iloc[0]
+    write_scores(frame, tmp_path / "scores.csv")
+    row = read_scores(tmp_path / "scores.csv").iloc[0]
     assert (row["value"], row["n"], row["method"]) == (0.123457, 12345678, "NA")
     assert row["note"] == 'a "quoted", note of two lines'
-    assert np.isnan(row["ratio_asked"])
+    assert np.isnan(row["target_ratio"])
 
 
 def test_missing_unknown_and_double_rows_are_named(tmp_path):
     frame = fake_scores()
     with pytest.raises(UserError, match="lacks column.*retention"):
-        write(frame.drop(columns="retention"), tmp_path / "scores.csv")
+        write_scores(frame.drop(columns="retention"), tmp_path / "scores.csv")
     with pytest.raises(UserError, match="unknown column.*colour"):
-        write(frame.assign(colour=1), tmp_path / "scores.csv")
+        write_scores(frame.assign(colour=1), tmp_path / "scores.csv")
     with pytest.raises(UserError, match="two rows for.*identity"):
-        write(pandas.concat([frame, frame.head(1)]), tmp_path / "scores.csv")
+        write_scores(pandas.concat([frame, frame.head(1)]), tmp_path / "scores.csv")
     (tmp_path / "short.csv").write_text("study,model\na,b\n")
     with pytest.raises(UserError, match="short.csv lacks column.*task"):
-        read(tmp_path / "short.csv")
+        read_scores(tmp_path / "short.csv")
 
 
 def test_means_over_seeds():
     frame = fake_scores(seeds=3)
-    pick = (frame["task"] == "rotten") & (frame["method"] == "svd") & (frame["ratio_asked"] == 10)
-    means = over_seeds(frame)
+    pick = (frame["task"] == "rotten") & (frame["method"] == "svd") & (frame["target_ratio"] == 10)
+    means = mean_over_seeds(frame)
     row = means[
-        (means["task"] == "rotten") & (means["method"] == "svd") & (means["ratio_asked"] == 10)
+        (means["task"] == "rotten") & (means["method"] == "svd") & (means["target_ratio"] == 10)
     ].iloc[0]
     assert row["seeds"] == 3
     assert row["value"] == pytest.approx(frame[pick]["value"].mean())
@@ -64,7 +70,7 @@ def test_one_task_never_mixes_protocols():
     frame = fake_scores(seeds=2)
     frame.loc[frame["seed"] == 1, "protocol"] = "compress_then_finetune"
     with pytest.raises(UserError, match="mixes several values of protocol"):
-        over_seeds(frame)
+        mean_over_seeds(frame)
 
 
 def test_a_fixed_size_goes_to_the_nearest_ratio():
@@ -72,14 +78,14 @@ def test_a_fixed_size_goes_to_the_nearest_ratio():
 
 
 def test_a_slice_keeps_the_uncompressed_model_and_the_codecs_of_its_block():
-    scores, labels = select(fake_scores(), fake_labels(), ["rotten"], [], [4.0])
+    scores, labels = select_scores(fake_scores(), fake_labels(), ["rotten"], [], [4.0])
     assert set(scores["task"]) == {"rotten"} == set(labels.tasks)
-    assert set(scores["ratio_asked"].dropna()) == {3.9, 4.0} and {"identity", "random"} < set(
+    assert set(scores["target_ratio"].dropna()) == {3.9, 4.0} and {"identity", "random"} < set(
         scores["method"]
     )
-    scores, labels = select(fake_scores(), fake_labels(), [], ["svd"], [])
+    scores, labels = select_scores(fake_scores(), fake_labels(), [], ["svd"], [])
     assert set(scores["method"]) == {"identity", "svd"} and list(labels.tasks) == list(TASKS)
-    assert len(select(fake_scores(), fake_labels(), [], [], [])[0]) == len(fake_scores())
+    assert len(select_scores(fake_scores(), fake_labels(), [], [], [])[0]) == len(fake_scores())
 
 
 @pytest.mark.parametrize(
@@ -92,11 +98,11 @@ def test_a_slice_keeps_the_uncompressed_model_and_the_codecs_of_its_block():
 )
 def test_a_slice_of_what_is_not_there_names_what_is(tasks, methods, ratios, message):
     with pytest.raises(UserError, match=message):
-        select(fake_scores(), fake_labels(), tasks, methods, ratios)
+        select_scores(fake_scores(), fake_labels(), tasks, methods, ratios)
 
 
 @pytest.mark.parametrize("content", [b"", b"\xff\xfe\x00", b"a,b\n1,2,3\n4,5\n6,7,8,9\n"])
 def test_what_is_no_table_is_refused(tmp_path, content):
     (tmp_path / "scores.csv").write_bytes(content)
     with pytest.raises(UserError, match="scores.csv"):
-        read(tmp_path / "scores.csv")
+        read_scores(tmp_path / "scores.csv")

@@ -1,4 +1,4 @@
-"""Counting by shards in several processes, against one count of all texts."""
+"""Counting by shards in several processes, compared with one count of all texts."""
 
 import os
 import signal
@@ -21,10 +21,7 @@ ROOT = Path(__file__).parents[2]
 
 @pytest.fixture
 def corpus(tmp_path, monkeypatch):
-    """A folder of text in some 20 shards, with words that only differ in space.
-
-    Case or what looks like a line end.
-    """
+    """A folder of about 20 shards, whose words differ in spaces, case or line separators only."""
     monkeypatch.setattr(shards, "SHARD_BYTES", 2000)
     folder = tmp_path / "corpus"
     folder.mkdir()
@@ -42,7 +39,7 @@ def outputs_in(folder):
 
 
 def run(corpus, out, segmenter="whitespace", held_out=0.0, processes=2):
-    """Count; the progress that was told."""
+    """Count, and return the progress messages."""
     told = []
     count_corpus(
         list_shards(corpus, "text"),
@@ -174,7 +171,7 @@ def test_a_killed_count_goes_on_where_it_was_and_leaves_no_process(corpus, tmp_p
 
 
 def _runs(pid):
-    """Whether a process is there, and not a dead one that nobody has collected."""
+    """Whether a process runs, and is not a zombie."""
     try:
         return Path(f"/proc/{pid}/stat").read_text().rsplit(")", 1)[1].split()[0] != "Z"
     except OSError:

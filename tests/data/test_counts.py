@@ -65,7 +65,7 @@ def test_tokens_need_a_tokenizer(tmp_path):
 
 
 def test_lines_end_at_newlines_only(tmp_path):
-    """Other line ends of Unicode stand in real tokens."""
+    """Real tokens contain other line separators of Unicode."""
     tokenizer = type(
         "Tokenizer", (), {"get_vocab": lambda self: {"a\u2028b": 0, "c\x85": 1, "\x0c": 2}}
     )()

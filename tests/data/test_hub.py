@@ -1,6 +1,6 @@
-"""Offline: the hub client's cache is laid out by hand, as the client lays it out.
+"""Without network: the tests write the hub client's cache in its own layout.
 
-And the network is switched off.
+No request leaves the machine.
 """
 
 import json
@@ -34,7 +34,7 @@ FEATURES = datasets.Features(
 
 @pytest.fixture
 def cache(tmp_path, monkeypatch):
-    """A cache that holds one revision of owner/glue."""
+    """A cache with one revision of owner/glue."""
     snapshot = tmp_path / "datasets--owner--glue" / "snapshots" / REVISION
     (snapshot / "cola").mkdir(parents=True)
     (snapshot / "README.md").write_text(METADATA_FILE)

@@ -1,6 +1,6 @@
-"""Offline: the hub client's cache is laid out by hand, as the client lays it out.
+"""Without network: the tests write the hub client's cache in its own layout.
 
-A server on this machine plays the hub.
+A local server answers as the hub does.
 """
 
 import threading

@@ -20,7 +20,7 @@ def quantised(values):
 
 
 def written(path, drop=None):
-    """A whole file of the layout with random tensors; returns them by name."""
+    """Write a complete file with random tensors, and return them by name."""
     generator = np.random.default_rng(0)
     h = SIZES["hidden"]
     f = SIZES["feed_forward"]

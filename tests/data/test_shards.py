@@ -13,7 +13,7 @@ TEXTS = ["one\u2028two words", "猫が好き", "x" * 40, "y", "last \\ \x1c one"
 
 @pytest.fixture(params=[1, 7, 30, 1 << 20])
 def shard_bytes(request, monkeypatch):
-    """From a byte a shard to all in one."""
+    """Shards from one byte each to one for all."""
     monkeypatch.setattr(shards, "SHARD_BYTES", request.param)
     return request.param
 

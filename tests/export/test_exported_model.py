@@ -12,10 +12,10 @@ from transformers import AutoModel, BertConfig, BertModel, ViTConfig
 from embpress import compress_model, inspect, load, storage
 from embpress.errors import UserError
 from embpress.export.compress import check_lookup
-from embpress.export.exported_model import MANIFEST, OTHER_WEIGHTS
+from embpress.export.exported_model import MANIFEST
 from embpress.files import sha256_of
 from embpress.formats.constant import ConstantRows
-from embpress.models.embedding import find_embedding, lookup_scale
+from embpress.models.embedding import OTHER_WEIGHTS, find_embedding, lookup_scale
 from embpress.safetensors_header import read_header
 from tests.zoo import ZOO, outputs, tiny
 
@@ -54,9 +54,9 @@ def test_half_precision_models_stay_so(tmp_path, name, dtype):
     tiny(name).to(dtype).save_pretrained(tmp_path / "dense")
     done = compress_model(tmp_path / "dense", tmp_path / "out", "identity", 1)
     model = type(tiny(name)).from_pretrained(tmp_path / "dense", dtype=dtype)
-    found = outputs(load(tmp_path / "out"))
-    assert found.dtype == dtype and done.embedding_before == 2 * math.prod(done.shape)
-    torch.testing.assert_close(found, outputs(model), rtol=0.02, atol=0.05)
+    loaded_outputs = outputs(load(tmp_path / "out"))
+    assert loaded_outputs.dtype == dtype and done.embedding_before == 2 * math.prod(done.shape)
+    torch.testing.assert_close(loaded_outputs, outputs(model), rtol=0.02, atol=0.05)
 
 
 def test_shards_are_read_and_one_file_is_written(tmp_path):
@@ -77,7 +77,7 @@ def test_an_untied_head_stays_dense_and_a_tied_one_is_stored_once(tmp_path):
 
 
 @pytest.mark.parametrize("name", ["bert_mlm", "llama_tied", "t5"])
-def test_a_loaded_model_saves_itself_as_an_artefact_again(tmp_path, name):
+def test_a_loaded_model_is_exported_again(tmp_path, name):
     model = load(folder_of(tmp_path, name))
     with torch.no_grad():
         next(model.parameters()).add_(0.5)  # as training of the other weights would
@@ -106,7 +106,7 @@ def test_what_saving_does_not_offer_is_refused(tmp_path):
     assert not (tmp_path / "again").exists()
 
 
-def test_an_artefact_with_a_users_files_in_it_is_not_replaced(tmp_path):
+def test_a_folder_with_a_users_files_is_not_replaced(tmp_path):
     folder = folder_of(tmp_path)
     compress_model(tmp_path / "dense", folder, "integer", 2)
     (folder / "notes.txt").write_text("mine")
@@ -151,10 +151,7 @@ class Countless(ConstantRows):
 
 
 def test_nothing_of_the_size_of_the_dense_matrix_is_allocated(tmp_path, monkeypatch):
-    """10^12 x 16 floats, 64 TB, would be noticed.
-
-    The model is loaded and run as if it were small.
-    """
+    """A model of 10^12 x 16 floats, 64 TB, loads and runs as if it were small."""
     folder = folder_of(tmp_path, "bert")
     vast = (10**12, 16)
     monkeypatch.setattr(storage, "format_class", lambda name: {"countless": Countless}[name])
@@ -174,7 +171,7 @@ def test_nothing_of_the_size_of_the_dense_matrix_is_allocated(tmp_path, monkeypa
 
 
 def reseal(folder):
-    """Write the sha256 of altered files, as one who forges an artefact would."""
+    """Update the SHA-256 of altered files, as a forger would."""
     about = json.loads((folder / MANIFEST).read_text())
     about["sha256"] = {
         name: sha256_of(folder / name) for name in about["sha256"] if (folder / name).exists()

@@ -3,7 +3,7 @@ import math
 import pytest
 
 from embpress import compress_model, inspect
-from embpress.export.exported_model import OTHER_WEIGHTS
+from embpress.models.embedding import OTHER_WEIGHTS
 from embpress.storage import HEADER, TENSORS
 
 from ..zoo import ZOO, tiny

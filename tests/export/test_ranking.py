@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from embpress import RankingSettings, rank_methods
-from embpress.analysis.scores import COLUMNS, write
+from embpress.analysis.scores import SCORE_COLUMNS, write_scores
 from embpress.errors import UserError
 from embpress.export.ranking import MEGABYTE, fit_retention_curve, list_candidates
 from embpress.methods import compress
@@ -14,7 +14,7 @@ from embpress.methods import compress
 
 @pytest.fixture
 def matrix():
-    """A matrix of decaying spectrum, on which low rank does well."""
+    """A matrix with a decaying spectrum, which low rank approximates well."""
     torch.manual_seed(0)
     return torch.randn(400, 32) * torch.logspace(0, -2, 32)
 
@@ -30,14 +30,14 @@ def scores_of(path, curve, noise=0.0):
     for i, method in enumerate(["identity", "svd", "integer", "b21", "lighttoken", "mean"]):
         for ratio in (4.0, 10.0, 25.0):
             error = min(i * 0.1 + ratio / 100, 1.0)
-            row = dict.fromkeys(COLUMNS, math.nan) | dict.fromkeys(
+            row = dict.fromkeys(SCORE_COLUMNS, math.nan) | dict.fromkeys(
                 ("study", "model", "task", "protocol", "note"), "x"
             )
             row |= dict(
                 method=method,
                 factor_dtype="float32",
                 metric="accuracy",
-                ratio_asked=ratio,
+                target_ratio=ratio,
                 seed=0,
                 n=100,
             )
@@ -48,7 +48,7 @@ def scores_of(path, curve, noise=0.0):
                     retention=curve(error) + noise * rng.standard_normal(),
                 )
             )
-    write(pandas.DataFrame(rows), path)
+    write_scores(pandas.DataFrame(rows), path)
     return path
 
 
@@ -72,7 +72,7 @@ def test_counts_decide_which_rows_matter(matrix):
 
 def test_what_cannot_be_reached_is_a_note(matrix):
     found = rank(matrix, 0.003, ["integer", "svd"])
-    assert found.best.method == "svd" and "ask for less" in found.candidates[1].note
+    assert found.best.method == "svd" and "lower ratio" in found.candidates[1].note
     found = rank(matrix, 0.03, ["t24", "svd"])
     assert found.best.method == "svd" and "needs token counts" in found.candidates[1].note
 
@@ -80,7 +80,7 @@ def test_what_cannot_be_reached_is_a_note(matrix):
 def test_one_method_that_fails_does_not_end_the_others(matrix):
     matrix[0] *= 1e7  # beyond the float16 scales of int8 rows
     found = rank(matrix, 0.02, ["integer", "svd"])
-    assert found.best.method == "svd" and "does not fit fp16" in found.candidates[1].note
+    assert found.best.method == "svd" and "fp16" in found.candidates[1].note
     special = {"counts": torch.ones(400), "special_ids": tuple(range(300))}
     found = rank(matrix, 0.025, ["t24", "svd"], **special)
     assert found.best.method == "svd" and "300 special tokens" in found.candidates[1].note

@@ -1,7 +1,8 @@
 """Artefacts of earlier versions stay readable.
 
 Each folder of `golden` was written by the code of format version 1 and holds what it decoded to.
-Factors are multiples of powers of two, so that products are exact in whatever order they are summed.
+Factors are multiples of powers of two, so that products are exact in whatever order they are
+summed.
 """
 
 from pathlib import Path

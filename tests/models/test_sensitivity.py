@@ -1,4 +1,4 @@
-"""Sensitivities of rows against a naive loop of autograd."""
+"""Sensitivities of rows compared with a naive loop of autograd."""
 
 import pytest
 import torch
@@ -68,10 +68,7 @@ def bert(kind):
 
 
 def naive(model, ids):
-    """One row at a time: (V, d) gradients of the mean probability of the next tokens.
-
-    The head held fixed.
-    """
+    """(V, d) gradients of the mean probability of the next tokens, row by row, head fixed."""
     weight = model.get_input_embeddings().weight.detach().clone()
     gradient = torch.zeros_like(weight)
     for row in ids.unique().tolist():

@@ -73,7 +73,7 @@ def test_cheapest_path_against_exhaustive_search():
 
 
 def test_gain_over_rounding_at_the_density_of_its_indices():
-    """Uniform samples: levels of half the step for the price of the whole one save about 1 dB of the 1.53 that there are."""
+    """Uniform samples: of the 1.53 dB that a scalar quantizer loses the trellis saves 1 dB."""
     samples = 400 * (np.random.default_rng(2).random(16384) - 0.5)
     _, costs = candidates(samples)
     error = costs[np.arange(len(costs)), path(costs)].mean()

@@ -8,16 +8,16 @@ import numpy as np
 import pandas
 import pytest
 
-from embpress.analysis.scores import COLUMNS, Labels
+from embpress.analysis.averages import average_labels
+from embpress.analysis.scores import SCORE_COLUMNS, Labels
 from embpress.errors import UserError
 from embpress.pipeline.aggregation import Evaluation
-from embpress.pipeline.averages import average, average_labels, average_scores
+from embpress.pipeline.averages import average, average_scores
 from embpress.pipeline.evaluation import write_outcomes
-from embpress.report import tables
-from embpress.report.tables.averages import average_table
+from embpress.report.tables import average_table, latex_document, to_latex, to_text
 from embpress.study import config as study
+from embpress.study.checks import check
 from embpress.study.metric_names import metrics_of
-from embpress.study.validation import check
 from embpress.tasks import task_class
 from embpress.tasks._bootstrap import compare
 
@@ -76,9 +76,9 @@ def found(tmp_path):
                 )
                 for ratio in ratios:
                     about = keys | {
-                        "ratio_asked": np.nan if variant == "identity" else ratio,
+                        "target_ratio": np.nan if variant == "identity" else ratio,
                         "note": "",
-                        "ratio_reached": ratio + 0.1,
+                        "achieved_ratio": ratio + 0.1,
                     }
                     if ratio not in done:
                         rows.append(about | {"metric": "accuracy", "note": "too much asked"})
@@ -89,17 +89,17 @@ def found(tmp_path):
                                 about | {"metric": score.metric, "value": score.value, "n": score.n}
                             )
                             rows[-1] |= {"relative_error": 0.2 if task == "mrpc" else 0.5}
-    return evaluations, pandas.DataFrame(rows, columns=COLUMNS)
+    return evaluations, pandas.DataFrame(rows, columns=SCORE_COLUMNS)
 
 
 def test_glue_counts_its_two_mnlis_as_one(found):
     evaluations, scores = found
     rows = (
         average_scores(CONFIG, evaluations, scores)
-        .set_index(["method", "ratio_asked", "seed", "metric"])
+        .set_index(["method", "target_ratio", "seed", "metric"])
         .sort_index()
     )
-    value = scores.set_index(["task", "method", "ratio_asked", "seed", "metric"])["value"]
+    value = scores.set_index(["task", "method", "target_ratio", "seed", "metric"])["value"]
     for seed in (0, 1):
         mrpc = np.mean([value["mrpc", "svd", 4, seed, m] for m in ("accuracy", "f1")])
         mnli = np.mean([value[t, "svd", 4, seed, "accuracy"] for t in ("mnli", "mm")])
@@ -110,7 +110,7 @@ def test_glue_counts_its_two_mnlis_as_one(found):
         assert row["retention"] == pytest.approx(100 * row["value"] / row["uncompressed_value"])
         assert (
             row["n"] == 3 * N
-            and row["ratio_reached"] == 4.1
+            and row["achieved_ratio"] == 4.1
             and row["relative_error"] == pytest.approx(0.4)
         )
 
@@ -129,7 +129,7 @@ def test_the_interval_is_narrower_than_that_of_one_task_and_of_no_width_for_the_
 
 def test_what_could_not_be_compressed_has_no_average_but_a_reason(found):
     rows = average_scores(CONFIG, *found)
-    short = rows[(rows["method"] == "svd") & (rows["ratio_asked"] == 10)]
+    short = rows[(rows["method"] == "svd") & (rows["target_ratio"] == 10)]
     assert short["metric"].tolist() == ["average"] * 2 and set(short["note"]) == {"too much asked"}
     assert short["value"].isna().all()
 
@@ -165,14 +165,15 @@ def test_tables_show_the_average_and_its_tasks(found):
     labels = Labels.from_json(
         {"methods": methods, "tasks": dict.fromkeys(TASKS, task), "ratios": [4, 10]}
     )
-    own = average_labels(CONFIG, labels)
+    own = average_labels(CONFIG["averages"], labels)
     rows = average_scores(CONFIG, *found)
-    table = average_table(rows, own, "glue")
+    average = average_table(rows, own, "glue")
+    table = to_latex(average)
     assert table.count(r"MRPC \&") == 3
     mean = rows[(rows["method"] == "int4") & (rows["metric"] == "average")]["value"].mean()
     assert f"{100 * mean:.1f}(" in table and "too much asked" in table
-    text = tables.text_table(rows, own)
-    assert f"{100 * mean:.1f}(" in text and "glue" in text
+    text = to_text(average)
+    assert f"{100 * mean:.1f}(" in text and own.tasks["glue"].label in text
 
 
 @pytest.mark.parametrize(
@@ -213,11 +214,13 @@ def test_glues_nine_tasks_fit_a_page(labels, tmp_path):
     names = ["CoLA", "SST-2", "MRPC", "STS-B", "QQP", "MNLI-m", "MNLI-mm", "QNLI", "RTE"]
     about = labels.tasks["rotten"]
     one = replace(labels, tasks={name: replace(about, label=name) for name in names})
-    own = average_labels({"averages": {"glue": {"label": "GLUE", "tasks": names}}}, one)
+    own = average_labels({"glue": {"label": "GLUE", "tasks": names}}, one)
     found = fake_scores(seeds=3)
     found = found[found["task"] == "rotten"].assign(task="glue")
     rows = pandas.concat([found.assign(metric=metric) for metric in ("average", *names)])
-    (tmp_path / "table.tex").write_text(tables.latex_document([average_table(rows, own, "glue")]))
+    (tmp_path / "table.tex").write_text(
+        latex_document([to_latex(average_table(rows, own, "glue"))])
+    )
     command = ["pdflatex", "-interaction=nonstopmode", "-halt-on-error", "table.tex"]
     run = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True)
     assert run.returncode == 0 and "Overfull" not in run.stdout, run.stdout

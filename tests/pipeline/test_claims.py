@@ -8,14 +8,13 @@ import numpy as np
 import pandas
 import pytest
 
-from embpress.analysis.scores import COLUMNS, Labels
-from embpress.analysis.verdicts import Measured, over_claim, to_csv, verdict
+from embpress.analysis.scores import SCORE_COLUMNS, Labels
+from embpress.analysis.verdicts import MetricPair, summarize_claim, to_csv, verdict
 from embpress.errors import UserError
 from embpress.pipeline.aggregation import Evaluation
 from embpress.pipeline.claims import judge
 from embpress.pipeline.evaluation import write_outcomes
-from embpress.report.tables import latex_document
-from embpress.report.tables.claims import claims_table, claims_text
+from embpress.report.tables import claims_table, latex_document, to_latex, to_text
 from embpress.study import config as study
 from embpress.study.metric_names import ERRORS, metrics_of
 from embpress.tasks._bootstrap import RESAMPLES, difference
@@ -114,19 +113,19 @@ def found(config, tmp_path):
                         method=variant,
                         seed=seed,
                     )
-                    row["ratio_asked"] = None if study.is_control(config, variant) else ratio
+                    row["target_ratio"] = None if study.is_control(config, variant) else ratio
                     row["metric"], row["note"] = (
                         metrics_of(entry)[0],
                         NOTE if variant == "never" else "",
                     )
                     if variant != "never":
                         row |= dict(
-                            ratio_reached=ratio,
+                            achieved_ratio=ratio,
                             mean_cosine=1 - QUALITY[variant],
                             relative_error=QUALITY[variant],
                         )
                     rows.append(row)
-    return {"evaluations": evaluations, "scores": pandas.DataFrame(rows, columns=COLUMNS)}
+    return {"evaluations": evaluations, "scores": pandas.DataFrame(rows, columns=SCORE_COLUMNS)}
 
 
 def verdicts(config, found, *comparisons):
@@ -169,7 +168,7 @@ def test_what_could_not_be_compressed_is_not_measured_and_says_why(config, found
         **found,
     )
     assert set(rows["verdict"]) == {"not measured"} and set(rows["note"]) == {NOTE}
-    assert over_claim(rows) == "not measured"
+    assert summarize_claim(rows) == "not measured"
 
 
 def test_a_control_stands_beside_every_ratio(config, found):
@@ -229,15 +228,15 @@ def test_a_difference_of_nothing_has_no_width():
     ],
 )
 def test_verdicts_by_interval(low, high, up, wanted):
-    assert verdict(Measured(1, 2, low, high, 5), up) == wanted
+    assert verdict(MetricPair(1, 2, low, high, 5), up) == wanted
 
 
 def test_a_claims_verdict_counts_its_rows():
     rows = pandas.DataFrame(
         {"verdict": ["holds", "holds", "undecided", "does not hold", "not measured"]}
     )
-    assert over_claim(rows) == "holds at 2 of 4 (1 undecided, 1 against it, 1 not measured)"
-    assert over_claim(rows[:2]) == "holds at 2 of 2"
+    assert summarize_claim(rows) == "holds at 2 of 4 (1 undecided, 1 against it, 1 not measured)"
+    assert summarize_claim(rows[:2]) == "holds at 2 of 2"
 
 
 def test_a_missing_column_or_row_is_named(config, found):
@@ -257,15 +256,15 @@ def test_a_missing_column_or_row_is_named(config, found):
 
 def test_measures_are_those_of_the_tasks_and_of_the_table():
     told = {
-        "ratio_reached",
+        "achieved_ratio",
         "parameter_ratio",
         "model_ratio",
         "uncompressed_value",
-        "ratio_asked",
+        "target_ratio",
         "value",
     }
     about_matrix = {
-        c for c in COLUMNS if re.search("error|cosine|overlap|_db", c) and "bound" not in c
+        c for c in SCORE_COLUMNS if re.search("error|cosine|overlap|_db", c) and "bound" not in c
     }
     assert about_matrix <= set(ERRORS) and not told & set(ERRORS)
 
@@ -293,29 +292,26 @@ def rows(config, found, claims):
 
 
 def test_text_tells_claims_numbers_and_verdicts(rows, claims, labels):
-    text = claims_text(rows, claims, labels, 110)
+    text = to_text(claims_table(rows, claims, labels), 110)
     assert max(map(len, text.splitlines())) <= 110
-    assert (
-        "B21: 50% & more_of it. (abstract)" in text
-        and "Tamura et al. 2024: Good beats bad. (inferred)" in text
-    )
-    assert (
-        "-> holds at 4 of 7 (2 undecided, 1 against it, 2 not measured)" in text
-        and "-> not measured" in text
-    )
-    assert "  A_good > A_bad: rotten, accuracy (higher is better)\n     4×   97." in text
+    words = " ".join(text.split())
+    verdict = "holds at 4 of 7 (2 undecided, 1 against it, 2 not measured)"
+    assert f"B21: 50% & more_of it. (abstract) → {verdict}" in words
+    assert "Tamura et al. 2024: Good beats bad. (inferred) → not measured" in words
+    # The pair once, then a row for each ratio.
+    assert re.search(r"  A_good better than A_bad: Rotten & co, accuracy.↑\n +4 +97\.", text)
     assert re.search(
-        r"^     4× +97\.\d +7\d\.\d +1\d\.\d +\[1\d\.\d, 2\d\.\d\]  holds$", text, re.MULTILINE
+        r"^ +4 +97\.\d +7\d\.\d +1\d\.\d +\[1\d\.\d, 2\d\.\d\] +holds$", text, re.MULTILINE
     )
-    assert "A_bad > A_good: wikitext, perplexity (lower is better)" in text
-    assert re.search(r"10× +-- +-- +-- +not measured\^a", text) and f"^a {NOTE}." in text
+    assert re.search("A_bad better than A_good: .*perplexity.↓", text)
+    assert re.search(r"10 +-- +-- +-- +-- +not measured\^a", text) and f"^a {NOTE}." in text
 
 
 def test_latex_escapes_and_repeats_no_words(rows, claims, labels):
-    table = claims_table(rows, claims, labels)
-    assert r"50\% \& more\_of it. (abstract) \textbf{holds at 4 of 7" in table
+    table = to_latex(claims_table(rows, claims, labels))
+    assert r"50\% \& more\_of it. (abstract) $\to$ holds at 4 of 7" in table
     assert table.count(r"A\_good better than A\_bad: Rotten \& co, accuracy\,$\uparrow$") == 1
-    assert re.search(r"^10 & \$97\.\d\$ & .* & \\textbf\{holds\} \\\\$", table, re.MULTILINE)
+    assert re.search(r"^10 & 97\.\d & .* & \{\\bfseries holds\} \\\\$", table, re.MULTILINE)
     assert r"perplexity\,$\downarrow$" in table and r"not measured\textsuperscript{a}" in table
 
 
@@ -335,7 +331,8 @@ def test_table_compiles_and_fits_the_page_however_long(rows, claims, labels, tmp
         pytest.skip("pdflatex is not installed (texlive-latex-recommended, texlive-science)")
     long = pandas.concat([rows] * 12, ignore_index=True)
     (tmp_path / "t.tex").write_text(
-        latex_document([claims_table(t, claims, labels) for t in (rows, long)]), encoding="utf-8"
+        latex_document([to_latex(claims_table(t, claims, labels)) for t in (rows, long)]),
+        encoding="utf-8",
     )
     command = ["pdflatex", "-interaction=nonstopmode", "-halt-on-error", "t.tex"]
     for _ in range(3):  # a longtable settles its widths from run to run

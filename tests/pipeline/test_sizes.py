@@ -52,19 +52,19 @@ def found(tmp_path):
 
 def test_parts_add_up_to_what_is_stored(found):
     folder, table = found
-    for (method, ratio), parts in table[table["method"] != ""].groupby(["method", "ratio_asked"]):
+    for (method, ratio), parts in table[table["method"] != ""].groupby(["method", "target_ratio"]):
         assert (
             parts["bits"].sum()
             == json.loads((folder / method / f"{ratio:g}/result.json").read_text())["stored_bits"]
         )
     # A ratio out of reach has no artefact, a control is no method, and tasks that share a
     # checkpoint share its rows.
-    assert set(zip(table["method"], table["ratio_asked"].fillna(0))) == {
+    assert set(zip(table["method"], table["target_ratio"].fillna(0))) == {
         ("", 0),
         ("t24", 1.5),
         ("svd", 2),
     }
-    assert not table.duplicated(["method", "ratio_asked", "part"]).any()
+    assert not table.duplicated(["method", "target_ratio", "part"]).any()
 
 
 def test_kept_rows_are_counted(found):
@@ -91,15 +91,15 @@ def made_up_sizes():
         ("c", 8, "none"),
     ]
     rows = [
-        base | dict(method="", ratio_asked=None, part=p, dtype="F32", bits=b, why=w)
+        base | dict(method="", target_ratio=None, part=p, dtype="F32", bits=b, why=w)
         for p, b, w in weights
     ]
     rows += [
-        base | dict(method="int8", ratio_asked=3.9, part=p, dtype=d, bits=b)
+        base | dict(method="int8", target_ratio=3.9, part=p, dtype=d, bits=b)
         for p, d, b in (("codes", "U8", 995), ("scale", "F16", 5))
     ]
     rows += [
-        base | dict(method="t24", ratio_asked=10.0, part="kept", dtype="F32", bits=10, rows_kept=7)
+        base | dict(method="t24", target_ratio=10.0, part="kept", dtype="F32", bits=10, rows_kept=7)
     ]
     return pandas.DataFrame(rows)
 

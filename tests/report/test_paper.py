@@ -9,8 +9,8 @@ import shutil
 import pytest
 from matplotlib.figure import Figure
 
-from embpress.analysis.ablations import ablations
-from embpress.analysis.predictors import predictors
+from embpress.analysis.ablations import compare_variants
+from embpress.analysis.predictors import correlate_metrics
 from embpress.analysis.published import read_published
 from embpress.errors import UserError
 from embpress.report.paper import FIGURES, TABLES, document
@@ -19,12 +19,14 @@ from embpress.report.plots.style import save
 from embpress.report.tables import (
     ablations_table,
     main_table,
-    paper_table,
+    paper_tables,
     predictors_table,
     search_table,
-    sizes_table,
     speed_table,
+    stored_table,
     task_table,
+    to_latex,
+    weights_table,
 )
 from embpress.report.typeset import typeset
 
@@ -44,18 +46,20 @@ def write(folder, seeds):
     """
     scores = fake_scores(seeds)
     papers = read_published(RESOURCES / "published.csv")
-    texts = {f"paper_{key}": paper_table(cells, scores, LABELS) for key, cells in papers.items()}
-    texts |= {task: task_table(scores, LABELS, task) for task in LABELS.tasks} | {
-        "main": main_table(scores, LABELS)
-    }
-    texts["predictors"] = predictors_table(predictors(scores, LABELS), LABELS)
-    texts["sizes"] = sizes_table(made_up_sizes(), scores, LABELS)
-    texts["speed"] = speed_table(fake_speed(), LABELS)
-    texts["ablations"] = ablations_table(ablations(*fake_ablations()), fake_ablations()[1])
     searched = [f"task{i}" for i in range(8)]
-    texts["search"] = search_table(
-        fake_search(searched), {task: f"{task}, BERT_base & 100 %" for task in searched}
-    )
+    titles = {task: f"{task}, BERT_base & 100 %" for task in searched}
+    variants, labels = fake_ablations()
+    tables = {
+        **{f"paper_{key}": paper_tables(cells, scores, LABELS) for key, cells in papers.items()},
+        **{task: [task_table(scores, LABELS, task)] for task in LABELS.tasks},
+        "main": [main_table(scores, LABELS)],
+        "predictors": [predictors_table(correlate_metrics(scores, LABELS), LABELS)],
+        "sizes": [weights_table(made_up_sizes()), stored_table(made_up_sizes(), scores, LABELS)],
+        "speed": [speed_table(fake_speed(), LABELS)],
+        "ablations": [ablations_table(compare_variants(variants, labels), labels)],
+        "search": [search_table(fake_search(searched), titles)],
+    }
+    texts = {name: to_latex(*parts) for name, parts in tables.items()}
     texts["claims"] = (
         "\\begin{longtable}{l}\\endhead\n" + "a line \\\\\n" * 100 + "\\end{longtable}\n"
     )

@@ -7,7 +7,7 @@ import pytest
 
 from embpress.analysis.published import read_published
 from embpress.errors import UserError
-from embpress.report.tables import paper_table
+from embpress.report.tables import paper_tables, to_latex
 
 from ..conftest import ROOT
 from ..fake_study import CITATIONS, fake_scores
@@ -16,12 +16,16 @@ PAPERS = read_published(ROOT / "workflow/resources/published.csv")
 KRONECKER, B21, LIGHTTOKEN = (PAPERS[CITATIONS[m]] for m in ("kronecker", "b21", "lighttoken"))
 
 
+def paper_table(cells, scores, labels):
+    return to_latex(*paper_tables(cells, scores, labels))
+
+
 def lines_of(table, label):
     """Cells of the lines that begin with a label."""
     return [
         line.removesuffix(r" \\").split(" & ")[1:]
         for line in table.splitlines()
-        if re.sub(r"\$\^.*?\$$", "", line.split(" & ")[0]) == label and " & " in line
+        if line.split(" & ")[0].split(r"\textsuperscript")[0] == label and " & " in line
     ]
 
 
@@ -36,7 +40,7 @@ def test_published_and_own_numbers_stand_in_their_cells(scores, labels):
     assert lines_of(table, "LadaBERT4")[0][2:5] == ["75.8", "76.1", "84.0"]
     pick = (
         (scores["method"] == "kronecker")
-        & (scores["ratio_asked"] == 10)
+        & (scores["target_ratio"] == 10)
         & (scores["task"] == "rotten")
     )
     own = lines_of(table, "Kronecker (init only)")
@@ -95,8 +99,8 @@ def test_what_differs_is_told(scores, labels):
     table = paper_table(PAPERS["tamura2024frequency"], scores, labels)
     assert "Model: DistilBERT in the paper, here MiniLM-L6 (Rotten Tomatoes, Similarity)" in table
     assert (
-        "Protocol: fine-tuned, then compressed in the paper, here fine-tuned, then compressed (Rotten Tomatoes)"
-        in table
+        "Protocol: fine-tuned, then compressed in the paper, here fine-tuned, then compressed "
+        "(Rotten Tomatoes)" in table
     )
     assert "Data: GLUE; JGLUE in the paper" in table and "ACL Anthology 2024.conll-1.29" in table
 
@@ -113,5 +117,5 @@ def test_a_study_without_the_method_says_so(scores, labels):
 
 def test_labels_that_name_no_paper_are_refused(scores, labels):
     methods = {m: replace(a, citation="") for m, a in labels.methods.items()}
-    with pytest.raises(UserError, match="make it anew with the rule `scores`"):
+    with pytest.raises(UserError, match="labels.json.*rule `scores`"):
         paper_table(B21, scores, replace(labels, methods=methods))

@@ -9,8 +9,8 @@ import pytest
 from matplotlib.colors import to_hex
 from matplotlib.text import Text
 
-from embpress.analysis.ablations import ablations
-from embpress.analysis.predictors import predictors
+from embpress.analysis.ablations import compare_variants
+from embpress.analysis.predictors import correlate_metrics
 from embpress.methods.svd import SVD
 from embpress.report.plots import (
     ablation_bars,
@@ -21,8 +21,8 @@ from embpress.report.plots import (
     learning_curves,
     pareto,
     retention_by_ratio,
+    retention_of_layers,
     retention_of_task,
-    retention_of_whole_models,
     score_vs_predictors,
     spectra,
 )
@@ -54,7 +54,7 @@ def fake_deciles(models=("minilm",)):
         dict(
             model=model,
             method=method,
-            ratio_asked=ratio,
+            target_ratio=ratio,
             seed=0,
             decile=decile,
             relative_error=0.1 + decile / 20,
@@ -96,9 +96,9 @@ FIGURES = {
     "latency_vs_size": lambda: latency_vs_size(fake_speed(), LABELS),
 }
 OTHERS = {
-    "predictors": lambda: score_vs_predictors(SCORES, predictors(SCORES, LABELS), LABELS),
+    "predictors": lambda: score_vs_predictors(SCORES, correlate_metrics(SCORES, LABELS), LABELS),
     "spectra": lambda: spectra(fake_spectra(), LABELS),
-    "ablations": lambda: ablation_bars(ablations(*fake_ablations()), fake_ablations()[1]),
+    "ablations": lambda: ablation_bars(compare_variants(*fake_ablations()), fake_ablations()[1]),
     "learning_curves": lambda: learning_curves(fake_training(), LABELS),
 }
 """Figures whose colours do not stand for methods, or that have no legend of methods."""
@@ -131,7 +131,7 @@ def test_a_score_far_below_the_floor_stays_visible():
     pick = (
         (scores["task"] == "rotten")
         & (scores["method"] == "kronecker")
-        & (scores["ratio_asked"] == 25)
+        & (scores["target_ratio"] == 25)
     )
     scores.loc[pick, ["retention", "retention_low", "retention_high"]] = [-300.0, -310.0, -290.0]
     for figure in (retention_by_ratio(scores, LABELS), error_vs_score(scores, LABELS)):
@@ -167,9 +167,9 @@ def test_unknown_methods_get_a_stable_style():
 def test_deciles_have_a_panel_a_ratio_and_checkpoint():
     figure = error_by_decile(fake_deciles(("minilm", "e5")), LABELS)
     assert [a.get_title() for a in figure.axes] == [
-        "asked 4×",
-        "asked 10×",
-        "asked 25×",
+        "target ratio 4×",
+        "target ratio 10×",
+        "target ratio 25×",
         "",
         "",
         "",
@@ -256,12 +256,12 @@ def test_tasks_without_methods_for_the_embedding_alone_stand_among_whole_models(
     labels = dataclasses.replace(
         LABELS,
         methods=LABELS.methods
-        | {"svd": dataclasses.replace(LABELS.methods["svd"], whole_model=True)},
+        | {"svd": dataclasses.replace(LABELS.methods["svd"], compresses_layers=True)},
     )
     scores = SCORES[
         (SCORES["task"] != "bitext") | SCORES["method"].isin(["identity", "svd"])
     ].copy()
-    scores["ratio_asked"] = scores["ratio_asked"].replace(25, 20)
+    scores["target_ratio"] = scores["target_ratio"].replace(25, 20)
     others = [title_of(labels, task) for task in labels.tasks if task != "bitext"]
     for figure in (
         retention_by_ratio(scores, labels),
@@ -270,7 +270,7 @@ def test_tasks_without_methods_for_the_embedding_alone_stand_among_whole_models(
     ):
         assert [panel.get_title() for panel in figure.axes] == others
         assert "SVD" not in [text.get_text() for text in figure.legends[0].get_texts()]
-    figure = retention_of_whole_models(scores, labels)
+    figure = retention_of_layers(scores, labels)
     assert len(figure.axes) == len(labels.tasks)
     shown = [text.get_text() for text in figure.legends[0].get_texts()]
     assert "SVD" in shown and labels.methods["t24"].label not in shown
@@ -283,10 +283,10 @@ def test_tasks_without_methods_for_the_embedding_alone_stand_among_whole_models(
 
 def test_a_task_out_of_reach_of_all_its_methods_still_draws():
     scores = SCORES[
-        SCORES["method"].isin(["identity", "svd"]) & SCORES["ratio_asked"].isin([3.9, 25])
+        SCORES["method"].isin(["identity", "svd"]) & SCORES["target_ratio"].isin([3.9, 25])
     ].copy()
-    scores["ratio_asked"] = 7.5
-    scores[["value", "retention", "retention_low", "retention_high", "ratio_reached"]] = float(
+    scores["target_ratio"] = 7.5
+    scores[["value", "retention", "retention_low", "retention_high", "achieved_ratio"]] = float(
         "nan"
     )
     assert retention_of_task(scores, LABELS, "bitext").axes[0].get_title() == title_of(
@@ -297,9 +297,9 @@ def test_a_task_out_of_reach_of_all_its_methods_still_draws():
 @pytest.mark.parametrize("lower", [99.3, 98, 97, 96, 95, 94])
 def test_names_on_the_front_hide_no_other(lower):
     close = SCORES.copy()
-    front_of_two = close["ratio_asked"].eq(25) & close["method"].isin(["b23", "t24"])
-    close.loc[front_of_two & close["method"].eq("b23"), ["ratio_reached", "retention"]] = 25, 99.5
-    close.loc[front_of_two & close["method"].eq("t24"), ["ratio_reached", "retention"]] = 28, lower
+    front_of_two = close["target_ratio"].eq(25) & close["method"].isin(["b23", "t24"])
+    close.loc[front_of_two & close["method"].eq("b23"), ["achieved_ratio", "retention"]] = 25, 99.5
+    close.loc[front_of_two & close["method"].eq("t24"), ["achieved_ratio", "retention"]] = 28, lower
     figure = pareto(close, fake_sizes(), LABELS)
     figure.canvas.draw()
     for panel in figure.axes:
@@ -318,10 +318,10 @@ def test_the_rank_a_ratio_buys_is_the_svds():
 
 
 def test_bars_stand_in_groups_and_say_what_is_out_of_reach():
-    found = ablations(*fake_ablations())
+    found = compare_variants(*fake_ablations())
     (panel,) = ablation_bars(found, fake_ablations()[1]).axes
     texts = [t.get_text() for t in panel.texts]
-    assert len(texts) == 4 * 3 * 2 and texts[5] == "B23, plain_norms: out of reach"
+    assert len(texts) == 4 * 3 * 2 and texts[5] == "B23, plain_norms: not reached"
     assert len(panel.patches) == 4 * (3 + 2)
     assert "perplexity" in texts[12]
 

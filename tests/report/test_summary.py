@@ -5,7 +5,7 @@ import dataclasses
 import pandas
 import pytest
 
-from embpress.report.html.summary import choices
+from embpress.report.html.summary import NO_RESULT, recommend_methods
 
 from ..fake_study import RATIOS, fake_labels, fake_scores
 
@@ -13,10 +13,10 @@ from ..fake_study import RATIOS, fake_labels, fake_scores
 def test_the_best_mean_of_those_within_budget_is_chosen():
     scores = fake_scores()
     labels = fake_labels()
-    found = choices(scores, labels)
+    found = recommend_methods(scores, labels)
     assert [choice.ratio for choice in found] == RATIOS
     # int8 keeps most of all, but is larger than 4x allows.
-    own = scores[(scores["ratio_asked"] == 4) & (scores["metric"] != "x")]
+    own = scores[(scores["target_ratio"] == 4) & (scores["metric"] != "x")]
     main = own[own.apply(lambda row: row["metric"] == labels.tasks[row["task"]].metric, axis=1)]
     means = main.groupby("method")["retention"].mean().sort_values(ascending=False)
     assert found[0].method == labels.methods[means.index[0]].label
@@ -30,20 +30,24 @@ def test_the_best_mean_of_those_within_budget_is_chosen():
 def test_whole_models_do_not_compete_and_students_have_no_part_in_the_mean():
     scores = fake_scores()
     labels = fake_labels()
-    before = choices(scores, labels)
-    best = dataclasses.replace(labels.methods["b23"], label="B23, whole model", whole_model=True)
+    before = recommend_methods(scores, labels)
+    best = dataclasses.replace(
+        labels.methods["b23"], label="B23, whole model", compresses_layers=True
+    )
     with_whole = dataclasses.replace(labels, methods=labels.methods | {"whole": best})
     better = scores[scores["method"] == "b23"].assign(
         method="whole", retention=99.9, retention_low=99, retention_high=101
     )
-    assert choices(pandas.concat([scores, better], ignore_index=True), with_whole) == before
+    assert (
+        recommend_methods(pandas.concat([scores, better], ignore_index=True), with_whole) == before
+    )
     scores.loc[scores["task"] == "rotten", "protocol"] = "compress_then_distil"
     without = dataclasses.replace(
         labels, tasks={k: t for k, t in labels.tasks.items() if k != "rotten"}
     )
-    alone = choices(scores[scores["task"] != "rotten"], without)
-    assert [c.retention for c in choices(scores, labels)] == [c.retention for c in alone]
-    assert "Rotten Tomatoes, accuracy" in choices(scores, labels)[0].by_task
+    alone = recommend_methods(scores[scores["task"] != "rotten"], without)
+    assert [c.retention for c in recommend_methods(scores, labels)] == [c.retention for c in alone]
+    assert "Rotten Tomatoes, accuracy" in recommend_methods(scores, labels)[0].by_task
 
 
 def test_methods_within_the_intervals_of_all_tasks_are_named():
@@ -53,14 +57,24 @@ def test_methods_within_the_intervals_of_all_tasks_are_named():
         scores.loc[scores["method"] == "svd", column] = scores[scores["method"] == "b23"][
             column
         ].to_numpy()
-    first = choices(scores, labels)[0]
+    first = recommend_methods(scores, labels)[0]
     assert "SVD" in [first.method, *first.as_good]
 
 
-def test_without_a_method_on_all_tasks_only_tasks_have_a_best():
+def test_tasks_without_results_are_left_out_and_the_others_have_a_best():
     scores = fake_scores()
     labels = fake_labels()
     scores = scores[(scores["task"] != "rotten") | (scores["method"] == "identity")]
-    first = choices(scores, labels)[0]
-    assert first.method == "" and first.by_task["Rotten Tomatoes, accuracy"] == "nothing measured"
+    first = recommend_methods(scores, labels)[0]
+    assert first.method == "" and "Rotten Tomatoes, accuracy" not in first.by_task
+    assert len(first.by_task) == len(labels.tasks) - 1
     assert "%" in first.by_task["Similarity, mean Spearman"]
+
+
+def test_a_ratio_without_results_on_a_task_says_so():
+    scores = fake_scores()
+    labels = fake_labels()
+    at_ten = (scores["task"] == "rotten") & (scores["target_ratio"] == 10)
+    by_ratio = [best.by_task for best in recommend_methods(scores[~at_ten], labels)]
+    shown = [by_task["Rotten Tomatoes, accuracy"] == NO_RESULT for by_task in by_ratio]
+    assert shown == [False, True, False]

@@ -12,8 +12,8 @@ from embpress.pipeline.aggregation import labels
 from embpress.study import benchmarks
 from embpress.study import config as study
 from embpress.study import task_files as task_data
+from embpress.study.checks import check
 from embpress.study.metric_names import metrics_of
-from embpress.study.validation import check
 from embpress.tasks import TaskInputs, task_class
 
 from ..task_entries import make_task

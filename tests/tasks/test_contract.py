@@ -282,7 +282,7 @@ for name in ("torch", "transformers", "numpy", "scipy", "pandas", "safetensors")
     sys.modules[name] = None
 from embpress.tasks import entry_model, kinds
 assert all(entry_model(kind).model_json_schema() for kind in kinds())
-import embpress.study.validation
+import embpress.study.checks
 """
     root = Path(__file__).parents[2]
     done = subprocess.run([sys.executable, "-c", program], cwd=root, capture_output=True, text=True)

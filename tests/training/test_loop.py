@@ -6,7 +6,6 @@ import signal
 import subprocess
 import sys
 import time
-from dataclasses import replace
 
 import pytest
 import torch
@@ -16,7 +15,7 @@ from embpress.study.task_training import Training
 from embpress.training.loop import TrainingData, train
 
 SHORT = Training(epochs=2, batch_size=4, learning_rate=0.05)
-LONG = replace(SHORT, epochs=6)
+LONG = SHORT.model_copy(update=dict(epochs=6))
 
 
 class Line(nn.Module):
@@ -55,7 +54,7 @@ def weights(model):
 
 def test_the_curve_records_loss_and_learning_rate(tmp_path):
     model = Line()
-    settings = replace(LONG, learning_rate=0.2)
+    settings = LONG.model_copy(update=dict(learning_rate=0.2))
     curve = train(model, DATA, squared, settings, 0, tmp_path / "scratch")
     steps = 6 * 8
     assert curve[-1]["step"] == steps and curve[-1]["epoch"] == 6
@@ -86,7 +85,9 @@ def test_accumulated_batches_equal_one_large_batch(tmp_path):
             seen.append(len(batch["x"]))
             return squared(model, batch)
 
-        settings = replace(SHORT, epochs=1, batch_size=size, accumulation=accumulation)
+        settings = SHORT.model_copy(
+            update=dict(epochs=1, batch_size=size, accumulation=accumulation)
+        )
         same_length = [row | {"input_ids": [1]} for row in rows(8)]
         curve = train(model, TrainingData(same_length, collate), loss, settings, 0, tmp_path)
         assert len(curve) == 1 and sum(seen) == 8 and len(seen) == accumulation
@@ -105,7 +106,7 @@ def test_bf16_computes_in_bfloat16_and_keeps_float32_weights(tmp_path):
             types.append(out.dtype)
             return {"task": (out.float() - batch["y"]).square().mean()}
 
-        train(model, DATA, loss, replace(SHORT, precision=precision), 0, tmp_path)
+        train(model, DATA, loss, SHORT.model_copy(update=dict(precision=precision)), 0, tmp_path)
         assert types[0] == (torch.bfloat16 if precision == "bf16" else torch.float32)
         assert model.linear.weight.dtype == torch.float32
         trained.append(weights(model))
@@ -120,7 +121,7 @@ def test_weight_decay_applies_to_matrices_but_not_to_biases(tmp_path):
     def nothing(model, batch):
         return {"task": 0 * model(batch["x"]).sum()}
 
-    train(model, DATA, nothing, replace(SHORT, weight_decay=1.0), 0, tmp_path)
+    train(model, DATA, nothing, SHORT.model_copy(update=dict(weight_decay=1.0)), 0, tmp_path)
     assert model.linear.weight.item() < 0.4 and model.linear.bias.item() == 1
 
 
@@ -132,7 +133,7 @@ def test_early_stopping_keeps_the_weights_of_the_best_epoch(tmp_path):
         return collate(chosen)
 
     model = Line().train()
-    settings = replace(SHORT, epochs=40, learning_rate=2.0, warmup=0.0, patience=2)
+    settings = SHORT.model_copy(update=dict(epochs=40, learning_rate=2.0, warmup=0.0, patience=2))
     curve = train(model, TrainingData(rows(), watched), squared, settings, 0, tmp_path)
     validated = [row for row in curve if "held_out_loss" in row]
     assert len(seen) == 27 and model.training
@@ -154,7 +155,7 @@ def with_checkpoints(scratch, pause=0.0, steps=None):
         return squared(model, batch)
 
     model = Line(dropout=0.3).train()
-    settings = replace(LONG, patience=5, checkpoint_steps=5)
+    settings = LONG.model_copy(update=dict(patience=5, checkpoint_steps=5))
     curve = train(model, DATA, loss, settings, 0, scratch)
     return weights(model), curve
 
@@ -192,7 +193,7 @@ def test_checkpoints_of_another_run_are_not_resumed(tmp_path):
             raise KeyboardInterrupt
         return squared(model, batch)
 
-    settings = replace(SHORT, checkpoint_steps=3)
+    settings = SHORT.model_copy(update=dict(checkpoint_steps=3))
     with pytest.raises(KeyboardInterrupt):
         train(Line(), DATA, interrupted, settings, 0, tmp_path)
     assert [path.name for path in tmp_path.glob("step*")] == ["step3"]

@@ -16,8 +16,8 @@ from embpress.fidelity.record import RESULT
 from embpress.files import write_json
 from embpress.methods import compress
 from embpress.models.checkpoints import embedding_matrix
-from embpress.models.compressed_model import OTHER_WEIGHTS, StoredMatrix, write_matrix_list
-from embpress.models.embedding import load_model, write_metadata
+from embpress.models.compressed_model import StoredMatrix, write_matrix_list
+from embpress.models.embedding import OTHER_WEIGHTS, load_model, write_metadata
 from embpress.pipeline.compression import FitInputs, compress_checkpoint
 from embpress.pipeline.evaluation import evaluate
 from embpress.study.artefact import Artefact

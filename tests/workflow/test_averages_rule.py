@@ -10,7 +10,7 @@ import pandas
 import pytest
 import yaml
 
-from embpress.analysis.scores import COLUMNS, write
+from embpress.analysis.scores import SCORE_COLUMNS, write_scores
 from embpress.pipeline.aggregation import labels
 from embpress.pipeline.evaluation import write_outcomes
 
@@ -61,8 +61,8 @@ def test_averages_are_tables_of_their_own(tmp_path, default_config):
                 note="",
             )
             asked = np.nan if method == "identity" else 4.0
-            rows.append(about | dict(ratio_asked=asked, metric="accuracy", value=share, n=100))
-    write(pandas.DataFrame(rows, columns=COLUMNS), tmp_path / "results/scores.csv")
+            rows.append(about | dict(target_ratio=asked, metric="accuracy", value=share, n=100))
+    write_scores(pandas.DataFrame(rows, columns=SCORE_COLUMNS), tmp_path / "results/scores.csv")
     (tmp_path / "results/labels.json").write_text(json.dumps(labels(study)))
     command = [
         sys.executable,

@@ -1,6 +1,5 @@
 """Reads and checks the study before anything else; names of its entries, and digests of the code that jobs run."""
 
-import copy
 import sys
 from functools import lru_cache
 from pathlib import Path
@@ -20,7 +19,6 @@ from embpress.study.loading import load_study, read_pins
 from embpress.study.yaml_files import read_yaml
 from embpress.tasks import parse_entry
 
-GIVEN = copy.deepcopy(config)
 BENCHMARKS = read_yaml(ROOT / "workflow/resources/benchmarks.yaml")
 PINS = read_pins(read_yaml(ROOT / "workflow/resources/packages.yaml"))
 try:

@@ -220,28 +220,6 @@ rule provenance:
         "../scripts/provenance.py"
 
 
-rule rulegraph:
-    """Write the graph of rules as a Mermaid diagram, by the Snakemake that runs the workflow."""
-    output:
-        "results/rulegraph.mmd",
-    log:
-        "results/logs/rulegraph.log",
-    localrule: True
-    conda:
-        "../../envs/download.yaml"
-    resources:
-        mem_mb=per_attempt(500),
-    params:
-        code=code_of("rulegraph"),
-        given=GIVEN,
-        python=sys.executable,
-        snakefile=str(ROOT / "Snakefile"),
-    message:
-        "writing the graph of rules"
-    script:
-        "../scripts/rulegraph.py"
-
-
 rule report:
     """Write one HTML page: best methods by size, tables, figures, and their provenance."""
     input:
@@ -254,7 +232,6 @@ rule report:
         sizes="results/sizes.csv",
         speed="results/speed.csv",
         provenance="results/provenance.json",
-        graph="results/rulegraph.mmd",
         figures=rules.figures.output.png,
         published=PUBLISHED,
     output:

@@ -5,19 +5,20 @@ from pathlib import Path
 from job import read_json, read_study, run
 
 with run(snakemake) as log:
-    from embpress.analysis.scores import Labels, read
+    from embpress.analysis.scores import Labels
     from embpress.analysis.verdicts import to_csv
     from embpress.files import write_text
     from embpress.pipeline.aggregation import Evaluation
     from embpress.pipeline.claims import judge
-    from embpress.report.tables.claims import claims_table, claims_text
+    from embpress.report.tables import claims_table, to_latex, to_text
 
     evaluations = [Evaluation.from_json(e) for e in snakemake.params.evaluations]
     study = read_study(snakemake)
     claims = study.claims
-    rows = judge(study, evaluations, read(Path(snakemake.input.scores)))
+    rows = judge(study, evaluations, read_scores(Path(snakemake.input.scores)))
     log.info("%s", rows["verdict"].value_counts().to_dict())
     labels = Labels.from_json(read_json(snakemake.input.labels))
     write_text(Path(snakemake.output.rows), to_csv(rows))
-    write_text(Path(snakemake.output.latex), claims_table(rows, claims, labels))
-    write_text(Path(snakemake.output.text), claims_text(rows, claims, labels))
+    table = claims_table(rows, claims, labels)
+    write_text(Path(snakemake.output.latex), to_latex(table))
+    write_text(Path(snakemake.output.text), to_text(table))

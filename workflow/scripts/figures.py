@@ -7,9 +7,9 @@ from job import read_json, run
 with run(snakemake):
     import pandas
 
-    from embpress.analysis.ablations import ablations
-    from embpress.analysis.predictors import predictors
-    from embpress.analysis.scores import Labels, read
+    from embpress.analysis.ablations import compare_variants
+    from embpress.analysis.predictors import correlate_metrics
+    from embpress.analysis.scores import Labels, read_scores
     from embpress.pipeline.training_logs import read_logs
     from embpress.report import plots
     from embpress.report.plots.style import save
@@ -18,21 +18,23 @@ with run(snakemake):
 
     given = snakemake.input
     names = snakemake.params.names
-    scores = read(Path(given.scores))
+    scores = read_scores(Path(given.scores))
     labels = Labels.from_json(read_json(given.labels))
     draw = {
         "retention": lambda: plots.retention_by_ratio(scores, labels),
-        "whole_models": lambda: plots.retention_of_whole_models(scores, labels),
+        "whole_models": lambda: plots.retention_of_layers(scores, labels),
         "pareto": lambda: plots.pareto(scores, read_sizes(Path(given.sizes)), labels),
         "error_vs_score": lambda: plots.error_vs_score(scores, labels),
-        "predictors": lambda: plots.score_vs_predictors(scores, predictors(scores, labels), labels),
+        "predictors": lambda: plots.score_vs_predictors(
+            scores, correlate_metrics(scores, labels), labels
+        ),
         "error_vs_ratio": lambda: plots.error_vs_ratio(
             scores, pandas.read_csv(given.bounds), labels
         ),
         "error_by_decile": lambda: plots.error_by_decile(pandas.read_csv(given.deciles), labels),
         "spectra": lambda: plots.spectra(pandas.read_csv(given.spectra), labels),
         "latency_vs_size": lambda: plots.latency_vs_size(pandas.read_csv(given.speed), labels),
-        "ablations": lambda: plots.ablation_bars(ablations(scores, labels), labels),
+        "ablations": lambda: plots.ablation_bars(compare_variants(scores, labels), labels),
         "learning_curves": lambda: plots.learning_curves(
             read_logs([TrainedModel.from_json(m) for m in snakemake.params.trained]), labels
         ),

@@ -14,11 +14,12 @@ with run(snakemake):
     files = snakemake.params.files
     titles = snakemake.params.titles
     output = snakemake.output
-    found = pandas.DataFrame(
+    candidates = pandas.DataFrame(
         rows({task: [read_json(path) for path in paths] for task, paths in files.items()})
     )
     write_text(
-        Path(output.rows), found.to_csv(index=False, float_format="%.6g", lineterminator="\n")
+        Path(output.rows), candidates.to_csv(index=False, float_format="%.6g", lineterminator="\n")
     )
-    write_text(Path(output.latex), tables.search_table(found, titles))
-    write_text(Path(output.text), tables.search_text(found, titles))
+    table = tables.search_table(candidates, titles)
+    write_text(Path(output.latex), tables.to_latex(table))
+    write_text(Path(output.text), tables.to_text(table))

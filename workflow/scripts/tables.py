@@ -7,29 +7,36 @@ from job import read_json, run
 with run(snakemake):
     import pandas
 
-    from embpress.analysis.ablations import ablations
-    from embpress.analysis.predictors import predictors
+    from embpress.analysis.ablations import compare_variants
+    from embpress.analysis.predictors import correlate_metrics
     from embpress.analysis.published import read_published
-    from embpress.analysis.scores import Labels, read
+    from embpress.analysis.scores import Labels, read_scores
     from embpress.files import write_text
     from embpress.report import tables
 
-    scores = read(Path(snakemake.input.scores))
-    labels = Labels.from_json(read_json(snakemake.input.labels))
-    write_text(Path(snakemake.output.main), tables.main_table(scores, labels))
-    write_text(Path(snakemake.output.text), tables.text_table(scores, labels))
-    found = predictors(scores, labels)
-    write_text(Path(snakemake.output.predictors), tables.predictors_table(found, labels))
-    write_text(Path(snakemake.output.predictors_text), tables.predictors_text(found, labels))
-    sizes = tables.read_sizes(Path(snakemake.input.sizes))
-    write_text(Path(snakemake.output.sizes), tables.sizes_table(sizes, scores, labels))
-    for key, cells in read_published(Path(snakemake.input.published)).items():
-        write_text(
-            Path(f"results/tables/paper_{key}.tex"), tables.paper_table(cells, scores, labels)
-        )
+    given = snakemake.input
+    output = snakemake.output
+    scores = read_scores(Path(given.scores))
+    labels = Labels.from_json(read_json(given.labels))
+    sizes = tables.read_sizes(Path(given.sizes))
+    main = tables.main_table(scores, labels)
+    predictors = tables.predictors_table(correlate_metrics(scores, labels), labels)
+    latex = {
+        output.main: [main],
+        output.predictors: [predictors],
+        output.sizes: [
+            tables.weights_table(sizes),
+            tables.stored_table(sizes, scores, labels),
+        ],
+        output.speed: [tables.speed_table(pandas.read_csv(given.speed), labels)],
+    }
+    if compared := output.get("ablations"):
+        latex[compared] = [tables.ablations_table(compare_variants(scores, labels), labels)]
+    for key, cells in read_published(Path(given.published)).items():
+        latex[f"results/tables/paper_{key}.tex"] = tables.paper_tables(cells, scores, labels)
     for task in labels.tasks:
-        write_text(Path(f"results/tables/{task}.tex"), tables.task_table(scores, labels, task))
-    speed = pandas.read_csv(snakemake.input.speed)
-    write_text(Path(snakemake.output.speed), tables.speed_table(speed, labels))
-    if compared := snakemake.output.get("ablations"):
-        write_text(Path(compared), tables.ablations_table(ablations(scores, labels), labels))
+        latex[f"results/tables/{task}.tex"] = [tables.task_table(scores, labels, task)]
+    for path, parts in latex.items():
+        write_text(Path(path), tables.to_latex(*parts))
+    write_text(Path(output.text), tables.to_text(main))
+    write_text(Path(output.predictors_text), tables.to_text(predictors))

@@ -1,8 +1,5 @@
-"""One HTML file that shows a study.
+"""One HTML page that shows a study: recommendations, figures, tables and provenance."""
 
-Which method for which budget, figures, tables, and where all of it comes from.
-"""
+from .page import ReportInputs, render_report
 
-from .page import Inputs, render
-
-__all__ = ["Inputs", "render"]
+__all__ = ["ReportInputs", "render_report"]

@@ -1,11 +1,9 @@
-"""A study's files to one HTML page that needs nothing else.
-
-Styles, script and pictures are inside.
-"""
+"""One HTML page from a study's files; styles, script and pictures are inside it."""
 
 import base64
 import json
 import struct
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -13,21 +11,22 @@ from typing import Any
 import pandas
 import yaml
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
+from markupsafe import Markup
 from pandas import DataFrame
 
-from ...analysis.ablations import ablations
-from ...analysis.predictors import predictors
+from ...analysis.ablations import compare_variants
+from ...analysis.averages import average_labels
+from ...analysis.predictors import correlate_metrics
 from ...analysis.published import read_published
-from ...analysis.scores import Labels, read
+from ...analysis.scores import Labels, read_scores
 from ...files import write_text
+from ...study.claim_entry import AverageEntry, ClaimEntry
+from .. import tables
 from ..paper import TASK_FIGURE, figure_caption
-from ..tables import read_modules, read_sizes
-from . import tables
-from .graph import RuleGraph, svg
-from .summary import choices
+from .summary import recommend_methods
 
 FOLDER = Path(__file__).parent
-CATEGORIES = {
+FIGURE_CATEGORIES = {
     "retention": "Scores",
     "whole_models": "Scores",
     "pareto": "Scores",
@@ -40,8 +39,8 @@ CATEGORIES = {
     "latency_vs_size": "Size and speed",
     "learning_curves": "Training",
 }
-"""Where a figure stands, by file name; figures of one task stand with the scores."""
-ORDER = [
+"""The section of each figure, by file name; figures of one task are among the scores."""
+CATEGORIES = [
     "Scores",
     "Size and speed",
     "Errors of the matrix",
@@ -50,11 +49,12 @@ ORDER = [
     "Training",
     "Other",
 ]
+"""Sections of the page in order."""
 PNG = b"\x89PNG\r\n\x1a\n"
 
 
 @dataclass(frozen=True)
-class Inputs:
+class ReportInputs:
     """The files of a study that a report shows."""
 
     scores: Path
@@ -62,8 +62,6 @@ class Inputs:
     sizes: Path
     speed: Path
     provenance: Path
-    graph: Path
-    """What `snakemake --rulegraph mermaid-js` printed."""
     published: Path
     figures: list[Path]
     """PNG files, in order."""
@@ -83,26 +81,45 @@ class Picture:
     source: str
     """A data: URI."""
     width: int
+    """In CSS pixels."""
     height: int
 
 
-def render(inputs: Inputs, page: Path) -> None:
-    """Write the report of a study."""
+@dataclass(frozen=True)
+class PageTable:
+    """A table in a section of the page; folded ones are opened by the reader."""
+
+    category: str
+    table: tables.Table
+    folded: bool = False
+
+    @property
+    def html(self) -> Markup:
+        """The table's markup, which escapes all texts itself."""
+        return Markup(tables.to_html(self.table))
+
+
+def render_report(inputs: ReportInputs, page: Path) -> None:
+    """Write the report of a study.
+
+    Args:
+        inputs: files of one study.
+        page: the HTML file to write.
+    """
     labels = Labels.from_json(json.loads(inputs.labels.read_text(encoding="utf-8")))
-    scores = read(inputs.scores)
+    scores = read_scores(inputs.scores)
     provenance = json.loads(inputs.provenance.read_text(encoding="utf-8"))
-    jobs = provenance["jobs"]
-    shown = _tables(inputs, scores, labels, provenance["study"])
+    study = provenance["study"]
+    shown = _page_tables(inputs, scores, labels, study)
     pictures = [_picture(file, labels) for file in inputs.figures]
     sections = [
         (
             category,
-            [p for p in pictures if p.category == category],
-            [t for t in shown if t.category == category],
+            [picture for picture in pictures if picture.category == category],
+            [table for table in shown if table.category == category],
         )
-        for category in ORDER
+        for category in CATEGORIES
     ]
-    graph = svg(RuleGraph.from_mermaid(inputs.graph.read_text(encoding="utf-8")), _notes(jobs))
     environment = Environment(
         loader=FileSystemLoader(FOLDER), autoescape=True, undefined=StrictUndefined
     )
@@ -110,70 +127,85 @@ def render(inputs: Inputs, page: Path) -> None:
     text = environment.get_template("page.html.j2").render(
         style=(FOLDER / "page.css").read_text(encoding="utf-8"),
         script=(FOLDER / "page.js").read_text(encoding="utf-8"),
-        study=provenance["study"]["study"],
-        seeds=provenance["study"]["seeds"],
+        study=study["study"],
+        seeds=study["seeds"],
         labels=labels,
-        choices=choices(scores, labels),
+        recommendations=recommend_methods(scores, labels),
         sections=[section for section in sections if section[1] or section[2]],
         provenance=provenance,
-        config=yaml.safe_dump(provenance["study"], sort_keys=False, allow_unicode=True, width=100),
-        job_tables=[tables.rules_table(jobs), tables.jobs_table(jobs)],
-        graph=graph,
+        config=yaml.safe_dump(study, sort_keys=False, allow_unicode=True, width=100),
+        job_tables=[
+            PageTable("Provenance", tables.rules_table(provenance["jobs"])),
+            PageTable("Provenance", tables.jobs_table(provenance["jobs"]), folded=True),
+        ],
     )
     write_text(page, text)
 
 
-def _tables(
-    inputs: Inputs, scores: DataFrame, labels: Labels, study: dict[str, Any]
-) -> list[tables.Table]:
-    """All tables but those of jobs; one without rows is left out."""
-    found = [tables.comparison_table(scores, labels)]
+def _page_tables(
+    inputs: ReportInputs, scores: DataFrame, labels: Labels, study: Mapping[str, Any]
+) -> list[PageTable]:
+    """All tables but those of jobs; a table without rows is left out."""
+    layers = [name for name, method in labels.methods.items() if method.compresses_layers]
+    of_embedding = scores[~scores["method"].isin(layers)]
+    correlations = correlate_metrics(scores, labels)
+    variants = compare_variants(scores, labels)
+    speed = pandas.read_csv(inputs.speed)
+    sizes = tables.read_sizes(inputs.sizes)
+    papers = read_published(inputs.published)
+    shown = [PageTable("Scores", tables.main_table(of_embedding, labels))]
     if inputs.averages is not None:
-        found.append(tables.averages_table(read(inputs.averages), study["averages"], labels))
+        averages = read_scores(inputs.averages)
+        entries = study["averages"].items()
+        typed = {name: AverageEntry.model_validate(entry) for name, entry in entries}
+        own = average_labels(typed, labels)
+        shown += [
+            PageTable("Scores", tables.average_table(averages, own, name)) for name in own.tasks
+        ]
     if inputs.modules is not None:
-        found.append(tables.whole_model_table(read_modules(inputs.modules), scores, labels))
-    found += [
-        tables.scores_table(scores, labels),
-        tables.speed_table(pandas.read_csv(inputs.speed), labels),
-        tables.sizes_table(read_sizes(inputs.sizes), labels),
-        tables.predictors_table(predictors(scores, labels), labels),
-        tables.errors_table(scores, labels),
-        tables.ablations_table(ablations(scores, labels), labels),
+        modules = tables.read_modules(inputs.modules)
+        shown.append(PageTable("Scores", tables.whole_model_table(modules, scores, labels)))
+    shown += [
+        PageTable("Scores", tables.every_metric_table(scores, labels), folded=True),
+        PageTable("Size and speed", tables.speed_table(speed, labels), folded=True),
+        PageTable("Size and speed", tables.tensors_table(sizes, labels), folded=True),
+        PageTable("Errors of the matrix", tables.predictors_table(correlations, labels)),
+        PageTable("Errors of the matrix", tables.errors_table(scores, labels), folded=True),
+        PageTable("Ablations", tables.ablations_table(variants, labels), folded=True),
     ]
     if inputs.claims is not None:
-        claims = pandas.read_csv(inputs.claims, keep_default_na=False, na_values=[""])
-        found += [
-            tables.claims_table(claims, study["claims"]),
-            tables.comparisons_table(claims, labels),
+        rows = pandas.read_csv(inputs.claims, keep_default_na=False, na_values=[""])
+        rows = rows.assign(note=rows["note"].fillna(""))
+        entries = study["claims"].items()
+        claims = {name: ClaimEntry.model_validate(entry) for name, entry in entries}
+        shown += [
+            PageTable("Claims", tables.claims_overview(rows, claims)),
+            PageTable("Claims", tables.claims_table(rows, claims, labels), folded=True),
         ]
     if inputs.search is not None:
-        found.append(tables.search_table(pandas.read_csv(inputs.search), labels))
-    found.append(tables.published_table(read_published(inputs.published)))
-    return [table for table in found if table.rows]
+        titles = {task: f"{about.label}, {about.model}" for task, about in labels.tasks.items()}
+        candidates = pandas.read_csv(inputs.search)
+        shown.append(PageTable("Training", tables.search_table(candidates, titles)))
+    shown.append(PageTable("Claims", tables.published_table(papers), folded=True))
+    return [table for table in shown if table.table.rows()]
 
 
 def _picture(file: Path, labels: Labels) -> Picture:
-    """A PNG as a data: URI, shown at half its pixels as it is drawn for print."""
+    """A PNG as a data: URI, shown at half its pixels as it is drawn for print.
+
+    Raises:
+        ValueError: if the file is not a PNG.
+    """
     data = file.read_bytes()
     if not data.startswith(PNG):
-        raise ValueError(f"{file} is no PNG")
+        raise ValueError(f"{file} is not a PNG file")
     width, height = struct.unpack(">II", data[16:24])
-    category = CATEGORIES.get(file.stem, "Scores" if file.stem.startswith(TASK_FIGURE) else "Other")
-    source = f"data:image/png;base64,{base64.b64encode(data).decode()}"
+    other = "Scores" if file.stem.startswith(TASK_FIGURE) else "Other"
     return Picture(
-        file.stem, category, figure_caption(file.stem, labels), source, width // 2, height // 2
+        file.stem,
+        FIGURE_CATEGORIES.get(file.stem, other),
+        figure_caption(file.stem, labels),
+        f"data:image/png;base64,{base64.b64encode(data).decode()}",
+        width // 2,
+        height // 2,
     )
-
-
-def _notes(jobs: list[dict[str, Any]]) -> dict[str, str]:
-    """Number of jobs and their time, by rule."""
-    notes = {}
-    for rule in {job["rule"] for job in jobs}:
-        own = [job["seconds"] for job in jobs if job["rule"] == rule]
-        notes[rule] = f"{len(own)} job{'s' * (len(own) > 1)}, {_duration(sum(own))}"
-    return notes
-
-
-def _duration(seconds: float) -> str:
-    """Seconds below two minutes, else minutes."""
-    return f"{seconds:.0f} s" if seconds < 120 else f"{seconds / 60:.0f} min"

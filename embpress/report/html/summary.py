@@ -1,92 +1,103 @@
-"""Which method for which budget, read off the table of scores."""
+"""The best method at each target ratio, from the table of scores."""
 
-from dataclasses import dataclass
+import math
+from dataclasses import dataclass, field
 
 from pandas import DataFrame
 
-from ...analysis.scores import Labels, TaskLabel
-from ..tables.rows import Row, averaged, blocks_of, comparison, number, score
+from ...analysis.scores import Labels
+from ..tables.rows import Row, averaged_tasks, blocks_of, compared_rows, score_text
+from ..tables.table import number
+
+NO_RESULT = "no result"
 
 
 @dataclass(frozen=True)
-class Choice:
-    """What to take at one ratio of the study."""
+class Recommendation:
+    """The best methods at one target ratio of the study."""
 
     ratio: float
-    method: str
-    """Label of the method that keeps most on average; "" where none ran on all tasks."""
-    retention: float
-    """Its mean over the averaged tasks, in %."""
-    worst_task: str
-    worst: float
-    """The task of which it keeps least, and how much."""
-    as_good: list[str]
-    """Methods whose 95 % interval reaches its retention on every task."""
-    runner_up: str
-    runner_up_retention: float
     by_task: dict[str, str]
-    """For each task the best method, with its score and what is left of the uncompressed one's."""
+    """For each task (with its metric) the best method, its score and retention."""
+    method: str = ""
+    """Label of the method with the highest mean retention; "" where none ran on all tasks."""
+    retention: float = math.nan
+    """Its mean retention over the averaged tasks, in %."""
+    worst_task: str = ""
+    worst: float = math.nan
+    """The task with its lowest retention, and this retention in %."""
+    as_good: list[str] = field(default_factory=list)
+    """Methods whose 95 % interval reaches its retention on every task."""
+    runner_up: str = ""
+    runner_up_retention: float = math.nan
 
 
-def choices(scores: DataFrame, labels: Labels) -> list[Choice]:
-    """A choice at every ratio of the study, among methods for the embedding that keep the budget.
+def recommend_methods(scores: DataFrame, labels: Labels) -> list[Recommendation]:
+    """A recommendation for every target ratio, among methods that reach it.
 
-    Controls never compete, nor do whole models, whose ratios are of other bits. Averages are over
-    `averaged` tasks.
+    Controls are left out, and methods that compress layers, whose ratios cover other matrices.
+    Tasks without results of any other method are left out. Means are over `averaged_tasks`.
     """
-    found = []
-    alike = averaged(scores, list(labels.tasks))
-    for _, rows in blocks_of([row for row in comparison(scores, labels) if not row.whole_model]):
-        if rows[0].block == rows[0].block:  # NaN: the uncompressed model and the controls
-            found.append(
-                _choice([row for row in rows if not row.over_budget], rows[0].block, alike, labels)
+    rows = [
+        row
+        for row in compared_rows(scores, labels)
+        if not row.compresses_layers and labels.methods[row.method].kind != "control"
+    ]
+    tasks = [
+        task
+        for task in labels.tasks
+        if any(not math.isnan(row.value(task, "retention")) for row in rows)
+    ]
+    averaged = averaged_tasks(scores, list(labels.tasks))
+    recommendations = []
+    for _, block in blocks_of(rows):
+        within = [row for row in block if not row.over_budget]
+        by_task = {
+            f"{labels.tasks[task].label}, {labels.tasks[task].metric_label}": _best(
+                within, task, labels
             )
-    return found
+            for task in tasks
+        }
+        recommendations.append(_recommend(within, block[0].block, averaged, labels, by_task))
+    return recommendations
 
 
-def _choice(rows: list[Row], ratio: float, tasks: list[str], labels: Labels) -> Choice:
-    """The choice among the rows of one block, by their mean over some tasks."""
-    by_task = {_named(about): _best_of(rows, task, labels) for task, about in labels.tasks.items()}
+def _recommend(
+    rows: list[Row], ratio: float, tasks: list[str], labels: Labels, by_task: dict[str, str]
+) -> Recommendation:
+    """The recommendation among the rows of one block, by mean retention over some tasks."""
     ranked = sorted(
-        (r for r in rows if r.retention(tasks) == r.retention(tasks)),
-        key=lambda r: -r.retention(tasks),
+        (row for row in rows if not math.isnan(row.mean_retention(tasks))),
+        key=lambda row: -row.mean_retention(tasks),
     )
     if not ranked:
-        return Choice(ratio, "", float("nan"), "", float("nan"), [], "", float("nan"), by_task)
-    best = ranked[0]
-    others = ranked[1:]
-    worst = min(tasks, key=lambda task: best.found[task].retention)
+        return Recommendation(ratio, by_task)
+    best, *others = ranked
+    worst = min(tasks, key=lambda task: best.value(task, "retention"))
     as_good = [
         labels.methods[row.method].label
         for row in others
-        if all(row.found[t].retention_high >= best.found[t].retention for t in tasks)
+        if all(row.value(t, "retention_high") >= best.value(t, "retention") for t in tasks)
     ]
-    return Choice(
+    return Recommendation(
         ratio,
+        by_task,
         labels.methods[best.method].label,
-        best.retention(tasks),
+        best.mean_retention(tasks),
         labels.tasks[worst].label,
-        best.found[worst].retention,
+        best.value(worst, "retention"),
         as_good,
         labels.methods[others[0].method].label if others else "",
-        others[0].retention(tasks) if others else float("nan"),
-        by_task,
+        others[0].mean_retention(tasks) if others else math.nan,
     )
 
 
-def _named(task: TaskLabel) -> str:
-    """A task with its metric."""
-    return f"{task.label}, {task.metric_label}"
-
-
-def _best_of(rows: list[Row], task: str, labels: Labels) -> str:
-    """The method that keeps most of one task's score, in words."""
-    measured = [
-        r for r in rows if task in r.found and r.found[task].retention == r.found[task].retention
-    ]
-    if not measured:
-        return "nothing measured"
-    best = max(measured, key=lambda row: row.found[task].retention)
-    about = labels.tasks[task]
-    result = best.found[task]
-    return f"{labels.methods[best.method].label}: {score(result, about)} ({number(result.retention)}\u00a0%)"
+def _best(rows: list[Row], task: str, labels: Labels) -> str:
+    """The method with the highest retention on one task, with its score and retention."""
+    results = [row for row in rows if not math.isnan(row.value(task, "retention"))]
+    if not results:
+        return NO_RESULT
+    best = max(results, key=lambda row: row.value(task, "retention"))
+    score = score_text(best.results[task], labels.tasks[task])
+    retention = number(best.value(task, "retention"))
+    return f"{labels.methods[best.method].label}: {score} ({retention}\u00a0%)"

@@ -1,4 +1,4 @@
-"""Figures of a study, each a function from its tables to a matplotlib figure in the project's style."""
+"""Figures of a study: each function turns tables into a matplotlib figure."""
 
 from .ablations import ablation_bars
 from .errors import error_by_decile, error_vs_ratio
@@ -8,8 +8,8 @@ from .predictors import score_vs_predictors
 from .retention import (
     error_vs_score,
     retention_by_ratio,
+    retention_of_layers,
     retention_of_task,
-    retention_of_whole_models,
 )
 from .spectra import spectra
 from .speed import latency_vs_size
@@ -24,7 +24,7 @@ __all__ = [
     "pareto",
     "retention_by_ratio",
     "retention_of_task",
-    "retention_of_whole_models",
+    "retention_of_layers",
     "score_vs_predictors",
     "spectra",
 ]

@@ -1,4 +1,4 @@
-"""Bars of variants of one method."""
+"""Bar charts of the variants of one method."""
 
 import numpy as np
 from matplotlib.axes import Axes
@@ -7,26 +7,28 @@ from matplotlib.lines import Line2D
 from pandas import DataFrame
 
 from ...analysis.scores import Labels
-from ..tables.rows import number
+from ..tables.table import number
 from .panels import DASHED, SMALL, drawn, legend
 from .style import PAGE, new_figure, styles
 
 BAR = 0.115
-"""Inches that a bar takes."""
+"""Height of a bar in inches."""
 
 
 @drawn
-def ablation_bars(found: DataFrame, labels: Labels) -> Figure:
-    """A panel a method: retention of its variants with 95 % intervals, in groups of one task and
-    ratio.
+def ablation_bars(variants: DataFrame, labels: Labels) -> Figure:
+    """Retention of variants with 95 % intervals, grouped by task and target ratio.
+
+    A panel for each method.
 
     Args:
-        found: from `embpress.analysis.ablations`; at least one row.
+        variants: of `compare_variants`; at least one row.
         labels: of the same study.
     """
-    bases = list(dict.fromkeys(found["base"]))
+    bases = list(dict.fromkeys(variants["base"]))
     heights = [
-        len(own := found[found["base"] == base]) + own.groupby(["task", "ratio_asked"]).ngroups
+        len(own := variants[variants["base"] == base])
+        + own.groupby(["task", "target_ratio"]).ngroups
         for base in bases
     ]
     figure = new_figure(PAGE, BAR * sum(heights) + 0.35 * len(bases) + 0.5)
@@ -34,10 +36,10 @@ def ablation_bars(found: DataFrame, labels: Labels) -> Figure:
         len(bases), 1, squeeze=False, gridspec_kw={"height_ratios": heights}, sharex=True
     )
     for panel, base in zip(axes.flat, bases):
-        _panel(panel, found[found["base"] == base], labels)
+        _panel(panel, variants[variants["base"] == base], labels)
         panel.set_title(labels.methods[base].label if base in labels.methods else base, loc="left")
     axes[-1, 0].set(
-        xlabel="retention (%)", xlim=(min(0.0, 1.05 * float(found["retention_low"].min())), 145)
+        xlabel="retention (%)", xlim=(min(0.0, 1.05 * float(variants["retention_low"].min())), 145)
     )
     dashed = Line2D([], [], label="uncompressed", **DASHED)
     legend(figure, [], [dashed], columns=1)
@@ -45,12 +47,12 @@ def ablation_bars(found: DataFrame, labels: Labels) -> Figure:
 
 
 def _panel(panel: Axes, own: DataFrame, labels: Labels) -> None:
-    """Groups from the top down, a bar a variant in its own colour, with its label and number."""
+    """Draw the groups from the top down, a bar for each variant with its label and retention."""
     look = styles(labels.methods)
     place = 0.0
     ticks = []
     names = []
-    for (task, ratio), group in own.groupby(["task", "ratio_asked"], sort=False):
+    for (task, ratio), group in own.groupby(["task", "target_ratio"], sort=False):
         about = labels.tasks[str(task)]
         middle = place + (len(group) - 1) / 2
         ticks.append(middle)
@@ -63,10 +65,9 @@ def _panel(panel: Axes, own: DataFrame, labels: Labels) -> None:
                 panel.errorbar(
                     left, place, xerr=bars, fmt="none", ecolor="black", elinewidth=0.6, capsize=1.2
                 )
-            shown = "out of reach" if np.isnan(left) else f"{left:.1f}"
-            if not about.higher_is_better and not np.isnan(
-                left
-            ):  # what is left of it is often next to nothing
+            shown = "not reached" if np.isnan(left) else f"{left:.1f}"
+            # The retention of a perplexity is often close to 0.
+            if not about.higher_is_better and not np.isnan(left):
                 shown += f" ({about.metric_label} {number(float(row.value))})"  # type: ignore[arg-type]
             end = 0.0 if np.isnan(left) else max(0.0, float(row.retention_high))  # type: ignore[arg-type]
             panel.annotate(

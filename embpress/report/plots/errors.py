@@ -1,4 +1,4 @@
-"""Error of the matrix: by token frequency, and by ratio over its bound."""
+"""Relative error of the matrix by token frequency, and by ratio beside its bound."""
 
 from textwrap import wrap
 from typing import Any
@@ -25,12 +25,9 @@ UNREACHABLE = "#e2e2e2"
 
 @drawn
 def error_by_decile(deciles: DataFrame, labels: Labels) -> Figure:
-    """Which tokens pay: relative error by frequency decile.
-
-    A row a checkpoint, a column a ratio.
-    """
+    """Relative error by decile of token frequency: a row a checkpoint, a column a target ratio."""
     found = compressed(deciles, labels)
-    found = found.assign(block=[labels.block(r) for r in found["ratio_asked"]])
+    found = found.assign(block=[labels.block(r) for r in found["target_ratio"]])
     models = sorted(set(found["model"]))
     ratios = sorted(set(found["block"]))
     look = styles(labels.methods)
@@ -41,7 +38,7 @@ def error_by_decile(deciles: DataFrame, labels: Labels) -> Figure:
     for line, model in zip(axes, models):
         for panel, ratio in zip(line, ratios):
             part = found[(found["model"] == model) & (found["block"] == ratio)]
-            for (method, _), points in part.groupby(["method", "ratio_asked"]):
+            for (method, _), points in part.groupby(["method", "target_ratio"]):
                 curve = points.groupby("decile")["relative_error"].mean()
                 style = look[str(method)]
                 panel.plot(
@@ -53,7 +50,7 @@ def error_by_decile(deciles: DataFrame, labels: Labels) -> Figure:
                     linewidth=0.9,
                 )
             if model == models[0]:
-                panel.set_title(f"asked {ratio:g}×")
+                panel.set_title(f"target ratio {ratio:g}×")
             panel.xaxis.set_major_locator(FixedLocator([1, 4, 7, 10]))
     axes[0, 0].set_ylim(0, 1.05 * float(np.nanmax([*found["relative_error"], 1e-3])))
     axis_labels(list(axes.flat), axes.shape[1], "frequency decile (1: most frequent)", "")
@@ -65,15 +62,15 @@ def error_by_decile(deciles: DataFrame, labels: Labels) -> Figure:
 
 @drawn
 def error_vs_ratio(scores: DataFrame, bounds: DataFrame, labels: Labels) -> Figure:
-    """How far is each method from what is possible? A row a checkpoint.
+    """Relative error by achieved ratio beside the rate-distortion bound: a row a checkpoint.
 
-    Plain errors left, count-weighted ones right.
+    Unweighted errors are on the left, count-weighted ones on the right.
     """
-    found = compressed(main_scores(scores, labels), labels).dropna(subset=["ratio_reached"])
+    found = compressed(main_scores(scores, labels), labels).dropna(subset=["achieved_ratio"])
     checkpoint = found["task"].map({k: t.checkpoint or t.model for k, t in labels.tasks.items()})
     # Tasks that share a checkpoint share its artefacts.
     found = found.assign(checkpoint=checkpoint).drop_duplicates(
-        ["checkpoint", "method", "ratio_asked"]
+        ["checkpoint", "method", "target_ratio"]
     )
     checkpoints = list(dict.fromkeys(found["checkpoint"]))
     figure = new_figure(PAGE, 0.9 + 1.75 * max(1, len(checkpoints)))
@@ -103,15 +100,15 @@ def error_vs_ratio(scores: DataFrame, bounds: DataFrame, labels: Labels) -> Figu
 def _bound_panel(
     panel: Axes, found: DataFrame, column: str, bounds: DataFrame, labels: Labels
 ) -> None:
-    """Markers of methods over the line of the bound, all below it in grey."""
+    """Draw the methods above the line of the bound, below which all is grey."""
     look = styles(labels.methods)
     bound = bounds.groupby("ratio")["relative_error"].mean()
     panel.fill_between(bound.index, bound, 1e-9, color=UNREACHABLE, linewidth=0, zorder=0.5)
     panel.plot(bound.index, bound, color="black", linewidth=1.2)
     for method in labels.methods:
-        line = found[found["method"] == method].sort_values("ratio_reached")
+        line = found[found["method"] == method].sort_values("achieved_ratio")
         style = look[method]
-        x = line["ratio_reached"]
+        x = line["achieved_ratio"]
         y = line[column]
         panel.plot(x, y, color=style.colour, linewidth=0.7, alpha=0.6)
         panel.plot(
@@ -126,8 +123,8 @@ def _bound_panel(
 
 
 def _error_axes(panel: Axes, found: DataFrame) -> None:
-    """Log axes around all that was measured, with plain numbers at the ticks."""
-    ratios = found["ratio_reached"]
+    """Log axes around all values, with plain numbers at the ticks."""
+    ratios = found["achieved_ratio"]
     errors = found[[column for column, _ in WEIGHTINGS.values()]].to_numpy().ravel()
     panel.set(xscale="log", yscale="log")
     panel.set_xlim(max(2.0, ratios.min() / 1.25), min(64.0, ratios.max() * 1.25))

@@ -1,4 +1,4 @@
-"""Learning curves of what was trained."""
+"""Learning curves of fine-tuned models and students."""
 
 from itertools import cycle
 
@@ -13,25 +13,24 @@ from ...study.artefact import FINETUNED, ON_TEXT, STUDENTS
 from .panels import SMALL, axis_labels, drawn, grid
 from .style import SPARE, Style, styles
 
-NOTHING = "no training was recorded: these checkpoints are from an earlier version"
+NOTHING = "no training logs: an earlier version trained these checkpoints"
 LABEL = 0.11
-"""Inches that a line's label takes."""
+"""Height of a line's label in inches."""
 DASHES = ["-", (0, (4, 1.2)), (0, (1, 1)), (0, (4, 1, 1, 1))]
-"""Lines of ratios."""
+"""Line styles of ratios."""
 WIDE = 8
-"""Losses that differ by more, as those of imitating a teacher do, are drawn on a log axis."""
+"""Losses that differ by a larger factor, as distillation losses do, are drawn on a log axis."""
 
 
 @drawn
 def learning_curves(rows: DataFrame, labels: Labels) -> Figure:
-    """A panel for all that was fine-tuned, a line a task, and one a stage and task of students, a
-    line a variant and ratio.
+    """Training loss by epoch, mean and range over seeds; points are the loss on held-out rows.
 
-    Lines are the training loss, means over seeds, in the band of all seeds; points the loss on
-    held-out rows.
+    One panel has the fine-tuned models, a line for each task. Each stage and task of students has a
+    panel, a line for each variant and ratio.
 
     Args:
-        rows: from `training_log.read_logs`.
+        rows: of `read_logs`.
         labels: of the same study.
     """
     parts = [("fine-tuning", rows[rows["stage"] == FINETUNED])]
@@ -56,11 +55,11 @@ def learning_curves(rows: DataFrame, labels: Labels) -> Figure:
 
 
 Curve = tuple[str, Style, object, DataFrame]
-"""A label, a look with its dashes, and rows of all seeds."""
+"""Label, style, line style, and the rows of all seeds."""
 
 
 def _curves(own: DataFrame, labels: Labels) -> list[Curve]:
-    """The lines of one panel: checkpoints by task, or students by method and ratio."""
+    """The curves of one panel: checkpoints by task, or students by method and ratio."""
     if own["ratio"].isna().all():
         looks = zip(labels.tasks.items(), cycle(SPARE))
         return [
@@ -78,7 +77,7 @@ def _curves(own: DataFrame, labels: Labels) -> list[Curve]:
 
 
 def _panel(panel: Axes, curves: list[Curve], gap: float) -> None:
-    """Lines with their labels at the right, `gap` of the panel's height apart at least."""
+    """Draw curves with labels at the right, at least `gap` of the panel's height apart."""
     ends = []
     losses = []
     for label, look, dashes, run in curves:
@@ -88,8 +87,8 @@ def _panel(panel: Axes, curves: list[Curve], gap: float) -> None:
             loss.index, loss["min"], loss["max"], color=look.colour, alpha=0.15, linewidth=0
         )
         held_out = run.groupby("epoch")["held_out_loss"].mean().dropna()
-        # Points at the very end show whole; a line without points, if it were not clipped, would
-        # upset the layout.
+        # Points at the end of the axis are not clipped. An unclipped line without points would
+        # disturb the layout.
         panel.plot(
             held_out.index, held_out, "o", color=look.colour, markersize=3, clip_on=held_out.empty
         )

@@ -14,7 +14,7 @@ from matplotlib.patheffects import withStroke
 from matplotlib.text import Annotation
 from pandas import DataFrame
 
-from ...analysis.scores import Labels, over_seeds
+from ...analysis.scores import Labels, mean_over_seeds
 from .style import CONTROLS, PAGE, Style, new_figure, styled, styles
 
 HALO = [withStroke(linewidth=1.5, foreground="white")]
@@ -26,7 +26,7 @@ DASHED: Any = {"color": "black", "linewidth": 0.6, "linestyle": (0, (4, 2))}
 
 
 def drawn(draw: Callable[..., Figure]) -> Callable[..., Figure]:
-    """Draw in the project's style."""
+    """Decorate a function so that it draws in the project's style."""
 
     @wraps(draw)
     def wrapper(*args: Any, **kwargs: Any) -> Figure:
@@ -38,30 +38,28 @@ def drawn(draw: Callable[..., Figure]) -> Callable[..., Figure]:
 
 def main_scores(scores: DataFrame, labels: Labels) -> DataFrame:
     """Means over seeds of the main metrics."""
-    means = over_seeds(scores)
+    means = mean_over_seeds(scores)
     return means[
         means["metric"] == means["task"].map({k: t.metric for k, t in labels.tasks.items()})
     ]
 
 
-def compressed(frame: DataFrame, labels: Labels, whole_model: bool = False) -> DataFrame:
-    """Rows of methods that are no control and compress the embedding alone.
-
-    Or of those that compress more.
-    """
+def compressed(frame: DataFrame, labels: Labels, compresses_layers: bool = False) -> DataFrame:
+    """Rows of compressed models: of methods for the embedding alone, or of those for layers too."""
     shown = {
-        k: m.kind != "control" and m.whole_model == whole_model for k, m in labels.methods.items()
+        k: m.kind != "control" and m.compresses_layers == compresses_layers
+        for k, m in labels.methods.items()
     }
-    return frame[frame["method"].map(shown).astype(bool) & frame["ratio_asked"].notna()]
+    return frame[frame["method"].map(shown).astype(bool) & frame["target_ratio"].notna()]
 
 
 def tasks_in(found: DataFrame, labels: Labels) -> list[str]:
-    """Tasks that have rows, in the order of the study."""
+    """Tasks with rows, in the order of the study."""
     return [task for task in labels.tasks if task in set(found["task"])]
 
 
 def grid(panels: int, height: float) -> tuple[Figure, list[Axes]]:
-    """A figure over the page with two panels a row."""
+    """A figure as wide as the page with two panels in a row."""
     columns = min(2, panels)
     lines = math.ceil(panels / columns)
     figure = new_figure(PAGE, height * lines + 0.8)
@@ -72,7 +70,7 @@ def grid(panels: int, height: float) -> tuple[Figure, list[Axes]]:
 
 
 def axis_labels(axes: list[Axes], columns: int, x: str, y: str) -> None:
-    """Label the lowest panel of each column, and the first of each row."""
+    """Label the lowest panel of each column and the first panel of each row."""
     for i, panel in enumerate(axes):
         panel.set(
             xlabel=x if i + columns >= len(axes) else "", ylabel=y if i % columns == 0 else ""
@@ -80,21 +78,19 @@ def axis_labels(axes: list[Axes], columns: int, x: str, y: str) -> None:
 
 
 def title_of(labels: Labels, task: str) -> str:
-    """The task and, after a comma, its metric."""
+    """The label of a task and, after a comma, its metric."""
     return f"{labels.tasks[task].label}, {labels.tasks[task].metric_label}"
 
 
 def floor_of(panel: Axes, means: DataFrame, kept: DataFrame) -> float:
-    """Set the y limits so that they hold the controls and end a little above 100; return the lower
-    one.
+    """Set the y limits from the controls to a little above 100 %, and return the lower limit.
 
-    What is far below the floor would flatten all else: `point` and the lines pin it to the lower
-    edge.
+    Values far below would flatten all other ones: `point` and the lines pin them to the lower edge.
 
     Args:
         panel: of one task.
         means: of the task.
-        kept: those of `means` that the panel shows beside the controls.
+        kept: rows of `means` that the panel shows beside the controls.
     """
     controls = means[means["method"].isin(CONTROLS)]
     top = max(100.0, np.nanmax([*kept["retention_high"], 100.0]))
@@ -108,7 +104,7 @@ def floor_of(panel: Axes, means: DataFrame, kept: DataFrame) -> float:
 
 
 def point(panel: Axes, x: float, y: float, floor: float, style: Style, size: float) -> None:
-    """A marker; hollow, pinned to the lower edge and with its value beside it where it lies below the floor."""
+    """Draw a marker; below the floor a hollow one at the lower edge, with its value beside it."""
     if y >= floor:
         panel.plot(
             x,
@@ -130,8 +126,7 @@ def point(panel: Axes, x: float, y: float, floor: float, style: Style, size: flo
         markerfacecolor="white",
         clip_on=False,
     )
-    # Values of pinned markers that stand close together go above each other, on white, as lines
-    # pass there.
+    # Values of pinned markers close to each other are stacked, on white, since lines pass there.
     close = sum(
         abs(text.xy[0] - x) < 0.12 * x for text in panel.texts if isinstance(text, Annotation)
     )
@@ -149,9 +144,9 @@ def point(panel: Axes, x: float, y: float, floor: float, style: Style, size: flo
 
 
 def band(control: str) -> dict[str, Any]:
-    """A control's band: the mean row's is filled and the random rows' hatched.
+    """Style of a control's band: filled for the mean row, hatched for random rows.
 
-    As the two often overlap.
+    The two bands often overlap.
     """
     colour = CONTROLS[control].colour
     filled = control == "mean"
@@ -193,7 +188,7 @@ def control_handles(means: DataFrame, labels: Labels) -> list[Any]:
 
 
 def legend(figure: Figure, methods: list[Any], others: list[Any], columns: int) -> None:
-    """One legend under all panels; methods fill whole columns, so that the others start one."""
+    """One legend below all panels; methods fill whole columns, so that the others start a column."""
     rows = math.ceil((len(methods) + len(others)) / columns)
     blank = [Line2D([], [], linestyle="", label=" ")] * (
         -len(methods) % rows if rows and others else 0

@@ -1,7 +1,4 @@
-"""Pareto fronts: what is left of a score for so many bytes.
-
-And which method none other beats there.
-"""
+"""Pareto fronts: the highest retention of a score at each size."""
 
 import math
 from collections.abc import Iterable
@@ -32,14 +29,14 @@ from .style import styles
 
 BITS_PER_MB = 8e6
 SAME_SIZE = 1.05
-"""Ratios that differ by less count as equal.
+"""Ratios that differ by a smaller factor count as equal.
 
-Methods overshoot what they are asked for by their own roundings.
+Methods exceed their target ratio by different amounts, as they round sizes.
 """
 
 
 class Point(NamedTuple):
-    """A method at the ratio it reached: retention in %, or a perplexity, with its interval."""
+    """A method at its achieved ratio: retention in %, or a perplexity, with its interval."""
 
     method: str
     ratio: float
@@ -50,16 +47,14 @@ class Point(NamedTuple):
 
 @drawn
 def pareto(scores: DataFrame, sizes: DataFrame, labels: Labels) -> Figure:
-    """A panel a task: retention, or a perplexity on a log axis, by ratio (below) and megabytes on
-    disk (above).
+    """Retention, or perplexity on a log axis, by ratio (below) and megabytes on disk (above).
 
-    The line joins what nothing beats at the same size or a smaller one; all else is faded, and left
-    out far below the line.
-    Bars: 95 % intervals.
+    A panel for each task. The line joins the Pareto-optimal points; other points are faded, and cut
+    off far below the line. Bars: 95 % intervals.
 
     Args:
         scores: the table of scores.
-        sizes: results/sizes.csv, for what the dense embedding of each checkpoint takes.
+        sizes: results/sizes.csv, for the size of the dense embedding of each checkpoint.
         labels: of the same study.
     """
     means = main_scores(scores, labels)
@@ -85,14 +80,15 @@ def pareto(scores: DataFrame, sizes: DataFrame, labels: Labels) -> Figure:
         Line2D([], [], label="uncompressed", **DASHED),
     ]
     legend(figure, method_handles(shown, labels, line=False), lines, columns=4)
-    figure.draw_without_rendering()  # lays the panels out, so that it is known where labels would overlap
+    # The layout must be known to see where labels would overlap.
+    figure.draw_without_rendering()
     for panel, best in zip(axes, fronts):
         _names(panel, best, labels)
     return figure
 
 
 def front(points: list[Point], higher: bool) -> list[Point]:
-    """The points that no other beats at their size or a smaller one, largest ratio first."""
+    """The points that no other point beats at the same size or a smaller one, largest ratio first."""
 
     def beats(other: Point, point: Point) -> bool:
         better = other.value > point.value if higher else other.value < point.value
@@ -103,19 +99,19 @@ def front(points: list[Point], higher: bool) -> list[Point]:
 
 
 def _points(rows: Iterable[Any], about: TaskLabel) -> list[Point]:
-    """Retention, or where lower is better the score itself.
+    """Points with retention, or with the score itself where lower is better.
 
-    With the interval that follows from retention's.
+    The interval of such a score follows from that of its retention.
     """
     if about.higher_is_better:
         return [
-            Point(r.method, r.ratio_reached, r.retention, r.retention_low, r.retention_high)
+            Point(r.method, r.achieved_ratio, r.retention, r.retention_low, r.retention_high)
             for r in rows
         ]
     return [
         Point(
             r.method,
-            r.ratio_reached,
+            r.achieved_ratio,
             r.value,
             *(
                 100 * r.uncompressed_value / max(e, 1e-9)
@@ -127,8 +123,8 @@ def _points(rows: Iterable[Any], about: TaskLabel) -> list[Point]:
 
 
 def _panel(panel: Axes, means: DataFrame, about: TaskLabel, labels: Labels) -> list[Point]:
-    """All methods of one task, and the front, which is returned."""
-    found = compressed(means, labels).dropna(subset=["ratio_reached", "retention"])
+    """Draw all methods of one task and the Pareto front, which is returned."""
+    found = compressed(means, labels).dropna(subset=["achieved_ratio", "retention"])
     look = styles(labels.methods)
     points = _points(found.itertuples(), about)
     best = front(points, about.higher_is_better)
@@ -169,10 +165,7 @@ def _panel(panel: Axes, means: DataFrame, about: TaskLabel, labels: Labels) -> l
 
 
 def _names(panel: Axes, best: list[Point], labels: Labels) -> None:
-    """Each method's name once, at its largest ratio on the front, where it hides no other.
-
-    Else the legend has it.
-    """
+    """Write each method's name once, at its largest ratio on the front, where it hides no other."""
     look = styles(labels.methods)
     named = dict.fromkeys(point.method for point in best)
     middle = math.prod(panel.get_xlim()) ** 0.5
@@ -202,10 +195,7 @@ def _names(panel: Axes, best: list[Point], labels: Labels) -> None:
 
 
 def _limits(panel: Axes, best: list[Point], about: TaskLabel, whole: float) -> None:
-    """Room for the front with its intervals.
-
-    The uncompressed model and a little of what lies below.
-    """
+    """Set y limits around the front with its intervals and the uncompressed model."""
     if about.higher_is_better:
         low = min([95.0, *(p.low for p in best)])
         high = max([100.0, *(p.high for p in best)])
@@ -213,7 +203,7 @@ def _limits(panel: Axes, best: list[Point], about: TaskLabel, whole: float) -> N
         return
     panel.set_yscale("log")
     high = max([2 * whole, *(p.high for p in best)])
-    # Perplexities fall from the top: a worse one stands higher.
+    # The axis is inverted: better perplexities, which are lower, are at the top.
     panel.set_ylim(high * (high / whole) ** 0.35, whole / (high / whole) ** 0.15)
     panel.yaxis.set_major_locator(LogLocator(subs=(1, 2, 5) if high < 50 * whole else (1,)))
     panel.yaxis.set_major_formatter(FuncFormatter(lambda y, _: f"{y:g}"))
@@ -221,7 +211,7 @@ def _limits(panel: Axes, best: list[Point], about: TaskLabel, whole: float) -> N
 
 
 def _ratios(panel: Axes, found: list[float], labels: Labels) -> None:
-    """The lower axis."""
+    """Set up the lower axis with the compression ratios."""
     everywhere = [*labels.ratios, *found]
     panel.set_xscale("log")
     panel.set_xlim(min(everywhere) / 1.18, max(everywhere) * 1.22)
@@ -231,12 +221,12 @@ def _ratios(panel: Axes, found: list[float], labels: Labels) -> None:
 
 
 def _megabytes(panel: Axes, dense: float) -> None:
-    """The upper axis: what is stored, where `dense` megabytes were."""
+    """Add the upper axis with the stored megabytes, of `dense` megabytes uncompressed."""
 
-    def turned(values: Any) -> Any:
+    def convert(values: Any) -> Any:
         return dense / np.maximum(values, 1e-9)
 
-    top = panel.secondary_xaxis("top", functions=(turned, turned))
+    top = panel.secondary_xaxis("top", functions=(convert, convert))
     top.tick_params(labelsize=6.5, pad=1, length=2, width=0.6)
     top.spines["top"].set_linewidth(0.6)
     top.xaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))

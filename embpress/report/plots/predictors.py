@@ -1,4 +1,4 @@
-"""Scores against what is cheap to measure of the matrix."""
+"""Retention against cheap metrics of the matrix."""
 
 from itertools import cycle
 
@@ -8,37 +8,37 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from pandas import DataFrame
 
-from ...analysis.predictors import METRICS, Predictors
+from ...analysis.predictors import PREDICTOR_METRICS, Predictors
 from ...analysis.scores import Labels
-from ..tables.rows import averaged
+from ..tables.rows import averaged_tasks
 from .panels import compressed, drawn, legend, main_scores
 from .style import PAGE, SPARE, new_figure
 
 LOGARITHMIC = ("relative_error", "weighted_relative_error")
-"""Errors span decades."""
+"""Metrics on a log axis, as they span decades."""
 
 
 @drawn
-def score_vs_predictors(scores: DataFrame, found: Predictors, labels: Labels) -> Figure:
-    """A panel a cheap metric, below it the weighted one: retention of all methods and ratios, and
-    the correlation.
+def score_vs_predictors(scores: DataFrame, correlations: Predictors, labels: Labels) -> Figure:
+    """Retention of all methods and ratios against each metric, with the rank correlation.
 
-    Without tasks whose models are trained after compression, which the correlation leaves out.
+    A panel for each metric, with the weighted metric below. Tasks whose models are trained after
+    compression are left out, as they are by the correlation.
 
     Args:
         scores: the table of scores.
-        found: rank correlations of the same scores.
+        correlations: of the same scores.
         labels: of the same study.
     """
     rows = compressed(main_scores(scores, labels), labels).dropna(subset=["retention"])
-    # Each task in its own colour, whichever others are there.
-    shown = averaged(scores, list(labels.tasks))
+    # The colour of a task does not depend on the other tasks.
+    shown = averaged_tasks(scores, list(labels.tasks))
     look = {task: style for task, style in zip(labels.tasks, cycle(SPARE)) if task in shown}
     rows = rows[rows["task"].isin(look)]
     plain = [
         metric
-        for metric in METRICS
-        if metric != "ratio_reached" and not metric.startswith("weighted_")
+        for metric in PREDICTOR_METRICS
+        if metric != "achieved_ratio" and not metric.startswith("weighted_")
     ]
     figure = new_figure(PAGE, 3.2)
     axes = figure.subplots(2, len(plain), sharey=True)
@@ -58,11 +58,11 @@ def score_vs_predictors(scores: DataFrame, found: Predictors, labels: Labels) ->
             )
         _axes(panel, metric, rows[metric].to_numpy(dtype=float))
         name = (
-            METRICS[metric][0]
+            PREDICTOR_METRICS[metric][0]
             .replace(", weighted", ",\nweighted")
             .replace(" from the ", " from\nthe ")
         )
-        panel.set_title(f"{name}\nρ = {found.pooled[metric].value:.2f}", fontsize=6.5)
+        panel.set_title(f"{name}\nρ = {correlations.pooled[metric].value:.2f}", fontsize=6.5)
     for panel in axes[:, 0]:
         panel.set_ylabel("retention (%)")
     handles = [
@@ -82,11 +82,11 @@ def score_vs_predictors(scores: DataFrame, found: Predictors, labels: Labels) ->
 
 
 def _axes(panel: Axes, metric: str, values: np.ndarray) -> None:
-    """Few ticks; better to the right in every panel."""
+    """Few ticks; better values are on the right in every panel."""
     if metric in LOGARITHMIC and (values > 0).any():
         panel.set_xscale("log")
     else:
         panel.locator_params(axis="x", nbins=4)
     panel.tick_params(labelsize=6)
-    if not METRICS[metric][1]:
+    if not PREDICTOR_METRICS[metric][1]:
         panel.invert_xaxis()

@@ -1,4 +1,4 @@
-"""Retention against ratio, and against the error of the matrix."""
+"""Retention by compression ratio, and by the error of the matrix."""
 
 import numpy as np
 from matplotlib.axes import Axes
@@ -28,57 +28,48 @@ from .style import COLUMN, CONTROLS, new_figure, styles
 
 RATIO = {
     False: "compression ratio of the embedding matrix",
-    True: "compression ratio of what is compressed",
+    True: "compression ratio of all compressed matrices",
 }
-"""Of methods for the embedding, and of those that compress more."""
+"""Axis labels for methods that compress the embedding alone (False), or layers too (True)."""
 DODGE = 0.022
-"""Half the width, in decades.
-
-Over which methods at one ratio are spread so that error bars do not hide each other.
-"""
+"""Methods at one ratio are spread over twice this width in decades, to separate error bars."""
 
 
 @drawn
 def retention_by_ratio(scores: DataFrame, labels: Labels) -> Figure:
-    """Small multiples over the page.
-
-    Retention with its interval at the ratio reached, a panel a task.
-    """
-    return _small_multiples(scores, labels, whole_model=False)
+    """Retention with its interval at the achieved ratio, a panel for each task."""
+    return _small_multiples(scores, labels, compresses_layers=False)
 
 
 @drawn
-def retention_of_whole_models(scores: DataFrame, labels: Labels) -> Figure:
-    """The same of methods that compress more than the embedding.
-
-    At the ratio of all that they compress.
-    """
-    return _small_multiples(scores, labels, whole_model=True)
+def retention_of_layers(scores: DataFrame, labels: Labels) -> Figure:
+    """Retention of methods that compress layers, at the ratio of all compressed matrices."""
+    return _small_multiples(scores, labels, compresses_layers=True)
 
 
 @drawn
 def retention_of_task(scores: DataFrame, labels: Labels, task: str) -> Figure:
-    """One task's panel at column width.
+    """Retention on one task, in the width of a column.
 
-    Of methods for the embedding, or where it has none, of those for more.
+    Shows methods that compress layers where none compresses the embedding alone.
     """
     means = main_scores(scores, labels)
     means = means[means["task"] == task]
-    whole_model = compressed(means, labels).empty
-    shown = compressed(means, labels, whole_model)
+    compresses_layers = compressed(means, labels).empty
+    shown = compressed(means, labels, compresses_layers)
     figure = new_figure(COLUMN, 2.8)
     panel = figure.subplots()
     _retention_panel(panel, means, shown, labels)
-    panel.set(title=title_of(labels, task), xlabel=RATIO[whole_model], ylabel="retention (%)")
+    panel.set(title=title_of(labels, task), xlabel=RATIO[compresses_layers], ylabel="retention (%)")
     legend(figure, method_handles(shown, labels), control_handles(means, labels), columns=2)
     return figure
 
 
 @drawn
 def error_vs_score(scores: DataFrame, labels: Labels) -> Figure:
-    """Does a small error of the matrix mean a good score? A panel a task.
+    """Retention by relative error of the matrix, a panel for each task.
 
-    Bigger markers at higher ratios.
+    Markers are larger at higher ratios.
     """
     means = main_scores(scores, labels)
     shown = compressed(means, labels)
@@ -91,7 +82,7 @@ def error_vs_score(scores: DataFrame, labels: Labels) -> Figure:
         floor = floor_of(panel, own, found)
         for row in found.itertuples():
             style = look[str(row.method)]  # type: ignore[arg-type]
-            size = _marker_size(labels, float(row.ratio_asked))
+            size = _marker_size(labels, float(row.target_ratio))
             point(
                 panel, float(row.weighted_relative_error), float(row.retention), floor, style, size
             )  # type: ignore[arg-type]
@@ -107,7 +98,7 @@ def error_vs_score(scores: DataFrame, labels: Labels) -> Figure:
             marker="o",
             color="#888888",
             markersize=_marker_size(labels, r),
-            label=f"asked {r:g}×",
+            label=f"target ratio {r:g}×",
         )
         for r in labels.ratios
     ]
@@ -115,43 +106,42 @@ def error_vs_score(scores: DataFrame, labels: Labels) -> Figure:
     return figure
 
 
-def _small_multiples(scores: DataFrame, labels: Labels, whole_model: bool) -> Figure:
-    """A panel a task that has such methods, and one legend."""
+def _small_multiples(scores: DataFrame, labels: Labels, compresses_layers: bool) -> Figure:
+    """A panel for each task with such methods, and one legend."""
     means = main_scores(scores, labels)
-    shown = compressed(means, labels, whole_model)
+    shown = compressed(means, labels, compresses_layers)
     tasks = tasks_in(shown, labels)
     figure, axes = grid(len(tasks), 1.75)
     for panel, task in zip(axes, tasks):
         _retention_panel(panel, means[means["task"] == task], shown[shown["task"] == task], labels)
         panel.set_title(title_of(labels, task))
-    axis_labels(axes, 2, RATIO[whole_model], "retention (%)")
+    axis_labels(axes, 2, RATIO[compresses_layers], "retention (%)")
     controls = means[means["task"].isin(tasks)]
     legend(
         figure,
         method_handles(shown, labels),
         control_handles(controls, labels),
-        columns=2 if whole_model else 4,
+        columns=2 if compresses_layers else 4,
     )
     return figure
 
 
 def _retention_panel(panel: Axes, means: DataFrame, found: DataFrame, labels: Labels) -> None:
-    """Lines of methods with intervals, bands of controls, the uncompressed model at 100."""
+    """Draw methods with intervals, bands of controls, and the uncompressed model at 100 %."""
     look = styles(labels.methods)
     floor = floor_of(panel, means, found)
     for row in means[means["method"].isin(CONTROLS)].itertuples():
         low = float(row.retention_low)  # type: ignore[arg-type]
         high = float(row.retention_high)
-        # A band thinner than a line could not be seen: perplexities of controls have next to no
-        # interval.
+        # The edge keeps narrow bands visible: perplexities of controls have small intervals.
         panel.axhspan(low, high, **band(str(row.method)))
     panel.axhline(100, **DASHED)
     methods = [m for m in labels.methods if m in set(found["method"])]
     for offset, method in zip(np.linspace(-DODGE, DODGE, max(2, len(methods))), methods):
         line = found[(found["method"] == method) & found["retention"].notna()].sort_values(
-            "ratio_reached"
+            "achieved_ratio"
         )
-        x = line["ratio_reached"].to_numpy() * 10**offset
+        x = line["achieved_ratio"].to_numpy() * 10**offset
         y = line["retention"].to_numpy()
         style = look[method]
         bars = np.abs(line[["retention_low", "retention_high"]].to_numpy().T - y)
@@ -169,10 +159,10 @@ def _retention_panel(panel: Axes, means: DataFrame, found: DataFrame, labels: La
         for at, value in zip(x, y):
             point(panel, at, value, floor, style, 4.2)
     panel.set_xscale("log")
-    # Whole models may be asked for ratios that the study's embeddings are not; a codec's own, as
-    # 3.9, stands beside one.
-    ticks = sorted(r for r in set(found["ratio_asked"]) if r in labels.ratios or r.is_integer())
-    everywhere = [*found["ratio_asked"], *found["ratio_reached"].dropna()]
+    # Methods that compress layers may have other target ratios than the study's. A codec's own
+    # ratio, such as 3.9, has no tick, as it is next to one of these.
+    ticks = sorted(r for r in set(found["target_ratio"]) if r in labels.ratios or r.is_integer())
+    everywhere = [*found["target_ratio"], *found["achieved_ratio"].dropna()]
     panel.set_xlim(min(everywhere) / 1.18, max(everywhere) * 1.22)
     panel.xaxis.set_major_locator(FixedLocator(ticks))
     panel.xaxis.set_major_formatter(FuncFormatter(lambda x, _: f"{x:g}×"))
@@ -180,5 +170,5 @@ def _retention_panel(panel: Axes, means: DataFrame, found: DataFrame, labels: La
 
 
 def _marker_size(labels: Labels, ratio: float) -> float:
-    """Bigger at higher ratios, in the steps of the study."""
+    """Larger at higher target ratios, in the steps of the study."""
     return 3.4 + 1.8 * labels.ratios.index(labels.block(ratio))

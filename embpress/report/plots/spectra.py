@@ -1,4 +1,4 @@
-"""Spectra of embedding matrices, and the rank that each ratio buys."""
+"""Spectra of embedding matrices, with the rank of two factors at each ratio."""
 
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
@@ -15,25 +15,26 @@ def rank_bought(rows: int, dims: int, ratio: float) -> int:
 
 
 @drawn
-def spectra(found: DataFrame, labels: Labels) -> Figure:
-    """A panel a checkpoint: singular values as shares of the first; at each ratio's rank a line,
-    with the energy it keeps.
+def spectra(values: DataFrame, labels: Labels) -> Figure:
+    """Singular values relative to the largest, with a line at the rank of each ratio.
+
+    A panel for each checkpoint. Each line has the share of the energy (squared norm) it keeps.
 
     Args:
-        found: results/spectra.csv, from `embpress.fidelity.spectra`.
+        values: results/spectra.csv.
         labels: of the same study, for the ratios.
     """
-    models = list(dict.fromkeys(found["model"]))
+    models = list(dict.fromkeys(values["model"]))
     figure, axes = grid(len(models), 1.9)
     for panel, model in zip(axes, models):
-        _panel(panel, found[found["model"] == model], labels)
+        _panel(panel, values[values["model"] == model], labels)
         panel.set_title(model)
     axis_labels(axes, min(2, len(axes)), "component", "singular value / largest")
     return figure
 
 
 def _panel(panel: Axes, own: DataFrame, labels: Labels) -> None:
-    """One matrix."""
+    """Draw the spectrum of one matrix."""
     values = own["singular_value"].to_numpy()
     energy = own["singular_value"].to_numpy() ** 2
     rows = int(own["rows"].iloc[0])
@@ -48,7 +49,7 @@ def _panel(panel: Axes, own: DataFrame, labels: Labels) -> None:
             continue
         panel.axvline(rank, color="#D55E00", linewidth=0.7, linestyle=(0, (3, 2)))
         kept = 100 * energy[:rank].sum() / energy.sum()
-        # From the top down, as ranks of high ratios stand close together.
+        # From the top down, since ranks of high ratios are close to each other.
         height = high * (low / high) ** (0.04 + 0.11 * i)
         panel.annotate(
             f"{ratio:g}×: rank {rank}, {kept:.0f} %",

@@ -1,4 +1,4 @@
-"""Latency of lookups against size."""
+"""Latency of lookups by size."""
 
 import numpy as np
 from matplotlib.axes import Axes
@@ -14,11 +14,12 @@ from .style import PAGE, new_figure, styles
 
 @drawn
 def latency_vs_size(speed: DataFrame, labels: Labels) -> Figure:
-    """A row a model, a column a number of rows: microseconds of a lookup by megabytes stored, with
-    quartiles.
+    """Median time of a lookup by stored megabytes, with quartiles.
+
+    A row for each model, a column for each number of rows.
 
     Args:
-        speed: results/speed.csv, from `embpress.analysis.speed`.
+        speed: results/speed.csv.
         labels: of the same study.
     """
     models = list(dict.fromkeys(speed["model"]))
@@ -39,11 +40,13 @@ def latency_vs_size(speed: DataFrame, labels: Labels) -> Figure:
     return figure
 
 
-def _panel(panel: Axes, found: DataFrame, labels: Labels) -> None:
-    """One model and number of rows: a line a method over its ratios, the dense lookup across."""
+def _panel(panel: Axes, times: DataFrame, labels: Labels) -> None:
+    """Draw one model and number of rows: a line for each method, and the dense lookup."""
     look = styles(labels.methods)
     for method in labels.methods:
-        own = found[(found["method"] == method) & found["ratio_asked"].notna()].sort_values("bytes")
+        own = times[(times["method"] == method) & times["target_ratio"].notna()].sort_values(
+            "bytes"
+        )
         if not len(own):
             continue
         x = own["bytes"].to_numpy() / 1e6
@@ -61,7 +64,7 @@ def _panel(panel: Axes, found: DataFrame, labels: Labels) -> None:
             mec="white",
             mew=0.3,
         )
-    dense = found[found["ratio_asked"].isna()]
+    dense = times[times["target_ratio"].isna()]
     for time in dense["microseconds"]:
         panel.axhline(time, **DASHED)
     panel.set(xscale="log", yscale="log")

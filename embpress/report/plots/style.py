@@ -1,4 +1,4 @@
-"""How every figure looks: sizes of an ACL page, fonts, and one colour and marker a method."""
+"""Style of all figures: sizes of an ACL page, fonts, and a colour and marker for each method."""
 
 import importlib.util
 import os
@@ -18,9 +18,9 @@ PAGE = 6.3
 """Widths in inches of one column and of the page."""
 
 FONTS = ["DejaVu Sans", "IPAexGothic"]
-"""Each glyph comes from the first that has it.
+"""Each glyph comes from the first font that has it.
 
-Japanese from the second, which the package matplotlib-fontja holds.
+The second one, in the package matplotlib-fontja, has Japanese glyphs.
 """
 
 RC: dict[Any, Any] = {
@@ -94,7 +94,7 @@ CONTROLS = {"mean": Style("#DCDCDC", ""), "random": Style("#A8A8A8", "")}
 def styles(methods: Iterable[str]) -> dict[str, Style]:
     """A style for every method: fixed ones, then spare ones by sorted key.
 
-    Pass all of a study's methods every time.
+    Pass all methods of a study every time, so that its figures agree.
     """
     keys = sorted(set(methods))
     taken = [FIXED[k] for k in keys if k in FIXED]
@@ -105,7 +105,7 @@ def styles(methods: Iterable[str]) -> dict[str, Style]:
 
 
 def _fonts() -> list[str]:
-    """FONTS, but without the Japanese one where its package is not installed."""
+    """FONTS, without the Japanese font where its package is not installed."""
     found = importlib.util.find_spec("matplotlib_fontja")
     if found is None or found.origin is None:
         return FONTS[:1]
@@ -116,7 +116,7 @@ def _fonts() -> list[str]:
 
 @contextmanager
 def styled() -> Iterator[None]:
-    """Draw within this: the user's own matplotlibrc must not change a figure."""
+    """Context in which figures are drawn, independent of the user's matplotlibrc."""
     with matplotlib.rc_context():
         matplotlib.rcdefaults()
         matplotlib.rcParams.update(RC | {"font.family": _fonts()})
@@ -124,14 +124,14 @@ def styled() -> Iterator[None]:
 
 
 def new_figure(width: float, height: float) -> Figure:
-    """An empty figure, in inches, without pyplot: no window system and no global state."""
+    """An empty figure of a size in inches, without pyplot and its global state."""
     figure = Figure(figsize=(width, height), layout="constrained")
     FigureCanvasAgg(figure)
     return figure
 
 
 def save(figure: Figure, stem: Path) -> None:
-    """Write `stem`.pdf and `stem`.png, the same bytes every time, each whole or not at all."""
+    """Write `stem`.pdf and `stem`.png atomically, the same bytes in every run."""
     stem.parent.mkdir(parents=True, exist_ok=True)
     with styled():
         for kind, metadata in (

@@ -1,30 +1,45 @@
-"""Tables of scores, sizes and what predicts them: LaTeX for papers, plain text for the terminal."""
+"""Tables of a study: one function builds each table, and three functions print any of them."""
 
 from .ablations import ablations_table
-from .latex import latex_document, main_table, task_table
-from .papers import paper_table
-from .predictors import predictors_table, predictors_text
-from .search import search_table, search_text
-from .sizes import read_sizes, sizes_table
+from .claims import claims_overview, claims_table
+from .html import to_html
+from .jobs import jobs_table, rules_table
+from .latex import latex_document, to_latex
+from .papers import paper_tables, published_table
+from .predictors import predictors_table
+from .scores import average_table, errors_table, every_metric_table, main_table, task_table
+from .search import search_table
+from .sizes import read_sizes, stored_table, tensors_table, weights_table
 from .speed import speed_table
-from .text import text_table
-from .whole_model import read_modules, whole_model_table, whole_model_text
+from .table import Table
+from .text import to_text
+from .whole_model import read_modules, whole_model_table
 
 __all__ = [
+    "Table",
     "ablations_table",
+    "average_table",
+    "claims_overview",
+    "claims_table",
+    "errors_table",
+    "every_metric_table",
+    "jobs_table",
     "latex_document",
     "main_table",
-    "paper_table",
+    "paper_tables",
     "predictors_table",
-    "predictors_text",
+    "published_table",
     "read_modules",
     "read_sizes",
+    "rules_table",
     "search_table",
-    "search_text",
-    "sizes_table",
     "speed_table",
+    "stored_table",
     "task_table",
-    "text_table",
+    "tensors_table",
+    "to_html",
+    "to_latex",
+    "to_text",
+    "weights_table",
     "whole_model_table",
-    "whole_model_text",
 ]

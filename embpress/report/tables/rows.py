@@ -1,20 +1,29 @@
-"""What both kinds of tables show.
-
-Rows in their order, columns with their best, footnotes, numbers as printed.
-"""
+"""Rows of methods: in which order they are listed, and the best among them."""
 
 import math
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, replace
 from typing import Any
 
 from pandas import DataFrame
 
-from ...analysis.scores import Labels, TaskLabel, over_seeds
+from ...analysis.scores import Labels, TaskLabel, mean_over_seeds
 from ...errors import UserError
-from ...study.protocols import STUDENTS
+from ...study.task_entry import STUDENT_PROTOCOLS
+from .table import (
+    DAGGER,
+    DASH,
+    Cell,
+    Column,
+    Notes,
+    Section,
+    dash_cell,
+    number,
+    number_cell,
+    ratio_cell,
+    span,
+)
 
-DASH = "--"
 PROTOCOLS = {
     "zero_shot": "zero-shot",
     "finetune_then_compress": "fine-tuned, then compressed",
@@ -22,279 +31,263 @@ PROTOCOLS = {
     "compress_then_distil": "compressed, then distilled",
     "distilled": "distilled",
 }
-
-
-@dataclass
-class Notes:
-    """Footnotes of one table: a letter for each sentence, the same letter for the same sentence."""
-
-    sentences: list[str] = field(default_factory=list)
-
-    def mark(self, sentence: str) -> str:
-        """The letter of a sentence: a, b, ..., z, aa, ..."""
-        sentence = sentence.rstrip(".") + "."
-        if sentence not in self.sentences:
-            self.sentences.append(sentence)
-        number = self.sentences.index(sentence) + 1
-        letters = ""
-        while number:
-            number, digit = divmod(number - 1, 26)
-            letters = chr(ord("a") + digit) + letters
-        return letters
+BEST = "the best at a ratio, among methods that reach it"
+NOT_IN_STUDY = "Not part of this study."
 
 
 @dataclass
 class Row:
-    """A method at one ratio.
-
-    `found` holds, per column (a task or a metric), the mean over seeds, or a note why not.
-    """
+    """A method at one ratio, with its results by task or by metric."""
 
     method: str
-    asked: float
+    target: float
+    """The target ratio; NaN for controls."""
     block: float
     """The study's ratio under which it is listed; NaN for controls."""
-    found: dict[str, Any]
-    whole_model: bool = False
-    """Whether other matrices than the embedding are compressed, which the ratio then is of."""
+    results: dict[str, Any]
+    """Means over seeds, as `mean_over_seeds` has them; a note where there is no value."""
+    compresses_layers: bool = False
+    """Whether matrices besides the embedding are compressed, which the ratio then covers."""
+
+    def value(self, key: str, column: str) -> float:
+        """A column of one result; NaN where there is none."""
+        return getattr(self.results[key], column) if key in self.results else math.nan
 
     def spread(self, column: str) -> tuple[float, float]:
-        """Smallest and largest over the columns; NaN where nothing was measured."""
-        values = [v for f in self.found.values() if not math.isnan(v := getattr(f, column))]
+        """Smallest and largest value over the results; NaN where there is none."""
+        values = [v for key in self.results if not math.isnan(v := self.value(key, column))]
         return (min(values), max(values)) if values else (math.nan, math.nan)
 
     @property
     def over_budget(self) -> bool:
-        """Whether it is larger than its block allows: shown, but out of the competition."""
-        return self.spread("ratio_reached")[0] < self.block * (1 - 1e-9)
+        """Whether it is larger than its block allows: listed, but never marked as best."""
+        return self.spread("achieved_ratio")[0] < self.block * (1 - 1e-9)
 
-    def ratio(self, column: str, spread: bool = False) -> str:
-        """A ratio, the smallest or its range over the columns.
-
-        A dash for controls, which have no size to compare.
-        """
+    def ratio_cell(self, column: str, spread: bool = False) -> Cell:
+        """The smallest ratio over the results, or their range; a dash for controls."""
         if math.isnan(self.block) and self.method != "identity":
-            return DASH
-        # Rounded down: 3.96 must not look as if it kept a budget of 4.
+            return Cell(DASH)
+        # Rounded down: 3.96 must not look as if it reached a ratio of 4.
         low, high = (
             math.floor(v * 10 + 1e-6) / 10 if math.isfinite(v) else v for v in self.spread(column)
         )
-        return span(low, high) if spread else number(low)
+        return Cell(span(low, high) if spread else number(low), None if math.isnan(low) else low)
 
-    def retention(self, tasks: Iterable[str]) -> float:
-        """Mean over the tasks; NaN unless all were measured.
+    def mean_retention(self, tasks: Iterable[str]) -> float:
+        """Mean retention over tasks; NaN unless all have a value.
 
-        Since a mean over the easy tasks would flatter.
+        A mean over the easy tasks alone would be too high.
         """
-        values = [self.found[t].retention if t in self.found else math.nan for t in tasks]
+        values = [self.value(task, "retention") for task in tasks]
         return sum(values) / len(values)
 
 
-def rows_of(means: DataFrame, labels: Labels, column: str) -> list[Row]:
-    """All rows, ordered: identity, blocks by ratio (baselines, papers), other controls.
+@dataclass(frozen=True)
+class RowColumn:
+    """A column, its cell in a row, and the value by which the best is chosen (higher is better)."""
 
-    `found` is keyed by `column`.
+    column: Column
+    cell: Callable[[Row], Cell]
+    best: Callable[[Row], float] | None = None
+
+
+def rows_of(means: DataFrame, labels: Labels, column: str) -> list[Row]:
+    """All rows in order: the uncompressed model, ratios with baselines before papers, controls.
+
+    Args:
+        means: of `mean_over_seeds`.
+        labels: of the same study.
+        column: whose values are the keys of a row's results.
+
+    Raises:
+        UserError: if a method has no label.
     """
     unknown = sorted(set(means["method"]) - set(labels.methods))
     if unknown:
         raise UserError(
-            f"no label for method(s) {', '.join(unknown)}: make scores and labels from the same study"
+            f"no label for method(s) {', '.join(unknown)}: use scores and labels of the same study"
         )
-    order = {m: i for i, m in enumerate(labels.methods)}
-    rows: dict[tuple[Any, ...], Row] = {}
+    order = {method: i for i, method in enumerate(labels.methods)}
+    rows: dict[tuple[float, ...], Row] = {}
     for result in means.itertuples():
-        asked: Any = result.ratio_asked
-        block = math.nan if math.isnan(asked) else labels.block(asked)
-        kind = labels.methods[str(result.method)].kind
-        whole_model = labels.methods[str(result.method)].whole_model
-        place = 1 if kind != "control" else 0 if result.method == "identity" else 2
-        key = (
-            place,
-            whole_model,
-            -1 if place != 1 else block,
-            kind != "baseline",
-            order[str(result.method)],
-            -1 if place != 1 else asked,
-        )
-        rows.setdefault(key, Row(str(result.method), asked, block, {}, whole_model)).found[
-            str(getattr(result, column))
-        ] = result
+        method = str(result.method)
+        target: Any = result.target_ratio
+        block = math.nan if math.isnan(target) else labels.block(target)
+        about = labels.methods[method]
+        row = Row(method, target, block, {}, about.compresses_layers)
+        key: tuple[float, ...]
+        if about.kind == "control":
+            place = 0 if method == "identity" else 2
+            key = (place, about.compresses_layers, -1, False, order[method], -1)
+        else:
+            is_paper = about.kind != "baseline"
+            key = (1, about.compresses_layers, block, is_paper, order[method], target)
+        rows.setdefault(key, row).results[str(getattr(result, column))] = result
     return [rows[key] for key in sorted(rows)]
 
 
-def blocks_of(rows: list[Row]) -> list[tuple[str, list[Row]]]:
-    """Titles ("" for the uncompressed row) and the rows below each."""
-    blocks: dict[str, list[Row]] = {}
-    for row in rows:
-        identity = "" if row.method == "identity" else "Controls"
-        of = " of more than the embedding" if row.whole_model else ""
-        blocks.setdefault(
-            identity if math.isnan(row.block) else f"Asked {row.block:g}×{of}", []
-        ).append(row)
-    return list(blocks.items())
-
-
-def number(value: float, decimals: int = 1, sd: float = math.nan) -> str:
-    """For an S column or plain text.
-
-    12.3, 12.3(4) with a standard deviation, a power of ten beyond 9999, or a dash.
-    """
-    if math.isnan(value):
-        return DASH
-    if math.isinf(value):
-        return "inf"
-    if abs(value) >= 9999.5:
-        return f"{value:.1e}".replace("e+0", "e").replace("e+", "e")
-    decimals = 0 if abs(value) >= 1000 else decimals
-    return f"{value:.{decimals}f}" + ("" if math.isnan(sd) else f"({sd * 10**decimals:.0f})")
-
-
-def span(low: float, high: float) -> str:
-    """A range, or one number where both ends round to the same."""
-    low_text = number(low)
-    high_text = number(high)
-    return low_text if low_text == high_text else f"{low_text}--{high_text}"
-
-
-def score(result: Any, task: TaskLabel) -> str:
-    """A score as shown, with its standard deviation over seeds if there are several."""
-    scale = 100 if task.percent else 1
-    return number(result.value * scale, sd=result.value_sd * scale)
-
-
-@dataclass(frozen=True)
-class Column:
-    """A column of numbers: what a row shows, and how the best is told (None: no best)."""
-
-    text: Callable[[Row], str]
-    best: Callable[[Row], float] | None = None
-    """Higher is better."""
-
-
-def bold(rows: list[Row], column: Column) -> set[int]:
-    """Positions of the rows within a block that show its best number; ties as printed share it."""
-    if column.best is None:
-        return set()
-    fit = [
-        (i, v)
-        for i, r in enumerate(rows)
-        if not r.over_budget and not math.isnan(v := column.best(r))
-    ]
-    if not fit or math.isnan(rows[0].block):
-        return set()
-    shown = {i: column.text(rows[i]).split("(")[0] for i, _ in fit}
-    best = shown[max(fit, key=lambda pair: pair[1])[0]]
-    return {i for i, text in shown.items() if text == best}
-
-
-def fixed_size(row: Row, labels: Labels) -> str:
-    """What to say of a codec that is asked for at its own ratio rather than the study's.
-
-    "" for all others.
-    """
-    if math.isnan(row.block) or row.asked in labels.ratios:
-        return ""
-    over = ": larger than this block allows, so never marked best" if row.over_budget else ""
-    return f"Of fixed size, asked for at {row.asked:g}×{over}."
-
-
-def dashed(row: Row, key: str, notes: Notes, show: Callable[[Any], str]) -> str:
-    """What `show` makes of a result; a dash where there is none, with the letter of the reason."""
-    result = row.found.get(key)
-    if result is None:
-        return DASH + "^" + notes.mark("Not part of this study.")
-    return (
-        f"{DASH}^{notes.mark(result.note or 'No score.')}"
-        if math.isnan(result.value)
-        else show(result)
-    )
-
-
-def comparison(scores: DataFrame, labels: Labels) -> list[Row]:
-    """Rows of the main table: the main metric of every task."""
-    means = over_seeds(scores)
+def compared_rows(scores: DataFrame, labels: Labels) -> list[Row]:
+    """Rows with the main metric of every task."""
+    means = mean_over_seeds(scores)
     main = {k: t.metric for k, t in labels.tasks.items()}
     return rows_of(means[means["metric"] == means["task"].map(main)], labels, "task")
 
 
-def averaged(scores: DataFrame, tasks: list[str]) -> list[str]:
-    """The tasks over which retention is averaged.
+def blocks_of(rows: list[Row]) -> list[tuple[str, list[Row]]]:
+    """Titles ("" for the uncompressed model) and the rows below each."""
+    blocks: dict[str, list[Row]] = {}
+    for row in rows:
+        title = "" if row.method == "identity" else "Controls"
+        if not math.isnan(row.block):
+            more = ", layers compressed too" if row.compresses_layers else ""
+            title = f"Target ratio {row.block:g}×{more}"
+        blocks.setdefault(title, []).append(row)
+    return list(blocks.items())
 
-    Without students', if there are others, as the protocols differ.
+
+def sections_of(
+    rows: list[Row], columns: list[RowColumn], labels: Labels, notes: Notes
+) -> list[Section]:
+    """A section for each ratio with its best values in bold, keyed by the ratio."""
+    sections = []
+    for title, block in blocks_of(rows):
+        # Row by row, so that the letters of footnotes come in reading order.
+        cells = [
+            [label_cell(row, labels, notes), *(column.cell(row) for column in columns)]
+            for row in block
+        ]
+        for j, column in enumerate(columns, start=1):
+            for i in best_rows(block, [line[j].text for line in cells], column):
+                cells[i][j] = replace(cells[i][j], bold=True)
+        sections.append(Section(title, cells, (ratio_cell(block[0].block),)))
+    return sections
+
+
+def best_rows(rows: list[Row], texts: list[str], column: RowColumn) -> set[int]:
+    """Positions of the rows of a block with its best value; ties as printed share it."""
+    if column.best is None or math.isnan(rows[0].block):
+        return set()
+    values = {
+        i: value
+        for i, row in enumerate(rows)
+        if not row.over_budget and not math.isnan(value := column.best(row))
+    }
+    if not values:
+        return set()
+    shown = {i: texts[i].split("(")[0] for i in values}
+    best = shown[max(values, key=lambda i: values[i])]
+    return {i for i, text in shown.items() if text == best}
+
+
+def label_cell(row: Row, labels: Labels, notes: Notes) -> Cell:
+    """The method's label with its dagger and, for a codec of fixed size, a footnote."""
+    method = labels.methods[row.method]
+    sentence = fixed_size_note(row, labels)
+    marks = [DAGGER] * method.reconstruction + ([notes.mark(sentence)] if sentence else [])
+    return Cell(method.label, marks=tuple(marks))
+
+
+def fixed_size_note(row: Row, labels: Labels) -> str:
+    """The footnote of a codec that has a ratio of its own instead of the study's; "" for others."""
+    if math.isnan(row.block) or row.target in labels.ratios:
+        return ""
+    over = "; larger than this target ratio allows, so never marked as best"
+    return f"Fixed size, target ratio {row.target:g}×{over if row.over_budget else ''}."
+
+
+def score_text(result: Any, task: TaskLabel) -> str:
+    """A score, with its standard deviation over seeds if there are several."""
+    scale = 100 if task.percent else 1
+    return number(result.value * scale, sd=result.value_sd * scale)
+
+
+def score_cell(row: Row, key: str, task: TaskLabel, notes: Notes) -> Cell:
+    """A score, or a dash with the reason."""
+    missing = missing_cell(row, key, notes)
+    return missing or Cell(score_text(row.results[key], task), float(row.value(key, "value")))
+
+
+def missing_cell(row: Row, key: str, notes: Notes) -> Cell | None:
+    """A dash with the reason where a row has no value; None where it has one."""
+    result = row.results.get(key)
+    if result is None:
+        return dash_cell(NOT_IN_STUDY, notes)
+    return dash_cell(result.note or "No score.", notes) if math.isnan(result.value) else None
+
+
+def achieved_column() -> RowColumn:
+    """The smallest achieved ratio of the embedding over all results."""
+    column = Column("Achieved ratio", align="right", short="achieved", width=8)
+    return RowColumn(column, lambda row: row.ratio_cell("achieved_ratio"))
+
+
+def task_columns(
+    labels: Labels, task: str, group: tuple[str, ...], notes: Notes
+) -> list[RowColumn]:
+    """Score and retention of one task; the score is a detail of the retention."""
+    about = labels.tasks[task]
+    sign = 1 if about.higher_is_better else -1
+    score = Column(metric_head(about), group, short=task[:10], detail=1)
+    retention = Column("ret.", group, short="ret.")
+    return [
+        RowColumn(
+            score,
+            lambda row: score_cell(row, task, about, notes),
+            lambda row: sign * row.value(task, "value"),
+        ),
+        RowColumn(
+            retention,
+            lambda row: missing_cell(row, task, notes) or number_cell(row.value(task, "retention")),
+            lambda row: row.value(task, "retention"),
+        ),
+    ]
+
+
+def metric_head(task: TaskLabel, label: str = "") -> str:
+    """A metric's label (the main metric's by default) with an arrow towards better values."""
+    return f"{label or task.metric_label}\u00a0{'↑' if task.higher_is_better else '↓'}"
+
+
+def averaged_tasks(scores: DataFrame, tasks: list[str]) -> list[str]:
+    """The tasks over which retention is averaged: students' tasks only where there are no others.
+
+    Protocols differ in what an error of the matrix costs.
     """
     protocols = scores.groupby("task")["protocol"].first()
-    return [t for t in tasks if protocols.get(t) not in STUDENTS] or tasks
-
-
-def protocol_notes(scores: DataFrame, tasks: list[str]) -> list[str]:
-    """When the models of which tasks were trained and compressed.
-
-    Where the columns do not say it.
-    """
-    of_task = scores.groupby("task")["protocol"].first()
-    by_protocol: dict[str, list[str]] = {}
-    for task in tasks:
-        by_protocol.setdefault(str(of_task.get(task)), []).append(task)
-    listed = [
-        f"{PROTOCOLS.get(protocol, protocol)} ({', '.join(of)})"
-        for protocol, of in by_protocol.items()
-    ]
-    return [f"Protocols: {'; '.join(listed)}."]
+    return [t for t in tasks if protocols.get(t) not in STUDENT_PROTOCOLS] or tasks
 
 
 def average_note(scores: DataFrame, labels: Labels, tasks: list[str]) -> list[str]:
-    """What is not in the mean, if something is not."""
-    left_out = [labels.tasks[t].label for t in tasks if t not in averaged(scores, tasks)]
-    return (
-        [f"Not in the mean, as their models are trained after compression: {', '.join(left_out)}."]
-        if left_out
-        else []
-    )
+    """The tasks that are not in the mean, if any."""
+    left_out = [labels.tasks[t].label for t in tasks if t not in averaged_tasks(scores, tasks)]
+    sentence = "Not in the mean, as their models are trained after compression: "
+    return [sentence + ", ".join(left_out) + "."] if left_out else []
 
 
-def score_columns(labels: Labels, task: str, notes: Notes, both: bool) -> list[Column]:
-    """Score and retention of one task, or retention alone."""
-    about = labels.tasks[task]
-    sign = 1 if about.higher_is_better else -1
-
-    def found(row: Row, name: str) -> float:
-        return getattr(row.found[task], name) if task in row.found else math.nan
-
-    def retained(row: Row) -> str:
-        return (
-            number(found(row, "retention"))
-            if both
-            else dashed(row, task, notes, lambda f: number(f.retention))
-        )
-
-    retention = Column(retained, lambda r: found(r, "retention"))
-    show = Column(
-        lambda r: dashed(r, task, notes, lambda f: score(f, about)),
-        lambda r: sign * found(r, "value"),
-    )
-    return [show, retention] if both else [retention]
+def protocol_note(scores: DataFrame, labels: Labels) -> str:
+    """When the models of which tasks were trained and compressed."""
+    protocols = scores.groupby("task")["protocol"].first()
+    by_protocol: dict[str, list[str]] = {}
+    for task, about in labels.tasks.items():
+        by_protocol.setdefault(str(protocols.get(task)), []).append(about.label)
+    listed = [f"{PROTOCOLS.get(p, p)} ({', '.join(tasks)})" for p, tasks in by_protocol.items()]
+    return f"Protocols: {'; '.join(listed)}."
 
 
-def general_notes(scores: DataFrame, labels: Labels, tasks: list[str]) -> list[str]:
-    """Remarks for all of a table: what retention is, seeds, the tasks' own footnotes."""
+def retention_note(labels: Labels, tasks: list[str]) -> str:
+    """What retention is."""
     lower = sorted(
         {labels.tasks[t].metric_label for t in tasks if not labels.tasks[t].higher_is_better}
     )
-    notes = [
-        "Retention (ret.): score / uncompressed score, in %"
-        + (
-            f"; for {' and '.join(lower)}, where lower is better, uncompressed score / score."
-            if lower
-            else "."
-        )
-    ]
+    inverted = f"; for {' and '.join(lower)}, where lower is better, uncompressed score / score"
+    return f"Retention (ret.): score / uncompressed score, in %{inverted if lower else ''}."
+
+
+def seed_and_task_notes(scores: DataFrame, labels: Labels, tasks: list[str]) -> list[str]:
+    """What numbers in parentheses are, and the tasks' own footnotes."""
     seeds = scores["seed"].nunique()
-    if seeds > 1:
-        notes.append(
-            f"Means over {seeds} seeds; in parentheses the standard deviation, in units of the last digit."
-        )
-    return notes + [
-        f"{labels.tasks[t].label}: {labels.tasks[t].footnote}"
-        for t in tasks
-        if labels.tasks[t].footnote
-    ]
+    notes = [f"{labels.tasks[t].label}: {f}" for t in tasks if (f := labels.tasks[t].footnote)]
+    if seeds == 1:
+        return notes
+    deviation = "the standard deviation is in parentheses, in units of the last digit"
+    return [f"Means over {seeds} seeds; {deviation}.", *notes]

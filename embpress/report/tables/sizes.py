@@ -1,148 +1,178 @@
-"""What did not shrink and why.
+"""Tables of sizes: a checkpoint's other weights, and the stored tensors of compressed matrices."""
 
-A checkpoint's other weights, and where the bits of every compressed matrix are.
-"""
-
+import math
+from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pandas
 from pandas import DataFrame
 
 from ...analysis.scores import Labels
-from .latex import escape, method_label
-from .rows import DASH, Notes, Row, blocks_of, comparison, number
+from .rows import Row, blocks_of, compared_rows, label_cell
+from .table import (
+    DASH,
+    Cell,
+    Column,
+    Notes,
+    Section,
+    Table,
+    flat_table,
+    number,
+    number_cell,
+    ratio_cell,
+    text_columns,
+)
 
 LEAST = 0.0005
-"""Share of all bits below which a tensor is not named."""
+"""Share of all bits below which a tensor is not listed."""
 MEGABYTE = 8 * 10**6
 """Bits in 10^6 bytes."""
-WHAT = [
-    "MB: a million bytes, as fp32. Weights below 0.05 % of a model are left out. At most: the ratio of the whole model were "
-    "its embedding nothing. A tied output head is the embedding and shrinks with it.",
-    "Reached: of the embedding, the smallest over checkpoints. Rows kept: of the matrix, as they were. Stored: tensors of "
-    "the artefact with their share of its bits, means over checkpoints and seeds; U8 holds packed bits.",
+NOTES = [
+    "MB: a million bytes, as fp32. Weights below 0.05 % of a model are left out. At most: the "
+    "ratio of the "
+    "whole model if its embedding took no space. A tied output head is the same matrix as the "
+    "embedding.",
+    "Achieved ratio: of the embedding, the smallest over checkpoints. Rows kept: share of the "
+    "matrix's "
+    "rows that are stored unchanged. Stored: tensors of the artefact with their share of its "
+    "bits, means "
+    "over checkpoints and seeds; U8 contains packed bits.",
 ]
 
 
 def read_sizes(path: Path) -> DataFrame:
-    """results/sizes.csv; only numbers may be missing.
+    """Read results/sizes.csv; the method of a checkpoint's own weights is "".
 
-    The method of a checkpoint's own weights is "".
+    Only numbers may be missing.
     """
-    empty = {column: [""] for column in ("ratio_asked", "rows_kept")}
+    empty = {column: [""] for column in ("target_ratio", "rows_kept")}
     return pandas.read_csv(path, keep_default_na=False, na_values=empty, encoding="utf-8")
 
 
-def sizes_table(sizes: DataFrame, scores: DataFrame, labels: Labels) -> str:
-    """LaTeX, two longtables as both may fill pages: the checkpoints' weights, and a line a method
-    and ratio.
+def weights_table(sizes: DataFrame) -> Table:
+    """The weights of each checkpoint, the embedding first, and why the others are not compressed.
 
     Args:
-        sizes: results/sizes.csv, from `embpress.analysis.sizes`.
-        scores: the table of scores, for the ratios reached and the reasons why others were not.
+        sizes: results/sizes.csv.
+    """
+    sections = []
+    for model, parts in sizes[sizes["method"] == ""].groupby("model", sort=False):
+        total = parts["bits"].sum()
+        most = number(total / (total - parts["bits"].iloc[0]))
+        rows = []
+        for row in parts[parts["bits"] >= LEAST * total].itertuples():
+            part: Any = row
+            shares = (part.bits / MEGABYTE, 100 * part.bits / total)
+            rows.append([Cell(part.part), *map(number_cell, shares), Cell(part.why)])
+        sections.append(Section(f"{model}: at most {most}× smaller", rows))
+    columns = [
+        Column("Weights", align="left"),
+        Column("MB", align="right"),
+        Column("% of model", align="right", width=12),
+        Column("Why", align="left"),
+    ]
+    return Table("weights", "Weights of the checkpoints", columns, sections, long=True)
+
+
+def stored_table(sizes: DataFrame, scores: DataFrame, labels: Labels) -> Table:
+    """The achieved ratio and the shares of the stored tensors of each method and ratio.
+
+    Args:
+        sizes: results/sizes.csv.
+        scores: the table of scores, for achieved ratios and the reasons for those not reached.
         labels: of the same study.
     """
     notes = Notes()
-    first = _longtable(
-        "@{}lrrl@{}",
-        ["Weights", "MB", r"\% of model", "Why"],
-        _weights(sizes[sizes["method"] == ""]),
-    )
-    shown = [row for row in comparison(scores, labels) if not row.whole_model]
-    rows = [row for row in shown if labels.methods[row.method].kind != "control"]
+    rows = [
+        row
+        for row in compared_rows(scores, labels)
+        if not row.compresses_layers and labels.methods[row.method].kind != "control"
+    ]
     stored = sizes[sizes["method"] != ""]
-    lines = []
-    for title, block in blocks_of(rows):
-        lines += [r"\midrule", _title(title)]
-        lines += [
-            " & ".join([method_label(r, labels, notes), *_line(r, stored, notes)]) + r" \\"
-            for r in block
-        ]
-    second = _longtable(
-        r"@{}lrr>{\raggedright\arraybackslash}p{3.6in}@{}",
-        ["Method", "Reached", r"\% rows kept", r"Stored, \% of bits"],
-        lines,
-    )
-    small = [
-        *map(escape, WHAT),
-        *(rf"\textsuperscript{{{notes.mark(s)}}}\,{escape(s)}" for s in notes.sentences),
+    sections = [
+        Section(
+            title,
+            [[label_cell(row, labels, notes), *_stored_cells(row, stored, notes)] for row in block],
+        )
+        for title, block in blocks_of(rows)
     ]
-    if any(labels.methods[r.method].reconstruction for r in rows):
-        small.append(r"$^\dagger$\,reconstruction: the paper's full text was not available.")
-    return (
-        first
-        + second
-        + "\\par\\smallskip\n{\\scriptsize\\raggedright\n"
-        + "\n".join(small)
-        + "\n\\par}\n"
-    )
-
-
-def _longtable(spec: str, heads: list[str], lines: list[str]) -> str:
-    """A small longtable between rules."""
-    head = " & ".join(heads) + r" \\"
-    body = [
-        rf"\begin{{longtable}}{{{spec}}}",
-        r"\toprule",
-        head,
-        r"\endhead",
-        r"\bottomrule",
-        r"\endfoot",
-        *lines,
+    columns = [
+        Column("Method", align="left"),
+        Column("Achieved ratio", align="right"),
+        Column("% rows kept", align="right", width=12),
+        Column("Stored, % of bits", align="left", width=20, inches=3.6),
     ]
-    return (
-        "\\begingroup\\setlength{\\tabcolsep}{5pt}\\scriptsize%\n"
-        + "\n".join(body)
-        + "\n\\end{longtable}\n\\endgroup\n"
+    return Table("stored", "Stored tensors", columns, sections, NOTES, notes, long=True)
+
+
+def tensors_table(sizes: DataFrame, labels: Labels) -> Table:
+    """Every stored tensor and every group of a checkpoint's weights, means over seeds."""
+    keys = ["model", "method", "target_ratio", "part", "dtype", "why"]
+    means = sizes.groupby(keys, sort=False, dropna=False)["bits"].mean().reset_index()
+    rows = []
+    for row in means.itertuples():
+        tensor: Any = row
+        method = labels.methods[tensor.method].label if tensor.method else "the checkpoint itself"
+        rows.append(
+            [
+                Cell(tensor.model),
+                Cell(method),
+                ratio_cell(tensor.target_ratio),
+                Cell(tensor.part),
+                Cell(tensor.dtype),
+                number_cell(tensor.bits / MEGABYTE, 3),
+                Cell(tensor.why),
+            ]
+        )
+    columns = [
+        *text_columns("Checkpoint", "Method"),
+        Column("Target ratio"),
+        *text_columns("Part", "Type"),
+        Column("MB"),
+        *text_columns("Why"),
+    ]
+    return flat_table(
+        "sizes",
+        "Sizes of all tensors",
+        columns,
+        rows,
+        "MB: a million bytes, means over seeds. Of a checkpoint itself: the weights that are not "
+        "compressed, "
+        "and why.",
     )
 
 
-def _title(text: str) -> str:
-    """A line over all four columns, which stays on the page of the next line."""
-    return rf"\multicolumn{{4}}{{@{{}}l}}{{\itshape {escape(text)}}} \\*"
-
-
-def _weights(weights: DataFrame) -> list[str]:
-    """A block a checkpoint, its largest weights first."""
-    lines = []
-    for model, parts in weights.groupby("model", sort=False):
-        total = parts["bits"].sum()
-        embedding = parts["bits"].iloc[0]
-        lines += [
-            r"\midrule",
-            _title(f"{model}: at most {number(total / (total - embedding))}× smaller"),
-        ]
-        for part in parts[parts["bits"] >= LEAST * total].itertuples():
-            shown = [number(float(part.bits) / MEGABYTE), number(100 * float(part.bits) / total)]  # type: ignore[arg-type]
-            lines.append(
-                " & ".join([escape(str(part.part)), *shown, escape(str(part.why))]) + r" \\"
-            )
-    return lines
-
-
-def _line(row: Row, stored: DataFrame, notes: Notes) -> list[str]:
-    """Ratio reached, share of rows kept, and shares of the tensors.
-
-    The reason where there is no artefact.
-    """
-    reached = row.ratio("ratio_reached")
-    if reached == DASH:
-        reasons = dict.fromkeys(f.note for f in row.found.values() if f.note)
-        marks = ",".join(notes.mark(reason) for reason in reasons)
-        return [DASH + (rf"\textsuperscript{{{marks}}}" if marks else ""), DASH, "out of reach"]
-    own = stored[(stored["method"] == row.method) & (stored["ratio_asked"] == row.asked)]
+def _stored_cells(row: Row, stored: DataFrame, notes: Notes) -> list[Cell]:
+    """Achieved ratio, share of rows kept, and shares of the tensors; else the reason for none."""
+    achieved = row.ratio_cell("achieved_ratio")
+    if achieved.text == DASH:
+        reasons = dict.fromkeys(r.note for r in row.results.values() if r.note)
+        marks = tuple(notes.mark(reason) for reason in reasons)
+        return [Cell(DASH, marks=marks), Cell(DASH), Cell("not reached")]
+    own = stored[(stored["method"] == row.method) & (stored["target_ratio"] == row.target)]
     kept = (own["rows_kept"] / own["rows"]).mean()
+    shares = _shares(own)
+    if row.over_budget and shares:
+        name, _, share = shares[0]
+        low = row.spread("achieved_ratio")[0]
+        note = (
+            f"Below its target ratio: {name} alone would achieve {low / share:.2f}×, "
+            f"all stored tensors achieve {low:.2f}×"
+        )
+        achieved = replace(achieved, marks=(notes.mark(note),))
+    listed = ", ".join(f"{name} ({dtype}) {100 * share:.1f}" for name, dtype, share in shares)
+    return [achieved, number_cell(math.nan if pandas.isna(kept) else 100 * kept), Cell(listed)]
+
+
+def _shares(own: DataFrame) -> list[tuple[str, str, float]]:
+    """Name, type and mean share of the bits of each tensor of some artefacts, the largest first."""
     total = own.groupby(["model", "seed"])["bits"].transform("sum")
-    artefacts = max(1, len(own.drop_duplicates(["model", "seed"])))
-    shares = (own["bits"] / total).groupby([own["part"], own["dtype"]]).sum() / artefacts
-    found = [(p, d, s) for (p, d), s in shares.sort_values(ascending=False).items() if s >= LEAST]  # type: ignore[misc]
-    if row.over_budget and found:
-        largest = found[0]
-        low = row.spread("ratio_reached")[0]
-        alone = f"{largest[0]} alone would reach {low / largest[2]:.2f}×, with all else that it stores it is {low:.2f}×"
-        reached += rf"\textsuperscript{{{notes.mark(f'Short of its ratio: {alone}')}}}"
+    n_artefacts = max(1, len(own.drop_duplicates(["model", "seed"])))
+    shares = (own["bits"] / total).groupby([own["part"], own["dtype"]]).sum() / n_artefacts
+    ordered = shares.sort_values(ascending=False)
     return [
-        reached,
-        number(100 * kept),
-        ", ".join(escape(f"{p} ({d}) {100 * s:.1f}") for p, d, s in found),
+        (str(name), str(dtype), float(share))
+        for (name, dtype), share in ordered.items()  # type: ignore[misc]
+        if share >= LEAST
     ]

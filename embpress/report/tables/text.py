@@ -1,96 +1,119 @@
-"""Scores as plain text, for the terminal."""
+"""Tables as plain text for the terminal."""
 
 import textwrap
 
-from pandas import DataFrame
+from .table import Cell, Column, Section, Table
 
-from ...analysis.scores import Labels
-from .rows import (
-    Column,
-    Notes,
-    Row,
-    average_note,
-    averaged,
-    blocks_of,
-    bold,
-    comparison,
-    fixed_size,
-    general_notes,
-    number,
-    protocol_notes,
-    score_columns,
-)
+INDENT = "  "
 
 
-def text_table(scores: DataFrame, labels: Labels, width: int = 120) -> str:
-    """The main table as plain text, retention with its score where `width` allows, else retention
-    alone.
+def to_text(table: Table, width: int = 120) -> str:
+    """The table in lines of at most `width` characters where its columns allow it.
 
-    Where even that is too wide, tables of fewer tasks stand below each other. The mean over tasks
-    is left out where there is one task.
+    Detail columns are left out where they do not fit. Where even that is too wide, groups of
+    columns stand below each other, each with the leading columns.
     """
-    notes = Notes()
-    tasks = list(labels.tasks)
-    rows = comparison(scores, labels)
-    layouts = [(True, 1), *((False, parts) for parts in range(1, len(tasks) + 1))]
-    for both, parts in layouts:
-        step = -(-len(tasks) // parts)
-        chosen = [tasks[i : i + step] for i in range(0, len(tasks), step)]
-        alike = averaged(scores, tasks)
-        lines = [
-            line
-            for part in chosen
-            for line in [
-                *_text_lines(rows, labels, part, alike if part is chosen[-1] else [], notes, both),
-                "",
-            ]
-        ]
+    shown = [i for i, column in enumerate(table.columns) if "text" in column.formats]
+    plain = [i for i in shown if not table.columns[i].detail]
+    choices = [shown] if table.details == "below" else [shown, plain]
+    for chosen in choices:
+        lines = _lines(table, chosen, width)
         if max(map(len, lines)) <= width:
             break
-    general = [
-        "Best within a budget: *. Reconstructions, as the paper's full text was not available: +."
+    else:
+        lines = _parts(table, choices[-1], width)
+    notes = [f"*: {table.bold}."] if table.bold else []
+    notes += [*table.notes, *(f"{_mark(mark)} {sentence}" for mark, sentence in table.legend())]
+    small = [line for note in notes for line in textwrap.wrap(note, width)]
+    return "\n".join([*lines, "", *small]) + "\n"
+
+
+def _parts(table: Table, shown: list[int], width: int) -> list[str]:
+    """The table in as few parts as fit, of about as many groups of columns each."""
+    fixed = [i for i in shown if i < table.fixed]
+    groups: list[list[int]] = []
+    for before, i in zip([-1, *shown], shown):
+        if i < table.fixed:
+            continue
+        if groups and _belong_together(table.columns[before], table.columns[i]):
+            groups[-1].append(i)
+        else:
+            groups.append([i])
+    lines: list[str] = []
+    for n_parts in range(2, len(groups) + 1):
+        step = -(-len(groups) // n_parts)
+        lines = []
+        for start in range(0, len(groups), step):
+            chosen = [i for group in groups[start : start + step] for i in group]
+            lines += ["", *_lines(table, [*fixed, *chosen], width)]
+        if max(map(len, lines)) <= width:
+            break
+    return lines[1:] if lines else _lines(table, shown, width)
+
+
+def _belong_together(before: Column, column: Column) -> bool:
+    """Whether two adjacent columns must stand in the same part."""
+    same_group = bool(column.group) and column.group == before.group
+    return same_group or column.detail == -1 or before.detail == 1
+
+
+def _lines(table: Table, shown: list[int], width: int) -> list[str]:
+    """Heads, titles of sections and rows, padded."""
+    heads = [_head(table.columns, i, shown).split("\n") for i in shown]
+    n_lines = max(map(len, heads))
+    # Heads end above the numbers, which may be followed by a star.
+    grid = [[head[j] if j < len(head) else "" for head in heads] for j in range(n_lines)]
+    body = [
+        [_text(row[i], table.columns[i], bool(table.bold)) for i in shown] for row in table.rows()
     ]
-    general += protocol_notes(scores, tasks) + average_note(scores, labels, tasks)
-    general += general_notes(scores, labels, tasks) + [
-        f"^{notes.mark(s)} {s}" for s in notes.sentences
-    ]
-    return "\n".join(lines + [w for g in general for w in textwrap.wrap(g, width)]) + "\n"
+    widths = [max(map(len, column)) for column in zip(*grid, *body)]
+    left = [i == 0 or table.columns[i].align == "left" for i in shown]
+    indent = INDENT if table.long else ""
 
+    def padded(cells: list[str]) -> str:
+        texts = [
+            c.ljust(w) if is_left else c.rjust(w) for c, w, is_left in zip(cells, widths, left)
+        ]
+        return (indent + " ".join(texts)).rstrip()
 
-def _text_lines(
-    rows: list[Row], labels: Labels, tasks: list[str], alike: list[str], notes: Notes, both: bool
-) -> list[str]:
-    """Header and rows of the text table of some tasks, padded, with the mean over those `alike`.
-
-    The best carry a star.
-    """
-    columns = [c for t in tasks for c in score_columns(labels, t, notes, both)]
-    several = len(alike) > 1
-    if several:
-        columns.append(Column(lambda r: number(r.retention(alike)), lambda r: r.retention(alike)))
-    names = [n for t in tasks for n in ([t, "ret."] if both else [t])]
-    table = [["", "reached", *(n[:10] for n in names), *(["mean"] if several else [])]]
-    titles = {}
-    for title, block in blocks_of(rows):
-        titles[len(table)] = title
-        strong = [bold(block, c) for c in columns]
-        for i, row in enumerate(block):
-            cells = [c.text(row) + ("*" if i in s else " ") for c, s in zip(columns, strong)]
-            method = labels.methods[row.method]
-            sentence = fixed_size(row, labels)
-            label = (
-                method.label[:24]
-                + "+" * method.reconstruction
-                + (f"^{notes.mark(sentence)}" if sentence else "")
-            )
-            table.append([label, row.ratio("ratio_reached"), *cells])
-    widths = [max(len(r[i]) for r in table) for i in range(len(table[0]))]
-    lines = []
-    for i, texts in enumerate(table):
-        lines += [titles[i]] if titles.get(i) else []
-        lines.append(
-            " ".join(
-                t.ljust(w) if j == 0 else t.rjust(w) for j, (t, w) in enumerate(zip(texts, widths))
-            ).rstrip()
-        )
+    lines = [padded(row) for row in grid]
+    position = 0
+    for section in table.sections:
+        lines += _title(section, table.long, width)
+        end = position + len(section.rows)
+        lines += [padded(row) for row in body[position:end]]
+        position = end
     return lines
+
+
+def _title(section: Section, long: bool, width: int) -> list[str]:
+    """The lines of a section's title, below an empty line in long tables."""
+    if not section.title:
+        return []
+    first = INDENT * section.level
+    lines = textwrap.wrap(
+        section.title, width, initial_indent=first, subsequent_indent=first + INDENT
+    )
+    return lines if section.level or not long else ["", *lines]
+
+
+def _head(columns: list[Column], position: int, shown: list[int]) -> str:
+    """The head of a column, or that of the detail before it where this is left out."""
+    column = columns[position]
+    before = columns[position - 1]
+    if before.detail == 1 and position - 1 not in shown:
+        column = before
+    return column.short or column.head
+
+
+def _text(cell: Cell, column: Column, starred: bool) -> str:
+    """One cell; a bold number is followed by a star."""
+    text = cell.text + "".join(_mark(mark) for mark in cell.marks)
+    if column.align == "number" and starred and column.detail != -1:
+        text += "*" if cell.bold else " "
+    return text
+
+
+def _mark(mark: str) -> str:
+    """A letter after a caret; symbols as they are."""
+    return f"^{mark}" if mark.isalpha() else mark

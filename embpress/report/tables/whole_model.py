@@ -1,199 +1,155 @@
-"""What whole-model variants store and compute, kind by kind.
-
-Beside what they keep of each score.
-"""
+"""Table of models whose layers are compressed too: sizes and operations by kind of matrix."""
 
 import math
-import textwrap
 from pathlib import Path
-from typing import NamedTuple
 
 import pandas
 from pandas import DataFrame
 
 from ...analysis.scores import Labels
 from ...study.layer_kinds import KEPT, KINDS
-from .latex import cell, escape, s_column, stacked, tabular, width_of
-from .rows import DASH, Notes, Row, comparison, number, score
+from .rows import Row, compared_rows, score_text
+from .table import (
+    DASH,
+    Cell,
+    Column,
+    Notes,
+    Section,
+    Table,
+    dash_cell,
+    number_cell,
+    ratio_cell,
+)
 
 MEGABYTE = 8 * 10**6
+"""Bits in 10^6 bytes."""
 MILLION = 10**6
 BILLION = 10**9
-"""Bits in 10^6 bytes; parameters; floating-point operations."""
-WHAT = [
-    "Parameters: floats that are stored, in millions; a dash where integer codes carry the values. Operations: 10^9 "
-    "floating-point operations of the compressed matrices' products for 128 tokens. MB: 10^6 bytes stored of each kind.",
-    "Ratio: dense fp32 bits / bits stored of the whole model, the smallest over seeds; all else are means over seeds. "
-    "Retention (ret.): score / uncompressed score, in %.",
+NOTES = [
+    "Ratio: dense fp32 bits / stored bits of the whole model, the smallest over seeds; all other "
+    "numbers "
+    "are means over seeds. Ret.: score / uncompressed score, in %.",
+    "Parameters: stored floats in millions; a dash where integer codes represent the values. "
+    "Operations: billions of floating-point operations of the products with the compressed "
+    "matrices "
+    "for 128 tokens. MB: stored megabytes (a million bytes) of each kind of matrix.",
 ]
 
 
-class Line(NamedTuple):
-    """A row as shown."""
-
-    label: str
-    cells: list[str]
-
-
-class Block(NamedTuple):
-    """The rows of one task."""
-
-    title: str
-    lines: list[Line]
-
-
 def read_modules(path: Path) -> DataFrame:
-    """results/modules.csv."""
+    """Read results/modules.csv."""
     return pandas.read_csv(path, encoding="utf-8")
 
 
-def whole_model_table(modules: DataFrame, scores: DataFrame, labels: Labels) -> str:
-    """LaTeX, a block a task.
+def whole_model_table(modules: DataFrame, scores: DataFrame, labels: Labels) -> Table:
+    """A section for each task with variants that compress layers.
 
     Args:
-        modules: results/modules.csv, from `embpress.modules.sizes`.
+        modules: results/modules.csv.
         scores: the table of scores.
         labels: of the same study.
     """
     notes = Notes()
-    heads = heads_of(modules)
-    blocks = blocks_of_tasks(modules, scores, labels, notes)
-    cells = [line.cells for block in blocks for line in block.lines]
-    spec = "@{}l" + "".join(s_column(column) for column in zip(*cells)) + "@{}"
-    lines = []
-    for block in blocks:
-        lines += [
-            r"\midrule",
-            rf"\multicolumn{{{len(heads)}}}{{@{{}}l}}{{\itshape {escape(block.title)}}} \\",
-        ]
-        lines += [
-            " & ".join([escape(line.label), *(cell(c, False) for c in line.cells)]) + r" \\"
-            for line in block.lines
-        ]
-    # Narrow heads: the numbers below them are, and there are up to fifteen columns.
-    header = (
-        " & ".join([heads[0], *(f"{{\\tiny {stacked(head, 5)}}}" for head in heads[1:])]) + r" \\"
-    )
-    shown = [
-        max(map(width_of, column))
-        for column in zip(*([b.label, *b.cells] for block in blocks for b in block.lines))
+    kinds = [kind for kind in (*KINDS, KEPT) if kind in set(modules["kind"])]
+    columns = [
+        Column("Method", align="left"),
+        Column("target ratio", short="target", width=6),
+        Column("ratio", width=6),
+        Column("ret.", width=6),
+        Column("score", width=6),
+        Column("par. M", width=6),
+        Column("oper. G", width=6),
+        *(Column(f"{kind.replace('_', ' ')} MB", width=6) for kind in kinds),
     ]
-    small = [
-        *map(escape, WHAT),
-        *(rf"\textsuperscript{{{notes.mark(s)}}}\,{escape(s)}" for s in notes.sentences),
-    ]
-    below = "\\par\\smallskip\n{\\scriptsize\\raggedright\n" + "\n".join(small) + "\n\\par}\n"
-    return tabular(spec, header, lines, sum(shown)) + below
-
-
-def whole_model_text(modules: DataFrame, scores: DataFrame, labels: Labels) -> str:
-    """The same as plain text."""
-    notes = Notes()
-    heads = heads_of(modules)
-    blocks = blocks_of_tasks(modules, scores, labels, notes)
-    rows = [heads, *([line.label, *line.cells] for block in blocks for line in block.lines)]
-    widths = [max(map(len, column)) for column in zip(*rows)]
-
-    def padded(row: list[str]) -> str:
-        return " ".join(
-            text.rjust(w) if i else text.ljust(w) for i, (text, w) in enumerate(zip(row, widths))
-        ).rstrip()
-
-    lines = [padded(heads)]
-    for block in blocks:
-        lines += [block.title, *(padded([line.label, *line.cells]) for line in block.lines)]
-    general = WHAT + [f"^{notes.mark(s)} {s}" for s in notes.sentences]
-    return "\n".join(lines + [""] + [w for g in general for w in textwrap.wrap(g, 120)]) + "\n"
-
-
-def heads_of(modules: DataFrame) -> list[str]:
-    """Of all columns."""
-    kinds = [f"{kind.replace('_', ' ')} MB" for kind in _kinds(modules)]
-    return ["Method", "asked", "ratio", "par. M", "oper. G", *kinds, "score", "ret."]
-
-
-def _kinds(modules: DataFrame) -> list[str]:
-    """Kinds in their order, what is not compressed last."""
-    return [kind for kind in (*KINDS, KEPT) if kind in set(modules["kind"])]
-
-
-def blocks_of_tasks(
-    modules: DataFrame, scores: DataFrame, labels: Labels, notes: Notes
-) -> list[Block]:
-    """A block a task that runs a whole-model variant."""
-    rows = comparison(scores, labels)
-    blocks = []
+    rows = compared_rows(scores, labels)
+    sections = []
     for task, about in labels.tasks.items():
-        own = [row for row in rows if task in row.found and labels.methods[row.method].whole_model]
+        own = [row for row in rows if task in row.results and row.compresses_layers]
         if not own:
             continue
         of_model = modules[modules["model"] == (about.checkpoint or about.model)]
-        (identity,) = (row.found[task] for row in rows if row.method == "identity")
-        lines = [_dense(of_model, _kinds(modules), score(identity, about))] if len(of_model) else []
-        lines += [_line(row, task, of_model, _kinds(modules), scores, labels, notes) for row in own]
-        blocks.append(Block(f"{about.label}, {about.metric_label}, {about.model}", lines))
-    return blocks
-
-
-def _dense(modules: DataFrame, kinds: list[str], value: str) -> Line:
-    """The uncompressed model: of each kind, what a variant that compresses it says of it."""
-    parameters = (
-        modules.groupby(["method", "ratio_asked", "seed"], dropna=False)["dense_parameters"]
-        .sum()
-        .max()
+        (identity,) = (row for row in rows if row.method == "identity" and task in row.results)
+        lines = [_dense(of_model, kinds, _score(identity, task, labels))] if len(of_model) else []
+        of_task = scores[scores["task"] == task]
+        lines += [_variant(row, task, of_model, of_task, kinds, labels, notes) for row in own]
+        title = f"{about.label}, {about.metric_label}, {about.model}"
+        sections.append(Section(title, lines, (Cell(title),)))
+    return Table(
+        "whole_model",
+        "Models whose layers are compressed too",
+        columns,
+        sections,
+        NOTES,
+        notes,
+        ("Task",),
     )
+
+
+def _score(row: Row, task: str, labels: Labels) -> Cell:
+    """The score of a row on a task."""
+    text = score_text(row.results[task], labels.tasks[task])
+    return Cell(text, row.value(task, "value"))
+
+
+def _dense(modules: DataFrame, kinds: list[str], score: Cell) -> list[Cell]:
+    """The uncompressed model, from what variants that compress a kind record about it."""
+    variants = modules.groupby(["method", "target_ratio", "seed"], dropna=False)
+    parameters = variants["dense_parameters"].sum().max()
     dense = modules.groupby("kind")[["dense_parameters", "dense_flops"]].max()
-    dense.loc[KEPT, "dense_parameters"] = parameters - dense["dense_parameters"].drop(KEPT).sum()
-    sizes = [
-        number(32 * dense["dense_parameters"][k] / MEGABYTE, 2) if k in dense.index else DASH
-        for k in kinds
+    compressed = dense["dense_parameters"].drop(KEPT).sum()
+    dense.loc[KEPT, "dense_parameters"] = parameters - compressed
+    return [
+        Cell("uncompressed"),
+        Cell(DASH),
+        number_cell(1, 2),
+        number_cell(100),
+        score,
+        number_cell(parameters / MILLION, 2),
+        number_cell(dense["dense_flops"].sum() / BILLION, 2),
+        *_megabytes(32 * dense["dense_parameters"], kinds),
     ]
-    flops = number(dense["dense_flops"].sum() / BILLION, 2)
-    return Line(
-        "uncompressed",
-        [DASH, "1.00", number(parameters / MILLION, 2), flops, *sizes, value, "100.0"],
-    )
 
 
-def _line(
+def _variant(
     row: Row,
     task: str,
     modules: DataFrame,
-    kinds: list[str],
     scores: DataFrame,
+    kinds: list[str],
     labels: Labels,
     notes: Notes,
-) -> Line:
+) -> list[Cell]:
     """A variant at a ratio; dashes and the reason where it does not reach it."""
-    found = row.found[task]
-    about = labels.methods[row.method]
-    control = math.isnan(row.asked)
-    asked = DASH if control else number(row.asked)
-    if math.isnan(found.value):
-        return Line(
-            about.label,
-            [asked, *[DASH] * (len(kinds) + 4), f"{DASH}^{notes.mark(found.note or 'No score.')}"],
-        )
-    own = modules[modules["method"] == row.method]
-    of_task = scores[scores["task"] == task]
-    of_task = of_task[of_task["method"] == row.method]
-    if not control:
-        own = own[own["ratio_asked"] == row.asked]
-        of_task = of_task[of_task["ratio_asked"] == row.asked]
+    result = row.results[task]
+    cells = [Cell(labels.methods[row.method].label), ratio_cell(row.target)]
+    if math.isnan(result.value):
+        reason = dash_cell(result.note or "No score.", notes)
+        return [*cells, Cell(DASH), reason, *[Cell(DASH)] * (len(kinds) + 3)]
+    own, scores = (_of_row(frame, row) for frame in (modules, scores))
     means = own.groupby("kind")[["bits", "flops"]].mean()
     floats = own.groupby("seed")["floats"].sum(min_count=len(means)).mean()
-    cells = [
-        asked,
-        number(
-            math.floor(100 * of_task["model_ratio"].min()) / 100, 2
-        ),  # 3.996 must not look as if it kept a budget of 4
-        number(floats / MILLION, 2),
-        number(means["flops"].sum() / BILLION, 2),
-        *(
-            number(means["bits"][kind] / MEGABYTE, 2) if kind in means.index else DASH
-            for kind in kinds
-        ),
-        score(found, labels.tasks[task]),
-        number(found.retention),
+    # Rounded down: 3.996 must not look as if it reached a ratio of 4.
+    ratio = math.floor(100 * scores["model_ratio"].min()) / 100
+    return [
+        *cells,
+        number_cell(ratio, 2),
+        number_cell(result.retention),
+        _score(row, task, labels),
+        number_cell(floats / MILLION, 2),
+        number_cell(means["flops"].sum() / BILLION, 2),
+        *_megabytes(means["bits"], kinds),
     ]
-    return Line(about.label, cells)
+
+
+def _of_row(frame: DataFrame, row: Row) -> DataFrame:
+    """The lines of a table that belong to a row's method and target ratio."""
+    own = frame[frame["method"] == row.method]
+    return own if math.isnan(row.target) else own[own["target_ratio"] == row.target]
+
+
+def _megabytes(bits: "pandas.Series[float]", kinds: list[str]) -> list[Cell]:
+    """Megabytes of each kind; a dash where there is none."""
+    return [
+        number_cell(bits[kind] / MEGABYTE, 2) if kind in bits.index else Cell(DASH)
+        for kind in kinds
+    ]

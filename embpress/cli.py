@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 from . import __version__
 from .errors import UserError
 from .methods import FOLDER as METHODS
+from .methods import aliases
 from .methods import names as method_names
 
 # torch and transformers take seconds to import: the commands import them, `--help` does not.
@@ -243,8 +244,9 @@ def run_inspect(arguments: argparse.Namespace) -> None:
 def run_budget(arguments: argparse.Namespace) -> None:
     """Run the command `budget`."""
     methods = arguments.methods.split(",") if arguments.methods else None
+    known = {*method_names(), *aliases()}
     for name in methods or []:
-        if name not in method_names():
+        if name not in known:
             raise UserError(
                 f"--methods: there is no method {name!r}; there are {', '.join(method_names())}"
             )

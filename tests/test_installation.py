@@ -62,7 +62,7 @@ main(["table", "scores.csv"])
 main(["compress", "--model", "base", "--method", "pq", "--ratio", "1.2", "--out", "again"])
 """
 IMPORTS = {
-    "faiss": "import faiss",
+    "faiss": "from embpress.numerics.search import load_faiss\nload_faiss()",
     "plots": "from embpress.report import plots",
     "hub": "import datasets\nfrom embpress.data import hub, hub_files, shards",
     "japanese": "import fugashi, sentencepiece, unidic_lite\nfrom embpress.data import words",

@@ -63,7 +63,7 @@ DISTRIBUTIONS = {
     "yaml": "pyyaml",
 }
 """Distributions of modules that have another name."""
-BROUGHT_BY = {"cycler": "matplotlib"}
+BROUGHT_BY = {"cycler": "matplotlib", "markupsafe": "jinja2", "pydantic_core": "pydantic"}
 """Distributions that are a dependency of a listed one."""
 CORE_ROOMS = ("export", "formats", "methods", "models", "numerics", "study")
 """Rooms that `embpress.load`, `compress` and `inspect` import, with the core dependencies alone."""

@@ -8,11 +8,7 @@ import numpy as np
 import pytest
 import torch
 import yaml
-<<<<<<< HEAD
 from safetensors.torch import save_file
-=======
-from safetensors.numpy import save_file
->>>>>>> models
 
 from embpress.errors import UserError
 from embpress.study.checks import check_model_folder
@@ -356,17 +352,10 @@ def test_claims_come_to_a_comparison_a_pair_task_and_ratio(default_config):
 
 
 def checkpoint(folder, shapes, vocabulary=10):
-<<<<<<< HEAD
     """A model folder with a config and tensors of the given shapes."""
     folder.mkdir()
     (folder / "config.json").write_text(json.dumps({"vocab_size": vocabulary}))
     tensors = {f"w{i}": torch.zeros(shape) for i, shape in enumerate(shapes)}
-=======
-    """A model folder with a config and a safetensors file of the given shapes."""
-    folder.mkdir()
-    (folder / "config.json").write_text(json.dumps({"vocab_size": vocabulary}))
-    tensors = {f"w{i}": np.zeros(shape, np.float32) for i, shape in enumerate(shapes)}
->>>>>>> models
     save_file(tensors, folder / "model.safetensors")
     return folder
 

@@ -324,15 +324,9 @@ GOOD = squad(("the cat", [("cat", None)]))
     ("content", "message"),
     [
         ("[1", "dev.json: not JSON"),
-<<<<<<< HEAD
         ({"rows": []}, "dev.json: no valid 'data' of SQuAD's format: check .*`data.format`"),
         ([1], "dev.json: no valid 'data' of SQuAD's format"),
         ({"data": [1]}, "dev.json, article 1: no valid 'paragraphs'"),
-=======
-        ({"rows": []}, "dev.json: no 'data' of SQuAD's format"),
-        ([1], "dev.json: no 'data' of SQuAD's format"),
-        ({"data": [1]}, "dev.json, article 1: no 'paragraphs'"),
->>>>>>> models
         ({"data": []}, "dev.json has no rows: the test split is empty"),
         (
             changed(GOOD, lambda p: p.pop("context")),

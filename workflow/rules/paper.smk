@@ -1,4 +1,4 @@
-"""All tables and figures as one PDF. No part of the default target: it needs pdflatex."""
+"""All tables and figures as one PDF. Not part of the default target, as it needs pdflatex."""
 
 
 rule paper:

@@ -1,8 +1,8 @@
-"""Scores to LaTeX tables, plots, provenance, and one HTML page of all of it."""
+"""Tables, figures and provenance from the scores, and an HTML page of all of them."""
 
 
 rule tables:
-    """Write the main table, one a task, one a paper, predictors, sizes, speed, and ablations where there are any."""
+    """Write the main table, a table for each task and paper, and those of predictors, sizes, speed and ablations."""
     input:
         scores="results/scores.csv",
         labels="results/labels.json",
@@ -77,7 +77,7 @@ if "averages" in config:
 if "claims" in config:
 
     rule claims:
-        """Judge the claims of the papers by what the study found."""
+        """Judge the papers' claims by the outcomes of the study."""
         input:
             scores="results/scores.csv",
             labels="results/labels.json",
@@ -109,7 +109,7 @@ if "claims" in config:
 if WHOLE_MODELS:
 
     rule whole_model:
-        """Write what whole-model variants store and compute, kind by kind, beside what they keep of each score."""
+        """Write sizes, operations and scores of models whose layers are compressed too."""
         input:
             modules="results/modules.csv",
             scores="results/scores.csv",
@@ -124,7 +124,7 @@ if WHOLE_MODELS:
         resources:
             mem_mb=per_attempt(1000),
         message:
-            "writing the table of whole models"
+            "writing the table of models whose layers are compressed"
         script:
             "../scripts/whole_model.py"
 
@@ -132,7 +132,7 @@ if WHOLE_MODELS:
 if study.searched_tasks(config):
 
     rule search_table:
-        """Write how the candidates for fine-tuning's settings scored, and which was chosen."""
+        """Write the scores of the candidate settings of fine-tuning, and the chosen ones."""
         input:
             [f for task in study.searched_tasks(config) for f in candidate_files(task)],
         output:
@@ -155,7 +155,7 @@ if study.searched_tasks(config):
 
 
 rule figures:
-    """Draw what is left of scores and errors of the matrix by ratio, size, frequency and rank, and latency by size."""
+    """Draw retention, errors of the matrix, spectra, latency and learning curves."""
     input:
         scores="results/scores.csv",
         deciles="results/deciles.csv",
@@ -183,10 +183,10 @@ rule figures:
 
 
 rule provenance:
-    """Collect versions, hashes, times and peak memory of all jobs, beside the scores and not in them."""
+    """Collect versions, hashes, times and peak memory of all jobs in a file of their own."""
     input:
         scores="results/scores.csv",
-        speed="results/speed.csv",  # the last job of those that take time
+        speed="results/speed.csv",  # its job is the last one that takes long
         packages=expand(
             "results/packages/{package}.whl",
             package=study.used_packages(config),
@@ -209,7 +209,7 @@ rule provenance:
 
 
 rule report:
-    """Write one HTML page: which method for which budget, all figures and tables, and where they come from."""
+    """Write an HTML page of the best methods, all figures and tables, and provenance."""
     input:
         **({"claims": "results/claims.csv"} if "claims" in config else {}),
         **({"averages": "results/averages.csv"} if "averages" in config else {}),

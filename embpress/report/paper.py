@@ -41,8 +41,8 @@ FIGURES = {
     "with quartiles.",
     "ablations": "Variants of one method at equal ratio: retention with its 95 % interval.",
     "learning_curves": "Learning curves: training loss by epoch, mean and range over seeds. "
-    "Points: loss on held-out rows, where early stopping needs some. The loss of a student is the sum of "
-    "its distillation terms.",
+    "Points: loss on held-out rows, where early stopping needs some. The loss of a student is the "
+    "sum of its distillation terms.",
 }
 """Captions as plain text, by file name; figures of tasks have captions of their own."""
 SET_UP = "\n".join(

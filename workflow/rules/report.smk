@@ -132,7 +132,7 @@ if WHOLE_MODELS:
         params:
             code=code_of("whole_model"),
         message:
-            "writing the table of whole models"
+            "writing the table of models whose layers are compressed"
         script:
             "../scripts/whole_model.py"
 

@@ -1,6 +1,6 @@
 "use strict";
-// A click on a head sorts its table by that column: numbers by their value, words by the alphabet; a second click turns it
-// round. Cells without a number come last either way.
+// A click on a head sorts its table by that column: numbers by value, words alphabetically; a second click reverses the
+// order. Cells without a number come last in both orders.
 for (const table of document.querySelectorAll("table[id]")) {
   const heads = [...table.tHead.rows[0].cells];
   heads.forEach((head, column) => {
@@ -8,7 +8,7 @@ for (const table of document.querySelectorAll("table[id]")) {
       const numbers = head.classList.contains("n");
       const before = head.getAttribute("aria-sort");
       const order = before === (numbers ? "descending" : "ascending") ? -1 : 1;
-      // Of numbers the largest come first.
+      // The largest numbers come first.
       const sign = numbers ? -order : order;
       const key = (row) => {
         const cell = row.cells[column];

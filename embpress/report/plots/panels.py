@@ -188,7 +188,7 @@ def control_handles(means: DataFrame, labels: Labels) -> list[Any]:
 
 
 def legend(figure: Figure, methods: list[Any], others: list[Any], columns: int) -> None:
-    """One legend below all panels; methods fill whole columns, so that the others start a column."""
+    """One legend below all panels; methods fill whole columns, so others start a column."""
     rows = math.ceil((len(methods) + len(others)) / columns)
     blank = [Line2D([], [], linestyle="", label=" ")] * (
         -len(methods) % rows if rows and others else 0

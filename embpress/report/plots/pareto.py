@@ -88,7 +88,7 @@ def pareto(scores: DataFrame, sizes: DataFrame, labels: Labels) -> Figure:
 
 
 def front(points: list[Point], higher: bool) -> list[Point]:
-    """The points that no other point beats at the same size or a smaller one, largest ratio first."""
+    """The points that no other one beats at the same size or a smaller one, largest ratio first."""
 
     def beats(other: Point, point: Point) -> bool:
         better = other.value > point.value if higher else other.value < point.value

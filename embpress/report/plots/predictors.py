@@ -6,6 +6,7 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
+from matplotlib.ticker import NullFormatter
 from pandas import DataFrame
 
 from ...analysis.predictors import PREDICTOR_METRICS, Predictors
@@ -85,6 +86,7 @@ def _axes(panel: Axes, metric: str, values: np.ndarray) -> None:
     """Few ticks; better values are on the right in every panel."""
     if metric in LOGARITHMIC and (values > 0).any():
         panel.set_xscale("log")
+        panel.xaxis.set_minor_formatter(NullFormatter())
     else:
         panel.locator_params(axis="x", nbins=4)
     panel.tick_params(labelsize=6)

@@ -66,7 +66,7 @@ def _head(column: Column, details: Iterable[Column]) -> str:
 def _cell(cell: Cell, column: Column, details: Iterable[Cell], tag: str = "td") -> str:
     """A cell with its marks, and its details in small print."""
     attributes = ' scope="row"' if tag == "th" else ""
-    attributes += "" if column.align == "left" or tag == "th" else ' class="n"'
+    attributes += "" if column.align == "left" else ' class="n"'
     attributes += "" if cell.sort is None else f' data-v="{cell.sort:.12g}"'
     small = "".join(f"<small>{_words(detail)}</small>" for detail in details if detail.text != DASH)
     return f"<{tag}{attributes}>{_words(cell)}{small}</{tag}>"

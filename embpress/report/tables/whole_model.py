@@ -8,7 +8,7 @@ from pandas import DataFrame
 
 from ...analysis.scores import Labels
 from ...study.layer_kinds import KEPT, KINDS
-from .rows import Row, compared_rows, score_text
+from .rows import Row, compared_rows, missing_cell, score_text
 from .table import (
     DASH,
     Cell,
@@ -16,7 +16,6 @@ from .table import (
     Notes,
     Section,
     Table,
-    dash_cell,
     number_cell,
     ratio_cell,
 )
@@ -71,7 +70,15 @@ def whole_model_table(modules: DataFrame, scores: DataFrame, labels: Labels) -> 
         (identity,) = (row for row in rows if row.method == "identity" and task in row.results)
         lines = [_dense(of_model, kinds, _score(identity, task, labels))] if len(of_model) else []
         of_task = scores[scores["task"] == task]
-        lines += [_variant(row, task, of_model, of_task, kinds, labels, notes) for row in own]
+        for row in own:
+            if missing := missing_cell(row, task, notes):
+                cells = [Cell(DASH), missing, *[Cell(DASH)] * (len(kinds) + 3)]
+            else:
+                retention = number_cell(row.value(task, "retention"))
+                kept = [retention, _score(row, task, labels)]
+                cells = _variant(row, of_model, of_task, kinds, kept)
+            label = Cell(labels.methods[row.method].label)
+            lines.append([label, ratio_cell(row.target), *cells])
         title = f"{about.label}, {about.metric_label}, {about.model}"
         sections.append(Section(title, lines, (Cell(title),)))
     return Table(
@@ -111,30 +118,17 @@ def _dense(modules: DataFrame, kinds: list[str], score: Cell) -> list[Cell]:
 
 
 def _variant(
-    row: Row,
-    task: str,
-    modules: DataFrame,
-    scores: DataFrame,
-    kinds: list[str],
-    labels: Labels,
-    notes: Notes,
+    row: Row, modules: DataFrame, scores: DataFrame, kinds: list[str], kept: list[Cell]
 ) -> list[Cell]:
-    """A variant at a ratio; dashes and the reason where it does not reach it."""
-    result = row.results[task]
-    cells = [Cell(labels.methods[row.method].label), ratio_cell(row.target)]
-    if math.isnan(result.value):
-        reason = dash_cell(result.note or "No score.", notes)
-        return [*cells, Cell(DASH), reason, *[Cell(DASH)] * (len(kinds) + 3)]
+    """Ratio, retention, score, parameters, operations and sizes of a variant at a ratio."""
     own, scores = (_of_row(frame, row) for frame in (modules, scores))
     means = own.groupby("kind")[["bits", "flops"]].mean()
     floats = own.groupby("seed")["floats"].sum(min_count=len(means)).mean()
     # Rounded down: 3.996 must not look as if it reached a ratio of 4.
     ratio = math.floor(100 * scores["model_ratio"].min()) / 100
     return [
-        *cells,
         number_cell(ratio, 2),
-        number_cell(result.retention),
-        _score(row, task, labels),
+        *kept,
         number_cell(floats / MILLION, 2),
         number_cell(means["flops"].sum() / BILLION, 2),
         *_megabytes(means["bits"], kinds),

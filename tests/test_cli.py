@@ -80,7 +80,7 @@ def test_the_command_that_budget_prints_gives_what_it_promised(model_folder, cap
         ("compress --model DIR --method sdv --ratio 4 --out out", "there is no method 'sdv'"),
         ("compress --model DIR --method svd --ratio 0.5 --out out", "ratio 0.5 is below 1"),
         ("compress --model DIR --method svd --ratio nan --out out", "ratio nan is below 1"),
-        ("compress --model DIR --method svd --ratio 1e9 --out out", "ask for less"),
+        ("compress --model DIR --method svd --ratio 1e9 --out out", "use a lower ratio"),
         ("compress --model DIR --method svd --ratio 4 --option rank --out out", "is no KEY=VALUE"),
         (
             "compress --model DIR --method svd --ratio 4 --option rank=3 --out out",

@@ -74,7 +74,7 @@ def test_counts_decide_which_rows_matter(matrix):
 
 def test_what_cannot_be_reached_is_a_note(matrix):
     found = best_under(matrix, 0.003, methods=["integer", "svd"])
-    assert found.best.method == "svd" and "ask for less" in found.candidates[1].note
+    assert found.best.method == "svd" and "use a lower ratio" in found.candidates[1].note
     found = best_under(matrix, 0.03, methods=["t24", "svd"])
     assert found.best.method == "svd" and "needs token counts" in found.candidates[1].note
 
@@ -97,7 +97,7 @@ def test_without_counts_rows_weigh_alike(matrix):
 
 
 def test_a_bad_matrix_or_counts_of_another_are_errors(matrix):
-    with pytest.raises(UserError, match="counts of shape .7,. are not of this matrix"):
+    with pytest.raises(UserError, match="counts .*7"):
         best_under(matrix, 0.02, counts=torch.ones(7), methods=["svd"])
     matrix[3, 1] = math.nan
     with pytest.raises(UserError, match="first in row 3"):

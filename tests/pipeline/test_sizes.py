@@ -27,8 +27,8 @@ def found(tmp_path):
     model.save_pretrained(tmp_path / "model")
     describe(model, [0], tmp_path / "model", {})
     write_counts(torch.arange(V), tmp_path / "counts.safetensors")
-    methods = {"t24": {"options": {"neighbours": 2, "n_kept": 5}}, "svd": {}, "random": {}}
-    for method, ratio in (("t24", 1.5), ("svd", 2), ("svd", 900), ("random", 1)):
+    methods = {"t24": {"options": {"neighbours": 2}}, "svd": {}, "random": {}}
+    for method, ratio in (("t24", 3), ("svd", 2), ("svd", 900), ("random", 1)):
         arguments = (
             method,
             methods[method].get("options", {}),
@@ -71,7 +71,7 @@ def test_parts_add_up_to_what_is_stored(found):
     # checkpoint share its rows.
     assert set(zip(table["method"], table["ratio_asked"].fillna(0))) == {
         ("", 0),
-        ("t24", 1.5),
+        ("t24", 3),
         ("svd", 2),
     }
     assert not table.duplicated(["method", "ratio_asked", "part"]).any()

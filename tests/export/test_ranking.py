@@ -82,7 +82,7 @@ def test_what_cannot_be_reached_is_a_note(matrix):
 def test_one_method_that_fails_does_not_end_the_others(matrix):
     matrix[0] *= 1e7  # beyond the float16 scales of int8 rows
     found = best_under(matrix, 0.02, methods=["integer", "svd"])
-    assert found.best.method == "svd" and "does not fit fp16" in found.candidates[1].note
+    assert found.best.method == "svd" and "fp16" in found.candidates[1].note
     special = Context(torch.ones(400), special_ids=tuple(range(300)))
     found = best_under(matrix, 0.025, methods=["t24", "svd"], context=special)
     assert found.best.method == "svd" and "300 special tokens" in found.candidates[1].note

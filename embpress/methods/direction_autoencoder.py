@@ -76,10 +76,11 @@ class DirectionAutoencoderOptions(TrainedOptions):
 
     def loss(self, decoded: Tensor, rows: Tensor, weights: Tensor, epoch: int) -> Tensor:
         """The loss of a batch: (B, d), (B, d), (B,) to a scalar."""
+        # The order of the terms decides in which order autograd sums their gradients.
+        error = (rows - decoded).abs()
         total = self.cosine_weight * cosine_distance(decoded, rows, weights)
         if self.norm_weight:
-            error = (rows - decoded).abs() + SMALLEST
-            norm = (error.pow(self.alpha(epoch)).mean(1) * weights).mean()
+            norm = ((error + SMALLEST).pow(self.alpha(epoch)).mean(1) * weights).mean()
             total = total + self.norm_weight * norm
         return total
 

@@ -141,8 +141,9 @@ class OfflineAutoencoder(Method):
 
 def compute_loss(decoded: Tensor, rows: Tensor, weights: Tensor) -> Tensor:
     """The loss of a batch: (B, d), (B, d), (B,) to a scalar."""
-    rmse = root_mean_square(decoded, rows, weights)
-    return COSINE_WEIGHT * cosine_distance(decoded, rows, weights) + RMSE_WEIGHT * rmse
+    # The order of the terms decides in which order autograd sums their gradients.
+    total = COSINE_WEIGHT * cosine_distance(decoded, rows, weights)
+    return total + RMSE_WEIGHT * root_mean_square(decoded, rows, weights)
 
 
 def encode(rows: Tensor, layers: list[Layer], linear: bool = False) -> Tensor:

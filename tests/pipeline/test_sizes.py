@@ -61,7 +61,7 @@ def test_parts_add_up_to_what_is_stored(found):
     # checkpoint share its rows.
     assert set(zip(table["method"], table["target_ratio"].fillna(0))) == {
         ("", 0),
-        ("t24", 1.5),
+        ("t24", 3),
         ("svd", 2),
     }
     assert not table.duplicated(["method", "target_ratio", "part"]).any()

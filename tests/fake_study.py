@@ -26,7 +26,10 @@ METHODS = {
     "t24": ("T24 sparse coding", "paper", True, 3.5, None),
 }
 # task: (label, model key, model, protocol, metric, metric label, higher, n, uncompressed, footnote)
-GRID = "Weights come from a 4-bit copy whose rows lie on a grid: codecs of 4 bits and more look lossless here."
+NOTE = (
+    "Weights come from a 4-bit copy whose rows lie on a grid: codecs of 4 bits and more look "
+    "lossless here."
+)
 TASKS = {
     "rotten": (
         "Rotten Tomatoes",
@@ -50,7 +53,7 @@ TASKS = {
             "accuracy at 1",
             True,
         ),
-        *(2000, 0.91, GRID),
+        *(2000, 0.91, NOTE),
     ),
     "wikitext": (
         *(
@@ -187,7 +190,7 @@ def fake_scores(seeds=1):
                 for seed in range(seeds):
                     row = _row(task, method, asked, seed, random)
                     if method == "int4" and asked > 4:
-                        note = f"{label} cannot compress 30522 x 384 by {asked:g}: it reaches at most 7.8"
+                        note = f"{label} reaches at most 7.8 on 30522 x 384: use a lower ratio"
                         rows.append(_infeasible(row, note))
                         continue
                     more = {

@@ -235,7 +235,6 @@ def fit_retention_curve(path: Path) -> tuple[Callable[[float], float], float]:
     Raises:
         UserError: if the file is not a table of scores, or has too few of them.
     """
-
     from ..analysis.scores import read_scores
 
     try:

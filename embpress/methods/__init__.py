@@ -36,9 +36,10 @@ def _declared(attribute: str) -> dict[str, str]:
         tree = ast.parse((FOLDER / f"{name}.py").read_text(encoding="utf-8"))
         classes = [node for node in tree.body if isinstance(node, ast.ClassDef)]
         for node in (statement for part in classes for statement in part.body):
-            if isinstance(node, ast.Assign) and isinstance(node.value, ast.Constant):
-                if any(isinstance(t, ast.Name) and t.id == attribute for t in node.targets):
-                    values[name] = str(node.value.value)
+            if not isinstance(node, ast.Assign) or not isinstance(node.value, ast.Constant):
+                continue
+            if any(isinstance(t, ast.Name) and t.id == attribute for t in node.targets):
+                values[name] = str(node.value.value)
     return values
 
 

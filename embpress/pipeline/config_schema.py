@@ -1,4 +1,4 @@
-"""Write the JSON schema of configs, for editors:
+"""Write the JSON schema of configs, for editors.
 
 python -m embpress.pipeline.config_schema BENCHMARKS.yaml > config.schema.json
 """

@@ -22,8 +22,8 @@ Settings = dict[str, Any]
 def candidates(finetune: FineTuning) -> dict[str, Settings]:
     """Settings of each candidate by its name, such as "epochs_3+learning_rate_5e-05".
 
-    Names hold no "=" or ",", which Snakemake does not accept. Settings are in the order of the fields
-    of FineTuning, and the values of the last list vary fastest.
+    Names hold no "=" or ",", which Snakemake does not accept. Settings are in the order of the
+    fields of FineTuning, and the values of the last list vary fastest.
     """
     fixed = finetune.options()
     lists = finetune.searched

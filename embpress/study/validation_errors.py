@@ -2,6 +2,7 @@
 
 import re
 from collections.abc import Mapping
+from typing import Any
 
 from pydantic import ValidationError
 from pydantic_core import ErrorDetails, InitErrorDetails, PydanticCustomError
@@ -49,14 +50,13 @@ def _path(details: ErrorDetails, value: object) -> list[str]:
     pydantic's place also names branches of unions, which no value holds.
     """
     path = []
+    inner: Any = value
     for part in details["loc"]:
-        if isinstance(value, Mapping) and part in value:
-            value = value[part]
-        elif isinstance(value, list | tuple) and isinstance(part, int) and part < len(value):
-            value = value[part]
-        else:
-            continue
-        path.append(str(part))
+        is_key = isinstance(inner, Mapping) and part in inner
+        is_position = isinstance(inner, list | tuple) and isinstance(part, int)
+        if is_key or (is_position and part in range(len(inner))):
+            inner = inner[part]
+            path.append(str(part))
     return path + _keys_of_validators(details, path)
 
 

@@ -120,7 +120,8 @@ def importable(distribution: Distribution, shared: set[str]) -> Content:
             file.parts[0] in shared and file.suffix != ".pyc"
         ):  # a folder of several distributions: file by file
             content[f"{SITE}/{file.as_posix()}"] = site / file
-    metadata = f"{SITE}/{re.sub(r'[-.]+', '_', distribution.metadata['Name'])}-{distribution.version}.dist-info"
+    name = re.sub(r"[-.]+", "_", distribution.metadata["Name"])
+    metadata = f"{SITE}/{name}-{distribution.version}.dist-info"
     content[f"{metadata}/METADATA"] = (distribution.read_text("METADATA") or "").encode()
     content[f"{metadata}/INSTALLER"] = b"conda\n"
     return content

@@ -83,7 +83,8 @@ def conda(tmp_path_factory) -> Runner:
     """Runs with --use-conda. Environments are created once, by whichever job needs one first."""
     if sys.version_info[:2] != (3, 11):
         pytest.skip(
-            f"envs/*.yaml pin Python 3.11, and these tests run on {sys.version_info[0]}.{sys.version_info[1]}"
+            "envs/*.yaml pin Python 3.11, and these tests run on "
+            f"{sys.version_info[0]}.{sys.version_info[1]}"
         )
     folder = tmp_path_factory.mktemp("conda")
     write_channel(folder / "channels/conda-forge")

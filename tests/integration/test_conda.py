@@ -1,6 +1,6 @@
 """The DAG with --use-conda.
 
-Each environment solved against the versions that these tests run with. See docs/operations/conda.md.
+Each environment is solved for the versions that these tests run with: docs/operations/conda.md.
 """
 
 import ast

@@ -94,8 +94,8 @@ def test_over_budget_row_is_marked_and_never_bold(scores, labels):
     assert cells["int8 rows"][0] == "3.9"
     assert r"int8 rows\textsuperscript{a}" in table
     assert (
-        r"\textsuperscript{a}\,Fixed size, target ratio 3.9$\times$; larger than this target ratio allows"
-        in table
+        r"\textsuperscript{a}\,Fixed size, target ratio 3.9$\times$; "
+        "larger than this target ratio allows" in table
     )
 
 

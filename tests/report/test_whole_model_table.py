@@ -136,7 +136,7 @@ def test_only_tasks_with_a_whole_model_variant_have_a_block(study):
         assert "Similarity, mean Spearman, MiniLM-L6" in table and "Rotten Tomatoes" not in table
 
 
-def test_whole_models_have_blocks_of_their_own_in_other_tables_and_no_part_in_what_is_of_the_embedding(
+def test_whole_models_have_blocks_of_their_own_and_no_part_in_tables_of_the_embedding(
     study,
 ):
     _, scores, labels = study

@@ -36,7 +36,7 @@ SECONDS_TO_START = 60
 
 NODES = ["n1", "n2", "n3"]
 GPU_NODE = "n3"
-MEM_MB = 9000  # a node claims; the machine may have less, as smoke's jobs use a tenth of what they ask for
+MEM_MB = 9000  # of a node; the machine may have less, as smoke's jobs use a tenth of it
 
 COMMON = """\
 ClusterName=test
@@ -89,7 +89,9 @@ StorageLoc=slurm_acct_db
 # Compute nodes are offline on many sites: what a job there asks the network for, it must not get.
 OFFLINE = """\
 #!/bin/sh
-for name in http_proxy https_proxy HTTP_PROXY HTTPS_PROXY; do echo "export $name=http://127.0.0.1:9"; done
+for name in http_proxy https_proxy HTTP_PROXY HTTPS_PROXY; do
+    echo "export $name=http://127.0.0.1:9"
+done
 echo "export PIP_NO_INDEX=1"
 """
 

@@ -4,7 +4,6 @@ import copy
 import json
 from pathlib import Path
 
-import numpy as np
 import pytest
 import torch
 import yaml
@@ -246,7 +245,7 @@ def test_a_task_may_not_be_called_like_a_model(default_config):
 
 def test_weights_by_sensitivity_need_a_head(default_config):
     default_config["methods"]["b23"]["options"]["weighting"] = "fisher"
-    message = "tasks.bitext: b23 weights rows by fisher, but the task's model has no head .*: list the task's `methods`"
+    message = "tasks.bitext: b23 .*fisher.* no head .*`methods`"
     with pytest.raises(UserError, match=message):
         load(default_config)
     for task in ("bitext", "similarity"):

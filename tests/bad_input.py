@@ -27,12 +27,12 @@ from embpress.data.words import count_words
 from embpress.methods import compress
 from embpress.methods._base import Context
 from embpress.numerics.matrices import safetensors_matrix
-from embpress.study import benchmarks, protocols
-from embpress.study import config as study
-from embpress.study import validation as config_check
+from embpress.study.checks import check_model_folder
+from embpress.study.yaml_files import read_yaml
 from embpress.tasks import TaskInputs
 
 from .conftest import ROOT, wordpiece_tokenizer
+from .studies import load, model_entry
 from .study.test_config import BAD, changed
 from .task_entries import make_task
 from .test_corruption import VAST, entry, forged
@@ -40,8 +40,6 @@ from .zoo import V, tiny
 
 Case = Callable[[], Any]
 DEFAULT = (ROOT / "config.yaml").read_text(encoding="utf-8")
-SCHEMA = yaml.safe_load((ROOT / "workflow/schemas/config.schema.yaml").read_text())
-PACKAGES = yaml.safe_load((ROOT / "workflow/resources/packages.yaml").read_text())
 
 
 # Configs
@@ -50,13 +48,7 @@ PACKAGES = yaml.safe_load((ROOT / "workflow/resources/packages.yaml").read_text(
 def checked(text: str | bytes) -> None:
     """Read a config as the workflow does."""
     Path("study.yaml").write_bytes(text if isinstance(text, bytes) else text.encode())
-    check(study.read_yaml(Path("study.yaml")))
-
-
-def check(config: Any) -> None:
-    """Check a config as the workflow does after reading it."""
-    config["tasks"] = protocols.resolve(benchmarks.resolve(config.get("tasks"), {}))
-    config_check.check(config, SCHEMA, PACKAGES)
+    load(read_yaml(Path("study.yaml")))
 
 
 def replaced(old: str, new: str) -> Case:
@@ -67,7 +59,7 @@ def replaced(old: str, new: str) -> Case:
 
 def set_to(*path: str, value: Any) -> Case:
     """The default study with one value changed, or removed by None."""
-    return lambda: check(changed(yaml.safe_load(DEFAULT), path, value))
+    return lambda: load(changed(yaml.safe_load(DEFAULT), path, value))
 
 
 CONFIGS: dict[str, Case] = {
@@ -83,7 +75,7 @@ CONFIGS: dict[str, Case] = {
     "a text": lambda: checked("svd"),
     "an encoding that is not UTF-8": lambda: checked("study: étude\n".encode("latin-1")),
     "a list that holds itself": replaced("seeds: [0]", "seeds: &a [*a]"),
-    "a file that is not there": lambda: study.read_yaml(Path("no.yaml")),
+    "a file that is not there": lambda: read_yaml(Path("no.yaml")),
     "a name with an accent": set_to("study", value="étude"),
     "a path as the name of a model": set_to("models", "../minilm", value={}),
     "a path as the name of a task": set_to("tasks", "/etc/passwd", value={}),
@@ -304,7 +296,7 @@ def long_tokenizer() -> None:
 
 def prepared(**entry: Any) -> None:
     """Prepare the checkpoint of the folder m as the workflow does."""
-    prepare_checkpoint({"format": "transformers", "path": "m"} | entry, {}, [], Path("made"))
+    prepare_checkpoint(model_entry(**{"path": "m"} | entry), {}, [], Path("made"))
 
 
 def workflow_model(change: Callable[[], Any], **entry: Any) -> Case:
@@ -479,7 +471,7 @@ def local_model(header: Any) -> Case:
     def check_folder() -> None:
         Path("config.json").write_text(json.dumps({"vocab_size": 4}))
         invalid_file(header)
-        config_check.check_model_folder(Path(), "models.x")
+        check_model_folder(Path(), "models.x")
 
     return check_folder
 

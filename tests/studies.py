@@ -3,6 +3,7 @@
 from pathlib import Path
 
 from embpress.study.loading import load_study, read_pins
+from embpress.study.model_entry import ModelEntry
 from embpress.study.study import Study
 from embpress.study.yaml_files import read_yaml
 from embpress.tasks import parse_entry
@@ -23,3 +24,8 @@ def make_study(**sections):
     keys["models"] = {"m": {"label": "Model", "format": "transformers", "path": "m"}}
     keys["corpora"] = {"c": {"format": "folder", "path": "."}}
     return Study.from_config(keys | sections, parse_entry)
+
+
+def model_entry(**keys):
+    """A typed entry under `models:`."""
+    return ModelEntry.model_validate({"label": "A model", "format": "transformers"} | keys)

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, TypeAlias
 
 from ..errors import UserError
 from ..files import write_text
+from ..study.task_data import HubDataset
 from .hub_files import download_snapshot
 
 if TYPE_CHECKING:
@@ -22,14 +23,13 @@ DataFiles: TypeAlias = "str | list[DataFiles] | dict[str, DataFiles]"
 """The value of `data_files` in a dataset card."""
 
 
-def export_split(hub: dict[str, str], split: str, out: Path) -> int:
+def export_split(hub: HubDataset, split: str, out: Path) -> int:
     """Write one split to `out`, one JSON object per row.
 
     Class labels are written by their names, and as "-1" where a row has none.
 
     Args:
-        hub: `dataset` (owner/name), `revision` (a commit), and `name` where the data set has
-            several configurations.
+        hub: name, pinned revision, and configuration where the data set has several.
         split: the split's name on the hub.
         out: path of the file, which is written completely or not at all.
 
@@ -44,14 +44,14 @@ def export_split(hub: dict[str, str], split: str, out: Path) -> int:
 
     datasets.disable_progress_bars()
     folder = _snapshot(hub)
-    name = " ".join(filter(None, (hub["dataset"], hub.get("name"), f"at {hub['revision'][:8]}")))
+    name = " ".join(filter(None, (hub.dataset, hub.name, f"at {hub.revision[:8]}")))
     with tempfile.TemporaryDirectory() as cache:
         try:
             # Verification would compare with sizes that cards often get wrong; the content is
             # already pinned by the revision.
             rows = datasets.load_dataset(
                 str(folder),
-                hub.get("name"),
+                hub.name,
                 split=split,
                 cache_dir=cache,
                 verification_mode="no_checks",
@@ -69,15 +69,15 @@ def export_split(hub: dict[str, str], split: str, out: Path) -> int:
     return len(lines)
 
 
-def _snapshot(hub: dict[str, str]) -> Path:
+def _snapshot(hub: HubDataset) -> Path:
     """Folder of a revision in the hub client's cache, with the configuration's files."""
-    card = download_snapshot("dataset", hub["dataset"], hub["revision"], ["README.md"], CODE)
+    card = download_snapshot("dataset", hub.dataset, hub.revision, ["README.md"], CODE)
     return download_snapshot(
-        "dataset", hub["dataset"], hub["revision"], ["README.md", *_patterns(card, hub)], CODE
+        "dataset", hub.dataset, hub.revision, ["README.md", *_patterns(card, hub)], CODE
     )
 
 
-def _patterns(folder: Path, hub: dict[str, str]) -> list[str]:
+def _patterns(folder: Path, hub: HubDataset) -> list[str]:
     """Patterns of a configuration's files, as the card lists them, or else of all files."""
     from huggingface_hub import DatasetCard
 
@@ -85,15 +85,14 @@ def _patterns(folder: Path, hub: dict[str, str]) -> list[str]:
         return ["*"]
     listed = DatasetCard.load(folder / "README.md").data.to_dict().get("configs") or []
     names = [entry.get("config_name", "default") for entry in listed]
-    if listed and hub.get("name", "default") not in names:
-        if len(listed) > 1 or "name" in hub:
+    if listed and (hub.name or "default") not in names:
+        if len(listed) > 1 or hub.name is not None:
             raise UserError(
-                f"{hub['dataset']} has no configuration {hub.get('name')!r}; it has "
-                f"{', '.join(names)}"
+                f"{hub.dataset} has no configuration {hub.name!r}; it has {', '.join(names)}"
             )
-        names = [hub.get("name", "default")]
+        names = [(hub.name or "default")]
     for name, entry in zip(names, listed):
-        if name == hub.get("name", "default") and "data_files" in entry:
+        if name == (hub.name or "default") and "data_files" in entry:
             return _paths(entry["data_files"])
     return ["*"]
 

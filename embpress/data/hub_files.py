@@ -11,6 +11,7 @@ from pathlib import Path
 
 from ..errors import UserError
 from ..files import atomic_directory
+from ..study.model_entry import HubFiles, HubModel
 
 MODEL_FILES = ["*.safetensors", "*.json", "*.txt", "*.model"]
 """Weights and their index, configs, and vocabularies (vocab.txt, merges.txt, tokenizer.json,
@@ -79,21 +80,21 @@ def download_snapshot(
             ) from error
 
 
-def copy_model(hub: dict[str, str], folder: Path) -> None:
+def copy_model(hub: HubModel, folder: Path) -> None:
     """Write the files of a model of the hub to `folder`, completely or not at all.
 
     Args:
-        hub: `model` (owner/name) and `revision` (a commit).
+        hub: name and pinned revision.
         folder: the folder to write; replaced if it exists.
 
     Raises:
         UserError: as `download_snapshot`, and if the revision has no weights in safetensors.
     """
     # Subfolders (onnx/, openvino/, ...) contain the same model in other formats.
-    snapshot = download_snapshot("model", hub["model"], hub["revision"], MODEL_FILES, ["*/*"])
+    snapshot = download_snapshot("model", hub.model, hub.revision, MODEL_FILES, ["*/*"])
     if not list(snapshot.glob("*.safetensors")):
         raise UserError(
-            f"{hub['model']} at revision {hub['revision']} has no weights in safetensors, and "
+            f"{hub.model} at revision {hub.revision} has no weights in safetensors, and "
             "pickled ones are not read: name a revision that has them, or, if you trust the model, "
             "save it with save_pretrained and use `path`"
         )
@@ -102,26 +103,22 @@ def copy_model(hub: dict[str, str], folder: Path) -> None:
     )
 
 
-def copy_corpus(hub: dict[str, str], folder: Path) -> None:
+def copy_corpus(hub: HubFiles, folder: Path) -> None:
     """Write the data files of a corpus of the hub to `folder`, completely or not at all.
 
     Args:
-        hub: `dataset` (owner/name), `revision` (a commit) and `files` (a pattern of its paths).
+        hub: name, pinned revision and pattern of paths.
         folder: the folder to write; replaced if it exists.
 
     Raises:
         UserError: as `download_snapshot`, and if no file matches.
     """
-    snapshot = download_snapshot(
-        "dataset", hub["dataset"], hub["revision"], [hub["files"]], ["*.py"]
-    )
+    snapshot = download_snapshot("dataset", hub.dataset, hub.revision, [hub.files], ["*.py"])
     files = [path for path in snapshot.rglob("*") if path.is_file()]
-    chosen = [
-        path for path in files if fnmatch(path.relative_to(snapshot).as_posix(), hub["files"])
-    ]
+    chosen = [path for path in files if fnmatch(path.relative_to(snapshot).as_posix(), hub.files)]
     if not chosen:
         raise UserError(
-            f"{hub['dataset']} at revision {hub['revision'][:8]} has no files {hub['files']!r}: "
+            f"{hub.dataset} at revision {hub.revision[:8]} has no files {hub.files!r}: "
             "check `files`"
         )
     _link_files(snapshot, chosen, folder)

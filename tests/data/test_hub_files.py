@@ -14,6 +14,8 @@ from embpress.data.hub_files import copy_corpus, copy_model
 from embpress.data.models import prepare_checkpoint
 from embpress.errors import UserError
 from embpress.models.checkpoints import embedding_matrix
+from embpress.study.model_entry import HubFiles, HubModel
+from tests.studies import model_entry
 from tests.zoo import tiny
 
 REVISION = "0123456789abcdef0123456789abcdef01234567"
@@ -64,17 +66,15 @@ def test_a_model_comes_without_pickles_code_and_other_forms(cache, tmp_path, mod
     laid_out(cache, "models--owner--tiny", model_files | foreign)
     (tmp_path / "out").mkdir()
     (tmp_path / "out/old").touch()
-    copy_model(HUB, tmp_path / "out")
+    copy_model(HubModel(**HUB), tmp_path / "out")
     assert files_of(tmp_path / "out") == model_files
     assert not any(path.is_symlink() for path in (tmp_path / "out").iterdir())
 
 
 def test_a_model_of_the_hub_becomes_a_checkpoint(cache, tmp_path, model_files):
     laid_out(cache, "models--owner--tiny", model_files)
-    copy_model(HUB, tmp_path / "files")
-    prepare_checkpoint(
-        {"format": "transformers", "hub": HUB}, {}, [], tmp_path / "checkpoint", tmp_path / "files"
-    )
+    copy_model(HubModel(**HUB), tmp_path / "files")
+    prepare_checkpoint(model_entry(hub=HUB), {}, [], tmp_path / "checkpoint", tmp_path / "files")
     saved = files_of(tmp_path / "checkpoint")
     assert {"config.json", "model.safetensors", "tokenizer.json", "checkpoint.json"} <= saved.keys()
     assert b'"revision": "' + REVISION.encode() in saved["checkpoint.json"]
@@ -90,7 +90,7 @@ def test_a_model_with_pickled_weights_alone_is_refused(cache, tmp_path, model_fi
         UserError,
         match="owner/tiny at revision 0123.* no weights in safetensors",
     ):
-        copy_model(HUB, tmp_path / "out")
+        copy_model(HubModel(**HUB), tmp_path / "out")
     assert not (tmp_path / "out").exists()
 
 
@@ -99,7 +99,7 @@ def test_without_network_and_cache_the_network_is_named(cache, tmp_path):
         UserError,
         match="owner/tiny at revision 0123.*cache .*the network",
     ):
-        copy_model(HUB, tmp_path / "out")
+        copy_model(HubModel(**HUB), tmp_path / "out")
 
 
 @pytest.mark.parametrize(
@@ -136,7 +136,7 @@ def test_what_the_hub_answers_is_told(cache, tmp_path, monkeypatch, code, messag
     )
     try:
         with pytest.raises(UserError, match=message):
-            copy_model(HUB, tmp_path / "out")
+            copy_model(HubModel(**HUB), tmp_path / "out")
     finally:
         server.shutdown()
 
@@ -150,9 +150,9 @@ def test_a_corpus_is_the_files_of_a_pattern(cache, tmp_path):
     }
     laid_out(cache, "datasets--owner--wikipedia", files)
     hub = {"dataset": "owner/wikipedia", "revision": REVISION, "files": "en/*.parquet"}
-    copy_corpus(hub, tmp_path / "out")
+    copy_corpus(HubFiles(**hub), tmp_path / "out")
     assert files_of(tmp_path / "out") == {"en/1.parquet": b"1", "en/2.parquet": b"2"}
     with pytest.raises(
         UserError, match="owner/wikipedia at revision 01234567 has no files 'de/\\*': check `files`"
     ):
-        copy_corpus(hub | {"files": "de/*"}, tmp_path / "out2")
+        copy_corpus(HubFiles(**hub | {"files": "de/*"}), tmp_path / "out2")

@@ -15,6 +15,7 @@ from embpress.models.embedding import (
     untie_head,
 )
 from embpress.study.checks import check_model_folder
+from tests.studies import model_entry
 from tests.zoo import V, outputs, tiny
 
 # Name in the zoo, how it is loaded, the head that shares the embedding, the embedding's width.
@@ -101,7 +102,7 @@ def test_a_study_makes_a_checkpoint_of_it(name, tmp_path, wordpiece):
         "path": str(tmp_path / "model"),
         "causal": name in ("llama_tied", "gpt2"),
     }
-    prepare_checkpoint(entry, {}, [], tmp_path / "checkpoint")
+    prepare_checkpoint(model_entry(**entry), {}, [], tmp_path / "checkpoint")
     about = read_metadata(tmp_path / "checkpoint")
     weight = tiny(name).get_input_embeddings().weight
     assert about["shape"] == list(weight.shape) and about["tied_head"] == entry["causal"]

@@ -35,6 +35,7 @@ from embpress.tasks import TaskInputs
 from embpress.training.fine_tuning import finetune
 
 from ..conftest import ROOT, SPECIALS
+from ..studies import model_entry
 from ..task_entries import make_task
 
 WHEEL = "jupyterlab-language-pack-ja-JP"
@@ -195,7 +196,7 @@ def test_a_tokenizer_of_foreign_code_is_not_run(folders, tmp_path):
 
 def test_the_suite_runs_on_them_from_checkpoint_to_score(folder, texts, tmp_path):
     base = tmp_path / "base"
-    prepare_checkpoint({"format": "transformers", "path": str(folder)}, {}, [], base)
+    prepare_checkpoint(model_entry(path=str(folder)), {}, [], base)
     assert (
         not list(base.glob("*.py"))
         and read_metadata(base)["shape"] == [1500, 16]
@@ -246,7 +247,7 @@ def test_the_suite_runs_on_them_from_checkpoint_to_score(folder, texts, tmp_path
 
 
 def test_what_cannot_be_done_with_them_is_told(folder, texts, tmp_path):
-    entry = {"format": "transformers", "path": str(folder), "vocabulary": {"seen_in": ["news"]}}
+    entry = model_entry(path=str(folder), vocabulary={"seen_in": ["news"]})
     write_words(count_words(texts[:5], "mecab_nfkc"), tmp_path / "words.tsv")
     with pytest.raises(UserError, match="cannot trim a BertJapaneseTokenizer: .*`vocabulary`"):
         prepare_checkpoint(entry, {}, [tmp_path / "words.tsv"], tmp_path / "out")

@@ -6,7 +6,9 @@ from job import run
 
 with run(snakemake, offline=False) as log:
     from embpress.data.hub import export_split
+    from embpress.study.task_data import HubDataset
 
     data = snakemake.params.data
-    n = export_split(data["hub"], data["split"], Path(snakemake.output[0]))
+    hub = HubDataset.model_validate(data["hub"])
+    n = export_split(hub, data["split"], Path(snakemake.output[0]))
     log.info("%d rows", n)

@@ -15,31 +15,29 @@ from embpress.pipeline.aggregation import Evaluation
 from embpress.pipeline.averages import average, average_scores
 from embpress.pipeline.evaluation import write_outcomes
 from embpress.report.tables import average_table, latex_document, to_latex, to_text
-from embpress.study import config as study
-from embpress.study.checks import check
-from embpress.study.metric_names import metrics_of
+from embpress.study.claim_entry import AverageEntry
 from embpress.tasks import task_class
 from embpress.tasks._bootstrap import compare
 
 from ..fake_study import fake_scores
+from ..studies import load, make_study
+from .entries import classification
 
 N = 300
 WRONG = {"identity": 0.1, "svd": 0.3, "int4": 0.2}
 """Error rates on test examples."""
 TASKS = {
-    "mrpc": {"kind": "classification", "metrics": ["accuracy", "f1"]},
-    "mnli": {"kind": "classification"},
-    "mm": {"kind": "classification"},
+    "mrpc": classification(metrics=["accuracy", "f1"]),
+    "mnli": classification(),
+    "mm": classification(),
 }
-SHARED = {"protocol": "finetune_then_compress", "model": "minilm", "corpus": "wikipedia"}
-CONFIG = {
-    "study": "s",
-    "seeds": [0, 1],
-    "ratios": [4, 10],
-    "methods": {"identity": {}, "svd": {}, "int4": {"method": "integer", "ratios": [3.9]}},
-    "tasks": {name: task | SHARED for name, task in TASKS.items()},
-    "averages": {"glue": {"label": "GLUE", "tasks": ["mrpc", ["mnli", "mm"]]}},
-}
+STUDY = make_study(
+    seeds=[0, 1],
+    ratios=[4, 10],
+    methods={"identity": {}, "svd": {}, "int4": {"method": "integer", "ratios": [3.9]}},
+    tasks=TASKS,
+    averages={"glue": {"label": "GLUE", "tasks": ["mrpc", ["mnli", "mm"]]}},
+)
 
 
 def outcomes(task, variant, seed):
@@ -57,9 +55,9 @@ def found(tmp_path):
     evaluations = []
     rows = []
     for task in TASKS:
-        for variant in CONFIG["methods"]:
-            for seed in CONFIG["seeds"]:
-                ratios = study.ratios_of(CONFIG, variant)
+        for variant in STUDY.variants:
+            for seed in STUDY.seeds:
+                ratios = STUDY.variants[variant].ratios
                 done = [r for r in ratios if (variant, r) != ("svd", 10)]
                 path = tmp_path / f"{task}-{variant}-{seed}.safetensors"
                 own = outcomes(task, variant, seed)
@@ -67,9 +65,9 @@ def found(tmp_path):
                 write_outcomes({f"{r:g}": own for r in done}, path)
                 evaluations.append(Evaluation(task, variant, seed, path, [], path, path))
                 keys = dict(
-                    model="minilm",
+                    model="m",
                     task=task,
-                    protocol=SHARED["protocol"],
+                    protocol=STUDY.tasks[task].protocol,
                     method=variant,
                     seed=seed,
                     study="s",
@@ -84,7 +82,7 @@ def found(tmp_path):
                         rows.append(about | {"metric": "accuracy", "note": "too much asked"})
                         continue
                     for score in compare(task_class("classification"), own, base, task):
-                        if score.metric in metrics_of(CONFIG["tasks"][task]):
+                        if score.metric in STUDY.tasks[task].reported_metrics:
                             rows.append(
                                 about | {"metric": score.metric, "value": score.value, "n": score.n}
                             )
@@ -95,7 +93,7 @@ def found(tmp_path):
 def test_glue_counts_its_two_mnlis_as_one(found):
     evaluations, scores = found
     rows = (
-        average_scores(CONFIG, evaluations, scores)
+        average_scores(STUDY, evaluations, scores)
         .set_index(["method", "target_ratio", "seed", "metric"])
         .sort_index()
     )
@@ -116,7 +114,7 @@ def test_glue_counts_its_two_mnlis_as_one(found):
 
 
 def test_the_interval_is_narrower_than_that_of_one_task_and_of_no_width_for_the_same_model(found):
-    rows = average_scores(CONFIG, *found)
+    rows = average_scores(STUDY, *found)
     width = (
         (rows["retention_high"] - rows["retention_low"])
         .groupby([rows["method"], rows["metric"]])
@@ -128,7 +126,7 @@ def test_the_interval_is_narrower_than_that_of_one_task_and_of_no_width_for_the_
 
 
 def test_what_could_not_be_compressed_has_no_average_but_a_reason(found):
-    rows = average_scores(CONFIG, *found)
+    rows = average_scores(STUDY, *found)
     short = rows[(rows["method"] == "svd") & (rows["target_ratio"] == 10)]
     assert short["metric"].tolist() == ["average"] * 2 and set(short["note"]) == {"too much asked"}
     assert short["value"].isna().all()
@@ -137,7 +135,7 @@ def test_what_could_not_be_compressed_has_no_average_but_a_reason(found):
 def test_a_method_that_lacks_a_task_is_left_out(found):
     evaluations, scores = found
     rows = average_scores(
-        CONFIG, evaluations, scores[(scores["method"] != "svd") | (scores["task"] != "mm")]
+        STUDY, evaluations, scores[(scores["method"] != "svd") | (scores["task"] != "mm")]
     )
     assert set(rows["method"]) == {"identity", "int4"}
 
@@ -165,8 +163,8 @@ def test_tables_show_the_average_and_its_tasks(found):
     labels = Labels.from_json(
         {"methods": methods, "tasks": dict.fromkeys(TASKS, task), "ratios": [4, 10]}
     )
-    own = average_labels(CONFIG["averages"], labels)
-    rows = average_scores(CONFIG, *found)
+    own = average_labels(STUDY.averages, labels)
+    rows = average_scores(STUDY, *found)
     average = average_table(rows, own, "glue")
     table = to_latex(average)
     assert table.count(r"MRPC \&") == 3
@@ -191,21 +189,21 @@ def test_tables_show_the_average_and_its_tasks(found):
             {"tasks": ["rotten", "roten"]},
             "averages.x: .*'roten'.*'rotten'",
         ),
-        ({"tasks": ["rotten"]}, "averages.x.tasks: .* is too short"),
+        ({"tasks": ["rotten"]}, "averages.x.tasks: .*at least 2"),
         ({"tasks": ["wikitext", "similarity"]}, "averages.x: wikitext .*perplexity"),
         ({"taks": []}, "averages.x: .*'taks'.*'tasks'"),
     ],
 )
-def test_wrong_averages_are_named(change, message, default_config, schema, packages):
+def test_wrong_averages_are_named(change, message, default_config):
     default_config["averages"] = {"x": {"label": "X", "tasks": ["rotten", "similarity"]} | change}
     with pytest.raises(UserError, match=message):
-        check(default_config, schema, packages)
+        load(default_config)
 
 
-def test_an_average_has_no_tasks_name(default_config, schema, packages):
+def test_an_average_has_no_tasks_name(default_config):
     default_config["averages"] = {"rotten": {"label": "X", "tasks": ["bitext", "similarity"]}}
     with pytest.raises(UserError, match="averages.rotten: .*name"):
-        check(default_config, schema, packages)
+        load(default_config)
 
 
 @pytest.mark.skipif(shutil.which("pdflatex") is None, reason="needs pdflatex")
@@ -214,7 +212,8 @@ def test_glues_nine_tasks_fit_a_page(labels, tmp_path):
     names = ["CoLA", "SST-2", "MRPC", "STS-B", "QQP", "MNLI-m", "MNLI-mm", "QNLI", "RTE"]
     about = labels.tasks["rotten"]
     one = replace(labels, tasks={name: replace(about, label=name) for name in names})
-    own = average_labels({"glue": {"label": "GLUE", "tasks": names}}, one)
+    entry = AverageEntry(label="GLUE", tasks=names)
+    own = average_labels({"glue": entry}, one)
     found = fake_scores(seeds=3)
     found = found[found["task"] == "rotten"].assign(task="glue")
     rows = pandas.concat([found.assign(metric=metric) for metric in ("average", *names)])

@@ -15,11 +15,14 @@ from embpress.pipeline.aggregation import Evaluation
 from embpress.pipeline.claims import judge
 from embpress.pipeline.evaluation import write_outcomes
 from embpress.report.tables import claims_table, latex_document, to_latex, to_text
-from embpress.study import config as study
-from embpress.study.metric_names import ERRORS, metrics_of
+from embpress.study.claim_entry import ClaimEntry
+from embpress.study.metric_names import ERRORS
 from embpress.tasks._bootstrap import RESAMPLES, difference
 from embpress.tasks.classification import Classification
 from embpress.tasks.language_modelling import LanguageModelling
+
+from ..studies import make_study
+from .entries import classification, language_modelling
 
 N = 400
 NOTE = "Kronecker reaches at most 24 on 100 x 8: ask for less"
@@ -42,18 +45,15 @@ def compare(better, worse, by="accuracy", on="rotten", **more):
 
 @pytest.fixture
 def config():
-    """A study of two tasks, with the keys that `judge` reads."""
+    """Sections of a study of two tasks."""
     methods = {
         name: {}
         if name in ("identity", "random", "mean")
         else {"method": "svd", "label": f"A {name}"}
         for name in QUALITY
     }
-    tasks = {
-        "rotten": {"kind": "classification", "protocol": "finetune_then_compress", "model": "m"},
-        "wikitext": {"kind": "language_modelling", "protocol": "zero_shot", "model": "m"},
-    }
-    return {"study": "s", "seeds": [0, 1], "ratios": [4, 10], "methods": methods, "tasks": tasks}
+    tasks = {"rotten": classification(), "wikitext": language_modelling()}
+    return {"seeds": [0, 1], "ratios": [4, 10], "methods": methods, "tasks": tasks}
 
 
 @pytest.fixture
@@ -90,12 +90,13 @@ def outcomes_of(task, variant, seed):
 @pytest.fixture
 def found(config, tmp_path):
     """Evaluations on disk, and the table of scores that belongs to them."""
+    study = make_study(**config)
     evaluations = []
     rows = []
-    for task, entry in config["tasks"].items():
-        for variant in config["methods"]:
-            for seed in config["seeds"]:
-                ratios = study.ratios_of(config, variant)
+    for task, entry in study.tasks.items():
+        for variant in study.variants:
+            for seed in study.seeds:
+                ratios = study.variants[variant].ratios
                 path = tmp_path / task / str(seed) / f"{variant}.safetensors"
                 here = (
                     {}
@@ -109,13 +110,13 @@ def found(config, tmp_path):
                         study="s",
                         model="m",
                         task=task,
-                        protocol=entry["protocol"],
+                        protocol=entry.protocol,
                         method=variant,
                         seed=seed,
                     )
-                    row["target_ratio"] = None if study.is_control(config, variant) else ratio
+                    row["target_ratio"] = None if study.variants[variant].is_control else ratio
                     row["metric"], row["note"] = (
-                        metrics_of(entry)[0],
+                        entry.reported_metrics[0],
                         NOTE if variant == "never" else "",
                     )
                     if variant != "never":
@@ -128,9 +129,12 @@ def found(config, tmp_path):
     return {"evaluations": evaluations, "scores": pandas.DataFrame(rows, columns=SCORE_COLUMNS)}
 
 
+def judge_comparisons(config, found, *comparisons):
+    return judge(make_study(**config, claims={"c": claim(*comparisons)}), **found)
+
+
 def verdicts(config, found, *comparisons):
-    rows = judge(config | {"claims": {"c": claim(*comparisons)}}, **found)
-    return rows["verdict"].tolist()
+    return judge_comparisons(config, found, *comparisons)["verdict"].tolist()
 
 
 @pytest.mark.parametrize(("on", "by"), [("rotten", "accuracy"), ("wikitext", "perplexity")])
@@ -152,38 +156,27 @@ def test_errors_of_the_matrix_decide_without_an_interval(config, found):
         compare("good", ["bad", "mean"], by, ratios=[4]) for by in ("mean_cosine", "relative_error")
     ]
     assert verdicts(config, found, *asked) == ["holds"] * 4
-    rows = judge(
-        config | {"claims": {"c": claim(compare("bad", "good", "relative_error"))}}, **found
-    )
+    rows = judge_comparisons(config, found, compare("bad", "good", "relative_error"))
     assert rows["verdict"].tolist() == ["does not hold"] * 2
     assert rows["low"].isna().all() and rows["difference"].tolist() == pytest.approx([0.18, 0.18])
 
 
 def test_what_could_not_be_compressed_is_not_measured_and_says_why(config, found):
-    rows = judge(
-        config
-        | {
-            "claims": {"c": claim(compare("good", "never"), compare("never", "bad", "mean_cosine"))}
-        },
-        **found,
+    rows = judge_comparisons(
+        config, found, compare("good", "never"), compare("never", "bad", "mean_cosine")
     )
     assert set(rows["verdict"]) == {"not measured"} and set(rows["note"]) == {NOTE}
     assert summarize_claim(rows) == "not measured"
 
 
 def test_a_control_stands_beside_every_ratio(config, found):
-    rows = judge(
-        config | {"claims": {"c": claim(compare("good", "mean"), compare("identity", "mean"))}},
-        **found,
-    )
+    rows = judge_comparisons(config, found, compare("good", "mean"), compare("identity", "mean"))
     assert rows["ratio"].tolist()[:2] == [4, 10] and pandas.isna(rows["ratio"][2])
     assert rows["verdict"].tolist() == ["holds"] * 3
 
 
 def test_numbers_are_means_over_seeds_and_the_interval_is_of_their_difference(config, found):
-    row = judge(
-        config | {"claims": {"c": claim(compare("good", "bad", ratios=[4]))}}, **found
-    ).iloc[0]
+    row = judge_comparisons(config, found, compare("good", "bad", ratios=[4])).iloc[0]
     pairs = [[outcomes_of("rotten", v, s)["predicted"] for v in ("good", "bad")] for s in (0, 1)]
     assert row["better_value"] == pytest.approx(np.mean([p[0].mean() for p in pairs]))
     assert row["worse_value"] == pytest.approx(np.mean([p[1].mean() for p in pairs]))
@@ -242,16 +235,10 @@ def test_a_claims_verdict_counts_its_rows():
 def test_a_missing_column_or_row_is_named(config, found):
     scores = found["scores"].drop(columns="mean_cosine")
     with pytest.raises(UserError, match="column mean_cosine.*claim"):
-        judge(
-            config | {"claims": {"c": claim(compare("good", "bad", "mean_cosine"))}},
-            found["evaluations"],
-            scores,
-        )
+        judge_comparisons(config, found | {"scores": scores}, compare("good", "bad", "mean_cosine"))
     with pytest.raises(UserError, match="no row of bad on rotten: .*`scores`"):
         scores = found["scores"][found["scores"]["method"] != "bad"]
-        judge(
-            config | {"claims": {"c": claim(compare("good", "bad"))}}, found["evaluations"], scores
-        )
+        judge_comparisons(config, found | {"scores": scores}, compare("good", "bad"))
 
 
 def test_measures_are_those_of_the_tasks_and_of_the_table():
@@ -286,13 +273,19 @@ def claims():
 
 
 @pytest.fixture
+def claim_entries(claims):
+    """The claims, as tables take them."""
+    return {name: ClaimEntry.model_validate(entry) for name, entry in claims.items()}
+
+
+@pytest.fixture
 def rows(config, found, claims):
     found["scores"]["weighted_relative_error"] = found["scores"]["relative_error"]
-    return judge(config | {"claims": claims}, **found)
+    return judge(make_study(**config, claims=claims), **found)
 
 
-def test_text_tells_claims_numbers_and_verdicts(rows, claims, labels):
-    text = to_text(claims_table(rows, claims, labels), 110)
+def test_text_tells_claims_numbers_and_verdicts(rows, claim_entries, labels):
+    text = to_text(claims_table(rows, claim_entries, labels), 110)
     assert max(map(len, text.splitlines())) <= 110
     words = " ".join(text.split())
     verdict = "holds at 4 of 7 (2 undecided, 1 against it, 2 not measured)"
@@ -307,8 +300,8 @@ def test_text_tells_claims_numbers_and_verdicts(rows, claims, labels):
     assert re.search(r"10 +-- +-- +-- +-- +not measured\^a", text) and f"^a {NOTE}." in text
 
 
-def test_latex_escapes_and_repeats_no_words(rows, claims, labels):
-    table = to_latex(claims_table(rows, claims, labels))
+def test_latex_escapes_and_repeats_no_words(rows, claim_entries, labels):
+    table = to_latex(claims_table(rows, claim_entries, labels))
     assert r"50\% \& more\_of it. (abstract) $\to$ holds at 4 of 7" in table
     assert table.count(r"A\_good better than A\_bad: Rotten \& co, accuracy\,$\uparrow$") == 1
     assert re.search(r"^10 & 97\.\d & .* & \{\\bfseries holds\} \\\\$", table, re.MULTILINE)
@@ -326,12 +319,12 @@ def test_csv_has_a_line_a_comparison(rows):
     )
 
 
-def test_table_compiles_and_fits_the_page_however_long(rows, claims, labels, tmp_path):
+def test_table_compiles_and_fits_the_page_however_long(rows, claim_entries, labels, tmp_path):
     if shutil.which("pdflatex") is None:
         pytest.skip("pdflatex is not installed (texlive-latex-recommended, texlive-science)")
     long = pandas.concat([rows] * 12, ignore_index=True)
     (tmp_path / "t.tex").write_text(
-        latex_document([to_latex(claims_table(t, claims, labels)) for t in (rows, long)]),
+        latex_document([to_latex(claims_table(t, claim_entries, labels)) for t in (rows, long)]),
         encoding="utf-8",
     )
     command = ["pdflatex", "-interaction=nonstopmode", "-halt-on-error", "t.tex"]

@@ -15,6 +15,11 @@ from embpress.pipeline import compression
 from embpress.pipeline.aggregation import Evaluation, bounds
 from embpress.pipeline.bounds import RATIOS, bound_curve
 from embpress.study.artefact import Artefact
+from embpress.study.layer_kinds import EMBEDDING
+from embpress.study.method_entry import MatrixSpec
+
+from ..studies import make_study
+from .entries import language_modelling
 
 V = 200
 D = 16
@@ -48,8 +53,7 @@ def test_the_result_holds_metrics_and_distances_from_the_bound(files, tmp_path, 
     )
     result = compression.compress_checkpoint(
         compression.FitInputs(*files),
-        "svd",
-        {},
+        MatrixSpec(kind=EMBEDDING, method="svd"),
         Artefact(tmp_path / "out", "svd", 2.0, 7),
         lambda message: None,
     )
@@ -67,8 +71,7 @@ def test_the_result_holds_metrics_and_distances_from_the_bound(files, tmp_path, 
 def test_an_exact_copy_has_no_distance(files, tmp_path):
     result = compression.compress_checkpoint(
         compression.FitInputs(*files),
-        "identity",
-        {},
+        MatrixSpec(kind=EMBEDDING, method="identity"),
         Artefact(tmp_path / "out", "identity", 1.0, 0),
         lambda message: None,
     )
@@ -88,13 +91,7 @@ def test_the_curve_of_bounds_is_the_sources(files):
 
 
 def test_a_checkpoint_of_several_tasks_has_one_curve_a_seed(files):
-    config = {
-        "models": {"m": {"label": "Model"}},
-        "tasks": {
-            t: {"model": "m", "label": t.upper(), "protocol": p}
-            for t, p in (("a", "zero_shot"), ("b", "zero_shot"))
-        },
-    }
+    study = make_study(tasks={task: language_modelling(label=task.upper()) for task in "ab"})
     paths = {
         "outcomes": "none",
         "checkpoint": str(files[0]),
@@ -106,5 +103,5 @@ def test_a_checkpoint_of_several_tasks_has_one_curve_a_seed(files):
         for t in "ab"
         for s in (0, 1)
     ]
-    curves = bounds(config, evaluations)
+    curves = bounds(study, evaluations)
     assert set(curves["model"]) == {"Model"} and len(curves) == 2 * 2 * len(RATIOS)

@@ -13,7 +13,7 @@ from embpress.errors import UserError
 from embpress.fidelity.record import read_result
 from embpress.methods import method_class
 from embpress.models import sensitivity
-from embpress.models.compressed_model import assemble, linear_weight, read_matrix_list
+from embpress.models.compressed_model import CompressedModel, linear_weight, read_matrix_list
 from embpress.models.embedding import load_model, write_metadata
 from embpress.models.sensitivity_file import read_sensitivity, write_sensitivity
 from embpress.pipeline.aggregation import Evaluation
@@ -23,9 +23,11 @@ from embpress.pipeline.layer_compression import TOKENS, compress_modules
 from embpress.pipeline.layer_sizes import module_sizes
 from embpress.study.artefact import Artefact
 from embpress.study.layer_kinds import find_layer_matrices
-from embpress.study.matrix_choices import matrix_specs
+from embpress.study.method_entry import MethodEntry, resolve_variant
 
+from ..studies import make_study
 from ..zoo import V, outputs, tiny
+from .entries import language_modelling
 
 ALL = ["embedding", "query", "key", "value", "attention_output", "intermediate", "output"]
 QUICK = {"b23": {"epochs": 1}}
@@ -41,10 +43,17 @@ def files(tmp_path, request):
     return tmp_path / "model", tmp_path / "counts.safetensors"
 
 
+def fit_settings(entry):
+    """What an entry under `methods:` says about a fit."""
+    return resolve_variant("v", MethodEntry.model_validate(entry), (4,)).fit_settings
+
+
 def compressed(files, folder, ratio=1.5, **entry):
     """The content of the result's file of an entry with `modules`."""
     artefact = Artefact(folder, entry["method"], ratio, 0)
-    result = compress_modules(FitInputs(*files), entry, artefact, lambda message: None)
+    result = compress_modules(
+        FitInputs(*files), fit_settings(entry), artefact, lambda message: None
+    )
     assert read_result(folder) == result
     return result.to_json()
 
@@ -74,7 +83,7 @@ def test_an_artefact_is_as_large_as_said_and_near(files, method, share, tmp_path
     if method != "random":
         assert result["ratio"] >= 1.2
     # The recorded error is that of the model that runs on the artefact.
-    assemble(model, tmp_path / "out")
+    CompressedModel(model).load_matrices(tmp_path / "out")
     (query,) = (m for m in result["modules"] if m["name"] in ("query", "query-1"))
     layers = model.bert.encoder.layer
     wanted = [dense.bert.encoder.layer[i].attention.self.query.weight.detach() for i in range(2)]
@@ -94,7 +103,7 @@ def test_other_layouts_are_compressed_too(files, tmp_path):
     result = compressed(files, tmp_path / "out", 1, method="identity", modules=kinds)
     model = load_model(files[0], "causal_lm")
     wanted = outputs(model)
-    assemble(model, tmp_path / "out")
+    CompressedModel(model).load_matrices(tmp_path / "out")
     torch.testing.assert_close(outputs(model), wanted, rtol=1e-4, atol=1e-5)
     assert all(m["squared_error"] == 0 for m in result["modules"])
 
@@ -160,7 +169,9 @@ def test_sensitivities_of_layers_are_those_of_their_weights_gradients(files, wor
         p.name
         for p in find_layer_matrices([n for n, _ in model.base_model.named_modules()], ["query"])
     ]
-    found = sensitivity.sensitivities(model, [ids], sensitivity.own_prediction, print, names)
+    found = sensitivity.compute_sensitivities(
+        model, [ids], sensitivity.own_prediction, print, names
+    )
     weights = [linear_weight(model.bert.get_submodule(n), n) for n in names]
     gradients = torch.autograd.grad(sensitivity.own_prediction(model, ids), weights)
     for name, gradient in zip(names, gradients):
@@ -177,7 +188,9 @@ def test_sensitivities_of_layers_are_those_of_their_weights_gradients(files, wor
         "options": {"weighting": "fisher"},
     }
     inputs = FitInputs(*files, tmp_path / "s.safetensors")
-    fitted = compress_modules(inputs, entry, Artefact(tmp_path / "out", "svd", 1.5, 0), print)
+    fitted = compress_modules(
+        inputs, fit_settings(entry), Artefact(tmp_path / "out", "svd", 1.5, 0), print
+    )
     weighted = fitted.modules[0]["squared_error"]
     plain = compressed(files, tmp_path / "plain", **entry | {"options": {}})["modules"][0][
         "squared_error"
@@ -185,7 +198,7 @@ def test_sensitivities_of_layers_are_those_of_their_weights_gradients(files, wor
     assert plain < weighted  # the least plain error is that of the plain fit
     with pytest.raises(UserError, match="'fisher:encoder.layer.0.attention.self.key'"):
         artefact = Artefact(tmp_path / "key", "svd", 1.5, 0)
-        compress_modules(inputs, entry | {"modules": ["key"]}, artefact, print)
+        compress_modules(inputs, fit_settings(entry | {"modules": ["key"]}), artefact, print)
     assert AutoTokenizer.from_pretrained(files[0]).mask_token == "[MASK]"
 
 
@@ -197,14 +210,13 @@ def test_sizes_by_kind_are_the_closed_formulas(files, tmp_path):
     compressed(
         files, tmp_path / "svd_model/1.5", method="svd", modules=["embedding", "query", "output"]
     )
-    config = {
-        "models": {"m": {"label": "Model"}},
-        "tasks": {t: {"model": "m", "label": "T", "protocol": "zero_shot"} for t in "tu"},
-        "methods": {
+    study = make_study(
+        methods={
             "svd_model": {"method": "svd", "modules": ["embedding", "query", "output"]},
             "svd": {},
         },
-    }
+        tasks={"t": language_modelling(), "u": language_modelling()},
+    )
     paths = {"outcomes": tmp_path, "checkpoint": files[0], "counts": tmp_path}
     artefact = Artefact(tmp_path / "svd_model/1.5", "svd_model", 1.5, 0)
     evaluations = [
@@ -212,7 +224,7 @@ def test_sizes_by_kind_are_the_closed_formulas(files, tmp_path):
         for task in "tu"
         for variant in ("svd_model", "svd")
     ]
-    table = module_sizes(config, evaluations).set_index("kind")
+    table = module_sizes(study, evaluations).set_index("kind")
     rank = storage.load(tmp_path / "svd_model/1.5/output-0").rank
     assert (table.loc["output", "floats"], table.loc["output", "bits"]) == (
         2 * rank * 48,
@@ -244,7 +256,7 @@ def test_presets_have_the_papers_parameter_counts(
     counts = {}
     taken = 0
     layer_budgets = []
-    for choice in matrix_specs("k", {"preset": preset}):
+    for choice in fit_settings({"preset": preset}).matrices:
         of_kind = find_layer_matrices([n for n, _ in model.named_modules()], [choice.kind])
         layers = [model.get_submodule(p.name) for p in of_kind] or [model.get_input_embeddings()]
         method = method_class(choice.method)(

@@ -12,11 +12,13 @@ from embpress.models.embedding import write_metadata
 from embpress.pipeline import compression
 from embpress.pipeline.aggregation import Evaluation
 from embpress.pipeline.sizes import EMBEDDING, sizes
-from embpress.report.tables import read_sizes, sizes_table
+from embpress.report.tables import read_sizes, stored_table, to_latex, weights_table
 from embpress.study.artefact import Artefact
 
 from ..fake_study import fake_labels, fake_scores
+from ..studies import make_study
 from ..zoo import V, tiny
+from .entries import language_modelling
 
 D = 16
 
@@ -28,26 +30,22 @@ def found(tmp_path):
     model.save_pretrained(tmp_path / "model")
     write_metadata(model, [0], tmp_path / "model", {})
     write_counts(torch.arange(V), tmp_path / "counts.safetensors")
-    methods = {"t24": {"options": {"neighbours": 2, "n_kept": 5}}, "svd": {}, "random": {}}
+    methods = {"t24": {"options": {"neighbours": 2}}, "svd": {}, "random": {}}
+    task = language_modelling()
+    study = make_study(methods=methods, tasks={"t": task, "u": task})
     artefacts = {method: [] for method in methods}
-    for method, ratio in (("t24", 1.5), ("svd", 2), ("svd", 900), ("random", 1)):
+    for method, ratio in (("t24", 3), ("svd", 2), ("svd", 900), ("random", 1)):
         artefacts[method].append(Artefact(tmp_path / f"{method}/{ratio:g}", method, ratio, 0))
         inputs = compression.FitInputs(tmp_path / "model", tmp_path / "counts.safetensors")
-        options = methods[method].get("options", {})
-        compression.compress_checkpoint(inputs, method, options, artefacts[method][-1], print)
-    task = {"model": "m", "label": "T", "protocol": "zero_shot"}
-    config = {
-        "models": {"m": {"label": "Model"}},
-        "tasks": {"t": task, "u": task},
-        "methods": methods,
-    }
+        spec = study.variants[method].matrices[0]
+        compression.compress_checkpoint(inputs, spec, artefacts[method][-1], print)
     files = {"outcomes": tmp_path, "checkpoint": tmp_path / "model", "counts": tmp_path}
     evaluations = [
         Evaluation(task, method, 0, artefacts=artefacts[method], **files)
         for task in "tu"
         for method in methods
     ]
-    return tmp_path, sizes(config, evaluations)
+    return tmp_path, sizes(study, evaluations)
 
 
 def test_parts_add_up_to_what_is_stored(found):
@@ -106,16 +104,19 @@ def made_up_sizes():
 
 def test_the_table_tells_what_did_not_shrink_and_why(tmp_path):
     made_up_sizes().to_csv(tmp_path / "sizes.csv", index=False)
-    table = sizes_table(read_sizes(tmp_path / "sizes.csv"), fake_scores(), fake_labels())
+    made_up = read_sizes(tmp_path / "sizes.csv")
+    weights = weights_table(made_up)
+    stored = stored_table(made_up, fake_scores(), fake_labels())
+    table = to_latex(weights, stored)
     assert r"MiniLM-L6: at most 1.7$\times$ smaller" in table
     assert r"layers a\_b.* & 15.0 & 60.0 & not an embedding \\" in table
     assert "\nc & " not in table
     assert r"& 3.9\textsuperscript{b} & -- & codes (U8) 99.5, scale (F16) 0.5 \\" in table
     assert re.search(
-        r"codes alone would reach (3\.9\d)\$\\times\$, with all else that it stores it is (3\.9\d)",
+        r"codes alone would achieve (3\.9\d)\$\\times\$, all stored tensors achieve (3\.9\d)",
         table,
     )
     assert r"& 7.0 & kept (F32) 100.0 \\" in table
-    assert r"int4 rows & --\textsuperscript{c} & -- & out of reach \\" in table
-    assert "int4 rows cannot compress 30522 x 384 by 10: it reaches at most 7.8." in table
-    assert "larger than this block allows" in table
+    assert r"int4 rows & --\textsuperscript{c} & -- & not reached \\" in table
+    assert "int4 rows reaches at most 7.8 on 30522 x 384" in table
+    assert "larger than this target ratio allows" in table

@@ -11,6 +11,9 @@ from embpress.pipeline.aggregation import Evaluation
 from embpress.pipeline.speed import ROWS, lookups, speed
 from embpress.study.artefact import Artefact
 
+from ..studies import make_study
+from .entries import language_modelling
+
 
 def test_lookups_are_timed_for_every_number_of_rows():
     dense = torch.randn(500, 16, generator=torch.Generator().manual_seed(0))
@@ -29,19 +32,18 @@ def test_whole_models_are_not_among_the_embeddings(tmp_path):
     storage.save(compress(dense, "integer", 6.0, bits=4), tmp_path / "int4/6")
     for variant in ("int4", "int4_model"):
         write_json(tmp_path / variant / "6" / RESULT, {"stored_bits": 100, "ratio": 6.0})
-    config = {
-        "methods": {
+    study = make_study(
+        methods={
             "int4": {"method": "integer"},
             "int4_model": {"method": "integer", "modules": ["query"]},
         },
-        "models": {"m": {"label": "M"}},
-        "tasks": {"t": {"model": "m"}},
-    }
+        tasks={"t": language_modelling()},
+    )
     paths = {"outcomes": tmp_path, "checkpoint": tmp_path, "counts": tmp_path}
     evaluations = [
         Evaluation("t", v, 0, artefacts=[Artefact(tmp_path / v / "6", v, 6, 0)], **paths)
-        for v in config["methods"]
+        for v in study.variants
     ]
-    assert speed(config, evaluations, print)["method"].tolist() == ["int4"] * len(ROWS) + [
+    assert speed(study, evaluations, print)["method"].tolist() == ["int4"] * len(ROWS) + [
         "identity"
     ] * len(ROWS)

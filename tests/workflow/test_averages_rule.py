@@ -14,12 +14,14 @@ from embpress.analysis.scores import SCORE_COLUMNS, write_scores
 from embpress.pipeline.aggregation import labels
 from embpress.pipeline.evaluation import write_outcomes
 
+from ..studies import load
+
 ROOT = Path(__file__).parents[2]
 RIGHT = {"a": {"identity": 0.9, "svd": 0.6}, "b": {"identity": 0.8, "svd": 0.8}}
 """Accuracy of each method on each task."""
 
 
-def test_averages_are_tables_of_their_own(tmp_path, default_config):
+def test_averages_are_tables_of_their_own(tmp_path, default_config, monkeypatch):
     (tmp_path / "own.csv").write_text("text,label\n")
     data = {
         "format": "csv",
@@ -63,7 +65,8 @@ def test_averages_are_tables_of_their_own(tmp_path, default_config):
             asked = np.nan if method == "identity" else 4.0
             rows.append(about | dict(target_ratio=asked, metric="accuracy", value=share, n=100))
     write_scores(pandas.DataFrame(rows, columns=SCORE_COLUMNS), tmp_path / "results/scores.csv")
-    (tmp_path / "results/labels.json").write_text(json.dumps(labels(study)))
+    monkeypatch.chdir(tmp_path)  # the paths of the tasks' files are relative to it
+    (tmp_path / "results/labels.json").write_text(json.dumps(labels(load(study))))
     command = [
         sys.executable,
         "-m",

@@ -71,13 +71,17 @@ def _module_digest(name: str) -> str:
 
 
 def _data_files(path: Path) -> list[Path]:
-    """Files beside a module, and in folders beside it, that are named by a string in its source."""
+    """Files beside a module, and in folders beside it, that are named by a string in its source.
+
+    A folder that is a package is code, not data: its modules count where they are imported.
+    """
     strings = {
         node.value
         for node in ast.walk(_parse(path))
         if isinstance(node, ast.Constant) and isinstance(node.value, str)
     }
     named = [entry for entry in path.parent.iterdir() if entry.name in strings]
+    named = [entry for entry in named if not (entry / "__init__.py").exists()]
     files = [file for entry in named for file in (entry.rglob("*") if entry.is_dir() else [entry])]
     return sorted(file for file in files if file.is_file() and file.suffix not in (".py", ".pyc"))
 

@@ -23,11 +23,11 @@ from embpress.files import sha256_of
 from embpress.models.embedding import OTHER_WEIGHTS
 from embpress.numerics.matrices import safetensors_matrix
 from embpress.storage import HEADER, TENSORS
-from embpress.study import config as study
-from embpress.study import validation as config_check
+from embpress.study.checks import check_model_folder
+from embpress.study.yaml_files import read_yaml
 
-from .bad_input import check
 from .conftest import ROOT
+from .studies import load as load_config
 from .zoo import tiny
 
 FEW, MANY = (
@@ -84,7 +84,7 @@ def put(value, path, new):
 @MANY
 @given(st.sampled_from(list(places(SMOKE))[1:]), VALUES)
 def test_a_config_with_anything_anywhere(path, value):
-    one_sentence(check, put(SMOKE, path, value))
+    one_sentence(load_config, put(SMOKE, path, value))
 
 
 @MANY
@@ -95,7 +95,7 @@ def test_a_config_with_anything_anywhere(path, value):
 def test_a_config_of_any_bytes(content):
     with tempfile.TemporaryDirectory() as folder:
         (Path(folder) / "study.yaml").write_bytes(content)
-        one_sentence(lambda: check(study.read_yaml(Path(folder) / "study.yaml")))
+        one_sentence(lambda: load_config(read_yaml(Path(folder) / "study.yaml")))
 
 
 @pytest.fixture(scope="module")
@@ -167,7 +167,7 @@ def test_safetensors_of_any_header(header, lie):
         Path(folder, "config.json").write_text('{"vocab_size": 2}')
         one_sentence(safetensors_matrix, path, "e")
         one_sentence(counts_from_file, path, 2)
-        one_sentence(config_check.check_model_folder, Path(folder), "models.x")
+        one_sentence(check_model_folder, Path(folder), "models.x")
 
 
 @MANY

@@ -12,7 +12,7 @@ def _as_list(value: object) -> object:
     return [value] if isinstance(value, str) else value
 
 
-OneOrMore = Annotated[Strings, BeforeValidator(_as_list)]
+OneOrMore = Annotated[Strings, BeforeValidator(_as_list, json_schema_input_type=str | list[str])]
 
 
 class ComparisonEntry(Frozen):

@@ -4,9 +4,9 @@ import re
 
 from embpress.analysis.ablations import compare_variants
 from embpress.report.tables import ablations_table, speed_table, to_latex
-from embpress.study.config import compares_variants
 
 from ..fake_study import RATIOS, fake_ablations, fake_labels, fake_scores, fake_speed
+from ..studies import load
 
 
 def test_only_variants_that_meet_at_a_ratio_are_compared():
@@ -20,15 +20,15 @@ def test_only_variants_that_meet_at_a_ratio_are_compared():
 
 
 def test_a_config_tells_before_it_runs(default_config):
-    assert not compares_variants(default_config)
+    assert not load(default_config).compares_variants
     default_config["methods"]["svd_half"] = {
         "method": "svd",
         "options": {"factor_dtype": "float16"},
         "ratios": [25],
     }
-    assert compares_variants(default_config)
+    assert load(default_config).compares_variants
     default_config["methods"]["svd_half"]["ratios"] = [24]
-    assert not compares_variants(default_config)
+    assert not load(default_config).compares_variants
 
 
 def test_the_table_has_a_block_a_comparison_ties_in_bold_and_reasons():

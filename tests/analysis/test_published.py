@@ -9,8 +9,7 @@ import pytest
 
 from embpress.analysis.published import read_published
 from embpress.errors import UserError
-from embpress.methods import method_class
-from embpress.study.config import method_names
+from embpress.methods import method_class, names
 
 from ..conftest import ROOT
 
@@ -24,7 +23,7 @@ def papers():
 
 def test_the_papers_are_those_whose_methods_we_have(papers):
     """A paper's method without published numbers needs neither a line here nor a reference."""
-    cited = {c for name in method_names() if (c := method_class(name).citation)}
+    cited = {c for name in names() if (c := method_class(name).citation)}
     assert len(papers) >= 5 and set(papers) <= cited
     entries = set(
         re.findall(

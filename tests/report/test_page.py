@@ -46,7 +46,8 @@ def page(tmp_path_factory):
         task="both", metric="average"
     )
     scores.write_scores(
-        pandas.concat([mean, mean.assign(metric="rotten")]), folder / "averages.csv"
+        pandas.concat([mean, *(mean.assign(metric=t) for t in ("rotten", "similarity"))]),
+        folder / "averages.csv",
     )
     sizes = dict(
         matrices=1,
@@ -87,7 +88,10 @@ def page(tmp_path_factory):
     }
     pandas.DataFrame([about | row]).to_csv(folder / "claims.csv", index=False)
     study = yaml.safe_load((ROOT / "studies/smoke.yaml").read_text())
-    study |= {"claims": claims, "averages": {"both": {"label": "Both & all", "tasks": ["rotten"]}}}
+    study |= {
+        "claims": claims,
+        "averages": {"both": {"label": "Both & all", "tasks": ["rotten", "similarity"]}},
+    }
     jobs = [
         {"rule": "model", "wildcards": {"model": "m"}, "threads": 1, "seconds": s, "peak_mb": 300}
         for s in (3.5, 200)

@@ -108,7 +108,7 @@ def test_a_ratio_just_below_the_budget_is_not_rounded_up(scores, labels):
 def test_infeasible_is_a_dash_with_the_reason_once(scores, labels):
     table = main_table(scores, labels)
     assert block(table, 10)["int4 rows"][3] == r"{--\textsuperscript{b}}"
-    assert table.count("int4 rows cannot compress 30522 x 384 by 10: it reaches at most 7.8.") == 1
+    assert table.count("int4 rows reaches at most 7.8 on 30522 x 384: use a lower ratio.") == 1
     assert block(table, 10)["int4 rows"][2] == "{--}"
 
 

@@ -324,22 +324,22 @@ GOOD = squad(("the cat", [("cat", None)]))
     ("content", "message"),
     [
         ("[1", "dev.json: not JSON"),
-        ({"rows": []}, "dev.json: no valid 'data' of SQuAD's format: check .*`data.format`"),
-        ([1], "dev.json: no valid 'data' of SQuAD's format"),
-        ({"data": [1]}, "dev.json, article 1: no valid 'paragraphs'"),
+        ({"rows": []}, "dev.json: no 'data' of SQuAD's format: check .*`data.format`"),
+        ([1], "dev.json: no 'data' of SQuAD's format"),
+        ({"data": [1]}, "dev.json, article 1: no 'paragraphs'"),
         ({"data": []}, "dev.json has no rows: the test split is empty"),
         (
             changed(GOOD, lambda p: p.pop("context")),
-            r"dev.json, article 1 \(Pets\), paragraph 1: no valid 'context'",
+            r"dev.json, article 1 \(Pets\), paragraph 1: no 'context'",
         ),
         (
             changed(GOOD, lambda p: p.pop("qas")),
-            r"dev.json, article 1 \(Pets\), paragraph 1: no valid 'qas'",
+            r"dev.json, article 1 \(Pets\), paragraph 1: no 'qas'",
         ),
-        (changed(GOOD, lambda p: p["qas"][0].pop("id")), r"paragraph 1, question 1: no valid 'id'"),
+        (changed(GOOD, lambda p: p["qas"][0].pop("id")), r"paragraph 1, question 1: no 'id'"),
         (
             changed(GOOD, lambda p: p["qas"][0].pop("question")),
-            "dev.json, question 0-0: no valid 'question'",
+            "dev.json, question 0-0: no 'question'",
         ),
         (
             changed(GOOD, lambda p: p["qas"][0].update(question="")),
@@ -347,7 +347,7 @@ GOOD = squad(("the cat", [("cat", None)]))
         ),
         (
             changed(GOOD, lambda p: p["qas"][0].pop("answers")),
-            "dev.json, question 0-0: no valid 'answers'",
+            "dev.json, question 0-0: no 'answers'",
         ),
         (
             changed(GOOD, lambda p: p["qas"][0].update(answers=[])),
@@ -355,7 +355,7 @@ GOOD = squad(("the cat", [("cat", None)]))
         ),
         (
             changed(GOOD, lambda p: p["qas"][0]["answers"][0].pop("answer_start")),
-            "question 0-0: no valid 'answer_start'",
+            "question 0-0: no 'answer_start'",
         ),
         (
             squad(("the cat", [("cat", 3)])),

@@ -73,7 +73,9 @@ def page(tmp_path_factory):
         folder / "sizes.csv", index=False
     )
     fake_speed().to_csv(folder / "speed.csv", index=False)
-    claims = {"one": {"paper": "B23", "text": "<script>alert(1)</script>", "evidence": "inferred"}}
+    claim = {"paper": "B23", "text": "<script>alert(1)</script>", "evidence": "inferred"}
+    comparison = {"better": "b23", "worse": "svd", "on": "rotten", "by": "accuracy"}
+    claims = {"one": claim | {"comparisons": [comparison]}}
     about = dict.fromkeys(
         ("ratio", "better_value", "worse_value", "difference", "low", "high"), 1.0
     )
@@ -88,10 +90,8 @@ def page(tmp_path_factory):
     }
     pandas.DataFrame([about | row]).to_csv(folder / "claims.csv", index=False)
     study = yaml.safe_load((ROOT / "studies/smoke.yaml").read_text())
-    study |= {
-        "claims": claims,
-        "averages": {"both": {"label": "Both & all", "tasks": ["rotten", "similarity"]}},
-    }
+    average = {"label": "Both & all", "tasks": ["rotten", "similarity"]}
+    study |= {"claims": claims, "averages": {"both": average}}
     jobs = [
         {"rule": "model", "wildcards": {"model": "m"}, "threads": 1, "seconds": s, "peak_mb": 300}
         for s in (3.5, 200)
@@ -171,8 +171,8 @@ def test_a_search_shows_every_candidate_and_the_choice(page):
     assert table.count("learning rate") == 6 and table.count(">chosen<") == 1
     before, after = table.split(">chosen<")
     assert (
-        "86.00" in before.split("learning rate 3e-05, epochs 3<")[1]
-        and "learning rate 3e-05, epochs 4<" in after
+        "86.00" in before.split("epochs 3, learning rate 2e-05<")[1]
+        and "epochs 4, learning rate 5e-05<" in after
     )
 
 

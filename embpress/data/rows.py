@@ -87,7 +87,7 @@ def read_table(data: Mapping[str, Any], name: str, content: bytes, columns: list
     text = _decode(content, name)
     table = table_format(data)
     if table.format == "squad":
-        _check_columns(list(squad.COLUMNS), columns, f"{name}, as SQuAD's JSON", table)
+        _check_columns(list(squad.SQUAD_COLUMNS), columns, f"{name}, as SQuAD's JSON", table)
         questions = squad.questions(text, name)
         rows = [Row(row["id"], {c: row[c] for c in columns}) for row in questions]
         return Table(name, rows, "question")

@@ -9,13 +9,13 @@ from typing import Any
 
 from ..errors import UserError
 
-COLUMNS = ("id", "title", "context", "question", "answers")
+SQUAD_COLUMNS = ("id", "title", "context", "question", "answers")
 """Columns of a row. `answers` is JSON as in the Hugging Face hub's copy of the data:
 {"text": [...], "answer_start": [...]}."""
 
 
 def questions(text: str, name: str) -> Iterator[dict[str, str]]:
-    """One row per question, with COLUMNS.
+    """One row per question, with SQUAD_COLUMNS.
 
     Args:
         text: content of the file.

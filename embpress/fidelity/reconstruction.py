@@ -12,7 +12,12 @@ from .eigenspace import eigenspace_overlap, joint_gram
 from .neighbours import NeighbourOverlap, query_rows
 
 DECILES = 10
-METRICS = ("relative_error", "mean_cosine", "neighbour_overlap", "eigenspace_overlap")
+MATRIX_METRICS = (
+    "relative_error",
+    "mean_cosine",
+    "neighbour_overlap",
+    "eigenspace_overlap",
+)
 """Each exists also weighted, as weighted_METRIC, and by frequency decile, as decile_METRIC."""
 
 

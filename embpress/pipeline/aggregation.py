@@ -7,7 +7,7 @@ from typing import Any
 
 import pandas
 
-from ..fidelity.reconstruction import METRICS
+from ..fidelity.reconstruction import MATRIX_METRICS
 from ..fidelity.record import Fitted, Infeasible, read_result
 from ..methods import method_class
 from ..models.checkpoints import read_metadata
@@ -116,7 +116,7 @@ def _result_columns(
         "model_ratio": 32 * metadata["parameters"] / model_bits,
     }
     if result.reconstruction:
-        names = [name for metric in METRICS for name in (metric, f"weighted_{metric}")]
+        names = [name for metric in MATRIX_METRICS for name in (metric, f"weighted_{metric}")]
         columns |= {name: result.reconstruction[name] for name in names}
     return columns | (result.bound or {})
 
@@ -172,8 +172,11 @@ def _deciles(
         "target_ratio": shared["target_ratio"],
         "seed": evaluation.seed,
     }
-    values = zip(*(reconstruction[f"decile_{metric}"] for metric in METRICS))
-    return [keys | {"decile": i} | dict(zip(METRICS, row)) for i, row in enumerate(values, start=1)]
+    values = zip(*(reconstruction[f"decile_{metric}"] for metric in MATRIX_METRICS))
+    return [
+        keys | {"decile": i} | dict(zip(MATRIX_METRICS, row))
+        for i, row in enumerate(values, start=1)
+    ]
 
 
 def bounds(study: Study, evaluations: list[Evaluation]) -> pandas.DataFrame:

@@ -7,7 +7,7 @@ from sklearn.neighbors import NearestNeighbors
 
 from embpress.fidelity import neighbours
 from embpress.fidelity.neighbours import query_rows
-from embpress.fidelity.reconstruction import METRICS, reconstruction
+from embpress.fidelity.reconstruction import MATRIX_METRICS, reconstruction
 from embpress.formats.dense import DenseRows
 
 V = 50
@@ -132,7 +132,7 @@ def test_the_matrix_itself_is_perfect_however_few_its_rows(rows):
     matrix = np.random.default_rng(rows).normal(size=(rows, 4))
     found = measured(matrix, matrix, np.arange(rows))
     assert found.relative_error == 0
-    for name in METRICS[1:]:
+    for name in MATRIX_METRICS[1:]:
         assert getattr(found, name) == pytest.approx(1) and getattr(
             found, f"weighted_{name}"
         ) == pytest.approx(1), name

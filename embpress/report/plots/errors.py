@@ -26,10 +26,10 @@ UNREACHABLE = "#e2e2e2"
 @drawn
 def error_by_decile(deciles: DataFrame, labels: Labels) -> Figure:
     """Relative error by decile of token frequency: a row a checkpoint, a column a target ratio."""
-    found = compressed(deciles, labels)
-    found = found.assign(block=[labels.block(r) for r in found["target_ratio"]])
-    models = sorted(set(found["model"]))
-    ratios = sorted(set(found["block"]))
+    rows = compressed(deciles, labels)
+    rows = rows.assign(block=[labels.block(r) for r in rows["target_ratio"]])
+    models = sorted(set(rows["model"]))
+    ratios = sorted(set(rows["block"]))
     look = styles(labels.methods)
     figure = new_figure(PAGE, 0.8 + 1.5 * max(1, len(models)))
     axes = figure.subplots(
@@ -37,7 +37,7 @@ def error_by_decile(deciles: DataFrame, labels: Labels) -> Figure:
     )
     for line, model in zip(axes, models):
         for panel, ratio in zip(line, ratios):
-            part = found[(found["model"] == model) & (found["block"] == ratio)]
+            part = rows[(rows["model"] == model) & (rows["block"] == ratio)]
             for (method, _), points in part.groupby(["method", "target_ratio"]):
                 curve = points.groupby("decile")["relative_error"].mean()
                 style = look[str(method)]
@@ -52,11 +52,11 @@ def error_by_decile(deciles: DataFrame, labels: Labels) -> Figure:
             if model == models[0]:
                 panel.set_title(f"target ratio {ratio:g}×")
             panel.xaxis.set_major_locator(FixedLocator([1, 4, 7, 10]))
-    axes[0, 0].set_ylim(0, 1.05 * float(np.nanmax([*found["relative_error"], 1e-3])))
+    axes[0, 0].set_ylim(0, 1.05 * float(np.nanmax([*rows["relative_error"], 1e-3])))
     axis_labels(list(axes.flat), axes.shape[1], "frequency decile (1: most frequent)", "")
     for panel, model in zip(axes[:, 0], models):
         panel.set_ylabel("\n".join([*wrap(model, 24), "relative error"]))
-    legend(figure, method_handles(found, labels), [], columns=4)
+    legend(figure, method_handles(rows, labels), [], columns=4)
     return figure
 
 
@@ -66,13 +66,13 @@ def error_vs_ratio(scores: DataFrame, bounds: DataFrame, labels: Labels) -> Figu
 
     Unweighted errors are on the left, count-weighted ones on the right.
     """
-    found = compressed(main_scores(scores, labels), labels).dropna(subset=["achieved_ratio"])
-    checkpoint = found["task"].map({k: t.checkpoint or t.model for k, t in labels.tasks.items()})
+    rows = compressed(main_scores(scores, labels), labels).dropna(subset=["achieved_ratio"])
+    checkpoint = rows["task"].map({k: t.checkpoint or t.model for k, t in labels.tasks.items()})
     # Tasks that share a checkpoint share its artefacts.
-    found = found.assign(checkpoint=checkpoint).drop_duplicates(
+    rows = rows.assign(checkpoint=checkpoint).drop_duplicates(
         ["checkpoint", "method", "target_ratio"]
     )
-    checkpoints = list(dict.fromkeys(found["checkpoint"]))
+    checkpoints = list(dict.fromkeys(rows["checkpoint"]))
     figure = new_figure(PAGE, 0.9 + 1.75 * max(1, len(checkpoints)))
     axes = figure.subplots(
         max(1, len(checkpoints)), len(WEIGHTINGS), sharex=True, sharey=True, squeeze=False
@@ -80,9 +80,9 @@ def error_vs_ratio(scores: DataFrame, bounds: DataFrame, labels: Labels) -> Figu
     for line, name in zip(axes, checkpoints):
         for panel, (weighting, (column, title)) in zip(line, WEIGHTINGS.items()):
             of_checkpoint = bounds[(bounds["model"] == name) & (bounds["weighting"] == weighting)]
-            _bound_panel(panel, found[found["checkpoint"] == name], column, of_checkpoint, labels)
+            _bound_panel(panel, rows[rows["checkpoint"] == name], column, of_checkpoint, labels)
             panel.set_title(f"{name}, {title}")
-    _error_axes(axes[0, 0], found)
+    _error_axes(axes[0, 0], rows)
     axis_labels(
         list(axes.flat),
         axes.shape[1],
@@ -93,12 +93,12 @@ def error_vs_ratio(scores: DataFrame, bounds: DataFrame, labels: Labels) -> Figu
         Line2D([], [], color="black", linewidth=1.2, label="rate-distortion bound")
     ]
     others.append(Patch(facecolor=UNREACHABLE, label="not reachable by any code for Gaussian rows"))
-    legend(figure, method_handles(found, labels), others, columns=3)
+    legend(figure, method_handles(rows, labels), others, columns=3)
     return figure
 
 
 def _bound_panel(
-    panel: Axes, found: DataFrame, column: str, bounds: DataFrame, labels: Labels
+    panel: Axes, rows: DataFrame, column: str, bounds: DataFrame, labels: Labels
 ) -> None:
     """Draw the methods above the line of the bound, below which all is grey."""
     look = styles(labels.methods)
@@ -106,7 +106,7 @@ def _bound_panel(
     panel.fill_between(bound.index, bound, 1e-9, color=UNREACHABLE, linewidth=0, zorder=0.5)
     panel.plot(bound.index, bound, color="black", linewidth=1.2)
     for method in labels.methods:
-        line = found[found["method"] == method].sort_values("achieved_ratio")
+        line = rows[rows["method"] == method].sort_values("achieved_ratio")
         style = look[method]
         x = line["achieved_ratio"]
         y = line[column]
@@ -122,10 +122,10 @@ def _bound_panel(
         )
 
 
-def _error_axes(panel: Axes, found: DataFrame) -> None:
+def _error_axes(panel: Axes, rows: DataFrame) -> None:
     """Log axes around all values, with plain numbers at the ticks."""
-    ratios = found["achieved_ratio"]
-    errors = found[[column for column, _ in WEIGHTINGS.values()]].to_numpy().ravel()
+    ratios = rows["achieved_ratio"]
+    errors = rows[[column for column, _ in WEIGHTINGS.values()]].to_numpy().ravel()
     panel.set(xscale="log", yscale="log")
     panel.set_xlim(max(2.0, ratios.min() / 1.25), min(64.0, ratios.max() * 1.25))
     panel.set_ylim(

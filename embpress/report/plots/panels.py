@@ -53,9 +53,9 @@ def compressed(frame: DataFrame, labels: Labels, compresses_layers: bool = False
     return frame[frame["method"].map(shown).astype(bool) & frame["target_ratio"].notna()]
 
 
-def tasks_in(found: DataFrame, labels: Labels) -> list[str]:
+def tasks_in(rows: DataFrame, labels: Labels) -> list[str]:
     """Tasks with rows, in the order of the study."""
-    return [task for task in labels.tasks if task in set(found["task"])]
+    return [task for task in labels.tasks if task in set(rows["task"])]
 
 
 def grid(panels: int, height: float) -> tuple[Figure, list[Axes]]:
@@ -158,11 +158,11 @@ def band(control: str) -> dict[str, Any]:
     }
 
 
-def method_handles(found: DataFrame, labels: Labels, line: bool = True) -> list[Any]:
+def method_handles(rows: DataFrame, labels: Labels, line: bool = True) -> list[Any]:
     """Legend entries of the methods that a figure shows, in the order of the study."""
     look = styles(labels.methods)
-    if "retention" in found:
-        found = found[found["retention"].notna()]
+    if "retention" in rows:
+        rows = rows[rows["retention"].notna()]
     return [
         Line2D(
             [],
@@ -174,7 +174,7 @@ def method_handles(found: DataFrame, labels: Labels, line: bool = True) -> list[
             label=a.label,
         )
         for m, a in labels.methods.items()
-        if m in set(found["method"])
+        if m in set(rows["method"])
     ]
 
 

@@ -124,9 +124,9 @@ def _points(rows: Iterable[Any], about: TaskLabel) -> list[Point]:
 
 def _panel(panel: Axes, means: DataFrame, about: TaskLabel, labels: Labels) -> list[Point]:
     """Draw all methods of one task and the Pareto front, which is returned."""
-    found = compressed(means, labels).dropna(subset=["achieved_ratio", "retention"])
+    rows = compressed(means, labels).dropna(subset=["achieved_ratio", "retention"])
     look = styles(labels.methods)
-    points = _points(found.itertuples(), about)
+    points = _points(rows.itertuples(), about)
     best = front(points, about.higher_is_better)
     for point in points:
         style = look[point.method]
@@ -210,9 +210,9 @@ def _limits(panel: Axes, best: list[Point], about: TaskLabel, whole: float) -> N
     panel.yaxis.set_minor_locator(NullLocator())
 
 
-def _ratios(panel: Axes, found: list[float], labels: Labels) -> None:
+def _ratios(panel: Axes, ratios: list[float], labels: Labels) -> None:
     """Set up the lower axis with the compression ratios."""
-    everywhere = [*labels.ratios, *found]
+    everywhere = [*labels.ratios, *ratios]
     panel.set_xscale("log")
     panel.set_xlim(min(everywhere) / 1.18, max(everywhere) * 1.22)
     panel.xaxis.set_major_locator(FixedLocator(labels.ratios))

@@ -78,9 +78,9 @@ def error_vs_score(scores: DataFrame, labels: Labels) -> Figure:
     figure, axes = grid(len(tasks), 1.75)
     for panel, task in zip(axes, tasks):
         own = means[means["task"] == task]
-        found = shown[shown["task"] == task].dropna(subset=["retention"])
-        floor = floor_of(panel, own, found)
-        for row in found.itertuples():
+        rows = shown[shown["task"] == task].dropna(subset=["retention"])
+        floor = floor_of(panel, own, rows)
+        for row in rows.itertuples():
             style = look[str(row.method)]  # type: ignore[arg-type]
             size = _marker_size(labels, float(row.target_ratio))
             point(
@@ -126,19 +126,19 @@ def _small_multiples(scores: DataFrame, labels: Labels, compresses_layers: bool)
     return figure
 
 
-def _retention_panel(panel: Axes, means: DataFrame, found: DataFrame, labels: Labels) -> None:
+def _retention_panel(panel: Axes, means: DataFrame, rows: DataFrame, labels: Labels) -> None:
     """Draw methods with intervals, bands of controls, and the uncompressed model at 100 %."""
     look = styles(labels.methods)
-    floor = floor_of(panel, means, found)
+    floor = floor_of(panel, means, rows)
     for row in means[means["method"].isin(CONTROLS)].itertuples():
         low = float(row.retention_low)  # type: ignore[arg-type]
         high = float(row.retention_high)
         # The edge keeps narrow bands visible: perplexities of controls have small intervals.
         panel.axhspan(low, high, **band(str(row.method)))
     panel.axhline(100, **DASHED)
-    methods = [m for m in labels.methods if m in set(found["method"])]
+    methods = [m for m in labels.methods if m in set(rows["method"])]
     for offset, method in zip(np.linspace(-DODGE, DODGE, max(2, len(methods))), methods):
-        line = found[(found["method"] == method) & found["retention"].notna()].sort_values(
+        line = rows[(rows["method"] == method) & rows["retention"].notna()].sort_values(
             "achieved_ratio"
         )
         x = line["achieved_ratio"].to_numpy() * 10**offset
@@ -161,8 +161,8 @@ def _retention_panel(panel: Axes, means: DataFrame, found: DataFrame, labels: La
     panel.set_xscale("log")
     # Methods that compress layers may have other target ratios than the study's. A codec's own
     # ratio, such as 3.9, has no tick, as it is next to one of these.
-    ticks = sorted(r for r in set(found["target_ratio"]) if r in labels.ratios or r.is_integer())
-    everywhere = [*found["target_ratio"], *found["achieved_ratio"].dropna()]
+    ticks = sorted(r for r in set(rows["target_ratio"]) if r in labels.ratios or r.is_integer())
+    everywhere = [*rows["target_ratio"], *rows["achieved_ratio"].dropna()]
     panel.set_xlim(min(everywhere) / 1.18, max(everywhere) * 1.22)
     panel.xaxis.set_major_locator(FixedLocator(ticks))
     panel.xaxis.set_major_formatter(FuncFormatter(lambda x, _: f"{x:g}×"))

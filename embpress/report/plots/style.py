@@ -106,11 +106,11 @@ def styles(methods: Iterable[str]) -> dict[str, Style]:
 
 def _fonts() -> list[str]:
     """FONTS, without the Japanese font where its package is not installed."""
-    found = importlib.util.find_spec("matplotlib_fontja")
-    if found is None or found.origin is None:
+    package = importlib.util.find_spec("matplotlib_fontja")
+    if package is None or package.origin is None:
         return FONTS[:1]
     if FONTS[1] not in {font.name for font in font_manager.fontManager.ttflist}:
-        font_manager.fontManager.addfont(Path(found.origin).with_name("fonts") / "ipaexg.ttf")
+        font_manager.fontManager.addfont(Path(package.origin).with_name("fonts") / "ipaexg.ttf")
     return FONTS
 
 

@@ -24,7 +24,7 @@ NOTES = [
     "Ret.: retention, as in the main table.",
     "W. error: relative error of the matrix, weighted by token counts.",
 ]
-COLUMNS = [
+HEADER = [
     Column("Variant", align="left"),
     Column("Achieved ratio", width=8),
     Column("Score"),
@@ -70,7 +70,7 @@ def ablations_table(variants: DataFrame, labels: Labels) -> Table:
     return Table(
         "ablations",
         "Variants of one method",
-        COLUMNS,
+        HEADER,
         sections,
         NOTES,
         footnotes,

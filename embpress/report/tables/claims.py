@@ -40,7 +40,7 @@ NOTES = [
     "Evidence: where the claim was read (the paper's abstract, text or code), or inferred from "
     "the method.",
 ]
-COLUMNS = [
+HEADER = [
     Column("Target ratio", align="right", short="ratio"),
     Column("First"),
     Column("Second"),
@@ -69,7 +69,7 @@ def claims_table(rows: DataFrame, claims: Claims, labels: Labels) -> Table:
             results = list(group)
             cells = [_cells(result, labels, footnotes) for result in results]
             sections.append(_comparison(results[0], key, cells, labels))
-    return Table("claims", "Every comparison", COLUMNS, sections, NOTES, footnotes, KEYS, long=True)
+    return Table("claims", "Every comparison", HEADER, sections, NOTES, footnotes, KEYS, long=True)
 
 
 def claims_overview(rows: DataFrame, claims: Claims) -> Table:

@@ -14,7 +14,7 @@ NOTES = [
     "trained "
     "on all training examples with every seed. No test example was read.",
 ]
-COLUMNS = [
+HEADER = [
     Column("Settings", align="left"),
     Column("Score"),
     Column("Choice", align="left", formats=("html",)),
@@ -47,7 +47,7 @@ def search_table(candidates: DataFrame, titles: Mapping[str, str]) -> Table:
     return Table(
         "search",
         "Search for settings of fine-tuning",
-        COLUMNS,
+        HEADER,
         sections,
         NOTES,
         keys=("Task", "Metric", "Trained on", "Held out"),

@@ -5,7 +5,7 @@ from pathlib import Path
 from job import read_json, read_study, run
 
 with run(snakemake) as log:
-    from embpress.analysis.scores import Labels
+    from embpress.analysis.scores import Labels, read_scores
     from embpress.analysis.verdicts import to_csv
     from embpress.files import write_text
     from embpress.pipeline.aggregation import Evaluation

@@ -92,12 +92,17 @@ def write_study(folder: Path) -> None:
 
 
 def start(
-    folder: Path, *arguments: str, cores: int = 2, snakefile: Path = ROOT / "Snakefile"
+    folder: Path,
+    *arguments: str,
+    cores: int = 2,
+    snakefile: Path = ROOT / "Snakefile",
+    terminal: str = "full",
 ) -> subprocess.Popen[str]:
     """Start the workflow in a folder that `write_study` filled, wheels taken from there."""
     command = [sys.executable, "-m", "snakemake", "--cores", str(cores)]
     command += ["--snakefile", str(snakefile), *arguments, "--configfile", "study.yaml"]
     only_here = {"PIP_NO_INDEX": "1", "PIP_FIND_LINKS": "wheels", "PIP_CACHE_DIR": "cache"}
+    only_here["EMBPRESS_TERMINAL"] = terminal
     pipes = dict(stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
     return subprocess.Popen(command, cwd=folder, env=os.environ | only_here, **pipes)
 

@@ -5,17 +5,20 @@ import re
 from ..tiny_study import finish, start, write_study
 
 
-def test_a_job_that_succeeds_takes_short_lines_and_one_that_fails_is_shown_in_full(tmp_path):
+def test_a_job_that_succeeds_takes_one_line_and_one_that_fails_is_shown_in_full(tmp_path):
     write_study(tmp_path)
     target = "results/frequency/texts/words.tsv"
-    status, output = finish(start(tmp_path, target))
+    status, output = finish(start(tmp_path, target, terminal="short"))
     assert status == 0, output
-    assert "Job 0: counting words of texts" in output
-    assert not re.search("Reason|params|wildcards", output)
-    assert max(len(line) for line in output.partition("Job stats")[2].splitlines()) < 200
+    jobs = output.partition("Job stats")[2].partition("total")[2].partition("steps (100%) done")[0]
+    lines = [line for line in jobs.splitlines()[1:-1] if line]
+    started = [line for line in lines if re.match(r"\d\d:\d\d:\d\d \[\d+/3\] ", line)]
+    assert len(started) == 3 and started[-1].endswith("[2/3] counting words of texts")
+    # Beside them are the jobs' own messages only.
+    assert all(re.match(r"\d\d:\d\d:\d\d ", line) and len(line) < 200 for line in lines)
 
     (tmp_path / "results/corpora/texts/counted.jsonl").write_text("no JSON\n")
-    status, output = finish(start(tmp_path, target))
+    status, output = finish(start(tmp_path, target, terminal="short"))
     assert status != 0
     assert "results/logs/words/texts.log (check log file(s) for error details)" in output
     assert "JSONDecodeError" in output and "JSONDecodeError" in (

@@ -1,6 +1,7 @@
 """One terminal line for each job. Snakemake's own five would hide the progress of a study of hundreds of jobs."""
 
 import logging
+import os
 import time
 
 from snakemake.logging import logger
@@ -33,6 +34,9 @@ class OneLinePerJob(logging.Filter):
         )
 
 
-# A module's Snakefile may be read more than once.
-if not any(type(f).__name__ == OneLinePerJob.__name__ for f in logger.filters):
+# EMBPRESS_TERMINAL=full keeps all that Snakemake tells. A module's Snakefile may be read more than once.
+is_short = os.environ.get("EMBPRESS_TERMINAL") != "full"
+if is_short and not any(
+    type(f).__name__ == OneLinePerJob.__name__ for f in logger.filters
+):
     logger.addFilter(OneLinePerJob(workflow))

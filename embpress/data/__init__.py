@@ -1,0 +1,1 @@
+"""Packages, the hub, tables, corpora, and counts of words and tokens."""

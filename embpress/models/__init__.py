@@ -1,0 +1,1 @@
+"""Transformers models: load them, find and replace their weight matrices, tokenizers, sensitivity."""

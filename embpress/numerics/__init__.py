@@ -1,0 +1,1 @@
+"""Array routines: bit packing, rotation, trellis, entropy coding, search and linear algebra."""

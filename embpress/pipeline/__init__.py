@@ -1,0 +1,1 @@
+"""Stages of the workflow, one module each."""

@@ -1,0 +1,1 @@
+"""LaTeX, text and HTML tables, figures, the HTML report and the paper."""

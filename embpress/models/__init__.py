@@ -1,1 +1,1 @@
-"""Transformers models: load them, find and replace their weight matrices, tokenizers, sensitivity."""
+"""Transformers models: load them, find and replace their matrices, tokenizers, sensitivity."""

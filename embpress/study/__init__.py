@@ -1,1 +1,1 @@
-"""The typed config of a study: models, corpora, tasks, methods, ratios and seeds. Imports no torch."""
+"""The typed config of a study: models, corpora, tasks, methods and ratios. Imports no torch."""

@@ -5,6 +5,8 @@ from pathlib import Path
 
 # Tests run side by side, one a core: threads of their own would only wait for each other.
 os.environ["OPENBLAS_NUM_THREADS"] = "1"
+# Tests read Snakemake's own lines about jobs.
+os.environ["EMBPRESS_TERMINAL"] = "full"
 
 import pytest
 import torch

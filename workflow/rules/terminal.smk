@@ -25,9 +25,9 @@ class OneLinePerJob(logging.Filter):
         if event == LogEvent.PROGRESS:
             self.n_done = record.done
             return record.done == record.total
-        if event == LogEvent.JOB_INFO and record.rule_msg:
+        if event == LogEvent.JOB_INFO:
             count = f"{self.n_done}/{len(self.workflow.dag)}"
-            record.msg = f"{time.strftime('%H:%M:%S')} [{count}] {record.rule_msg}"
+            record.msg = f"{time.strftime('%H:%M:%S')} [{count}] {record.rule_msg or record.rule_name}"
             record.args, record.event = None, None
         return event != LogEvent.JOB_FINISHED and not record.getMessage().startswith(
             CHATTER

@@ -260,7 +260,11 @@ def test_adding_a_method_runs_only_that_method(folder, tmp_path):
             "sings: {}",
             "config: methods.sings: there is no method 'sings'; did you mean 'signs'?",
         ),
-        ("ratios: [4]", "ratios: [0.4]", "config: ratios.0: 0.4 should be greater than or equal to 1"),
+        (
+            "ratios: [4]",
+            "ratios: [0.4]",
+            "config: ratios.0: 0.4 should be greater than or equal to 1",
+        ),
         ("seeds: [0]", "seed: [0]", "unknown key 'seed'; did you mean 'seeds'?"),
     ],
 )

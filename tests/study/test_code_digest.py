@@ -11,9 +11,15 @@ FILES = {
     "leaf.py": "",
     "room/__init__.py": "from .inner import name\n",
     "room/inner.py": "def name():\n    from .. import lazy\n",
-    "room/deep.py": "from pathlib import Path\nDATA = Path(__file__).parent / 'data'\n",
+    "room/deep.py": """
+from pathlib import Path
+DATA = Path(__file__).parent / "data"
+PACKAGE = "code"
+""",
     "room/data/values.yaml": "a: 1\n",
     "room/note.txt": "",
+    "room/code/__init__.py": "",
+    "room/code/table.yaml": "",
     "lazy.py": """
 import typing
 from typing import TYPE_CHECKING
@@ -69,7 +75,9 @@ def test_a_digest_changes_with_the_code_and_data_that_it_covers_alone(package, n
     forget()
     with (package / name).open("a") as file:
         file.write("# changed\n")
-    covered = name not in ("types_only.py", "unused.py", "room/note.txt")
+    not_run = ("types_only.py", "unused.py", "room/note.txt")
+    a_package_named_by_a_string = ("room/code/__init__.py", "room/code/table.yaml")
+    covered = name not in (*not_run, *a_package_named_by_a_string)
     assert (code_digest("toy.entry") != before) == covered
 
 

@@ -6,7 +6,7 @@ import math
 import numpy as np
 import pandas
 
-from embpress.analysis.scores import SCORE_COLUMNS, Labels, MethodLabel
+from embpress.analysis.scores import KEY_COLUMNS, SCORE_COLUMNS, Labels, MethodLabel
 from embpress.study import search
 from embpress.study.task_training import FineTuning
 
@@ -167,18 +167,7 @@ def _row(task, method, asked, seed, random):
 
 
 def _infeasible(row, note):
-    keep = (
-        "study",
-        "model",
-        "task",
-        "protocol",
-        "method",
-        "target_ratio",
-        "factor_dtype",
-        "seed",
-        "metric",
-    )
-    return {c: row[c] if c in keep else None for c in SCORE_COLUMNS} | {"note": note}
+    return {c: row[c] if c in KEY_COLUMNS else None for c in SCORE_COLUMNS} | {"note": note}
 
 
 def fake_scores(seeds=1):

@@ -14,6 +14,7 @@ import pytest
 from embpress.analysis.ablations import compare_variants
 from embpress.analysis.predictors import correlate_metrics
 from embpress.analysis.scores import MethodLabel
+from embpress.pipeline.sizes import SIZE_COLUMNS
 from embpress.report.tables import (
     latex_document,
     main_table,
@@ -148,20 +149,7 @@ def test_whole_models_have_blocks_of_their_own_and_no_part_in_tables_of_the_embe
     # pandas compares NaN as equal, dataclasses do not.
     assert repr(correlate_metrics(scores, labels)) == repr(correlate_metrics(without, labels))
     assert compare_variants(scores, labels).equals(compare_variants(without, labels))
-    sizes = pandas.DataFrame(
-        columns=[
-            "model",
-            "method",
-            "target_ratio",
-            "seed",
-            "part",
-            "dtype",
-            "bits",
-            "rows_kept",
-            "rows",
-            "why",
-        ]
-    )
+    sizes = pandas.DataFrame(columns=SIZE_COLUMNS)
     assert "SVD, whole model" not in to_latex(stored_table(sizes, scores, labels))
 
 

@@ -1,9 +1,6 @@
 """The rule `averages` of a real workflow, over made-up outcomes of two tasks."""
 
 import json
-import subprocess
-import sys
-from pathlib import Path
 
 import numpy as np
 import pandas
@@ -15,8 +12,8 @@ from embpress.pipeline.aggregation import labels
 from embpress.pipeline.evaluation import write_outcomes
 
 from ..studies import load
+from .runs import run_snakemake
 
-ROOT = Path(__file__).parents[2]
 RIGHT = {"a": {"identity": 0.9, "svd": 0.6}, "b": {"identity": 0.8, "svd": 0.8}}
 """Accuracy of each method on each task."""
 
@@ -67,27 +64,8 @@ def test_averages_are_tables_of_their_own(tmp_path, default_config, monkeypatch)
     write_scores(pandas.DataFrame(rows, columns=SCORE_COLUMNS), tmp_path / "results/scores.csv")
     monkeypatch.chdir(tmp_path)  # the paths of the tasks' files are relative to it
     (tmp_path / "results/labels.json").write_text(json.dumps(labels(load(study))))
-    command = [
-        sys.executable,
-        "-m",
-        "snakemake",
-        "--snakefile",
-        ROOT / "Snakefile",
-        "--directory",
-        tmp_path,
-        "--cores",
-        "1",
-    ]
-    command += [
-        "--configfile",
-        tmp_path / "study.yaml",
-        "--allowed-rules",
-        "averages",
-        "--",
-        "results/averages.csv",
-    ]
-    run = subprocess.run(command, capture_output=True, text=True)
-    assert run.returncode == 0, run.stdout + run.stderr
+    wanted = ("--allowed-rules", "averages", "--", "results/averages.csv")
+    run_snakemake(tmp_path, tmp_path / "study.yaml", "--cores", "1", *wanted)
     found = pandas.read_csv(tmp_path / "results/averages.csv").set_index(["method", "metric"])
     assert found.loc[("svd", "average"), "value"] == pytest.approx(0.7)
     assert found.loc[("svd", "average"), "retention"] == pytest.approx(100 * 0.7 / 0.85, rel=1e-5)

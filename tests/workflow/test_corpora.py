@@ -4,9 +4,6 @@ With a local model.
 """
 
 import json
-import subprocess
-import sys
-from pathlib import Path
 
 import torch
 import yaml
@@ -15,7 +12,7 @@ from embpress.data.texts import read_texts
 from embpress.data.token_counts import read_counts
 from embpress.data.words import count_words, read_words
 
-ROOT = Path(__file__).parents[2]
+from .runs import run_snakemake
 
 
 def test_a_folder_and_a_task_are_counted_from_the_config_alone(
@@ -63,24 +60,7 @@ def test_a_folder_and_a_task_are_counted_from_the_config_alone(
     wanted = [
         f"results/frequency/{corpus}/tokens-own.safetensors" for corpus in ("texts", "trained")
     ]
-    command = [
-        sys.executable,
-        "-m",
-        "snakemake",
-        "--snakefile",
-        ROOT / "Snakefile",
-        "--directory",
-        tmp_path,
-        "--cores",
-        "2",
-    ]
-    run = subprocess.run(
-        [*command, *wanted, "--configfile", tmp_path / "study.yaml"],
-        capture_output=True,
-        text=True,
-        cwd=tmp_path,
-    )
-    assert run.returncode == 0, (run.stdout + run.stderr)[-3000:]
+    run_snakemake(tmp_path, tmp_path / "study.yaml", "--cores", "2", "--", *wanted)
     results = tmp_path / "results"
     held_out, counted = (
         read_texts(results / f"corpora/texts/{name}.jsonl") for name in ("held_out", "counted")

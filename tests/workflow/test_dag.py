@@ -1,12 +1,9 @@
 """The DAG of a study over all benchmarks, as a dry run plans it."""
 
-import subprocess
-import sys
-from pathlib import Path
-
 import yaml
 
-ROOT = Path(__file__).parents[2]
+from .runs import planned_jobs
+
 HUB = ["cola", "sst2", "mrpc", "stsb", "qqp", "mnli", "qnli", "rte", "wnli"]
 URLS = ["jcola", "jsts", "jnli", "jcommonsenseqa", "squad"]
 TUNED = {"protocol": "finetune_then_compress", "model": "minilm", "corpus": "wikipedia"}
@@ -16,20 +13,7 @@ FINETUNE = {"finetune": {"epochs": 1, "batch_size": 32, "learning_rate": 1e-4}}
 def planned(folder, study):
     """Numbers of jobs by rule."""
     (folder / "study.yaml").write_text(yaml.safe_dump(study))
-    command = [
-        sys.executable,
-        "-m",
-        "snakemake",
-        "--snakefile",
-        ROOT / "Snakefile",
-        "--directory",
-        folder,
-    ]
-    command += ["--configfile", folder / "study.yaml", "--dry-run", "--quiet", "rules"]
-    run = subprocess.run(command, capture_output=True, text=True, cwd=folder)
-    assert run.returncode == 0, run.stdout + run.stderr
-    lines = [line.split() for line in run.stdout.splitlines()]
-    return {line[0]: int(line[1]) for line in lines if len(line) == 2 and line[1].isdigit()}
+    return planned_jobs(folder, folder / "study.yaml")
 
 
 def test_models_and_corpora_of_the_hub_folders_and_tasks(tmp_path, default_config):

@@ -1,9 +1,9 @@
 """The papers' study: its whole DAG, as a dry run plans it, is what its documentation says."""
 
 import re
-import subprocess
-import sys
 from pathlib import Path
+
+from .runs import planned_jobs
 
 ROOT = Path(__file__).parents[2]
 
@@ -20,19 +20,6 @@ def documented():
 
 
 def test_the_papers_grid_is_planned_as_documented(tmp_path):
-    command = [
-        sys.executable,
-        "-m",
-        "snakemake",
-        "--snakefile",
-        ROOT / "Snakefile",
-        "--directory",
-        tmp_path,
-    ]
-    command += ["--configfile", ROOT / "studies/paper.yaml", "--dry-run", "--quiet", "rules"]
-    run = subprocess.run(command, capture_output=True, text=True)
-    assert run.returncode == 0, run.stdout + run.stderr
-    lines = [line.split() for line in run.stdout.splitlines()]
-    jobs = {line[0]: int(line[1]) for line in lines if len(line) == 2 and line[1].isdigit()}
+    jobs = planned_jobs(tmp_path, ROOT / "studies/paper.yaml")
     assert len(documented()) == 13
     assert {rule: jobs.get(rule) for rule in documented()} == documented()

@@ -1,0 +1,23 @@
+"""Runs of the real workflow that several tests start."""
+
+import subprocess
+import sys
+from pathlib import Path
+
+ROOT = Path(__file__).parents[2]
+
+
+def run_snakemake(folder: Path, configfile: Path, *arguments: str) -> str:
+    """Run the workflow in a folder; what it prints on standard output. It must succeed."""
+    command = [sys.executable, "-m", "snakemake", "--snakefile", ROOT / "Snakefile"]
+    command += ["--directory", folder, "--configfile", configfile, *arguments]
+    run = subprocess.run(command, capture_output=True, text=True, cwd=folder)
+    assert run.returncode == 0, run.stdout + run.stderr
+    return run.stdout
+
+
+def planned_jobs(folder: Path, configfile: Path) -> dict[str, int]:
+    """Numbers of jobs by rule, as a dry run plans them."""
+    printed = run_snakemake(folder, configfile, "--dry-run", "--quiet", "rules")
+    lines = [line.split() for line in printed.splitlines()]
+    return {line[0]: int(line[1]) for line in lines if len(line) == 2 and line[1].isdigit()}

@@ -18,7 +18,9 @@ def start_worker():
         "HF_HUB_OFFLINE": "1",
         "HF_DATASETS_OFFLINE": "1",
     }
-    subprocess.Popen([sys.executable, ROOT / "workflow/scripts/worker.py", path], env=environment)
+    subprocess.Popen(
+        [sys.executable, ROOT / "workflow/scripts/worker.py", path], env=environment
+    )
     os.environ[WORKER] = f"{path}:{sys.executable}"
 
 

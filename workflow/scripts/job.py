@@ -117,15 +117,20 @@ def _set_environment(threads: int, offline: bool) -> None:
 
 
 def _start_log(log_file: Path, job_name: str) -> logging.Logger:
-    """Send messages to the terminal and to a new log file, each line with time and job."""
+    """Send messages to a new log file and to the output, each line with time and job.
+
+    A terminal shows warnings and errors only, as the workflow shows one line for each job there
+    (workflow/rules/terminal.smk).
+    """
+    output = logging.StreamHandler()
+    if sys.stderr.isatty() and os.environ.get("EMBPRESS_TERMINAL") != "full":
+        output.setLevel(logging.WARNING)
+        output.terminator = "\x1b[K\n"  # what is left of the line of progress
     logging.basicConfig(
         level=logging.INFO,
         format=f"%(asctime)s {job_name}: %(message)s",
         datefmt="%H:%M:%S",
-        handlers=[
-            logging.StreamHandler(),
-            logging.FileHandler(log_file, mode="w", encoding="utf-8"),
-        ],
+        handlers=[output, logging.FileHandler(log_file, mode="w", encoding="utf-8")],
         force=True,
     )
     # If the disk is full, the job's own error is reported, not that its log cannot be written.

@@ -60,7 +60,7 @@ def check_fp16_range(half: Tensor, rows: Tensor, first_row: int) -> Tensor:
         UserError: naming the first row whose scale is out of range; rows count from first_row.
     """
     if half.isinf().any():
-        row = int(half.isinf().any(1).nonzero()[0])
+        row = int(half.isinf().flatten(1).any(1).nonzero()[0])
         largest = float(rows[row].abs().max())
         raise UserError(
             f"row {first_row + row} has values up to {largest:g}, so that its scale is out of "

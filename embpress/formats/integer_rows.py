@@ -16,7 +16,8 @@ class IntegerRows(CompressedMatrix):
     `group` is the number of columns of a group, 0 for the whole row. Value = scale x (code -
     centre). For 4 bits and more the centre is 2^(width-1), so that 0 is a level. For fewer bits,
     where a level for 0 costs too much, it is half a level lower and the grid is symmetric. With
-    `minima`, which method `integer` no longer writes, value = scale x code + minimum.
+    `minima`, value = scale x code + minimum; the scale may be negative, and the minimum then is the
+    maximum.
     """
 
     format = "integer_rows"
@@ -59,7 +60,8 @@ class IntegerRows(CompressedMatrix):
         """Codes - centre of rows, or codes with minima: float32 (n, d)."""
         d = self.shape[1]
         if d * self.width % 8:  # rows do not start on a byte
-            codes = bits.gather(self.codes, ids[:, None] * d + torch.arange(d), self.width)
+            columns = torch.arange(d, device=ids.device)
+            codes = bits.gather(self.codes, ids[:, None] * d + columns, self.width)
             return codes.float().sub_(self.centre)
         # index_select is several times as fast as indexing with a tensor.
         in_bytes = self.codes.view(self.shape[0], d * self.width // 8).index_select(0, ids)

@@ -72,7 +72,7 @@ class Integer(Method):
         compressed = IntegerRows(plan.shape, width, self.options.group)
         step = row_block(d)
         for start in range(0, rows, step):
-            block = _split_groups(matrix[start : start + step].float(), self.options.group or d)
+            block = split_groups(matrix[start : start + step].float(), self.options.group or d)
             top = 2**width - 1 - centre(width)
             scale = check_fp16_range(fp16_scales(block.abs().amax(2), top), block, start)
             if width < FULL_RANGE_WIDTH:
@@ -87,7 +87,7 @@ class Integer(Method):
         return compressed
 
 
-def _split_groups(rows: Tensor, group: int) -> Tensor:
+def split_groups(rows: Tensor, group: int) -> Tensor:
     """Rows (n, d) as (n, groups, group); a shorter last group repeats its last column."""
     lacking = -rows.shape[1] % group
     if lacking:

@@ -13,7 +13,7 @@ groups of 64, 7.53x, and 4.5 bits in groups of 32, 7.11x.
 Both libraries store scales in the dtype of the model, refuse rows whose length is no multiple of
 the group, and compute in float32. Here scales are fp16, and the last group of a row may be shorter.
 
-Options: `bits`; `group`; `scheme`.
+Options: `bits`; `group`; `scheme`; `straight_through`, as of method `integer`.
 """
 
 from dataclasses import dataclass
@@ -29,9 +29,8 @@ from ..formats.integer_rows import IntegerRows
 from ..numerics import bits as packing
 from ..numerics.matrices import Rows
 from ._base import Context, Method, Options, Plan, budget_bits, infeasible
-from .integer import split_groups
+from ._integer_codes import SCALE_BITS, split_groups
 
-SCALE_BITS = 16
 WIDTHS = {"affine": (8, 6, 5, 4, 3, 2), "symmetric": (8, 6, 5, 4)}
 LEAST_AFFINE_SCALE = 1e-7
 """MLX's smallest scale."""
@@ -49,6 +48,8 @@ class GroupedIntegerOptions(Options):
     """Columns that share a scale."""
     scheme: Literal["affine", "symmetric"] = "affine"
     """`affine` as MLX has it, `symmetric` as torchao has it."""
+    straight_through: bool = False
+    """Training of the compressed matrix trains the codes, with a straight-through estimator."""
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -89,7 +90,9 @@ class GroupedInteger(Method):
         width = plan.sizes["width"]
         rows, d = plan.shape
         affine = self.options.scheme == "affine"
-        compressed = IntegerRows(plan.shape, width, self.options.group, minima=affine)
+        compressed = IntegerRows(
+            plan.shape, width, self.options.group, affine, self.options.straight_through
+        )
         step = row_block(d)
         for start in range(0, rows, step):
             block = split_groups(matrix[start : start + step].float(), self.options.group)
@@ -105,8 +108,7 @@ class GroupedInteger(Method):
                 scale = scale.clamp_min(LEAST_SYMMETRIC_SCALE).half().float()
                 codes = (block / scale[:, :, None]).round_().add_(half)
             compressed.scale[start:stop] = check_fp16_range(scale.half(), block, start)
-            packed = packing.pack(codes.clamp_(0, 2**width - 1).flatten(1)[:, :d], width)
-            compressed.codes[start * d * width // 8 :][: len(packed)] = packed
+            compressed.store_codes(start, codes.clamp_(0, 2**width - 1).flatten(1)[:, :d])
             context.progress(f"{stop}/{rows} rows")
         return compressed
 

@@ -59,7 +59,8 @@ class IntegerRows(CompressedMatrix):
         """Codes - centre of rows, or codes with minima: float32 (n, d)."""
         d = self.shape[1]
         if d * self.width % 8:  # rows do not start on a byte
-            codes = bits.gather(self.codes, ids[:, None] * d + torch.arange(d), self.width)
+            columns = torch.arange(d, device=ids.device)
+            codes = bits.gather(self.codes, ids[:, None] * d + columns, self.width)
             return codes.float().sub_(self.centre)
         # index_select is several times as fast as indexing with a tensor.
         in_bytes = self.codes.view(self.shape[0], d * self.width // 8).index_select(0, ids)

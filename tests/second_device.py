@@ -17,9 +17,12 @@ from typing import Any
 
 import torch
 from torch import Tensor
-from torch.utils._python_dispatch import return_and_correct_aliasing
+from torch.overrides import TorchFunctionMode
 from torch.utils._pytree import tree_leaves, tree_map
-from torch.utils.backend_registration import _setup_privateuseone_for_python_backend
+from torch.utils.backend_registration import (
+    _DummyBackendModule,
+    _setup_privateuseone_for_python_backend,
+)
 
 NAME = "second"
 COPIES = ("aten::_to_copy", "aten::copy_", "aten::_copy_from_and_resize")
@@ -31,10 +34,23 @@ FACTORIES = (
 """Operations that make a tensor and size it themselves."""
 
 
+class _Module(_DummyBackendModule):
+    """What torch asks of `torch.second`: random numbers are those of the CPU's generator."""
+
+    def get_rng_state(self, device: object = None) -> Tensor:
+        return torch.empty(0, dtype=torch.uint8)
+
+    def set_rng_state(self, state: Tensor, device: object = None) -> None:
+        pass
+
+
 @cache
 def second_device() -> torch.device:
-    """The device; it is registered at the first call."""
-    _setup_privateuseone_for_python_backend(NAME)
+    """The device. It is registered at the first call, before the first gradient of a process.
+
+    Autograd counts the devices then, and never again.
+    """
+    _setup_privateuseone_for_python_backend(NAME, backend_module=_Module())
     library = torch.library.Library("_", "IMPL", "PrivateUse1")
     library.fallback(_call)
     factories = torch.library.Library("aten", "IMPL", "PrivateUse1")
@@ -48,6 +64,23 @@ def second_device() -> torch.device:
 
 _LIBRARIES: list[torch.library.Library] = []
 """Registrations end with the objects that made them."""
+
+
+class TensorFunction(TorchFunctionMode):
+    """Lets `torch.tensor(values, device=...)` make a tensor of the second device.
+
+    It cannot itself call a backend that is written in Python.
+    """
+
+    def __torch_function__(
+        self, function: Any, types: object, args: Any = (), kwargs: Any = None
+    ) -> Any:
+        """Make the tensor on the CPU, and move it."""
+        kwargs = kwargs or {}
+        device = kwargs.get("device")
+        if function is torch.tensor and device is not None and torch.device(device).type == NAME:
+            return torch.tensor(*args, **kwargs | {"device": "cpu"}).to(device)
+        return function(*args, **kwargs)
 
 
 class SecondTensor(Tensor):
@@ -103,6 +136,7 @@ def _as_fallback(operation: Any) -> Callable[..., Any]:
 def _call(operation: Any, *args: Any, **kwargs: Any) -> Any:
     """Run an operation of the dispatcher on the CPU, and wrap its results."""
     name = operation._schema.name
+    returned = operation._schema.returns
     tensors = [leaf for leaf in tree_leaves((args, kwargs)) if isinstance(leaf, Tensor)]
     if name not in COPIES:
         for tensor in tensors:
@@ -123,10 +157,11 @@ def _call(operation: Any, *args: Any, **kwargs: Any) -> Any:
         return result
     if name in COPIES and not isinstance(args[0], SecondTensor) and device is None:
         return args[0]  # copy_ into a tensor of the CPU
-    wrapped = tree_map(lambda leaf: _wrap(leaf, tensors), result)
-    if not any(isinstance(tensor, SecondTensor) for tensor in tensors):
-        return wrapped
-    return return_and_correct_aliasing(operation, args, kwargs, wrapped)
+    # In inference mode a view of a tensor that was made outside of it is no inference tensor.
+    is_view = any(part.alias_info and not part.alias_info.is_write for part in returned)
+    is_inference = not is_view or all(tensor.is_inference() for tensor in tensors)
+    with torch.inference_mode(torch.is_inference_mode_enabled() and is_inference):
+        return tree_map(lambda leaf: _wrap(leaf, tensors), result)
 
 
 def _wrap(leaf: Any, arguments: list[Tensor]) -> Any:

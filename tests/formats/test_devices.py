@@ -9,31 +9,28 @@ from embpress import storage
 from embpress.formats._base import CompressedMatrix
 from embpress.models.compressed_model import RowRange
 
-from ..second_device import second_device
-
 GOLDEN = Path(__file__).parent / "golden"
 FOLDERS = sorted(path.name for path in GOLDEN.iterdir())
 """At least one of every format, see test_golden."""
 
 
-def both(folder: str) -> tuple[CompressedMatrix, CompressedMatrix]:
+def both(folder: str, second: torch.device) -> tuple[CompressedMatrix, CompressedMatrix]:
     """A matrix on the CPU and on the second device."""
-    return storage.load(GOLDEN / folder), storage.load(GOLDEN / folder).to(second_device())
+    return storage.load(GOLDEN / folder), storage.load(GOLDEN / folder).to(second)
 
 
 @pytest.mark.parametrize("folder", FOLDERS)
-def test_rows_and_products_are_those_of_the_cpu(folder):
-    device = second_device()
-    here, there = both(folder)
+def test_rows_and_products_are_those_of_the_cpu(folder, second):
+    here, there = both(folder, second)
     n_rows, d = here.shape
     ids = torch.tensor([n_rows - 1, 0, 0, n_rows // 2])
     x = torch.randn(3, d, generator=torch.Generator().manual_seed(0))
     found = [
-        there.rows(ids.to(device)),
+        there.rows(ids.to(second)),
         there.dense(),
-        there.product(x.to(device)),
-        there.product_with(x.to(device), ids.to(device)),
-        RowRange(there, 1, 3).product(x.to(device)),
+        there.product(x.to(second)),
+        there.product_with(x.to(second), ids.to(second)),
+        RowRange(there, 1, 3).product(x.to(second)),
     ]
     wanted = [
         here.rows(ids),
@@ -42,15 +39,14 @@ def test_rows_and_products_are_those_of_the_cpu(folder):
         here.product_with(x, ids),
         RowRange(here, 1, 3).product(x),
     ]
-    assert there.device == device and {tensor.device for tensor in found} == {device}
+    assert there.device == second and {tensor.device for tensor in found} == {second}
     for one, other in zip(found, wanted):
         assert torch.equal(one.cpu(), other)
 
 
 @pytest.mark.parametrize("folder", FOLDERS)
-def test_prepare_and_training_stay_on_the_device(folder):
-    device = second_device()
-    here, there = both(folder)
+def test_prepare_and_training_stay_on_the_device(folder, second):
+    here, there = both(folder, second)
     there.prepare()
     assert torch.equal(there.dense().cpu(), here.dense())
     for matrix in (here, there):
@@ -62,13 +58,13 @@ def test_prepare_and_training_stay_on_the_device(folder):
         assert torch.equal(one.grad.cpu(), other.grad)
     for matrix in (here, there):
         matrix.freeze()
-    assert {tensor.device for tensor in there.buffers()} == {device}
+    assert {tensor.device for tensor in there.buffers()} == {second}
     assert torch.equal(there.dense().cpu(), here.dense())
 
 
 @pytest.mark.parametrize("folder", FOLDERS)
-def test_a_matrix_comes_back_and_is_saved_from_the_device(folder, tmp_path):
-    here, there = both(folder)
+def test_a_matrix_comes_back_and_is_saved_from_the_device(folder, tmp_path, second):
+    here, there = both(folder, second)
     storage.save(there, tmp_path)
     written = (tmp_path / storage.TENSORS).read_bytes()
     assert written == (GOLDEN / folder / storage.TENSORS).read_bytes()
@@ -90,29 +86,29 @@ def _keep_outside_of_buffers(module: torch.nn.Module, name: str) -> None:
 
 
 @pytest.mark.parametrize("folder", FAULTS)
-def test_a_tensor_outside_of_buffers_is_found(folder):
+def test_a_tensor_outside_of_buffers_is_found(folder, second):
     matrix = storage.load(GOLDEN / folder)
     FAULTS[folder](matrix)
-    matrix.to(second_device())
+    matrix.to(second)
     with pytest.raises(RuntimeError, match="on the same device"):
         matrix.dense()
 
 
 @pytest.mark.parametrize("folder", ["integer_rows", "binary_residual", "mixture"])
-def test_an_arange_without_device_is_found(folder, monkeypatch):
+def test_an_arange_without_device_is_found(folder, monkeypatch, second):
     """As `integer_rows` and `bits` had them."""
-    matrix = storage.load(GOLDEN / folder).to(second_device())
-    ids = torch.arange(matrix.shape[0], device=second_device())
+    matrix = storage.load(GOLDEN / folder).to(second)
+    ids = torch.arange(matrix.shape[0], device=second)
     arange = torch.arange
     monkeypatch.setattr(torch, "arange", lambda *args, device=None, **kw: arange(*args, **kw))
     with pytest.raises(RuntimeError, match="on the same device"):
         matrix.rows(ids)
 
 
-def test_numpy_of_a_tensor_that_was_moved_is_found(monkeypatch):
+def test_numpy_of_a_tensor_that_was_moved_is_found(monkeypatch, second):
     """As `entropy_coded` read its ids."""
-    matrix = storage.load(GOLDEN / "entropy_coded").to(second_device())
-    ids = torch.arange(matrix.shape[0], device=second_device())
+    matrix = storage.load(GOLDEN / "entropy_coded").to(second)
+    ids = torch.arange(matrix.shape[0], device=second)
     monkeypatch.setattr(type(ids), "cpu", lambda tensor: tensor)
     with pytest.raises(TypeError, match="to numpy: use Tensor.cpu"):
         matrix.rows(ids)

@@ -149,6 +149,9 @@ def _call(operation: Any, *args: Any, **kwargs: Any) -> Any:
         kwargs = kwargs | {"pin_memory": False}
     sizes = [tensor.shape for tensor in tensors]
     result = operation(*tree_map(_unwrap, args), **tree_map(_unwrap, kwargs))
+    if torch.Tag.inplace_view in operation.tags:  # squeeze_, unsqueeze_, t_, ...
+        with torch._C._DisableTorchDispatch():
+            return operation(*args, **kwargs)  # of the wrapper's own sizes and strides
     for tensor, size in zip(tensors, sizes):
         if isinstance(tensor, SecondTensor) and tensor.values.shape != size:
             raise NotImplementedError(f"{operation} resizes a tensor: add it to FACTORIES")

@@ -6,6 +6,7 @@ that a study can be checked where torch is not installed.
 
 import ast
 import importlib
+from dataclasses import replace
 from functools import lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -113,6 +114,7 @@ def compress(
     """
     from torch import Tensor
 
+    from ..numerics.device import CPU
     from ._base import Context, checked_matrix
 
     method = method_class(name)(**options)
@@ -120,7 +122,9 @@ def compress(
     context = context or Context()
     context.check(checked.shape[0])
     plan = method.plan((checked.shape[0], checked.shape[1]), ratio)
-    if method.uses_device and isinstance(checked, Tensor):
+    if not isinstance(checked, Tensor):
+        context = replace(context, device=CPU)
+    elif method.uses_device:
         checked = checked.to(context.device)
     # A FileMatrix only if the method supports streaming.
     compressed = method.fit(checked, plan, context)  # type: ignore[arg-type]

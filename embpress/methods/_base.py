@@ -142,7 +142,9 @@ class Method(ABC):
     uses_device: ClassVar[bool] = False
     """True if the fit gets the matrix on the context's device and computes there.
 
-    Others compute on the CPU: their time is that of compiled loops, or short.
+    It pays where the fit trains for minutes. Closed forms take seconds, as long as to start CUDA,
+    and other fits are loops that numba or faiss compiled for the CPU. A matrix that is read by
+    blocks from the disk stays on the CPU too.
     """
     linear_defaults: ClassVar[dict[str, Any]] = {}
     """Defaults of options for the matrix of a linear layer where they differ from embeddings."""

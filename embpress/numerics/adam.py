@@ -83,15 +83,17 @@ def root_mean_square(decoded: Tensor, rows: Tensor, weights: Tensor) -> Tensor:
     return ((decoded - rows).square().mean(1).mul(weights).mean() + 1e-16).sqrt()
 
 
-def uniform_layer(n_in: int, n_out: int, generator: torch.Generator) -> tuple[Tensor, Tensor]:
+def uniform_layer(
+    n_in: int, n_out: int, generator: torch.Generator, device: torch.device
+) -> tuple[Tensor, Tensor]:
     """The default initialization of torch.nn.Linear: weight (n_out, n_in) and bias (n_out,).
 
-    Both are uniform in +-1/sqrt(n_in), and on the CPU as the generator is.
+    Both are uniform in +-1/sqrt(n_in), drawn by a generator of the CPU and moved to the device.
     """
     weight, bias = (
         2 * torch.rand(shape, generator=generator) - 1 for shape in ((n_out, n_in), (n_out,))
     )
-    return weight / n_in**0.5, bias / n_in**0.5
+    return (weight / n_in**0.5).to(device), (bias / n_in**0.5).to(device)
 
 
 BERT_RMS = 0.05

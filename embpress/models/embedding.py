@@ -26,6 +26,7 @@ from transformers.utils import logging as transformers_logging
 from ..errors import UserError
 from ..files import summarize_error, write_json
 from ..formats._base import CompressedMatrix
+from ..numerics.timing import STARTUP
 from .checkpoints import METADATA_FILE
 
 OTHER_WEIGHTS = "rest.safetensors"
@@ -54,6 +55,7 @@ transformers_logging.disable_progress_bar()
 transformers_logging.set_verbosity_error()
 
 
+@STARTUP
 def load_model(folder: Path, head: str) -> PreTrainedModel:
     """Load a checkpoint in float32 for inference.
 

@@ -171,7 +171,7 @@ class CompressedModel:
             # linear_weight refused every layer that is not linear.
             layer = CompressedLinear(None, layer)  # type: ignore[arg-type]
             setattr(base.get_submodule(parent), attribute, layer)
-        layer.matrix = matrix
+        layer.matrix = matrix.to(layer.device)
 
 
 def linear_weight(layer: nn.Module, name: str) -> Tensor:

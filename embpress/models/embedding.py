@@ -159,7 +159,13 @@ class _CompressedLayer(nn.Module):
         # A buffer follows model.half() and model.to(...), as the weights of other layers do.
         self._dtype_marker: Tensor
         dtype = getattr(weight, "dtype", torch.float32)
-        self.register_buffer("_dtype_marker", torch.empty(0, dtype=dtype), persistent=False)
+        marker = torch.empty(0, dtype=dtype, device=getattr(weight, "device", None))
+        self.register_buffer("_dtype_marker", marker, persistent=False)
+
+    @property
+    def device(self) -> torch.device:
+        """The device on which the layer runs, and to which its matrix belongs."""
+        return self._dtype_marker.device
 
     @property
     def compute_dtype(self) -> torch.dtype:
@@ -335,7 +341,7 @@ class EmbeddingSlot:
         self._is_dense_removed = True
 
     def set_matrix(self, matrix: CompressedMatrix) -> None:
-        """Let the model run on a compressed (V, d) matrix.
+        """Let the model run on a compressed (V, d) matrix, which moves to the model's device.
 
         Raises:
             UserError: if its shape is not the embedding's.
@@ -348,4 +354,4 @@ class EmbeddingSlot:
         if not self._is_dense_removed:
             self.remove_dense()
         for layer in self._layers.values():
-            layer.matrix = matrix
+            layer.matrix = matrix.to(layer.device)

@@ -79,7 +79,7 @@ def run(snakemake: Any, offline: bool = True) -> Iterator[logging.Logger]:
         "startup_cpu_seconds": round(STARTUP.seconds, 2),
         "peak_mb": round(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024),
     }
-    write_json(log_file.with_suffix(".json"), record)
+    write_json(log_file.with_suffix(".json"), record | _gpu_record())
 
 
 @contextmanager
@@ -161,6 +161,24 @@ def throttled(log: logging.Logger) -> Callable[[str], None]:
             log.info("%s", line)
 
     return progress
+
+
+def read_device(snakemake: Any) -> Any:
+    """The torch device of the study's key `device`."""
+    from embpress.numerics.device import choose_device
+
+    return choose_device(snakemake.config["device"])
+
+
+def _gpu_record() -> dict[str, Any]:
+    """Name of the GPU that a job used, and its peak memory there; empty for a job on the CPU."""
+    torch = sys.modules.get("torch")
+    if torch is None or not torch.cuda.is_initialized():
+        return {}
+    return {
+        "gpu": torch.cuda.get_device_name(),
+        "gpu_peak_mb": round(torch.cuda.max_memory_allocated() / 2**20),
+    }
 
 
 def read_study(snakemake: Any) -> Any:

@@ -37,7 +37,7 @@ def pack(values: Tensor, width: int) -> Tensor:
     if flat.numel() and (int(flat.min()) < 0 or int(flat.max()) >> width):
         raise ValueError(f"values do not fit {width} bits")
     parts = [_pack_block(block, width) for block in flat.split(BLOCK)]
-    return torch.cat(parts) if parts else torch.empty(0, dtype=torch.uint8)
+    return torch.cat(parts) if parts else torch.empty(0, dtype=torch.uint8, device=flat.device)
 
 
 def _pack_block(values: Tensor, width: int) -> Tensor:
@@ -46,8 +46,8 @@ def _pack_block(values: Tensor, width: int) -> Tensor:
         values = torch.nn.functional.pad(values.to(torch.uint8), (0, -len(values) % (8 // width)))
         shifts = torch.arange(0, 8, width, dtype=torch.uint8, device=values.device)
         return (values.view(-1, 8 // width) << shifts).sum(1, dtype=torch.uint8)
-    shifts = torch.arange(width, device=values.device)
-    stream = ((values.to(torch.int64)[:, None] >> shifts) & 1).to(torch.uint8).reshape(-1)
+    positions = torch.arange(width, device=values.device)
+    stream = ((values.to(torch.int64)[:, None] >> positions) & 1).to(torch.uint8).reshape(-1)
     stream = torch.nn.functional.pad(stream, (0, -stream.numel() % 8)).view(-1, 8)
     shifts = torch.arange(8, dtype=torch.uint8, device=values.device)
     return (stream << shifts).sum(1, dtype=torch.uint8)
@@ -93,8 +93,5 @@ def unpack_rows(packed: Tensor, width: int, count: int) -> Tensor:
         -1, groups, width
     )
     words = torch.nn.functional.pad(padded, (0, 8 - width)).view(torch.int64)
-    return (
-        (words >> torch.arange(0, 8 * width, width, device=words.device))
-        .bitwise_and_((1 << width) - 1)
-        .flatten(1)[:, :count]
-    )
+    shifts = torch.arange(0, 8 * width, width, device=packed.device)
+    return (words >> shifts).bitwise_and_((1 << width) - 1).flatten(1)[:, :count]

@@ -62,6 +62,7 @@ bench: $(VENV)/installed
 	$(BIN)/python -m bench.lookups
 	$(BIN)/python -m bench.linears
 	$(BIN)/python -m bench.counting
+	$(BIN)/python -m bench.scheduler
 	$(BIN)/python -m bench.scale --rows $(SCALE)
 
 clean:

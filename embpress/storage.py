@@ -67,7 +67,7 @@ def save(
     folder.mkdir(parents=True, exist_ok=True)
     # transformers and the Hugging Face hub expect `format: pt` in a safetensors file.
     save_file(
-        {name: tensor.contiguous() for name, tensor in matrix.state_dict().items()},
+        {name: tensor.cpu().contiguous() for name, tensor in matrix.state_dict().items()},
         folder / TENSORS,
         metadata={"format": "pt"},
     )

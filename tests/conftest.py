@@ -1,6 +1,7 @@
 """Small real objects that many tests share."""
 
 import os
+from collections.abc import Iterator
 from pathlib import Path
 
 # Tests run side by side, one a core: threads of their own would only wait for each other.
@@ -19,12 +20,25 @@ from embpress.analysis.scores import Labels
 from embpress.models.embedding import write_metadata
 
 from .fake_study import fake_labels, fake_scores
+from .second_device import TensorFunction, second_device
 
 torch.set_num_threads(1)
+# Autograd counts the devices once, when a process first computes gradients.
+second_device()
 
 ROOT = Path(__file__).parents[1]
 SPECIALS = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]"]
 PIECES = [*SPECIALS, "a", "b", "c", "##a", "##b", "##c", "cat", "dog", "##s", "the", ",", "."]
+
+
+@pytest.fixture
+def second() -> Iterator[torch.device]:
+    """A device other than the CPU. A module that moves to it keeps its parameters, as on a GPU."""
+    swaps = torch.__future__.get_swap_module_params_on_conversion()
+    torch.__future__.set_swap_module_params_on_conversion(True)
+    with TensorFunction():
+        yield second_device()
+    torch.__future__.set_swap_module_params_on_conversion(swaps)
 
 
 @pytest.fixture

@@ -82,8 +82,13 @@ def reconstruction(matrix: Tensor, compressed: CompressedMatrix, counts: Tensor)
         error[ids] = (row - decoded).square().sum(1)
         energy[ids] = row.square().sum(1)
         cosine[ids] = torch.cosine_similarity(row, decoded, dim=1, eps=1e-12)
-        grams[decile] += joint_gram(row, decoded)
-        weighted_gram += joint_gram(row, decoded, weights[ids])
+        gram = joint_gram(row, decoded)
+        grams[decile] += gram
+        # Most tokens of a corpus of moderate size have the same count: none.
+        is_uniform = weights[ids[0]] == weights[ids[-1]]  # ids are in the order of weights
+        weighted_gram += (
+            weights[ids[0]] * gram if is_uniform else joint_gram(row, decoded, weights[ids])
+        )
     overlaps[queries] = neighbours.shares()
     n_represented[queries] = query_weights
     return Reconstruction(

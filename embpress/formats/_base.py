@@ -3,6 +3,7 @@
 import math
 from abc import ABC, abstractmethod
 from collections.abc import Callable
+from itertools import chain
 from typing import Any, ClassVar
 
 import torch
@@ -27,8 +28,9 @@ class CompressedMatrix(nn.Module, ABC):
 
     All stored tensors are buffers, so that `state_dict()` is what is saved and its bytes are the
     size. Buffers that only speed up decoding are registered with `persistent=False` and rebuilt by
-    `prepare`. Gradients flow through `rows` and `product` to factors that `unfreeze` turned into
-    parameters.
+    `prepare`; what is kept outside of buffers is on the CPU, whatever the device. Ids and vectors
+    are on the device of the buffers, and so are results. Gradients flow through `rows` and
+    `product` to factors that `unfreeze` turned into parameters.
     """
 
     format: ClassVar[str]
@@ -54,6 +56,11 @@ class CompressedMatrix(nn.Module, ABC):
 
         return super()._apply(move, recurse)
 
+    @property
+    def device(self) -> torch.device:
+        """The device on which the matrix is decoded: that of its tensors."""
+        return next(chain(self.buffers(), self.parameters())).device
+
     def config(self) -> dict[str, Any]:
         """Arguments of the constructor beside `shape`, as JSON values.
 
@@ -66,7 +73,8 @@ class CompressedMatrix(nn.Module, ABC):
 
     def dense(self) -> Tensor:
         """Decode the whole matrix: float32 (V, d)."""
-        return torch.cat([self.rows(ids) for ids in torch.arange(self.shape[0]).split(ROW_BLOCK)])
+        ids = torch.arange(self.shape[0], device=self.device)
+        return torch.cat([self.rows(block) for block in ids.split(ROW_BLOCK)])
 
     def product(self, x: Tensor) -> Tensor:
         """Multiply by the transposed matrix, as a linear layer does: (..., d) to (..., V)."""

@@ -53,17 +53,23 @@ def fp16_scales(largest: Tensor, top: float) -> Tensor:
     return torch.where(clipped, (scale.view(torch.int16) + 1).view(torch.float16), scale)
 
 
-def check_fp16_range(half: Tensor, rows: Tensor, first_row: int) -> Tensor:
+def check_fp16_range(half: Tensor, rows: Tensor, numbers: int | Tensor) -> Tensor:
     """Check that fp16 scales (n, ...) of rows (n, ...) are finite and return them.
 
+    Args:
+        half: the scales.
+        rows: what they belong to.
+        numbers: of the rows in errors: the first one's, or those of all (n,).
+
     Raises:
-        UserError: naming the first row whose scale is out of range; rows count from first_row.
+        UserError: naming the first row whose scale is out of range.
     """
     if half.isinf().any():
-        row = int(half.isinf().any(1).nonzero()[0])
+        row = int(half.isinf().flatten(1).any(1).nonzero()[0])
         largest = float(rows[row].abs().max())
+        number = numbers + row if isinstance(numbers, int) else int(numbers[row])
         raise UserError(
-            f"row {first_row + row} has values up to {largest:g}, so that its scale is out of "
+            f"row {number} has values up to {largest:g}, so that its scale is out of "
             "fp16's range: rescale the matrix"
         )
     return half
@@ -111,8 +117,8 @@ class FactoredMatrix(CompressedMatrix):
 
         Args:
             name: the factor.
-            rows: `rows(start, stop)` returns these rows; called twice for each block if rows share
-                scales.
+            rows: `rows(start, stop)` returns these rows, on any device; called twice for each block
+                if rows share scales.
 
         Raises:
             UserError: if the values, or their scales, are out of float16's range.
@@ -123,18 +129,22 @@ class FactoredMatrix(CompressedMatrix):
             (start, min(start + ROW_BLOCK, len(stored)))
             for start in range(0, len(stored), ROW_BLOCK)
         ]
+
+        def block_rows(start: int, stop: int) -> Tensor:
+            return rows(start, stop).to(stored.device)
+
         if axis is None:
             for start, stop in blocks:
-                stored[start:stop] = _check_finite(rows(start, stop).to(stored.dtype), name)
+                stored[start:stop] = _check_finite(block_rows(start, stop).to(stored.dtype), name)
             return
         scale = self.get_buffer(f"{name}_scale")
         if axis == 0:
-            largest = torch.zeros(scale.shape)
+            largest = torch.zeros(scale.shape, device=scale.device)
             for start, stop in blocks:
-                largest = largest.maximum(rows(start, stop).abs().amax(0, keepdim=True))
+                largest = largest.maximum(block_rows(start, stop).abs().amax(0, keepdim=True))
             scale.copy_(_check_finite(fp16_scales(largest, TOP), name))
         for start, stop in blocks:
-            values = rows(start, stop)
+            values = block_rows(start, stop)
             if axis > 0:
                 scale[start:stop] = _check_finite(
                     fp16_scales(values.abs().amax(axis, keepdim=True), TOP), name
@@ -184,7 +194,9 @@ class FactoredMatrix(CompressedMatrix):
         for name, values in list(self._parameters.items()):
             assert values is not None
             del self._parameters[name]
-            self.register_buffer(name, torch.empty(values.shape, dtype=self._stored_dtypes[name]))
+            self.register_buffer(
+                name, values.new_empty(values.shape, dtype=self._stored_dtypes[name])
+            )
             self.store(name, values.detach())
         self.prepare()
 

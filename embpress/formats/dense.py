@@ -1,7 +1,8 @@
-"""Dense float32 rows (controls `identity` and `random_rows`)."""
+"""Dense float32 rows (controls `identity` and `random_rows`, and matrices decoded to be used)."""
 
 import torch
 from torch import Tensor
+from torch.nn import functional
 
 from ._base import CompressedMatrix
 
@@ -21,3 +22,11 @@ class DenseRows(CompressedMatrix):
     def rows(self, ids: Tensor) -> Tensor:
         """See base class."""
         return self.weight.index_select(0, ids)
+
+    def dense(self) -> Tensor:
+        """See base class; the stored tensor itself."""
+        return self.weight
+
+    def product(self, x: Tensor) -> Tensor:
+        """See base class."""
+        return functional.linear(x, self.weight.to(x.dtype))

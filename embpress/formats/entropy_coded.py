@@ -46,6 +46,9 @@ class EntropyCoded(CompressedMatrix):
     A row's words are the raw low bits of its coordinates, then the rANS code of the rest. The
     spread class of coordinate j in row i is spread_j + 2 tier_i + norm_i + offset (see
     `embpress.numerics.row_coding`).
+
+    Words are decoded to levels on the CPU, from a copy of the stream that stays there. The levels
+    move to the device of the buffers, where the product with the basis is computed.
     """
 
     format = "entropy_coded"
@@ -78,6 +81,11 @@ class EntropyCoded(CompressedMatrix):
         self.register_buffer("shift", torch.zeros(2, CLASSES, 2, dtype=torch.int8))
         # numpy's zeros take memory only when they are written: a fit needs the memory before.
         self.register_buffer("stream", torch.from_numpy(np.zeros(stream_bytes, dtype=np.uint8)))
+        # Unit columns of the basis, and the step of each row.
+        self.columns: Tensor
+        self.row_step: Tensor
+        self.register_buffer("columns", None, persistent=False)
+        self.register_buffer("row_step", None, persistent=False)
 
     def config(self) -> dict[str, Any]:
         """See base class."""
@@ -99,36 +107,41 @@ class EntropyCoded(CompressedMatrix):
             ValueError: if the rows' lengths or the frequencies are inconsistent. Decoding checks
                 nothing further.
         """
+        stream = self.stream.cpu()
         info = bits.gather(
-            self.stream, torch.arange(self.shape[0]), TIER_BITS + NORM_BITS + self.length_bits
+            stream, torch.arange(self.shape[0]), TIER_BITS + NORM_BITS + self.length_bits
         )
-        self.tier = info & (1 << TIER_BITS) - 1
-        self.norm = info >> TIER_BITS & (1 << NORM_BITS) - 1
+        tier = info & (1 << TIER_BITS) - 1
+        norm = info >> TIER_BITS & (1 << NORM_BITS) - 1
         self.length = (info >> TIER_BITS + NORM_BITS).numpy()
         self.first = np.cumsum(self.length) - self.length
         n_words = (self.stream_bytes - self.info_bytes) // 2
         if self.length.sum() > n_words:
             raise ValueError("the rows are longer than the stream")
-        self.words = self.stream[self.info_bytes :][: 2 * n_words].numpy().view(np.uint16)
+        self.words = stream[self.info_bytes :][: 2 * n_words].numpy().view(np.uint16)
+        self.class_offset = (2 * tier + norm + int(self.offset)).numpy()
+        self.spread_classes = self.spread.cpu().numpy().astype(np.int64)
+        self.level_shift = self.shift.cpu().numpy()
+        self.tables = IndexTables(self.frequencies.cpu())
+        self.row_step = self.step * torch.exp2(-tier / 2).to(self.device)
         self.columns = unit_columns(self.basis, self.shape[1], self.basis_bits)
-        self.tables = IndexTables(self.frequencies)
 
     def rows(self, ids: Tensor) -> Tensor:
         """See base class."""
-        chosen = ids.numpy()
+        chosen = ids.cpu().numpy()
         tables = self.tables
         levels = torch.empty(len(ids), self.shape[1])
         rows = _CodedRows(
             self.words,
             self.first[chosen],
             self.length[chosen],
-            (2 * self.tier[ids] + self.norm[ids] + int(self.offset)).numpy(),
+            self.class_offset[chosen],
         )
         damaged = _decode(
             rows,
-            self.spread.numpy().astype(np.int64),
+            self.spread_classes,
             (tables.entry_frequency, tables.entry_offset, tables.entry_index),
-            self.shift.numpy(),
+            self.level_shift,
             levels.numpy(),
         )
         if damaged >= 0:
@@ -137,7 +150,7 @@ class EntropyCoded(CompressedMatrix):
             )
         return torch.addmm(
             self.mean,
-            levels * (self.step * torch.exp2(-self.tier[ids] / 2))[:, None],
+            levels.to(self.device) * self.row_step.index_select(0, ids)[:, None],
             self.columns.T,
         )
 
@@ -229,13 +242,13 @@ def info_bytes(n_rows: int, length_bits: int) -> int:
 
 def unit_columns(packed: Tensor, d: int, width: int) -> Tensor:
     """Unpack the basis, float32 (d, d), and scale its columns to length 1."""
-    basis = torch.empty(d, d)
-    energy = torch.zeros(d, dtype=torch.float64)
+    basis = torch.empty(d, d, device=packed.device)
+    energy = torch.zeros(d, dtype=torch.float64, device=packed.device)
+    columns = torch.arange(d, device=packed.device)
     # In blocks: the positions of all entries would take 8 times the bytes of the packed entries.
-    for rows in torch.arange(d).split(BASIS_BLOCK):
-        basis[rows] = (
-            bits.gather(packed, rows[:, None] * d + torch.arange(d), width) - (1 << width - 1)
-        ).float()
+    for rows in columns.split(BASIS_BLOCK):
+        codes = bits.gather(packed, rows[:, None] * d + columns, width)
+        basis[rows] = (codes - (1 << width - 1)).float()
         energy += basis[rows].double().square().sum(0)
     length = energy.sqrt().clamp_min(1e-12)
     for block in basis.split(BASIS_BLOCK):

@@ -36,7 +36,8 @@ class Pruned(FactoredMatrix):
 
     def prepare(self) -> None:
         """See base class."""
-        kept = bits.gather(self.is_kept, torch.arange(self.shape[0]), 1).bool()
+        ids = torch.arange(self.shape[0], device=self.is_kept.device)
+        kept = bits.gather(self.is_kept, ids, 1).bool()
         self.position = torch.where(kept, kept.cumsum(0) - 1, self.n_kept).int()
 
     def rows(self, ids: Tensor) -> Tensor:

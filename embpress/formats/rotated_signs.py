@@ -60,7 +60,7 @@ class RotatedSigns(CompressedMatrix):
     def product(self, x: Tensor) -> Tensor:
         """See base class; (Y R) x = Y (R x): only x is rotated."""
         rotated = self.rotation.forward(x.float().reshape(-1, self.shape[1])).to(x.dtype)
-        blocks = torch.arange(self.shape[0]).split(ROW_BLOCK)
+        blocks = torch.arange(self.shape[0], device=x.device).split(ROW_BLOCK)
         scores = torch.cat(
             [rotated @ self._rotated_rows(ids).to(x.dtype).T for ids in blocks], dim=1
         )

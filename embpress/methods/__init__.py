@@ -6,6 +6,7 @@ that a study can be checked where torch is not installed.
 
 import ast
 import importlib
+from dataclasses import replace
 from functools import lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -93,8 +94,11 @@ def compress(
         matrix: in memory or on disk.
         name: of the method, or its alias.
         ratio: dense fp32 bits / stored bits, at least 1.
-        context: token counts, sensitivities, special tokens, seed.
+        context: token counts, sensitivities, special tokens, seed, device.
         options: of the method.
+
+    Returns:
+        The compressed matrix, on the CPU whatever the devices of matrix and fit.
 
     Raises:
         UserError: for a matrix that cannot be compressed, an unknown method or option, missing
@@ -108,6 +112,9 @@ def compress(
         >>> compressed.ratio >= 2, compressed.rows(torch.tensor([7, 7, 2])).shape
         (True, torch.Size([3, 32]))
     """
+    from torch import Tensor
+
+    from ..numerics.device import CPU
     from ._base import Context, checked_matrix
 
     method = method_class(name)(**options)
@@ -115,6 +122,10 @@ def compress(
     context = context or Context()
     context.check(checked.shape[0])
     plan = method.plan((checked.shape[0], checked.shape[1]), ratio)
+    if not isinstance(checked, Tensor):
+        context = replace(context, device=CPU)
+    elif method.uses_device:
+        checked = checked.to(context.device)
     # A FileMatrix only if the method supports streaming.
     compressed = method.fit(checked, plan, context)  # type: ignore[arg-type]
     compressed.prepare()

@@ -12,6 +12,7 @@ from torch import Tensor
 from ..errors import InfeasibleRatio, UserError
 from ..formats._base import CompressedMatrix, row_block
 from ..formats._factors import Factor, FactorDtype, bits_of
+from ..numerics.device import CPU
 from ..numerics.matrices import FileMatrix, Rows
 from ..numerics.weights import smooth_counts
 
@@ -91,6 +92,8 @@ class Context:
     progress: Callable[[str], None] = field(default=lambda message: None)
     sensitivity: dict[str, Tensor] = field(default_factory=dict)
     """(V,), sensitivities of the model to each row, by name of the weighting."""
+    device: torch.device = CPU
+    """Where methods with `uses_device` compute; all else of the context is on the CPU."""
 
     def check(self, n_rows: int) -> None:
         """Check that counts and sensitivities are of a matrix of n_rows rows.
@@ -136,6 +139,13 @@ class Method(ABC):
     """False if nothing is stored as a factor, so that `factor_dtype` does not apply."""
     supports_streaming: ClassVar[bool] = False
     """True if the fit reads the matrix by blocks of rows, so that it may be a `FileMatrix`."""
+    uses_device: ClassVar[bool] = False
+    """True if the fit gets the matrix on the context's device and computes there.
+
+    It pays where the fit trains for minutes. Closed forms take seconds, as long as to start CUDA,
+    and other fits are loops that numba or faiss compiled for the CPU. A matrix that is read by
+    blocks from the disk stays on the CPU too.
+    """
     linear_defaults: ClassVar[dict[str, Any]] = {}
     """Defaults of options for the matrix of a linear layer where they differ from embeddings."""
     Options: ClassVar[type[Options]] = Options
@@ -163,14 +173,24 @@ class Method(ABC):
 
     @abstractmethod
     def fit(self, matrix: Tensor, plan: Plan, context: Context) -> CompressedMatrix:
-        """Compress a finite float32 (V, d) matrix to the planned sizes."""
+        """Compress a finite float32 (V, d) matrix to the planned sizes.
+
+        The compressed matrix is on the CPU.
+        """
 
     def row_weights(self, context: Context, n_rows: int) -> Tensor:
         """Weights of the rows' errors by option `weighting`: float32 (V,) of mean 1.
 
+        They are on the device on which the fit computes.
+
         Raises:
             UserError: if the context lacks the counts or sensitivities.
         """
+        weights = self._row_weights(context, n_rows)
+        return weights.to(context.device) if self.uses_device else weights
+
+    def _row_weights(self, context: Context, n_rows: int) -> Tensor:
+        """`row_weights` on the CPU."""
         weighting = self.options.weighting
         if weighting == "uniform":
             return torch.ones(n_rows)

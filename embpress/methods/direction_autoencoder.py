@@ -93,6 +93,7 @@ class DirectionAutoencoder(Method):
     kind = "paper"
     citation = "balazy2021direction"
     weighted = True
+    uses_device = True
     Options = DirectionAutoencoderOptions
 
     def plan(self, shape: tuple[int, int], ratio: float) -> Plan:
@@ -156,6 +157,7 @@ def _initialize(
     d = matrix.shape[1]
     if options.start == "random":
         generator = torch.Generator().manual_seed(seed)
-        return uniform_layer(d, rank, generator), uniform_layer(rank, d, generator)
+        encoder = uniform_layer(d, rank, generator, matrix.device)
+        return encoder, uniform_layer(rank, d, generator, matrix.device)
     mean, basis = principal_axes(matrix, rank, weights)
     return (basis.T.clone(), -(mean / scale) @ basis), (basis.clone(), mean / scale)

@@ -82,6 +82,7 @@ class OfflineAutoencoder(Method):
     kind = "paper"
     citation = "banaei2023revisiting"
     weighted = True
+    uses_device = True
     linear_defaults = {"epochs": 30, "batch_size": 16}
     Options = OfflineAutoencoderOptions
 
@@ -173,7 +174,10 @@ def _initialize(
         *(m * latent for m in decoder_sizes),
         d,
     ]
-    layers = [uniform_layer(n_in, n_out, generator) for n_in, n_out in zip(sizes, sizes[1:])]
+    layers = [
+        uniform_layer(n_in, n_out, generator, matrix.device)
+        for n_in, n_out in zip(sizes, sizes[1:])
+    ]
     encoder = layers[: len(encoder_sizes) + 1]
     decoder = layers[len(encoder_sizes) + 1 :]
     if options.start == "random":
@@ -188,7 +192,7 @@ def _initialize(
         weight[:latent] = 0
         bias[:latent] = 0
     for weight, _ in encoder[1:] + decoder[:-1]:
-        weight[:latent, :latent] = torch.eye(latent)
+        weight[:latent, :latent] = torch.eye(latent, device=matrix.device)
     encoder[0][0][:latent] = basis.T
     encoder[0][1][:latent] = shift - mean @ basis
     weight, bias = decoder[-1]

@@ -79,6 +79,7 @@ class ResidualBinaryAutoencoder(Method):
     citation = "wang2023lighttoken"
     reconstruction = True
     weighted = True
+    uses_device = True
     Options = ResidualBinaryAutoencoderOptions
 
     def _bits(self, shape: tuple[int, int], n_bits: int) -> int:
@@ -164,11 +165,12 @@ def _greedy_stages(
         directions = right_singular_vectors(residual, width, weights)
         # A rotation spreads the variance evenly over the bits, each of which is only a sign.
         rotation, _ = torch.linalg.qr(torch.randn(directions.shape[1], width, generator=generator))
-        weight = directions @ rotation
+        weight = directions @ rotation.to(residual.device)
         scores = residual @ weight
         signs = _sign(scores)
         decoder = _least_squares(signs, residual, weights)
-        stages.append((weight / scores.std().clamp_min(1e-12), torch.zeros(width), decoder))
+        bias = torch.zeros(width, device=residual.device)
+        stages.append((weight / scores.std().clamp_min(1e-12), bias, decoder))
         residual = residual - signs @ decoder
     return stages
 
@@ -178,8 +180,8 @@ def _least_squares(signs: Tensor, target: Tensor, weights: Tensor) -> Tensor:
 
     A ridge keeps the system regular if two bits are equal.
     """
-    normal = torch.zeros(signs.shape[1], signs.shape[1], dtype=torch.float64)
-    right = torch.zeros(signs.shape[1], target.shape[1], dtype=torch.float64)
+    normal = signs.new_zeros(signs.shape[1], signs.shape[1], dtype=torch.float64)
+    right = signs.new_zeros(signs.shape[1], target.shape[1], dtype=torch.float64)
     for some_signs, some_rows, some_weights in zip(
         *(x.split(ROW_BLOCK) for x in (signs, target, weights))
     ):

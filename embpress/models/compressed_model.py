@@ -25,6 +25,7 @@ from .. import storage
 from ..errors import UserError
 from ..files import read_json, summarize_error, write_json
 from ..formats._base import CompressedMatrix
+from ..formats.dense import DenseRows
 from ..study.layer_kinds import EMBEDDING
 from .embedding import OTHER_WEIGHTS, CompressedLinear, EmbeddingSlot
 
@@ -103,18 +104,24 @@ class CompressedModel:
     """A model whose dense matrices are replaced by compressed ones.
 
     Several folders of compressed matrices of the same layers can be loaded one after another.
+
+    Args:
+        model: the uncompressed model.
+        decode: run on matrices that are decoded when they are loaded. That takes the memory of the
+            uncompressed model, and is faster for more than a few batches.
     """
 
-    def __init__(self, model: PreTrainedModel) -> None:
+    def __init__(self, model: PreTrainedModel, decode: bool = False) -> None:
         self.model = model
+        self._decode = decode
         self._slot: EmbeddingSlot | None = None
 
     def load_matrices(self, folder: Path) -> dict[str, CompressedMatrix]:
         """Load the matrices of a folder and let the model run on them.
 
         Returns:
-            The matrices by the names of their matrix folders. Layers that share one run on ranges
-            of its rows.
+            The compressed matrices by the names of their matrix folders. Layers that share one run
+            on ranges of its rows.
 
         Raises:
             UserError: if the folder is invalid, or its matrices belong to a model of other layers
@@ -126,14 +133,18 @@ class CompressedModel:
             matrices[stored.folder] = matrix
             if stored.kind == EMBEDDING:
                 self._slot = self._slot or EmbeddingSlot(self.model)
-                self._slot.set_matrix(matrix)
+                self._slot.set_matrix(self._decoded(matrix))
                 continue
             n_rows = matrix.shape[0] // len(stored.layers)
             for i, name in enumerate(stored.layers):
                 is_shared = len(stored.layers) > 1
                 rows = RowRange(matrix, i * n_rows, (i + 1) * n_rows) if is_shared else matrix
-                self._set_layer_matrix(name, rows)
+                self._set_layer_matrix(name, self._decoded(rows))
         return matrices
+
+    def _decoded(self, matrix: CompressedMatrix) -> CompressedMatrix:
+        """The matrix on which the model runs."""
+        return DenseRows(matrix.shape, matrix.dense()) if self._decode else matrix
 
     def _set_layer_matrix(self, name: str, matrix: CompressedMatrix) -> None:
         """Let the linear layer `name` run on a compressed (out, in) matrix.
@@ -160,7 +171,7 @@ class CompressedModel:
             # linear_weight refused every layer that is not linear.
             layer = CompressedLinear(None, layer)  # type: ignore[arg-type]
             setattr(base.get_submodule(parent), attribute, layer)
-        layer.matrix = matrix
+        layer.matrix = matrix.to(layer.device)
 
 
 def linear_weight(layer: nn.Module, name: str) -> Tensor:

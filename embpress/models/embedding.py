@@ -26,6 +26,7 @@ from transformers.utils import logging as transformers_logging
 from ..errors import UserError
 from ..files import summarize_error, write_json
 from ..formats._base import CompressedMatrix
+from ..numerics.timing import STARTUP
 from .checkpoints import METADATA_FILE
 
 OTHER_WEIGHTS = "rest.safetensors"
@@ -54,6 +55,7 @@ transformers_logging.disable_progress_bar()
 transformers_logging.set_verbosity_error()
 
 
+@STARTUP
 def load_model(folder: Path, head: str) -> PreTrainedModel:
     """Load a checkpoint in float32 for inference.
 
@@ -157,7 +159,13 @@ class _CompressedLayer(nn.Module):
         # A buffer follows model.half() and model.to(...), as the weights of other layers do.
         self._dtype_marker: Tensor
         dtype = getattr(weight, "dtype", torch.float32)
-        self.register_buffer("_dtype_marker", torch.empty(0, dtype=dtype), persistent=False)
+        marker = torch.empty(0, dtype=dtype, device=getattr(weight, "device", None))
+        self.register_buffer("_dtype_marker", marker, persistent=False)
+
+    @property
+    def device(self) -> torch.device:
+        """The device on which the layer runs, and to which its matrix belongs."""
+        return self._dtype_marker.device
 
     @property
     def compute_dtype(self) -> torch.dtype:
@@ -333,7 +341,7 @@ class EmbeddingSlot:
         self._is_dense_removed = True
 
     def set_matrix(self, matrix: CompressedMatrix) -> None:
-        """Let the model run on a compressed (V, d) matrix.
+        """Let the model run on a compressed (V, d) matrix, which moves to the model's device.
 
         Raises:
             UserError: if its shape is not the embedding's.
@@ -346,4 +354,4 @@ class EmbeddingSlot:
         if not self._is_dense_removed:
             self.remove_dense()
         for layer in self._layers.values():
-            layer.matrix = matrix
+            layer.matrix = matrix.to(layer.device)

@@ -20,6 +20,7 @@ For linear layers, the gradient is taken for the weight, whose rows are the laye
 import json
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 import torch
@@ -29,6 +30,7 @@ from transformers import PreTrainedModel, PreTrainedTokenizerBase
 from transformers.pytorch_utils import Conv1D
 
 from ..errors import UserError
+from ..numerics.device import CPU
 from ..study.layer_kinds import find_layer_matrices
 from .compressed_model import linear_weight
 from .embedding import find_embedding, load_model
@@ -95,8 +97,10 @@ def correct_masked_token(
     special = torch.tensor(sorted(special_ids), dtype=torch.int64)
 
     def objective(model: PreTrainedModel, ids: Tensor) -> Tensor:
-        random = torch.rand(ids.shape, generator=generator)
-        order = random.masked_fill(torch.isin(ids, special), 2.0).argsort(1)
+        # Drawn on the CPU, so that the same positions are masked on every device.
+        random = torch.rand(ids.shape, generator=generator).to(ids.device)
+        is_special = torch.isin(ids, special.to(ids.device))
+        order = random.masked_fill(is_special, 2.0).argsort(1)
         chosen = order[:, : max(1, ids.shape[1] // TOKENS_PER_MASK)]
         is_masked = torch.zeros_like(ids, dtype=torch.bool).scatter_(1, chosen, True)
         logits = model(input_ids=ids.masked_fill(is_masked, mask_id)).logits
@@ -179,15 +183,15 @@ def compute_sensitivities(
     """Compute the sensitivities of the rows of a model's embedding and of linear layers.
 
     Args:
-        model: a model with a head.
-        batches: token ids, (B, T) each.
+        model: a model with a head, on the device on which the gradients are computed.
+        batches: token ids, (B, T) each, on the CPU.
         objective: the scalar whose gradient is taken.
         progress: called with the number of tokens after each batch.
         layers: names of linear layers within the base model.
 
     Returns:
-        Float32 (V,) tensors by the name of their weighting, and (out,) tensors of the layers by
-        `weighting:layer`.
+        Float32 (V,) tensors on the CPU by the name of their weighting, and (out,) tensors of the
+        layers by `weighting:layer`.
     """
     model.requires_grad_(False)
     modules = {name: model.base_model.get_submodule(name) for name in layers}
@@ -196,10 +200,12 @@ def compute_sensitivities(
     }
     n_rows = {"": find_embedding(model)[1].num_embeddings}
     n_rows |= {f":{name}": len(linear_weight(layer, name)) for name, layer in modules.items()}
-    squares = {key: torch.zeros(n, dtype=torch.float64) for key, n in n_rows.items()}
-    absolutes = {key: torch.zeros(n, dtype=torch.float64) for key, n in n_rows.items()}
+    zeros = partial(torch.zeros, dtype=torch.float64, device=model.device)
+    squares = {key: zeros(n) for key, n in n_rows.items()}
+    absolutes = {key: zeros(n) for key, n in n_rows.items()}
     n_tokens = 0
-    for ids in batches:
+    for batch in batches:
+        ids = batch.to(model.device)
         rows, gradients = row_gradients(model, ids, objective, list(weights.values()))
         squares[""][rows] += gradients.double().square().sum(1)
         absolutes[""][rows] += gradients.double().abs().sum(1)
@@ -210,8 +216,9 @@ def compute_sensitivities(
             absolutes[f":{name}"] += gradient.abs().sum(input_axis)
         n_tokens += ids.numel()
         progress(f"{n_tokens} tokens")
-    fisher = {f"fisher{key}": values.sqrt().float() for key, values in squares.items()}
-    return fisher | {f"l1_sensitivity{key}": values.float() for key, values in absolutes.items()}
+    fisher = {f"fisher{key}": values.sqrt() for key, values in squares.items()}
+    sums = fisher | {f"l1_sensitivity{key}": values for key, values in absolutes.items()}
+    return {name: values.float().cpu() for name, values in sums.items()}
 
 
 def compute_checkpoint_sensitivities(
@@ -219,8 +226,16 @@ def compute_checkpoint_sensitivities(
     texts: list[str],
     settings: SensitivitySettings,
     progress: Callable[[str], None],
+    device: torch.device = CPU,
 ) -> dict[str, Tensor]:
     """Compute the sensitivities of a checkpoint's rows on running text.
+
+    Args:
+        checkpoint: its folder.
+        texts: running text.
+        settings: how much of the text is read, and for which matrices.
+        progress: called with a line about every batch.
+        device: where the model runs.
 
     Returns:
         As `compute_sensitivities`.
@@ -230,7 +245,7 @@ def compute_checkpoint_sensitivities(
             kind.
     """
     head = find_prediction_head(checkpoint)
-    model = load_model(checkpoint, head)
+    model = load_model(checkpoint, head).to(device)
     tokenizer = load_tokenizer(checkpoint)
     block = min(BLOCK[head], getattr(model.config, "max_position_embeddings", None) or BLOCK[head])
     objective = _objective(head, tokenizer, settings.seed)

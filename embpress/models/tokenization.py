@@ -9,6 +9,7 @@ from transformers import AutoTokenizer, BertJapaneseTokenizer, PreTrainedTokeniz
 
 from ..errors import UserError
 from ..files import read_json, summarize_error
+from ..numerics.timing import STARTUP
 
 TOKENIZER_CONFIG = "tokenizer_config.json"
 
@@ -28,6 +29,7 @@ EQUIVALENT_CLASSES: dict[str, tuple[type[PreTrainedTokenizerBase], dict[str, Any
 settings with which it gives the same tokens."""
 
 
+@STARTUP
 def load_tokenizer(folder: Path) -> PreTrainedTokenizerBase:
     """Load the tokenizer of a local folder.
 

@@ -39,8 +39,8 @@ def minimize(
     """Minimize a loss over shuffled batches of rows with Adam; parameters change in place.
 
     Args:
-        loss: takes row ids (B,) and the epoch, returns a scalar.
-        parameters: tensors to train.
+        loss: takes row ids (B,), on the device of the parameters, and the epoch; returns a scalar.
+        parameters: tensors to train, all on one device.
         n_rows: number of rows, V.
         schedule: epochs, batch size, learning rate and its decay.
         seed: seeds the order of rows.
@@ -49,18 +49,22 @@ def minimize(
     trained = [p.requires_grad_() for p in parameters]
     optimizer = torch.optim.Adam(trained, lr=schedule.learning_rate, fused=True)
     generator = torch.Generator().manual_seed(seed)
+    device = trained[0].device
     for epoch in range(schedule.epochs):
-        total = 0.0
+        total = torch.zeros((), dtype=torch.float64, device=device)
         seen = 0
-        for ids in torch.randperm(n_rows, generator=generator).split(schedule.batch_size):
+        # Drawn on the CPU, so that rows have the same order on every device.
+        order = torch.randperm(n_rows, generator=generator).to(device)
+        for ids in order.split(schedule.batch_size):
             optimizer.param_groups[0]["lr"] = schedule.rate(epoch + seen / n_rows)
             optimizer.zero_grad(set_to_none=True)
             value = loss(ids, epoch)
             value.backward()
             optimizer.step()
-            total = total + float(value.detach()) * len(ids)
+            # Not read here: a GPU would have to finish each batch before the next is queued.
+            total += value.detach() * len(ids)
             seen = seen + len(ids)
-        progress(f"epoch {epoch + 1}/{schedule.epochs}, loss {total / n_rows:.5f}")
+        progress(f"epoch {epoch + 1}/{schedule.epochs}, loss {float(total) / n_rows:.5f}")
     for parameter in trained:
         parameter.requires_grad_(False)
 
@@ -79,15 +83,17 @@ def root_mean_square(decoded: Tensor, rows: Tensor, weights: Tensor) -> Tensor:
     return ((decoded - rows).square().mean(1).mul(weights).mean() + 1e-16).sqrt()
 
 
-def uniform_layer(n_in: int, n_out: int, generator: torch.Generator) -> tuple[Tensor, Tensor]:
+def uniform_layer(
+    n_in: int, n_out: int, generator: torch.Generator, device: torch.device
+) -> tuple[Tensor, Tensor]:
     """The default initialization of torch.nn.Linear: weight (n_out, n_in) and bias (n_out,).
 
-    Both are uniform in +-1/sqrt(n_in).
+    Both are uniform in +-1/sqrt(n_in), drawn by a generator of the CPU and moved to the device.
     """
     weight, bias = (
         2 * torch.rand(shape, generator=generator) - 1 for shape in ((n_out, n_in), (n_out,))
     )
-    return weight / n_in**0.5, bias / n_in**0.5
+    return (weight / n_in**0.5).to(device), (bias / n_in**0.5).to(device)
 
 
 BERT_RMS = 0.05

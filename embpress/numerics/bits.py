@@ -37,21 +37,20 @@ def pack(values: Tensor, width: int) -> Tensor:
     if flat.numel() and (int(flat.min()) < 0 or int(flat.max()) >> width):
         raise ValueError(f"values do not fit {width} bits")
     parts = [_pack_block(block, width) for block in flat.split(BLOCK)]
-    return torch.cat(parts) if parts else torch.empty(0, dtype=torch.uint8)
+    return torch.cat(parts) if parts else torch.empty(0, dtype=torch.uint8, device=flat.device)
 
 
 def _pack_block(values: Tensor, width: int) -> Tensor:
     """Pack one block; only the last block of a stream may need padding."""
     if 8 % width == 0:  # A byte holds a whole number of values: no need to expand them into bits.
         values = torch.nn.functional.pad(values.to(torch.uint8), (0, -len(values) % (8 // width)))
-        return (values.view(-1, 8 // width) << torch.arange(0, 8, width, dtype=torch.uint8)).sum(
-            1, dtype=torch.uint8
-        )
-    stream = (
-        ((values.to(torch.int64)[:, None] >> torch.arange(width)) & 1).to(torch.uint8).reshape(-1)
-    )
+        shifts = torch.arange(0, 8, width, dtype=torch.uint8, device=values.device)
+        return (values.view(-1, 8 // width) << shifts).sum(1, dtype=torch.uint8)
+    positions = torch.arange(width, device=values.device)
+    stream = ((values.to(torch.int64)[:, None] >> positions) & 1).to(torch.uint8).reshape(-1)
     stream = torch.nn.functional.pad(stream, (0, -stream.numel() % 8)).view(-1, 8)
-    return (stream << torch.arange(8, dtype=torch.uint8)).sum(1, dtype=torch.uint8)
+    shifts = torch.arange(8, dtype=torch.uint8, device=values.device)
+    return (stream << shifts).sum(1, dtype=torch.uint8)
 
 
 def gather(packed: Tensor, index: Tensor, width: int) -> Tensor:
@@ -86,7 +85,7 @@ def unpack_rows(packed: Tensor, width: int, count: int) -> Tensor:
     if width == 8:
         return packed
     if 8 % width == 0:
-        shifts = torch.arange(0, 8, width, dtype=torch.uint8)
+        shifts = torch.arange(0, 8, width, dtype=torch.uint8, device=packed.device)
         return (packed[:, :, None] >> shifts).bitwise_and_((1 << width) - 1).flatten(1)[:, :count]
     # 8 values take `width` bytes, which fit one little-endian int64.
     groups = (count + 7) // 8
@@ -94,8 +93,5 @@ def unpack_rows(packed: Tensor, width: int, count: int) -> Tensor:
         -1, groups, width
     )
     words = torch.nn.functional.pad(padded, (0, 8 - width)).view(torch.int64)
-    return (
-        (words >> torch.arange(0, 8 * width, width))
-        .bitwise_and_((1 << width) - 1)
-        .flatten(1)[:, :count]
-    )
+    shifts = torch.arange(0, 8 * width, width, device=packed.device)
+    return (words >> shifts).bitwise_and_((1 << width) - 1).flatten(1)[:, :count]

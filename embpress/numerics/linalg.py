@@ -1,7 +1,7 @@
 """Gram matrices of tall matrices, summed over blocks of rows, and their eigenvectors.
 
-Large products run in numpy: its OpenBLAS is 1.6 times as fast as torch's BLAS on AMD processors,
-and numpy computes only half of a product A^T A.
+Large products on the CPU run in numpy: its OpenBLAS is 1.6 times as fast as torch's BLAS on AMD
+processors, and numpy computes only half of a product A^T A. Results are on the matrix's device.
 """
 
 from typing import Any
@@ -25,8 +25,10 @@ def gram(
     Products of row blocks are computed in `precision` and summed in float64.
     """
     rows, d = matrix.shape
-    total = np.zeros((d, d))
     step = min(ROW_BLOCK, rows, max(1, BLOCK_VALUES // d))
+    if isinstance(matrix, Tensor) and matrix.device.type != "cpu":
+        return _gram_on_device(matrix, weights, precision, step)
+    total = np.zeros((d, d))
     # One buffer for all blocks: allocating fresh memory would take as long as the computation.
     buffer = np.empty((step, d), dtype=precision)
     for start in range(0, rows, step):
@@ -36,6 +38,20 @@ def gram(
             block *= weights[start : start + step, None].double().sqrt().numpy()
         total += block.T @ block
     return torch.from_numpy(total)
+
+
+def _gram_on_device(
+    matrix: Tensor, weights: Tensor | None, precision: type[np.floating[Any]], step: int
+) -> Tensor:
+    """`gram` of a matrix on another device than the CPU, in blocks of `step` rows."""
+    dtype = torch.float64 if precision is np.float64 else torch.float32
+    total = matrix.new_zeros(matrix.shape[1], matrix.shape[1], dtype=torch.float64)
+    for start in range(0, len(matrix), step):
+        block = matrix[start : start + step].to(dtype)
+        if weights is not None:
+            block = block * weights[start : start + step, None].double().sqrt().to(dtype)
+        total += block.T @ block
+    return total
 
 
 def right_singular_vectors(matrix: Rows, rank: int, weights: Tensor | None = None) -> Tensor:
@@ -59,7 +75,7 @@ def principal_axes(matrix: Tensor, rank: int, weights: Tensor) -> tuple[Tensor, 
     Returns:
         float32 mean (d,), and axes as orthonormal columns (d, rank).
     """
-    mean = torch.zeros(matrix.shape[1], dtype=torch.float64)
+    mean = matrix.new_zeros(matrix.shape[1], dtype=torch.float64)
     for start in range(0, matrix.shape[0], ROW_BLOCK):
         mean += (
             weights[start : start + ROW_BLOCK].double() @ matrix[start : start + ROW_BLOCK].double()

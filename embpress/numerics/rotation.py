@@ -13,7 +13,7 @@ import math
 
 import numpy as np
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from ..errors import UserError
 
@@ -21,14 +21,17 @@ MAX_FACTOR = 2048
 """Largest p or q: their matrices take up to 16 MiB each."""
 
 
-class Rotation:
+class Rotation(nn.Module):
     """The orthogonal matrix R (d, d) of a seed, applied without building it.
+
+    Its factors are buffers that are not saved, so that they move with the matrix that it rotates.
 
     Raises:
         UserError: if d has no two factors up to `MAX_FACTOR`.
     """
 
     def __init__(self, d: int, seed: int) -> None:
+        super().__init__()
         if d > MAX_FACTOR**2:
             raise UserError(f"rows of {d} numbers are too long to rotate: use another method")
         rows = max(n for n in range(1, math.isqrt(d) + 1) if d % n == 0)
@@ -37,11 +40,13 @@ class Rotation:
                 f"rows of {d} = {rows} x {d // rows} numbers cannot be rotated fast: use another "
                 "method"
             )
-        self.left = _orthogonal(rows)
-        self.right = _orthogonal(d // rows)
-        self.signs = torch.from_numpy(
-            np.where(splitmix64(seed, d) >> np.uint64(63), -1.0, 1.0).astype(np.float32)
-        )
+        self.left: Tensor
+        self.right: Tensor
+        self.signs: Tensor
+        signs = np.where(splitmix64(seed, d) >> np.uint64(63), -1.0, 1.0).astype(np.float32)
+        self.register_buffer("left", _orthogonal(rows), persistent=False)
+        self.register_buffer("right", _orthogonal(d // rows), persistent=False)
+        self.register_buffer("signs", torch.from_numpy(signs), persistent=False)
 
     @property
     def flops(self) -> int:

@@ -1,8 +1,12 @@
-"""Time functions in turn, so that other load on the machine affects all of them alike."""
+"""Time functions in turn, so that other load on the machine affects all of them alike.
+
+Also sums the processor time that a job takes before its work begins.
+"""
 
 import statistics
 import time
 from collections.abc import Callable, Sequence
+from contextlib import ContextDecorator
 from typing import NamedTuple
 
 
@@ -43,3 +47,29 @@ def time_functions(*timed: Callable[[], object], runs: int, warm: bool = True) -
             function()
             durations.append(time.perf_counter() - start)
     return [summarize_times(durations) for durations in seconds]
+
+
+class CpuClock(ContextDecorator):
+    """Sums the processor seconds of this process while it is entered; nested entries count once.
+
+    It is a context manager, and a decorator of functions.
+    """
+
+    def __init__(self) -> None:
+        self.seconds = 0.0
+        self._depth = 0
+        self._entered = 0.0
+
+    def __enter__(self) -> None:
+        if self._depth == 0:
+            self._entered = time.process_time()
+        self._depth += 1
+
+    def __exit__(self, *error: object) -> None:
+        self._depth -= 1
+        if self._depth == 0:
+            self.seconds += time.process_time() - self._entered
+
+
+STARTUP = CpuClock()
+"""Processor time of imports and of loading models and tokenizers in this process."""

@@ -4,6 +4,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
+import torch
 from torch import Tensor
 
 from .. import storage
@@ -15,13 +16,14 @@ from ..methods import compress
 from ..methods._base import Context
 from ..models.checkpoints import embedding_matrix, read_metadata
 from ..models.sensitivity_file import read_sensitivity
+from ..numerics.device import CPU
 from ..study.artefact import Artefact
 from ..study.method_entry import MatrixSpec
 
 
 @dataclass(frozen=True)
 class FitInputs:
-    """Files that a fit reads."""
+    """Files that a fit reads, and where it computes."""
 
     checkpoint: Path
     """Folder of a checkpoint with metadata."""
@@ -29,6 +31,8 @@ class FitInputs:
     """Token counts, one a row of the embedding."""
     sensitivity: Path | None = None
     """Sensitivities of the model to the rows of its matrices, for methods that weight by them."""
+    device: torch.device = CPU
+    """Where methods with `uses_device` compute."""
 
 
 def compress_checkpoint(
@@ -84,7 +88,7 @@ def _fit_context(
             "rows: count the tokens again"
         )
     special_ids = tuple(read_metadata(inputs.checkpoint)["special_ids"])
-    context = Context(counts, special_ids=special_ids, seed=seed, progress=progress)
+    context = Context(counts, special_ids, seed, progress, device=inputs.device)
     if inputs.sensitivity is not None:
         context.sensitivity = read_sensitivity(inputs.sensitivity, n_rows)
     return context

@@ -31,7 +31,7 @@ def evaluate(
     tokenizer = load_tokenizer(checkpoint)
     if task.entry.keeps_dense_head:
         untie_head(model)
-    compressed = CompressedModel(model)
+    compressed = CompressedModel(model, decode=True)
     for artefact in artefacts:
         compressed.load_matrices(artefact)
         if (artefact / OTHER_WEIGHTS).is_file():

@@ -154,7 +154,7 @@ def _allocate(
 def _fit_context(matrix: DenseMatrix, inputs: FitInputs, seed: int) -> Context:
     """What the fit of one matrix may use: a layer's rows are no tokens and have equal counts."""
     rows = matrix.shape[0]
-    context = Context(torch.ones(rows, dtype=torch.int64), seed=seed)
+    context = Context(torch.ones(rows, dtype=torch.int64), seed=seed, device=inputs.device)
     if matrix.part.kind == EMBEDDING:
         context.counts = read_counts(inputs.counts)
         context.special_ids = tuple(read_metadata(inputs.checkpoint)["special_ids"])

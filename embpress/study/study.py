@@ -7,7 +7,7 @@ compares, which checkpoint is compressed for it, which corpus is counted.
 from collections.abc import Callable, Mapping
 from functools import cached_property
 from pathlib import Path
-from typing import Any, Self
+from typing import Any, Literal, Self
 
 from pydantic import Field, SerializeAsAny, ValidationError
 
@@ -44,6 +44,14 @@ class Study(Frozen):
         description="Each seed is one whole repetition of fine-tuning and fitting."
     )
     ratios: Ratios
+    device: Literal["auto", "cpu", "cuda"] = Field(
+        default="auto",
+        exclude=True,  # of what jobs depend on: another device does not run them again
+        description="Where models and trained methods run; `auto` is a GPU where torch sees one.",
+    )
+    precision: Literal["float32", "bfloat16", "float16"] = Field(
+        default="float32", description="In which type models are evaluated."
+    )
     packages: dict[Name, PackagePin] = Field(
         default={}, description="Pinned packages beside those of workflow/resources/packages.yaml."
     )

@@ -4,9 +4,10 @@ import torch
 
 from embpress import storage
 from embpress.errors import UserError
-from embpress.formats.entropy_coded import SHIFT_UNIT, EntropyCoded
+from embpress.formats.entropy_coded import NORM_BITS, SHIFT_UNIT, TIER_BITS, EntropyCoded
 from embpress.methods import compress
 from embpress.methods._base import Context
+from embpress.numerics import bits
 from embpress.numerics.index_tables import split_spread_class
 from embpress.numerics.trellis import NEXT, level
 
@@ -26,11 +27,14 @@ def words_of(compressed, row):
 
 def decoded(compressed, row):
     """One row out of what is stored, by Python's own integers."""
-    more = int(2 * compressed.tier[row] + compressed.norm[row] + compressed.offset)
+    width = TIER_BITS + NORM_BITS + compressed.length_bits
+    info = int(bits.gather(compressed.stream, torch.tensor([row]), width))
+    tier = info % 2**TIER_BITS
+    more = 2 * tier + info // 2**TIER_BITS % 2**NORM_BITS + int(compressed.offset)
     split = [split_spread_class(int(spread) + more) for spread in compressed.spread]
     words = words_of(compressed, row)
     n_raw = -(-sum(low for _, low in split) // 16)
-    bits = sum(word << 16 * i for i, word in enumerate(words[:n_raw]))
+    raw_bits = sum(word << 16 * i for i, word in enumerate(words[:n_raw]))
     left = words[n_raw:] or [1]
     code = left[0]
     left = left[1:]
@@ -41,8 +45,8 @@ def decoded(compressed, row):
     levels = []
     for table, low in split:
         quantizer = state & 1
-        raw = bits & (1 << low) - 1
-        bits >>= low
+        raw = raw_bits & (1 << low) - 1
+        raw_bits >>= low
         frequency = compressed.tables.frequency[quantizer, table]
         slot = code % 4096
         order = sorted(
@@ -62,7 +66,7 @@ def decoded(compressed, row):
         shift = int(compressed.shift[quantizer, table, int(abs(index) > 1)]) / SHIFT_UNIT
         levels.append(level(index, quantizer) + np.sign(index) * shift)
         state = int(NEXT[state, index & 1])
-    step = float(compressed.step) * 2 ** (-int(compressed.tier[row]) / 2)
+    step = float(compressed.step) * 2 ** (-tier / 2)
     return compressed.mean.double().numpy() + step * compressed.columns.double().numpy() @ np.array(
         levels
     )
@@ -72,9 +76,10 @@ def test_rows_against_a_plain_reading_of_what_is_stored(compressed):
     rows = torch.tensor([0, 3, 599, 100])
     for row, found in zip(rows.tolist(), compressed.rows(rows)):
         np.testing.assert_allclose(found.numpy(), decoded(compressed, row), rtol=1e-4, atol=1e-5)
+    # Of row 0, with its norm class.
     lows = [
-        split_spread_class(int(s) + int(2 * compressed.tier[0] + compressed.offset))[1]
-        for s in compressed.spread
+        split_spread_class(int(spread) + int(compressed.class_offset[0]))[1]
+        for spread in compressed.spread
     ]
     assert max(lows) > 0  # the raw part was tried
 

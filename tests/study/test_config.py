@@ -223,6 +223,8 @@ BAD = [
     ),
     (("corpora", "software", "path"), "x", "corpora.software"),
     (("sensitivity",), {"tokens": 8}, "sensitivity.tokens: 8 .*256"),
+    (("device",), "tpu", "device: 'tpu' .*did you mean 'cpu'"),
+    (("precision",), "int8", "precision: 'int8' .*there are bfloat16"),
     (("study",), "my study", "study: 'my study' .*match"),
     (("tasks",), {}, "tasks: .*at least 1"),
 ]
@@ -235,6 +237,13 @@ def test_bad_values_are_named(path, value, message, default_config):
     with pytest.raises(UserError, match=message) as caught:
         load(changed(default_config, path, value))
     assert "\n" not in str(caught.value)
+
+
+def test_another_device_changes_nothing_that_jobs_depend_on(default_config):
+    study = load(default_config | {"device": "cpu", "precision": "bfloat16"})
+    assert (study.device, study.precision) == ("cpu", "bfloat16")
+    assert "device" not in study.to_json() and study.to_json()["precision"] == "bfloat16"
+    assert load(default_config).device == "auto"
 
 
 def test_a_task_may_not_be_called_like_a_model(default_config):

@@ -28,6 +28,8 @@ try:
 except UserError as error:
     raise WorkflowError(f"config: {error}") from None
 STUDY_JSON = STUDY.to_json()
+# Scripts read it from the config: as a parameter of rules, another device would run them again.
+config["device"] = STUDY.device
 PACKAGES = PINS | STUDY.packages
 URLS = {
     sha256: url for task in STUDY.tasks.values() for sha256, url in task.urls.items()

@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from job import run, throttled
+from job import read_device, run, throttled
 
 with run(snakemake) as log:
     import torch
@@ -20,6 +20,7 @@ with run(snakemake) as log:
         Path(snakemake.input.checkpoint),
         Path(snakemake.input.counts),
         Path(sensitivity) if sensitivity else None,
+        read_device(snakemake),
     )
     folder = Path(snakemake.output[0])
     artefact = Artefact(folder, chosen.variant, float(chosen.ratio), int(chosen.seed))

@@ -1,12 +1,11 @@
 """The context in which every script of the workflow runs: logs, errors, time and memory."""
 
-import ctypes
+import builtins
 import errno
 import json
 import logging
 import os
 import resource
-import signal
 import sys
 import time
 import traceback
@@ -18,11 +17,13 @@ from typing import Any
 # The library is beside the workflow. A conda environment of a rule does not contain it.
 sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 
+from worker import CLIENT_SECONDS, die_with_parent, run_in_worker
+
 from embpress.errors import UserError
 from embpress.files import write_json
+from embpress.numerics.timing import STARTUP
 
 SECONDS_BETWEEN_LINES = 5
-PR_SET_PDEATHSIG = 1  # of Linux's <sys/prctl.h>
 CHATTY_LIBRARIES = ("faiss.loader", "fontTools")
 """Loggers that write an INFO line for each library that is tried, or each glyph of a figure."""
 
@@ -31,24 +32,31 @@ CHATTY_LIBRARIES = ("faiss.loader", "fontTools")
 def run(snakemake: Any, offline: bool = True) -> Iterator[logging.Logger]:
     """Run the body of a script, with its log on the terminal and in the rule's log file.
 
-    A UserError or a disk that cannot be written ends the job with one sentence. The traceback of
-    any other error is written to the log file. Time and peak memory of a job that succeeds are
-    written beside its log file, as JSON.
+    If there is a worker, the script runs there and this process only waits for it. A UserError or
+    a disk that cannot be written ends the job with one sentence. The traceback of any other error
+    is written to the log file. Time and peak memory of a job that succeeds are written beside its
+    log file, as JSON.
 
     Args:
         snakemake: the object that Snakemake gives to scripts.
         offline: forbid the Hugging Face libraries to use the network. Only jobs that download
             switch this off.
     """
-    if sys.platform == "linux":
-        # End with a workflow that is killed: the next run writes to the same files.
-        ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
+    die_with_parent()  # the next run writes to the same files
+    # Libraries read the number of threads and the network mode when they are imported. The worker
+    # imports them for one thread, offline.
+    if offline and snakemake.threads == 1:
+        status = run_in_worker(sys.argv[0])
+        if status is not None:
+            sys.exit(status)
+    STARTUP.seconds = time.process_time() + float(os.environ.get(CLIENT_SECONDS, 0))
     _set_environment(snakemake.threads, offline)
     log_file = Path(snakemake.log[0])
     log = _start_log(log_file, " ".join([snakemake.rule, *map(str, snakemake.wildcards)]))
     started = time.perf_counter()
     try:
-        yield log
+        with _imports_timed():
+            yield log
     except UserError as error:
         log.error("%s", error)
         sys.exit(1)
@@ -67,9 +75,34 @@ def run(snakemake: Any, offline: bool = True) -> Iterator[logging.Logger]:
         "wildcards": dict(snakemake.wildcards.items()),
         "threads": snakemake.threads,
         "seconds": round(time.perf_counter() - started, 2),
+        "cpu_seconds": round(_cpu_seconds(), 2),
+        "startup_cpu_seconds": round(STARTUP.seconds, 2),
         "peak_mb": round(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024),
     }
-    write_json(log_file.with_suffix(".json"), record)
+    write_json(log_file.with_suffix(".json"), record | _gpu_record())
+
+
+@contextmanager
+def _imports_timed() -> Iterator[None]:
+    """Count the processor time of import statements as start-up."""
+    import_module = builtins.__import__
+
+    def timed(*args: Any, **options: Any) -> Any:
+        with STARTUP:
+            return import_module(*args, **options)
+
+    builtins.__import__ = timed
+    try:
+        yield
+    finally:
+        builtins.__import__ = import_module
+
+
+def _cpu_seconds() -> float:
+    """Processor seconds of this job: of its processes, and of the client of a worker."""
+    usages = [resource.getrusage(who) for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN)]
+    own = sum(usage.ru_utime + usage.ru_stime for usage in usages)
+    return own + float(os.environ.get(CLIENT_SECONDS, 0))
 
 
 def _set_environment(threads: int, offline: bool) -> None:
@@ -84,15 +117,20 @@ def _set_environment(threads: int, offline: bool) -> None:
 
 
 def _start_log(log_file: Path, job_name: str) -> logging.Logger:
-    """Send messages to the terminal and to a new log file, each line with time and job."""
+    """Send messages to a new log file and to the output, each line with time and job.
+
+    A terminal shows warnings and errors only, as the workflow shows one line for each job there
+    (workflow/rules/terminal.smk).
+    """
+    output = logging.StreamHandler()
+    if sys.stderr.isatty() and os.environ.get("EMBPRESS_TERMINAL") != "full":
+        output.setLevel(logging.WARNING)
+        output.terminator = "\x1b[K\n"  # what is left of the line of progress
     logging.basicConfig(
         level=logging.INFO,
         format=f"%(asctime)s {job_name}: %(message)s",
         datefmt="%H:%M:%S",
-        handlers=[
-            logging.StreamHandler(),
-            logging.FileHandler(log_file, mode="w", encoding="utf-8"),
-        ],
+        handlers=[output, logging.FileHandler(log_file, mode="w", encoding="utf-8")],
         force=True,
     )
     # If the disk is full, the job's own error is reported, not that its log cannot be written.
@@ -123,6 +161,24 @@ def throttled(log: logging.Logger) -> Callable[[str], None]:
             log.info("%s", line)
 
     return progress
+
+
+def read_device(snakemake: Any) -> Any:
+    """The torch device of the study's key `device`."""
+    from embpress.numerics.device import choose_device
+
+    return choose_device(snakemake.config["device"])
+
+
+def _gpu_record() -> dict[str, Any]:
+    """Name of the GPU that a job used, and its peak memory there; empty for a job on the CPU."""
+    torch = sys.modules.get("torch")
+    if torch is None or not torch.cuda.is_initialized():
+        return {}
+    return {
+        "gpu": torch.cuda.get_device_name(),
+        "gpu_peak_mb": round(torch.cuda.max_memory_allocated() / 2**20),
+    }
 
 
 def read_study(snakemake: Any) -> Any:

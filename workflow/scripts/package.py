@@ -4,7 +4,7 @@ from pathlib import Path
 
 from job import run
 
-with run(snakemake):
+with run(snakemake, offline=False):
     from embpress.data.packages import download
 
     pin = snakemake.params.pin

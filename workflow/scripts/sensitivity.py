@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from job import run, throttled
+from job import read_device, run, throttled
 
 with run(snakemake) as log:
     import torch
@@ -18,7 +18,7 @@ with run(snakemake) as log:
         params.tokens, int(snakemake.wildcards.seed), params.kinds, params.patterns
     )
     sensitivities = compute_checkpoint_sensitivities(
-        Path(snakemake.input.checkpoint), texts, settings, throttled(log)
+        Path(snakemake.input.checkpoint), texts, settings, throttled(log), read_device(snakemake)
     )
     for name, values in sensitivities.items():
         log.info("%s: %d of %d rows have a gradient", name, int((values > 0).sum()), len(values))

@@ -1,0 +1,118 @@
+"""The worker of a local run, with scripts that import nothing."""
+
+import os
+import signal
+import subprocess
+import sys
+import time
+
+import pytest
+
+from .runs import ROOT
+
+SERVER = """
+import sys
+from pathlib import Path
+sys.path.insert(0, {scripts!r})
+import worker
+worker.import_libraries = lambda: None
+worker.serve(Path(sys.argv[1]))
+"""
+CLIENT = """
+import sys
+sys.path.insert(0, {scripts!r})
+from worker import CLIENT_SECONDS, VARIABLE, run_in_worker
+status = run_in_worker(sys.argv[0])
+if status is not None:
+    sys.exit(status)
+import os
+print("alone" if CLIENT_SECONDS not in os.environ else "in the worker")
+"""
+SCRIPTS = str(ROOT / "workflow/scripts")
+
+
+@pytest.fixture
+def environment(tmp_path, monkeypatch):
+    """Environment of a job beside a running worker."""
+    monkeypatch.chdir(tmp_path)  # the path of a socket is limited to 107 characters
+    server = subprocess.Popen([sys.executable, "-c", SERVER.format(scripts=SCRIPTS), "worker"])
+    while not (tmp_path / "worker").exists():
+        assert server.poll() is None
+        time.sleep(0.01)
+    yield os.environ | {"EMBPRESS_WORKER": f"worker:{sys.executable}"}
+    server.kill()
+    server.wait()
+
+
+def start(body, environment):
+    """Start a script that runs its body in the worker."""
+    with open("script.py", "w") as file:
+        file.write(CLIENT.format(scripts=SCRIPTS) + body)
+    return subprocess.Popen(
+        [sys.executable, "script.py"],
+        env=environment,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+
+
+def finish(body, environment):
+    """Exit status, and what a script printed to standard output and error."""
+    script = start(body, environment)
+    printed, errors = script.communicate(timeout=60)
+    return script.returncode, printed, errors
+
+
+@pytest.mark.parametrize(("body", "status"), [("", 0), ("sys.exit(3)", 3), ("sys.exit('no')", 1)])
+def test_script_runs_in_the_worker_with_the_terminal_and_status_of_its_process(
+    environment, body, status
+):
+    assert finish(body, environment)[:2] == (status, "in the worker\n")
+
+
+def test_error_of_a_script_fails_its_process_with_the_traceback(environment):
+    status, _, errors = finish("raise ValueError('of the script')", environment)
+    assert status == 1
+    assert "ValueError: of the script" in errors
+
+
+def test_script_that_is_killed_fails_its_process(environment):
+    status, _, errors = finish("os.kill(os.getpid(), 9)", environment)
+    assert status == 1
+    assert "killed" in errors
+
+
+def test_next_script_runs_after_one_that_was_killed(environment):
+    finish("os.kill(os.getpid(), 9)", environment)
+    assert finish("", environment)[:2] == (0, "in the worker\n")
+
+
+def test_script_ends_with_its_process(environment, tmp_path):
+    body = "import time; open('pid', 'w').write(str(os.getpid())); os.rename('pid', 'started')\n"
+    script = start(body + "time.sleep(600)", environment)
+    started = tmp_path / "started"
+    while not started.exists():
+        time.sleep(0.01)
+    pid = int(started.read_text())
+    script.kill()
+    script.communicate()
+    with pytest.raises(ProcessLookupError):
+        for _ in range(1000):
+            os.kill(pid, 0)
+            time.sleep(0.01)
+
+
+def test_interrupted_script_ends_with_its_process(environment, tmp_path):
+    script = start("import time; open('started', 'w'); time.sleep(600)", environment)
+    while not (tmp_path / "started").exists():
+        time.sleep(0.01)
+    script.send_signal(signal.SIGINT)
+    script.communicate(timeout=60)
+    assert script.returncode not in (0, None)
+
+
+@pytest.mark.parametrize("place", ["absent:" + sys.executable, "worker:/other/python", "off"])
+def test_script_runs_alone_without_a_worker_for_its_python(environment, place):
+    status = finish("", environment | {"EMBPRESS_WORKER": place})
+    assert status[:2] == (0, "alone\n")

@@ -105,7 +105,7 @@ class ResidualCodes(FactoredMatrix):
         table = self._centroids() if "codebook" in self._parameters else self.table
         parts = gather(table, index.flatten()).view(n, codes, block)
         whole = codes // groups * groups
-        decoded = parts[:, :whole].reshape(n, -1, groups, block).sum(1)
+        decoded = parts[:, :whole].reshape(n, codes // groups, groups, block).sum(1)
         if codes > whole:
             marked = self.extra.nonzero()[:, 0]
             decoded = decoded.index_add(1, marked, parts[:, whole:])

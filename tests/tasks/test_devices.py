@@ -27,14 +27,16 @@ def test_outcomes_are_those_of_the_cpu(kind, tokenizer, tmp_path, second):
 
 
 @pytest.mark.parametrize("kind", kinds())
-def test_a_batch_that_is_not_moved_is_found(kind, tokenizer, tmp_path, second, monkeypatch):
+def test_a_batch_that_is_not_moved_is_found(kind, tokenizer, tmp_path, imitated, monkeypatch):
     task = make(kind, tmp_path)
-    model = tiny_model(task, 0).to(second)
+    model = tiny_model(task, 0).to(imitated)
     move = torch.Tensor.to
     monkeypatch.setattr(
         torch.Tensor,
         "to",
-        lambda tensor, *args, **more: tensor if args == (second,) else move(tensor, *args, **more),
+        lambda tensor, *args, **more: (
+            tensor if args == (imitated,) else move(tensor, *args, **more)
+        ),
     )
     with pytest.raises(RuntimeError, match="on the same device"):
         task.outcomes(model, tokenizer, print)

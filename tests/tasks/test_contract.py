@@ -14,7 +14,6 @@ import pytest
 import torch
 from pydantic import BaseModel
 from safetensors.torch import save_file
-from tokenizers import processors
 from transformers import BertConfig
 
 from embpress.errors import UserError
@@ -62,17 +61,6 @@ def make(kind, folder, **more):
     """The task of a kind's sample."""
     entry, files = write_sample(kind, folder, **more)
     return create_task(entry, TaskInputs.of(files))
-
-
-@pytest.fixture
-def tokenizer(wordpiece):
-    """A tokenizer that joins two texts as BERT's does."""
-    wordpiece.backend_tokenizer.post_processor = processors.TemplateProcessing(
-        single="[CLS] $A [SEP]",
-        pair="[CLS] $A [SEP] $B:1 [SEP]:1",
-        special_tokens=[("[CLS]", 2), ("[SEP]", 3)],
-    )
-    return wordpiece
 
 
 def tiny_model(task, seed):

@@ -242,6 +242,8 @@ class Oracle(torch.nn.Module):
     Wherever a window has them.
     """
 
+    device = torch.device("cpu")
+
     def __init__(self, first, last):
         super().__init__()
         self.first = first

@@ -13,7 +13,16 @@ from ..files import sha256_of
 from ..study.model_entry import PackagePin
 from ..study.study import Study
 
-LIBRARIES = ("torch", "transformers", "tokenizers", "safetensors", "numpy", "scipy", "pandas")
+LIBRARIES = (
+    "torch",
+    "transformers",
+    "accelerate",
+    "tokenizers",
+    "safetensors",
+    "numpy",
+    "scipy",
+    "pandas",
+)
 
 
 def collect(study: Study, packages: Mapping[str, PackagePin], logs: Path) -> dict[str, Any]:

@@ -20,6 +20,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 
 from embpress.errors import UserError
 from embpress.files import write_json
+from embpress.training.launcher import is_launched, is_main_process, launch
 
 SECONDS_BETWEEN_LINES = 5
 PR_SET_PDEATHSIG = 1  # of Linux's <sys/prctl.h>
@@ -28,7 +29,7 @@ CHATTY_LIBRARIES = ("faiss.loader", "fontTools")
 
 
 @contextmanager
-def run(snakemake: Any, offline: bool = True) -> Iterator[logging.Logger]:
+def run(snakemake: Any, offline: bool = True, trains: bool = False) -> Iterator[logging.Logger]:
     """Run the body of a script, with its log on the terminal and in the rule's log file.
 
     A UserError or a disk that cannot be written ends the job with one sentence. The traceback of
@@ -39,13 +40,18 @@ def run(snakemake: Any, offline: bool = True) -> Iterator[logging.Logger]:
         snakemake: the object that Snakemake gives to scripts.
         offline: forbid the Hugging Face libraries to use the network. Only jobs that download
             switch this off.
+        trains: whether the script trains a model. With the resource `gpu` above 1, it is then run
+            in as many processes, which train together.
     """
     if sys.platform == "linux":
         # End with a workflow that is killed: the next run writes to the same files.
         ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
-    _set_environment(snakemake.threads, offline)
+    processes = max(1, int(snakemake.resources.get("gpu", 0))) if trains else 1
+    _set_environment(max(1, snakemake.threads // processes), offline)
     log_file = Path(snakemake.log[0])
     log = _start_log(log_file, " ".join([snakemake.rule, *map(str, snakemake.wildcards)]))
+    if processes > 1 and not is_launched():
+        sys.exit(0 if launch(sys.argv[0], processes) else 1)
     started = time.perf_counter()
     try:
         yield log
@@ -62,6 +68,8 @@ def run(snakemake: Any, offline: bool = True) -> Iterator[logging.Logger]:
         with log_file.open("a", encoding="utf-8") as file:
             file.write(traceback.format_exc())
         raise
+    if not is_main_process():
+        return
     record = {
         "rule": snakemake.rule,
         "wildcards": dict(snakemake.wildcards.items()),
@@ -84,15 +92,19 @@ def _set_environment(threads: int, offline: bool) -> None:
 
 
 def _start_log(log_file: Path, job_name: str) -> logging.Logger:
-    """Send messages to the terminal and to a new log file, each line with time and job."""
+    """Send messages to the terminal and to a new log file, each line with time and job.
+
+    Of processes that train together, the others than the first write errors to the same file only.
+    """
+    mode = "a" if is_launched() else "w"
+    handlers: list[logging.Handler] = [logging.FileHandler(log_file, mode=mode, encoding="utf-8")]
+    if is_main_process():
+        handlers.append(logging.StreamHandler())
     logging.basicConfig(
-        level=logging.INFO,
+        level=logging.INFO if is_main_process() else logging.ERROR,
         format=f"%(asctime)s {job_name}: %(message)s",
         datefmt="%H:%M:%S",
-        handlers=[
-            logging.StreamHandler(),
-            logging.FileHandler(log_file, mode="w", encoding="utf-8"),
-        ],
+        handlers=handlers,
         force=True,
     )
     # If the disk is full, the job's own error is reported, not that its log cannot be written.

@@ -13,7 +13,16 @@ from ..study.model_entry import PackagePin
 from ..study.study import Study
 from .job_records import core_seconds_by_rule, of_study, read_job_records, total_core_seconds
 
-LIBRARIES = ("torch", "transformers", "tokenizers", "safetensors", "numpy", "scipy", "pandas")
+LIBRARIES = (
+    "torch",
+    "transformers",
+    "accelerate",
+    "tokenizers",
+    "safetensors",
+    "numpy",
+    "scipy",
+    "pandas",
+)
 
 
 def collect(

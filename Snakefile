@@ -20,6 +20,7 @@ include: "workflow/rules/common.smk"
 include: "workflow/rules/paths.smk"
 include: "workflow/rules/inputs.smk"
 include: "workflow/rules/terminal.smk"
+include: "workflow/rules/scheduling.smk"
 include: "workflow/rules/worker.smk"
 include: "workflow/rules/sources.smk"
 include: "workflow/rules/hub.smk"
@@ -30,6 +31,12 @@ include: "workflow/rules/distill.smk"
 include: "workflow/rules/evaluate.smk"
 include: "workflow/rules/report.smk"
 include: "workflow/rules/paper.smk"
+
+
+# Snakemake keeps one block, and calls it only where jobs will run and this workflow is not a module.
+onstart:
+    remove_job_limit()
+    start_worker()
 
 
 rule all:

@@ -99,12 +99,23 @@ def start(
     terminal: str = "full",
 ) -> subprocess.Popen[str]:
     """Start the workflow in a folder that `write_study` filled, wheels taken from there."""
-    command = [sys.executable, "-m", "snakemake", "--cores", str(cores)]
-    command += ["--snakefile", str(snakefile), *arguments, "--configfile", "study.yaml"]
-    only_here = {"PIP_NO_INDEX": "1", "PIP_FIND_LINKS": "wheels", "PIP_CACHE_DIR": "cache"}
-    only_here["EMBPRESS_TERMINAL"] = terminal
+    command = workflow_command(*arguments, cores=cores, snakefile=snakefile)
     pipes = dict(stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
-    return subprocess.Popen(command, cwd=folder, env=os.environ | only_here, **pipes)
+    return subprocess.Popen(command, cwd=folder, env=workflow_environment(terminal), **pipes)
+
+
+def workflow_command(
+    *arguments: str, cores: int = 2, snakefile: Path = ROOT / "Snakefile"
+) -> list[str]:
+    """The command that runs the workflow on study.yaml of the working directory."""
+    command = [sys.executable, "-m", "snakemake", "--cores", str(cores)]
+    return [*command, "--snakefile", str(snakefile), *arguments, "--configfile", "study.yaml"]
+
+
+def workflow_environment(terminal: str) -> dict[str, str]:
+    """Environment variables of a run: wheels come from the folder, and what the terminal shows."""
+    only_here = {"PIP_NO_INDEX": "1", "PIP_FIND_LINKS": "wheels", "PIP_CACHE_DIR": "cache"}
+    return {**os.environ, **only_here, "EMBPRESS_TERMINAL": terminal}
 
 
 def finish(run: subprocess.Popen[str]) -> tuple[int, str]:

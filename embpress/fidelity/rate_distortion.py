@@ -17,6 +17,7 @@ information.
 import math
 from dataclasses import dataclass
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -39,7 +40,7 @@ class GaussianSource:
     @classmethod
     def from_matrix(cls, matrix: Tensor) -> "GaussianSource":
         """The Gaussian source with the mean and covariance of a matrix."""
-        moments = gram(matrix) / len(matrix)
+        moments = gram(matrix, precision=np.float32) / len(matrix)
         mean = matrix.double().mean(0)
         spectrum = torch.linalg.eigvalsh(moments - mean.outer(mean)).clamp(min=0)
         return cls(spectrum, torch.linalg.vector_norm(matrix, dim=1, dtype=torch.float64).square())

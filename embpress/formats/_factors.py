@@ -53,17 +53,23 @@ def fp16_scales(largest: Tensor, top: float) -> Tensor:
     return torch.where(clipped, (scale.view(torch.int16) + 1).view(torch.float16), scale)
 
 
-def check_fp16_range(half: Tensor, rows: Tensor, first_row: int) -> Tensor:
+def check_fp16_range(half: Tensor, rows: Tensor, numbers: int | Tensor) -> Tensor:
     """Check that fp16 scales (n, ...) of rows (n, ...) are finite and return them.
 
+    Args:
+        half: the scales.
+        rows: what they belong to.
+        numbers: of the rows in errors: the first one's, or those of all (n,).
+
     Raises:
-        UserError: naming the first row whose scale is out of range; rows count from first_row.
+        UserError: naming the first row whose scale is out of range.
     """
     if half.isinf().any():
-        row = int(half.isinf().any(1).nonzero()[0])
+        row = int(half.isinf().flatten(1).any(1).nonzero()[0])
         largest = float(rows[row].abs().max())
+        number = numbers + row if isinstance(numbers, int) else int(numbers[row])
         raise UserError(
-            f"row {first_row + row} has values up to {largest:g}, so that its scale is out of "
+            f"row {number} has values up to {largest:g}, so that its scale is out of "
             "fp16's range: rescale the matrix"
         )
     return half

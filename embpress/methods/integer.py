@@ -1,42 +1,42 @@
-"""Baseline: integers of 8 to 2 bits with one fp16 scale per row or per group of columns.
+"""Baseline: integers of 8 to 1 bits with one fp16 scale per row or per group of columns.
 
 This is what quantization libraries offer for embeddings: V (b d + 16) bits with a scale per row,
 3.98x and 7.92x at d = 384. The grid is symmetric and spans all values of a group; below 4 bits its
 scale is the one of least squared error instead.
+
+Options: `bits`, of all rows; with 0 the budget is spent: the rows of most weighted energy have the
+next wider codes, as many as fit, where the weights are smoothed counts if these are known; `group`;
+`straight_through` makes the codes trainable by the protocols that train compressed matrices.
 """
 
 from dataclasses import dataclass
-from typing import Literal
+from functools import partial
+from typing import Any, Literal
 
-import torch
 from torch import Tensor
 
 from ..errors import UserError
-from ..formats._base import row_block
-from ..formats._factors import check_fp16_range, fp16_scales
-from ..formats.integer_rows import IntegerRows, centre
-from ..numerics import bits as packing
+from ..formats._base import CompressedMatrix
+from ..formats.integer_rows import IntegerRows
+from ..formats.row_tiers import RowTiers, Tier, tier_map_bytes
 from ..numerics.matrices import Rows
 from ._base import Context, Method, Options, Plan, budget_bits, infeasible
+from ._integer_codes import encode, integer_bits
+from ._row_tiers import fill_tiers, first_tier, most_wide_rows, row_energies
 
-SCALE_BITS = 16
-WIDTHS = (8, 4, 3, 2)
-FULL_RANGE_WIDTH = 4
-"""Codes of at least this many bits span all values; narrower ones minimize the squared error."""
-SHRINK = [1 - 0.05 * step for step in range(18)]
-"""Shares of the full range among which the scale of least squared error is searched."""
-REFITS = 3
-"""Times that the scale is then solved for given codes, and the codes rounded again."""
+WIDTHS = (8, 6, 5, 4, 3, 2, 1)
 
 
 @dataclass(frozen=True)
 class IntegerOptions(Options):
-    """Width of the codes, and how many columns share a scale."""
+    """Width of the codes, how many columns share a scale, and whether codes can be trained."""
 
-    bits: Literal[0, 8, 4, 3, 2] = 0
-    """Bits of a code; 0 uses the widest that fits the budget."""
+    bits: Literal[0, 8, 6, 5, 4, 3, 2, 1] = 0
+    """Bits of a code; 0 uses two neighbouring widths that spend the budget."""
     group: int = 0
     """Columns that share a scale; 0 for the whole row."""
+    straight_through: bool = False
+    """Training of the compressed matrix trains the codes, with a straight-through estimator."""
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -56,80 +56,54 @@ class Integer(Method):
     def plan(self, shape: tuple[int, int], ratio: float) -> Plan:
         """See base class."""
         budget = budget_bits(shape, ratio)
-        options = self.options
-        groups = -(-shape[1] // options.group) if options.group else 1
-        for width in (options.bits,) if options.bits else WIDTHS:
-            size = 8 * packing.packed_bytes(shape[0] * shape[1], width)
-            size += SCALE_BITS * groups * shape[0]
-            if size <= budget:
+        widths = (self.options.bits,) if self.options.bits else WIDTHS
+        for wider, width in zip((0, *widths), widths):
+            size = integer_bits(shape, width, self.options.group)
+            if size > budget:
+                continue
+            n_wide = 0
+            if wider:
+                tiers = partial(self._tier_bits, shape, wider, width)
+                n_wide = most_wide_rows(shape[0], budget, tiers)
+            if not n_wide:
                 return Plan(shape, ratio, bits=size, sizes={"width": width})
+            size = 8 * tier_map_bytes(shape[0], 2) + tiers(n_wide)
+            sizes = {"width": width, "wider": wider, "n_wide": n_wide}
+            return Plan(shape, ratio, bits=size, sizes=sizes)
         raise infeasible(f"A matrix of int{width} rows", shape, 32 * shape[0] * shape[1] / size)
 
-    def fit(self, matrix: Rows, plan: Plan, context: Context) -> IntegerRows:
-        """See base class."""
-        width = plan.sizes["width"]
+    def _tier_bits(self, shape: tuple[int, int], wider: int, width: int, n_wide: int) -> int:
+        """Bits of n_wide rows of the wider codes and all others of the narrower ones."""
+        wide = integer_bits((n_wide, shape[1]), wider, self.options.group)
+        return wide + integer_bits((shape[0] - n_wide, shape[1]), width, self.options.group)
+
+    def fit(self, matrix: Rows, plan: Plan, context: Context) -> IntegerRows | RowTiers:
+        """See base class. With two widths the matrix is read twice."""
+        options = self.options
         rows, d = plan.shape
-        compressed = IntegerRows(plan.shape, width, self.options.group)
-        step = row_block(d)
-        for start in range(0, rows, step):
-            block = _split_groups(matrix[start : start + step].float(), self.options.group or d)
-            top = 2**width - 1 - centre(width)
-            scale = check_fp16_range(fp16_scales(block.abs().amax(2), top), block, start)
-            if width < FULL_RANGE_WIDTH:
-                scale = _fit_scale(block, width, scale)
-            codes = _round_codes(block, width, scale).flatten(1)[:, :d]
-            packed = packing.pack(codes, width)
-            compressed.codes[start * d * width // 8 :][: len(packed)] = packed
-            compressed.scale[start : start + step] = scale.view(
-                len(codes), *compressed.scale.shape[1:]
-            )
-            context.progress(f"{start + len(codes)}/{rows} rows")
-        return compressed
+        width = plan.sizes["width"]
+        straight = options.straight_through
+        if "n_wide" not in plan.sizes:
+            compressed = IntegerRows(plan.shape, width, options.group, straight_through=straight)
+            encode(matrix, compressed, context.progress)
+            return compressed
+
+        def fill(part: CompressedMatrix, ids: Tensor) -> None:
+            assert isinstance(part, IntegerRows)
+            encode(matrix, part, context.progress, ids)
+
+        n_wide = plan.sizes["n_wide"]
+        tiers = [
+            integer_tier(n_wide, plan.sizes["wider"], options.group, straight),
+            integer_tier(rows - n_wide, width, options.group, straight),
+        ]
+        tier_of_row = first_tier(row_energies(matrix, context), n_wide)
+        return fill_tiers(plan.shape, tiers, tier_of_row, fill)
 
 
-def _split_groups(rows: Tensor, group: int) -> Tensor:
-    """Rows (n, d) as (n, groups, group); a shorter last group repeats its last column."""
-    lacking = -rows.shape[1] % group
-    if lacking:
-        rows = torch.cat([rows, rows[:, -1:].expand(-1, lacking)], dim=1)
-    return rows.unflatten(1, (-1, group))
-
-
-def _round_codes(block: Tensor, width: int, scale: Tensor) -> Tensor:
-    """Nearest codes of values (n, groups, group) on the grids of fp16 scales (n, groups).
-
-    Codes are floats. Values are divided by the rounded scale, which decodes; a scale of 0 decodes
-    every code to 0.
-    """
-    step = torch.where(scale > 0, scale.float(), 1.0)[:, :, None]
-    whole, half = divmod(centre(width), 1)
-    # From 4 bits the lowest code is not used, so that the grid is symmetric.
-    lowest = int(width >= FULL_RANGE_WIDTH)
-    return (block / step).add_(half).round_().add_(whole).clamp_(lowest, 2**width - 1)
-
-
-def _fit_scale(block: Tensor, width: int, scale: Tensor) -> Tensor:
-    """fp16 scales (n, groups) of least squared error, from those of the full range.
-
-    They are searched among shrunk ranges, then solved for their own codes while that helps.
-    """
-    full_scale = scale.float()
-    best = torch.full_like(full_scale, torch.inf)
-
-    def keep_better(new_scale: Tensor) -> None:
-        nonlocal scale, best
-        new_scale = new_scale.half()
-        codes = _round_codes(block, width, new_scale)
-        decoded = (codes - centre(width)) * new_scale.float()[:, :, None]
-        error = decoded.sub_(block).square_().sum(2)
-        better = error < best
-        best = torch.where(better, error, best)
-        scale = torch.where(better, new_scale, scale)
-
-    for share in SHRINK:
-        keep_better(share * full_scale)
-    for _ in range(REFITS):
-        levels = _round_codes(block, width, scale) - centre(width)
-        product = (block * levels).sum(2).clamp_min_(0)
-        keep_better(product / levels.square().sum(2).clamp_min_(1e-12))
-    return scale
+def integer_tier(n_rows: int, width: int, group: int, straight_through: bool) -> Tier:
+    """A tier of integer codes without minima."""
+    config: dict[str, Any] = {"width": width, "group": group, "minima": False}
+    if straight_through:
+        config["straight_through"] = True
+    return {"format": IntegerRows.format, "rows": n_rows, "config": config}

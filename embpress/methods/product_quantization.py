@@ -1,9 +1,10 @@
 """Baseline: product quantization (Jegou, Douze and Schmid, PAMI 2011), trained with faiss.
 
 Columns are split into M subspaces; in each, k-means finds 2^b centroids, and a row stores the
-number of its nearest centroid. Stored are M b bits per row and 2^b d floats of centroids. With
-`rotation: opq`, a rotation of the rows is learned with the codebooks (OPQ: Ge, He, Ke and Sun, PAMI
-2014) and stored with d^2 floats.
+number of its nearest centroid. Stored are M b bits per row and 2^b d floats of centroids. M need
+not divide d: the first subspaces then have a column more than the others, and the budget is spent.
+With `rotation: opq`, a rotation of the rows is learned with the codebooks (OPQ: Ge, He, Ke and Sun,
+PAMI 2014) and stored with d^2 floats; faiss learns it only for an M that divides d.
 """
 
 from dataclasses import dataclass
@@ -17,7 +18,7 @@ from ..errors import InfeasibleRatio, UserError
 from ..formats.product_codes import ProductCodes
 from ..numerics import bits as packing
 from ..numerics.search import build_index, load_faiss, map_in_threads
-from ._base import Context, Method, Options, Plan, budget_bits, infeasible
+from ._base import Context, Method, Options, Plan, budget_bits, infeasible, largest
 
 WIDTHS = (8, 7, 6, 5, 4)
 SAMPLE = 256 * 256
@@ -26,6 +27,8 @@ ITERATIONS = 25
 """Iterations of k-means."""
 ROTATION_ROUNDS = 10
 """Times that OPQ updates codebooks and rotation in turn."""
+TOLERANCE = 1.02
+"""Multiple of the least expected error up to which wider codes are used: they lose less."""
 FAST_COLUMNS = 8
 """Below this number of columns faiss searches 256 centroids eight times slower: zeros are added."""
 
@@ -35,16 +38,13 @@ class ProductQuantizationOptions(Options):
     """Bits of a code, and whether a rotation is learned."""
 
     bits: Literal[0, 8, 7, 6, 5, 4] = 0
-    """Bits of a code; 0 uses the width with the most code bits per row."""
+    """Bits of a code; 0 uses the widest of nearly the least expected error."""
     rotation: Literal["none", "opq"] = "none"
     """`opq` learns a rotation with faiss's OPQ."""
 
 
 class ProductQuantization(Method):
-    """The most code bits per row that fit the budget, where M divides d.
-
-    Of equal numbers of bits the one with fewer, wider codes is used.
-    """
+    """The most subspaces that fit the budget, with codes of the width of least expected error."""
 
     alias = "pq"
     label = "product quantisation"
@@ -63,10 +63,13 @@ class ProductQuantization(Method):
         rows, d = shape
         possible = (self.options.bits,) if self.options.bits else WIDTHS
         widths = [w for w in possible if 1 << w <= rows]  # k-means needs a row per centroid
-        divisors = [m for m in range(1, d + 1) if d % m == 0]
-        fitting = [
-            (m * w, w, m) for w in widths for m in divisors if self._bits(shape, m, w) <= budget
-        ]
+        fitting = {}
+        for w in widths:
+            subspaces = largest(lambda m, w=w: self._bits(shape, m, w), budget, d)
+            if self.options.rotation == "opq":
+                subspaces = max((m for m in range(1, subspaces + 1) if d % m == 0), default=0)
+            if subspaces:
+                fitting[w] = subspaces
         if not fitting:
             if not widths:
                 raise InfeasibleRatio(
@@ -75,7 +78,10 @@ class ProductQuantization(Method):
                 )
             least = min(self._bits(shape, 1, w) for w in widths)
             raise infeasible(self.label, shape, 32 * rows * d / least)
-        _, width, subspaces = max(fitting)
+        expected = {w: _expected_error(d, m, w) for w, m in fitting.items()}
+        least = min(expected.values())
+        width = max(w for w, error in expected.items() if error <= TOLERANCE * least)
+        subspaces = fitting[width]
         sizes = {"subspaces": subspaces, "width": width}
         return Plan(shape, ratio, bits=self._bits(shape, subspaces, width), sizes=sizes)
 
@@ -100,21 +106,38 @@ class ProductQuantization(Method):
             context.progress("rotation")
             compressed.store("rotation", _learn_rotation(matrix, subspaces, width, context.seed))
             matrix = matrix @ compressed.factor("rotation").T
-        columns = plan.shape[1] // subspaces
-        pieces = [np.ascontiguousarray(piece.numpy()) for piece in matrix.split(columns, dim=1)]
+        columns, n_long = divmod(plan.shape[1], subspaces)
+        lengths = [columns + (j < n_long) for j in range(subspaces)]
+        pieces = [np.ascontiguousarray(piece.numpy()) for piece in matrix.split(lengths, dim=1)]
 
         def train(j: int) -> np.ndarray:
             centroids = k_means(pieces[j], 1 << width, weights, context.seed + j)
             context.progress(f"subspace {j + 1}/{subspaces}")
             return centroids.ravel()
 
-        codebook = np.stack(list(map_in_threads(train, range(subspaces))))
-        compressed.store("codebook", torch.from_numpy(codebook))
+        codebooks = list(map_in_threads(train, range(subspaces)))
+        long = codebooks[:n_long] if n_long else codebooks
+        compressed.store("codebook", torch.from_numpy(np.stack(long)))
+        if n_long:
+            compressed.store("codebook_short", torch.from_numpy(np.stack(codebooks[n_long:])))
         # Codes are the nearest of the stored centroids, which may have a lower precision.
-        stored = compressed.factor("codebook").view(subspaces, 1 << width, columns).numpy()
+        stored = [
+            np.ascontiguousarray(centroids[:, :length].numpy())
+            for centroids, length in zip(compressed.centroids().split(1 << width), lengths)
+        ]
         codes = np.stack(list(map_in_threads(find_nearest, pieces, stored)), axis=1)
         compressed.codes.copy_(packing.pack_rows(torch.from_numpy(codes), width))
         return compressed
+
+
+def _expected_error(d: int, subspaces: int, width: int) -> float:
+    """Least squared error of d Gaussian columns of variance 1 in subspaces of this many bits.
+
+    Shannon's bound: c columns at b bits have the error c 2^(-2 b / c).
+    """
+    columns, n_long = divmod(d, subspaces)
+    error = n_long * (columns + 1) * 4 ** (-width / (columns + 1))
+    return error + (subspaces - n_long) * columns * 4 ** (-width / columns)
 
 
 def _learn_rotation(matrix: Tensor, subspaces: int, width: int, seed: int) -> Tensor:

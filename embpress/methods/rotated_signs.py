@@ -6,17 +6,22 @@ scales start from the best uniform quantizer of a Gaussian variable (Max 1960), 
 squares and signs are updated in turn. With the mean absolute values of greedy residuals as scales
 the error at K = 3 is a quarter larger. One stage has the codes of RaBitQ (Gao and Long, SIGMOD
 2024). The rotation is not stored: it follows from a seed.
+
+The budget is spent: as many rows as fit have K + 1 stages, those of most weighted energy first,
+where the weights are smoothed counts if these are known.
 """
 
 import torch
 from torch import Tensor
 
-from ..formats._base import row_block
+from ..formats._base import CompressedMatrix, row_block
 from ..formats._factors import check_fp16_range
 from ..formats.rotated_signs import RotatedSigns
+from ..formats.row_tiers import RowTiers, Tier, tier_map_bytes
 from ..numerics import bits as packing
 from ..numerics.matrices import Rows
 from ._base import Context, Method, Plan, budget_bits, infeasible
+from ._row_tiers import fill_tiers, first_tier, most_wide_rows, row_energies
 
 SCALE_BITS = 16
 GAUSSIAN_STEP = {
@@ -36,7 +41,7 @@ REFITS = 3
 
 
 class SignQuantization(Method):
-    """The largest number of stages that fits the budget."""
+    """The largest number of stages that fits the budget, and one more for some rows."""
 
     alias = "signs"
     label = "rotated signs"
@@ -46,33 +51,70 @@ class SignQuantization(Method):
 
     def plan(self, shape: tuple[int, int], ratio: float) -> Plan:
         """See base class."""
-        stage_bits = shape[0] * (8 * packing.packed_bytes(shape[1], 1) + SCALE_BITS)
-        stages = min(budget_bits(shape, ratio) // stage_bits, MOST_STAGES)
+        rows, d = shape
+        row_bits = 8 * packing.packed_bytes(d, 1) + SCALE_BITS
+        budget = budget_bits(shape, ratio)
+        stages = min(budget // (rows * row_bits), MOST_STAGES)
         if not stages:
-            raise infeasible(self.label, shape, 32 * shape[0] * shape[1] / stage_bits)
-        return Plan(shape, ratio, bits=stages * stage_bits, sizes={"stages": stages})
+            raise infeasible(self.label, shape, 32 * d / row_bits)
+        size = stages * rows * row_bits
+        n_more = 0
+        if stages < MOST_STAGES:
+            n_more = most_wide_rows(rows, budget, lambda n: size + n * row_bits)
+        if not n_more:
+            return Plan(shape, ratio, bits=size, sizes={"stages": stages})
+        size += n_more * row_bits + 8 * tier_map_bytes(rows, 2)
+        return Plan(shape, ratio, bits=size, sizes={"stages": stages, "n_more": n_more})
 
-    def fit(self, matrix: Rows, plan: Plan, context: Context) -> RotatedSigns:
-        """See base class."""
+    def fit(self, matrix: Rows, plan: Plan, context: Context) -> RotatedSigns | RowTiers:
+        """See base class. With two numbers of stages the matrix is read twice."""
         stages = plan.sizes["stages"]
-        compressed = RotatedSigns(plan.shape, stages, context.seed)
-        step = row_block(plan.shape[1] * stages)
-        for start in range(0, plan.shape[0], step):
-            rows = compressed.rotation.forward(matrix[start : start + step].float())
-            stop = start + len(rows)
-            scale, signs = _fit_stages(rows, stages, start)
-            packed = packing.pack_rows((signs > 0).flatten(0, 1), 1)
-            compressed.codes[start:stop] = packed.view(len(rows), stages, -1)
-            compressed.scale[start:stop] = scale
-            context.progress(f"{stop}/{plan.shape[0]} rows")
-        return compressed
+        if "n_more" not in plan.sizes:
+            compressed = RotatedSigns(plan.shape, stages, context.seed)
+            _encode(matrix, compressed, context)
+            return compressed
+
+        def fill(part: CompressedMatrix, ids: Tensor) -> None:
+            assert isinstance(part, RotatedSigns)
+            _encode(matrix, part, context, ids)
+
+        n_more = plan.sizes["n_more"]
+        tiers: list[Tier] = [
+            {
+                "format": RotatedSigns.format,
+                "rows": n,
+                "config": {"stages": k, "seed": context.seed},
+            }
+            for n, k in ((n_more, stages + 1), (plan.shape[0] - n_more, stages))
+        ]
+        tier_of_row = first_tier(row_energies(matrix, context), n_more)
+        return fill_tiers(plan.shape, tiers, tier_of_row, fill)
+
+
+def _encode(
+    matrix: Rows, compressed: RotatedSigns, context: Context, ids: Tensor | None = None
+) -> None:
+    """Fill a matrix of signs with the rows of these ids, or with all."""
+    rows, d = compressed.shape
+    stages = compressed.stages
+    step = row_block(d * stages)
+    for start in range(0, rows, step):
+        chosen = slice(start, start + step) if ids is None else ids[start : start + step]
+        block = compressed.rotation.forward(matrix[chosen].float())
+        stop = start + len(block)
+        numbers = start if ids is None else ids[start:stop]
+        scale, signs = _fit_stages(block, stages, numbers)
+        packed = packing.pack_rows((signs > 0).flatten(0, 1), 1)
+        compressed.codes[start:stop] = packed.view(len(block), stages, -1)
+        compressed.scale[start:stop] = scale
+        context.progress(f"{stop}/{rows} rows of {stages} stages")
 
 
 def _fit_stages(
-    rows: Tensor, stages: int, first_row: int, refits: int = REFITS
+    rows: Tensor, stages: int, numbers: int | Tensor, refits: int = REFITS
 ) -> tuple[Tensor, Tensor]:
     """fp16 scales (n, K) and signs (n, K, d) of rows (n, d), the best of all refits per row."""
-    scale = check_fp16_range(_gaussian_scales(rows, stages).half(), rows, first_row)
+    scale = check_fp16_range(_gaussian_scales(rows, stages).half(), rows, numbers)
     signs = _take_signs(rows, scale)
     error = _squared_error(rows, scale, signs)
     for _ in range(refits):

@@ -12,6 +12,8 @@ RATIOS = [1.5, 3.9, 4, 7, 10, 25]
 DTYPES = ["float32", "float16", "int8"]
 QUICK = {"direction_autoencoder": {"epochs": 1}, "offline_autoencoder": {"epochs": 1}}
 """Options where only sizes and layout matter."""
+AT_MOST_4_BITS = ("bitshift_trellis", "e8_lattice")
+"""Codes of at most 4 bits a value: below 7x all rows are equally wide, whatever their weights."""
 
 
 def matrix_of(n_rows: int, d: int, seed: int = 0) -> torch.Tensor:

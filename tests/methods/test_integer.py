@@ -3,15 +3,18 @@ import pytest
 import torch
 
 from embpress.errors import InfeasibleRatio, UserError
-from embpress.methods import compress, integer, method_class
+from embpress.methods import _integer_codes, compress, method_class
 from embpress.methods._base import Context
 from embpress.methods.integer import Integer
 
-from .samples import matrix_of
+from .samples import context_of, matrix_of
 
 
 class RowsOnly:
-    """A matrix of which only blocks of rows and the shape may be read, as of one on disk."""
+    """A matrix of which only blocks of rows and the shape may be read, as of one on disk.
+
+    A block is a slice, or ids.
+    """
 
     def __init__(self, matrix):
         self.matrix = matrix
@@ -19,7 +22,7 @@ class RowsOnly:
         self.longest = 0
 
     def __getitem__(self, rows):
-        assert isinstance(rows, slice)
+        assert isinstance(rows, (slice, torch.Tensor))
         block = self.matrix[rows]
         self.longest = max(self.longest, len(block))
         return block
@@ -40,15 +43,37 @@ def test_error_is_at_most_half_a_level(width, ratio):
     assert compressed.width == width
 
 
-def test_widest_codes_that_fit_are_taken():
-    assert Integer().plan((1000, 384), 3.9).sizes["width"] == 8
-    assert Integer().plan((1000, 384), 4).sizes["width"] == 4
+def test_widest_codes_that_fit_are_taken_and_wider_ones_for_some_rows():
+    assert Integer().plan((1000, 384), 3.9).sizes == {"width": 8}
+    assert Integer().plan((1000, 384), 4).sizes == {"width": 6, "wider": 8, "n_wide": 977}
     assert Integer().plan((1000, 384), 8).sizes["width"] == 3
-    assert Integer().plan((1000, 384), 15).sizes["width"] == 2
+    assert Integer().plan((1000, 384), 16).sizes["width"] == 1
     with pytest.raises(InfeasibleRatio, match="int4 rows reaches at most 7.9"):
         Integer(bits=4).plan((1000, 384), 8)
-    with pytest.raises(InfeasibleRatio, match="int2 rows reaches at most 15.6"):
-        Integer().plan((1000, 384), 16)
+    with pytest.raises(InfeasibleRatio, match="int1 rows reaches at most 30.7"):
+        Integer().plan((1000, 384), 31)
+
+
+@pytest.mark.parametrize("counts", [True, False])
+def test_rows_of_most_weighted_energy_have_the_wider_codes(counts):
+    matrix = matrix_of(300, 48)
+    context = context_of(300) if counts else Context()
+    plan = Integer().plan((300, 48), 5)
+    compressed = compress(matrix, "integer", 5, context)
+    order = matrix.square().sum(1) * (context.counts + 1 if counts else 1)
+    wide = order.argsort(descending=True)[: plan.sizes["n_wide"]].sort().values
+    assert (compressed.tier_of_row == 0).nonzero().flatten().tolist() == wide.tolist()
+    for number, width in enumerate((plan.sizes["wider"], plan.sizes["width"])):
+        ids = (compressed.tier_of_row == number).nonzero().flatten()
+        alone = compress(matrix[ids], "integer", 1, bits=width)
+        assert torch.equal(compressed.rows(ids), alone.dense())
+
+
+def test_a_row_beyond_fp16_is_named_by_its_number_in_the_matrix():
+    matrix = matrix_of(300, 48) * torch.linspace(2, 1, 300)[:, None]
+    matrix[290, 2] = 1e8
+    with pytest.raises(UserError, match="row 290 .*fp16"):
+        compress(matrix, "integer", 5)
 
 
 @pytest.mark.parametrize("width", [8, 4])
@@ -106,7 +131,7 @@ def test_the_scale_of_least_squares_beats_the_full_range(width, group, monkeypat
     matrix = torch.randn(200, 96, generator=torch.Generator().manual_seed(0))
     errors = []
     for full_range_width in (2, 5):  # from which the full range is taken
-        monkeypatch.setattr(integer, "FULL_RANGE_WIDTH", full_range_width)
+        monkeypatch.setattr(_integer_codes, "FULL_RANGE_WIDTH", full_range_width)
         compressed = compress(matrix, "integer", 1, bits=width, group=group)
         errors.append(error_of(compressed, matrix))
     full, searched = errors

@@ -12,7 +12,7 @@ from embpress.errors import InfeasibleRatio, UserError
 from embpress.fidelity.reconstruction import reconstruction
 from embpress.formats.product_codes import ProductCodes
 from embpress.methods import compress
-from embpress.methods._base import budget_bits
+from embpress.methods._base import Context, Plan
 from embpress.methods.product_quantization import ProductQuantization
 
 from .samples import context_of, matrix_of
@@ -20,6 +20,13 @@ from .samples import context_of, matrix_of
 
 def error_of(compressed, matrix):
     return float((compressed.dense() - matrix).norm() / matrix.norm())
+
+
+def ratio_of(shape, subspaces, width, floats=0, half=False):
+    """The ratio at which this many subspaces are used."""
+    floats = (2**width * shape[1] + floats) * (0.5 if half else 1)
+    bits = 32 * floats + 8 * shape[0] * -(-subspaces * width // 8)
+    return (1 - 1e-12) * 32 * shape[0] * shape[1] / bits
 
 
 def of_faiss(d, subspaces, width, codebook):
@@ -30,10 +37,11 @@ def of_faiss(d, subspaces, width, codebook):
 
 
 @pytest.mark.parametrize("width", [8, 7, 6, 5, 4])
-@pytest.mark.parametrize("ratio", [1.5, 3])
-def test_codes_decode_as_faiss_decodes_them(width, ratio):
+@pytest.mark.parametrize("subspaces", [8, 16])
+def test_codes_decode_as_faiss_decodes_them(width, subspaces):
     matrix = matrix_of(2000, 48)
-    compressed = compress(matrix, "pq", ratio, bits=width)
+    compressed = compress(matrix, "pq", ratio_of((2000, 48), subspaces, width), bits=width)
+    assert compressed.subspaces == subspaces
     quantizer = of_faiss(48, compressed.subspaces, width, compressed.codebook)
     # Both pack a row's codes as one little-endian stream in whole bytes.
     np.testing.assert_array_equal(
@@ -51,7 +59,7 @@ def test_codes_decode_as_faiss_decodes_them(width, ratio):
 @pytest.mark.parametrize("width", [8, 6, 4])
 def test_as_good_as_trained_by_faiss_alone(width):
     matrix = matrix_of(3000, 48)
-    compressed = compress(matrix, "pq", 4, bits=width)
+    compressed = compress(matrix, "pq", ratio_of((3000, 48), 12, width), bits=width)
     quantizer = faiss.ProductQuantizer(48, compressed.subspaces, width)
     quantizer.cp.min_points_per_centroid = 1
     quantizer.train(matrix.numpy())
@@ -61,8 +69,9 @@ def test_as_good_as_trained_by_faiss_alone(width):
 
 def test_each_piece_takes_its_nearest_centroid_as_stored():
     matrix = matrix_of(500, 24)
-    compressed = compress(matrix, "pq", 3, bits=4, factor_dtype="float16")
-    assert compressed.codebook.dtype == torch.float16
+    ratio = ratio_of((500, 24), 8, 4, half=True)
+    compressed = compress(matrix, "pq", ratio, bits=4, factor_dtype="float16")
+    assert compressed.codebook.dtype == torch.float16 and 24 % compressed.subspaces == 0
     pieces = matrix.view(500, compressed.subspaces, -1).double()
     decoded = compressed.dense().view(pieces.shape).double()
     for j, centroids in enumerate(
@@ -78,23 +87,51 @@ def test_each_piece_takes_its_nearest_centroid_as_stored():
     "shape", [(5000, 384), (30522, 384), (600, 48), (700, 37), (40, 30), (1000, 96)]
 )
 @pytest.mark.parametrize("rotation", ["none", "opq"])
-def test_no_other_sizes_leave_more_code_bits(shape, rotation):
+def test_no_other_sizes_have_much_less_expected_error(shape, rotation):
     rows, d = shape
+    floats = d * d if rotation == "opq" else 0
     for ratio in (1.5, 4, 10, 25):
-        budget = budget_bits(shape, ratio)
-        found = []
+        errors = {}
         for width in (4, 5, 6, 7, 8):
-            for subspaces in range(1, d + 1):
-                floats = 2**width * d + (d * d if rotation == "opq" else 0)
-                size = 32 * floats + 8 * rows * -(-subspaces * width // 8)
-                if d % subspaces == 0 and 2**width <= rows and size <= budget:
-                    found.append(subspaces * width)
-        if not found:
+            for m in range(1, d + 1):
+                fits = ratio_of(shape, m, width, floats) >= ratio and 2**width <= rows
+                if fits and (rotation == "none" or d % m == 0):
+                    columns = np.bincount(np.arange(d) * m // d)
+                    errors[width, m] = (columns * 4.0 ** (-width / columns)).sum()
+        if not errors:
             with pytest.raises(InfeasibleRatio, match="product quantisation reaches at most"):
                 ProductQuantization(rotation=rotation).plan(shape, ratio)
             continue
         sizes = ProductQuantization(rotation=rotation).plan(shape, ratio).sizes
-        assert sizes["subspaces"] * sizes["width"] == max(found)
+        chosen = errors[sizes["width"], sizes["subspaces"]]
+        assert chosen <= 1.0201 * min(errors.values())
+        for width in range(sizes["width"] + 1, 9):
+            wider = [error for (w, _), error in errors.items() if w == width]
+            assert not wider or min(wider) > 1.0199 * min(errors.values())
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float16", "int8"])
+@pytest.mark.parametrize(("d", "subspaces"), [(48, 20), (31, 4), (31, 30)])
+def test_subspaces_of_two_sizes_take_their_nearest_centroids(d, subspaces, dtype):
+    matrix = matrix_of(700, d)
+    shape = (700, d)
+    plan = Plan(shape, 1, 0, {"subspaces": subspaces, "width": 5})
+    compressed = ProductQuantization(factor_dtype=dtype).fit(matrix, plan, Context())
+    compressed.prepare()
+    n_long = d % subspaces
+    lengths = [d // subspaces + (j < n_long) for j in range(subspaces)]
+    codes = np.unpackbits(compressed.codes.numpy(), axis=1, bitorder="little")[:, : 5 * subspaces]
+    codes = (codes.reshape(700, subspaces, 5) << np.arange(5)).sum(2)
+    long = compressed.factor("codebook").view(n_long, 32, -1)
+    short = compressed.factor("codebook_short").view(subspaces - n_long, 32, -1)
+    decoded = compressed.dense().split(lengths, dim=1)
+    for j, (piece, found) in enumerate(zip(matrix.split(lengths, dim=1), decoded)):
+        centroids = (long[j] if j < n_long else short[j - n_long]).detach()
+        assert torch.equal(found, centroids[codes[:, j]])
+        nearest = cdist(piece.double().numpy(), centroids.double().numpy()).min(1)
+        np.testing.assert_allclose((found - piece).norm(dim=1), nearest, rtol=1e-3, atol=1e-5)
+    bits = ProductQuantization(factor_dtype=dtype)._bits(shape, subspaces, 5)
+    assert compressed.stored_bits == bits
 
 
 def test_too_few_rows_for_any_codebook_are_refused():
@@ -111,17 +148,10 @@ def test_fewer_rows_than_centroids_are_refused():
     )
 
 
-@pytest.mark.parametrize("d", [31, 1])
-def test_a_prime_number_of_columns_is_one_piece_or_all(d):
-    matrix = (
-        matrix_of(700, d)
-        if d > 1
-        else torch.randn(700, 1, generator=torch.Generator().manual_seed(0))
-    )
-    for ratio in (1.5, 3, 3.6):
-        compressed = compress(matrix, "pq", ratio)
-        assert compressed.subspaces in (1, d)
-        assert error_of(compressed, matrix) < 1
+def test_one_column_is_one_subspace():
+    matrix = torch.randn(700, 1, generator=torch.Generator().manual_seed(0))
+    compressed = compress(matrix, "pq", 3)
+    assert compressed.subspaces == 1 and error_of(compressed, matrix) < 0.2
 
 
 def test_opq_rotates_and_helps_where_columns_correlate():
@@ -131,9 +161,13 @@ def test_opq_rotates_and_helps_where_columns_correlate():
         torch.randn(4000, 32, generator=torch.Generator().manual_seed(2)) * sizes
     ) @ torch.linalg.qr(mixing)[0]
     plain, rotated = (
-        compress(matrix, "pq", 12, rotation=rotation, bits=6) for rotation in ("none", "opq")
+        compress(matrix, "pq", ratio, rotation=rotation, bits=6)
+        for rotation, ratio in (
+            ("none", ratio_of((4000, 32), 8, 6)),
+            ("opq", ratio_of((4000, 32), 8, 6, 32 * 32)),
+        )
     )
-    assert rotated.subspaces == plain.subspaces
+    assert rotated.subspaces == plain.subspaces == 8
     assert error_of(rotated, matrix) < 0.9 * error_of(plain, matrix)
     identity = rotated.rotation @ rotated.rotation.T
     torch.testing.assert_close(identity, torch.eye(32), atol=1e-4, rtol=0)

@@ -35,7 +35,7 @@ def test_one_stage_is_the_sign_times_the_mean_absolute_value():
     matrix = matrix_of(60, 64).double().numpy()
     rotated = matrix @ dense(64, 0)
     wanted = np.sign(rotated) * np.abs(rotated).mean(1, keepdims=True)
-    found = compress(torch.from_numpy(matrix), "signs", 20).dense().numpy()
+    found = compress(torch.from_numpy(matrix), "signs", ratio_of(1, 64)).dense().numpy()
     np.testing.assert_allclose(
         found, wanted @ dense(64, 0).T, rtol=2e-3, atol=1e-3 * np.abs(matrix).max()
     )
@@ -67,11 +67,28 @@ def test_refits_only_help(stages):
     assert errors[2].sum() < errors[0].sum()
 
 
-def test_as_many_stages_as_fit():
+def test_as_many_stages_as_fit_and_one_more_for_some_rows():
     for ratio, stages in ((30.7, 1), (15.3, 2), (10.2, 3), (4, 7), (1, 8)):
         assert SignQuantization().plan((1000, 384), ratio).sizes["stages"] == stages
+    # 768,000 bits are 920 rows more than the 400,000 of one stage; 1,000 are the map of the tiers.
+    assert SignQuantization().plan((1000, 384), 16).sizes == {"stages": 1, "n_more": 917}
     with pytest.raises(InfeasibleRatio, match="reaches at most 30.72"):
         SignQuantization().plan((1000, 384), 31)
+
+
+def test_rows_of_most_weighted_energy_have_one_stage_more():
+    matrix = matrix_of(300, 48)
+    context = context_of(300)
+    n_more = SignQuantization().plan((300, 48), 16).sizes["n_more"]
+    compressed = compress(matrix, "signs", 16, context)
+    order = (matrix.square().sum(1) * (context.counts + 1)).argsort(descending=True)
+    assert set(order[:n_more].tolist()) == set(
+        (compressed.tier_of_row == 0).nonzero()[:, 0].tolist()
+    )
+    for number, stages in enumerate((2, 1)):
+        ids = (compressed.tier_of_row == number).nonzero().flatten()
+        alone = compress(matrix[ids], "signs", ratio_of(stages, 48))
+        torch.testing.assert_close(compressed.rows(ids), alone.dense())
 
 
 def test_zero_rows_stay_zero_and_rows_beyond_fp16_are_refused():
@@ -85,7 +102,9 @@ def test_zero_rows_stay_zero_and_rows_beyond_fp16_are_refused():
 
 def test_other_seeds_rotate_otherwise_and_are_kept(tmp_path):
     matrix = matrix_of(50, 48)
-    first, second = (compress(matrix, "signs", 7, Context(seed=seed)) for seed in (0, 1))
+    first, second = (
+        compress(matrix, "signs", ratio_of(3, 48), Context(seed=seed)) for seed in (0, 1)
+    )
     assert not torch.equal(first.codes, second.codes)
     assert first.config()["seed"] == 0 and second.config()["seed"] == 1
 

@@ -2,7 +2,8 @@
 
 import re
 
-from ..tiny_study import finish, start, write_study
+from ..terminal import run_in_terminal, screen
+from ..tiny_study import finish, start, workflow_command, workflow_environment, write_study
 
 
 def test_a_job_that_succeeds_takes_one_line_and_one_that_fails_is_shown_in_full(tmp_path):
@@ -24,3 +25,22 @@ def test_a_job_that_succeeds_takes_one_line_and_one_that_fails_is_shown_in_full(
     assert "JSONDecodeError" in output and "JSONDecodeError" in (
         (tmp_path / "results/logs/words/texts.log").read_text()
     )
+
+
+def test_a_terminal_shows_one_line_a_job_and_a_line_of_progress_that_goes_in_the_end(tmp_path):
+    write_study(tmp_path)
+    command = workflow_command("results/frequency/texts/words.tsv")
+    status, written = run_in_terminal(command, tmp_path, workflow_environment("short"))
+    assert status == 0, written
+    assert "1 of 3 jobs done, about " in written and "2 of 3 jobs done, about " in written
+    shown = [re.sub(r"\x1b\[[\d;]*m", "", line) for line in screen(written)]
+    lines = [line for line in shown if re.match(r"\d\d:\d\d:\d\d ", line)]
+    assert len(lines) == 3 and all("] " in line for line in lines)
+    assert not any("jobs done" in line for line in shown)
+
+
+def test_what_is_no_terminal_gets_no_line_that_changes(tmp_path):
+    write_study(tmp_path)
+    _, output = finish(start(tmp_path, "results/packages/tiny-texts.whl", terminal="short"))
+    assert "downloading tiny-texts" in output
+    assert "jobs done" not in output and "\r" not in output and "\x1b[K" not in output

@@ -24,7 +24,3 @@ def start_worker():
         [sys.executable, ROOT / "workflow/scripts/worker.py", path], env=environment
     )
     os.environ[WORKER] = f"{path}:{sys.executable}"
-
-
-onstart:
-    start_worker()

@@ -34,7 +34,10 @@ from embpress.tasks._encoding import run_batches
 from .common import Table, parser, verdict
 from .studies import ROOT, differences, evaluate_again, read_scores, run_study
 
-TESTS = [f"tests/{room}/test_devices.py" for room in ("formats", "models", "methods", "tasks")]
+TESTS = [
+    *(f"tests/{room}/test_devices.py" for room in ("formats", "models", "methods", "tasks")),
+    "tests/training/test_students.py::test_training_on_another_device_gives_the_same_weights",
+]
 STUDY = ROOT / "studies/smoke.yaml"
 TOLERANCE = 1.0
 """Percentage points of retention: one of 200 examples is 0.5 points of accuracy."""

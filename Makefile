@@ -20,6 +20,7 @@ results: $(VENV)/installed
 	@echo "Tables:  results/tables/   (LaTeX: main.tex, one per task, one per paper; as one PDF: make paper)"
 	@echo "Figures: results/figures/  (PDF and PNG; together with all tables on one page: make report)"
 	@echo "Scores:  results/scores.csv; versions, hashes and times: results/provenance.json"
+	@printf "Cost:    " && $(BIN)/python -m embpress.pipeline.job_records results/provenance.json
 
 paper: $(VENV)/installed
 	$(BIN)/snakemake --cores $(CORES) results/paper/paper.pdf

@@ -1,7 +1,7 @@
 """Processor time of Snakemake's own process for each job, on a grid of trivial jobs.
 
-One grid runs with the workflow's profile and scheduling rules, one with Snakemake's defaults. Each
-job has its own inputs, and all of them are ready at the beginning.
+One grid runs with the workflow's profile and scheduling rules, one with Snakemake's defaults. As in
+a study, jobs share inputs and have one of their own. All are ready at the beginning.
 """
 
 import json
@@ -21,7 +21,7 @@ import json, threading, time
 rule all:
     input: expand("out/{{i}}", i=range({jobs}))
 rule trivial:
-    input: "in/{{i}}a", "in/{{i}}b", "in/{{i}}c"
+    input: "in/checkpoint", "in/counts", "in/{{i}}"
     output: touch("out/{{i}}")
     resources: mem_mb=1
     shell: "sleep {seconds}"
@@ -44,12 +44,11 @@ def grid_usage(n_jobs: int, seconds: float, cores: int, ours: bool) -> dict[str,
     """
     start = f'include: "{ROOT}/workflow/rules/scheduling.smk"\nonstart:\n    remove_job_limit()\n'
     include = start if ours else ""
-    with tempfile.TemporaryDirectory() as name:
-        folder = Path(name)
+    with tempfile.TemporaryDirectory() as scratch:
+        folder = Path(scratch)
         (folder / "in").mkdir()
-        for i in range(n_jobs):
-            for letter in "abc":
-                (folder / f"in/{i}{letter}").touch()
+        for name in ("checkpoint", "counts", *range(n_jobs)):
+            (folder / f"in/{name}").touch()
         text = SNAKEFILE.format(include=include, jobs=n_jobs, seconds=seconds)
         (folder / "Snakefile").write_text(text)
         profile = str(ROOT / "profiles/default") if ours else "none"

@@ -20,7 +20,7 @@ from embpress.analysis.scores import Labels
 from embpress.models.embedding import write_metadata
 
 from .fake_study import fake_labels, fake_scores
-from .second_device import TensorFunction, second_device
+from .second_device import HARDWARE, TensorFunction, second_device
 
 torch.set_num_threads(1)
 # Autograd counts the devices once, when a process first computes gradients.
@@ -34,11 +34,22 @@ PIECES = [*SPECIALS, "a", "b", "c", "##a", "##b", "##c", "cat", "dog", "##s", "t
 @pytest.fixture
 def second() -> Iterator[torch.device]:
     """A device other than the CPU. A module that moves to it keeps its parameters, as on a GPU."""
+    if HARDWARE:
+        yield torch.empty(0, device=HARDWARE).device
+        return
     swaps = torch.__future__.get_swap_module_params_on_conversion()
     torch.__future__.set_swap_module_params_on_conversion(True)
     with TensorFunction():
         yield second_device()
     torch.__future__.set_swap_module_params_on_conversion(swaps)
+
+
+@pytest.fixture
+def imitated(second) -> torch.device:
+    """The device without hardware, for tests of what it finds."""
+    if HARDWARE:
+        pytest.skip("tests the device without hardware")
+    return second
 
 
 @pytest.fixture

@@ -11,6 +11,7 @@ A forgotten `.to(device)` or `device=` therefore fails on it. What a GPU's kerne
 which order they sum, only a GPU shows: see bench/gpu.py.
 """
 
+import os
 from collections.abc import Callable
 from functools import cache
 from typing import Any
@@ -25,6 +26,8 @@ from torch.utils.backend_registration import (
 )
 
 NAME = "second"
+HARDWARE = os.environ.get("EMBPRESS_TEST_DEVICE", "")
+"""A device that tests use in its place, such as `cuda`: see bench/gpu.py."""
 COPIES = ("aten::_to_copy", "aten::copy_", "aten::_copy_from_and_resize")
 """Operations between devices."""
 FACTORIES = (
@@ -32,6 +35,14 @@ FACTORIES = (
     *("randperm", "randperm.generator"),
 )
 """Operations that make a tensor and size it themselves."""
+
+
+def assert_same(found: Tensor, wanted: Tensor) -> None:
+    """A tensor of the device is that of the CPU: to the bit, or on hardware up to rounding."""
+    if HARDWARE:
+        torch.testing.assert_close(found.cpu(), wanted, rtol=1e-4, atol=1e-5)
+    else:
+        assert torch.equal(found.cpu(), wanted)
 
 
 class _Module(_DummyBackendModule):

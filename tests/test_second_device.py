@@ -19,38 +19,38 @@ MIXED = {
 
 
 @pytest.mark.parametrize("operation", MIXED)
-def test_tensors_of_two_devices_do_not_mix(operation, second):
+def test_tensors_of_two_devices_do_not_mix(operation, imitated):
     with pytest.raises(RuntimeError, match="on the same device"):
-        MIXED[operation](CPU.to(second))
+        MIXED[operation](CPU.to(imitated))
 
 
-def test_memory_is_not_read_from_the_cpu(second):
-    x = CPU.to(second)
+def test_memory_is_not_read_from_the_cpu(imitated):
+    x = CPU.to(imitated)
     with pytest.raises(TypeError, match="to numpy"):
         x.numpy()
     with pytest.raises(TypeError, match="to numpy"):
         x.sum(1).detach().numpy()
 
 
-def test_numbers_mix_and_tensors_are_copied_between_devices(second):
-    x = CPU.to(second)
+def test_numbers_mix_and_tensors_are_copied_between_devices(imitated):
+    x = CPU.to(imitated)
     assert (x.device, (x * torch.tensor(2.0)).device, x.cpu().device.type) == (
-        second,
-        second,
+        imitated,
+        imitated,
         "cpu",
     )
     assert torch.equal((x * torch.tensor(2.0)).cpu(), CPU * 2)
     here = torch.zeros(3, 4)
     here[1:] = x[1:]
     assert torch.equal(here[1:], CPU[1:]) and here.device.type == "cpu"
-    there = torch.zeros(3, 4, device=second)
+    there = torch.zeros(3, 4, device=imitated)
     there[1:] = CPU[1:]
     assert torch.equal(there.cpu(), here) and float(there.sum()) == float(here.sum())
-    assert torch.arange(2, 5, device=second).tolist() == [2, 3, 4]
+    assert torch.arange(2, 5, device=imitated).tolist() == [2, 3, 4]
 
 
-def test_views_share_memory(second):
-    x = CPU.clone().to(second)
+def test_views_share_memory(imitated):
+    x = CPU.clone().to(imitated)
     x[:, 1].zero_()
     x.view(-1)[0] = 7
     wanted = CPU.clone()
@@ -59,9 +59,9 @@ def test_views_share_memory(second):
     assert torch.equal(x.cpu(), wanted)
 
 
-def test_a_layer_trains_as_on_the_cpu(second):
+def test_a_layer_trains_as_on_the_cpu(imitated):
     weights = []
-    for device in (torch.device("cpu"), second):
+    for device in (torch.device("cpu"), imitated):
         torch.manual_seed(0)
         layer = torch.nn.Linear(4, 2).to(device)
         optimizer = torch.optim.Adam(layer.parameters(), lr=0.1, fused=True)

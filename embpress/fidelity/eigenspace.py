@@ -14,12 +14,9 @@ TOLERANCE = 1e-5
 """Singular values below this share of the largest count as 0: they may be rounding of float32."""
 
 
-def joint_gram(rows: Tensor, decoded: Tensor, weights: Tensor | None = None) -> Tensor:
-    """Gram matrix of concatenated original and decoded rows, times sqrt(w): float64 (2d, 2d)."""
-    both = torch.cat([rows, decoded], 1).double()
-    if weights is not None:
-        both *= weights.double().sqrt()[:, None]
-    array = both.numpy()
+def joint_gram(pairs: Tensor) -> Tensor:
+    """Gram matrix (2d, 2d) of original and decoded rows side by side, float64 (n, 2d)."""
+    array = pairs.numpy()
     # numpy, unlike torch, computes only half of the symmetric product.
     return torch.from_numpy(array.T @ array)
 

@@ -73,22 +73,28 @@ def reconstruction(matrix: Tensor, compressed: CompressedMatrix, counts: Tensor)
     *grams, weighted_gram = torch.zeros(DECILES + 1, 2 * d, 2 * d, dtype=torch.float64)
     queries, query_weights = query_rows(weights)
     neighbours = NeighbourOverlap(queries, matrix[queries], _decoded(compressed, queries), n)
+    # One buffer for all blocks: allocating fresh memory would take as long as the products.
+    buffer = torch.empty(min(ROW_BLOCK, n), 2 * d, dtype=torch.float64)
     for decile, ids in _blocks(deciles):
-        row = matrix[ids]
-        decoded = compressed.rows(ids)
-        neighbours.add(ids, row, decoded)
-        row = row.double()
-        decoded = decoded.double()
-        error[ids] = (row - decoded).square().sum(1)
-        energy[ids] = row.square().sum(1)
+        rows = matrix[ids]
+        decoded_rows = compressed.rows(ids)
+        neighbours.add(ids, rows, decoded_rows)
+        pairs = buffer[: len(ids)]
+        row, decoded = pairs.split(d, dim=1)
+        row.copy_(rows)
+        decoded.copy_(decoded_rows)
+        error[ids] = (row - decoded).square_().sum(1)
+        energy[ids] = torch.linalg.vecdot(row, row)
         cosine[ids] = torch.cosine_similarity(row, decoded, dim=1, eps=1e-12)
-        gram = joint_gram(row, decoded)
+        gram = joint_gram(pairs)
         grams[decile] += gram
         # Most tokens of a corpus of moderate size have the same count: none.
         is_uniform = weights[ids[0]] == weights[ids[-1]]  # ids are in the order of weights
-        weighted_gram += (
-            weights[ids[0]] * gram if is_uniform else joint_gram(row, decoded, weights[ids])
-        )
+        if is_uniform:
+            weighted_gram += weights[ids[0]] * gram
+        else:
+            pairs *= weights[ids].sqrt()[:, None]
+            weighted_gram += joint_gram(pairs)
     overlaps[queries] = neighbours.shares()
     n_represented[queries] = query_weights
     return Reconstruction(

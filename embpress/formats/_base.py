@@ -61,6 +61,11 @@ class CompressedMatrix(nn.Module, ABC):
         """The device on which the matrix is decoded: that of its tensors."""
         return next(chain(self.buffers(), self.parameters())).device
 
+    @property
+    def product_dtype(self) -> torch.dtype:
+        """Type of the vectors that layers give to `product`."""
+        return torch.float32
+
     def config(self) -> dict[str, Any]:
         """Arguments of the constructor beside `shape`, as JSON values.
 

@@ -12,12 +12,23 @@ class DenseRows(CompressedMatrix):
 
     format = "dense"
 
-    def __init__(self, shape: tuple[int, int], weight: Tensor | None = None) -> None:
+    def __init__(
+        self,
+        shape: tuple[int, int],
+        weight: Tensor | None = None,
+        dtype: torch.dtype = torch.float32,
+    ) -> None:
+        """A type other than float32 is of a decoded matrix, which is never stored."""
         super().__init__(shape)
         self.weight: Tensor
         self.register_buffer(
-            "weight", torch.zeros(shape) if weight is None else weight.float().contiguous()
+            "weight", torch.zeros(shape) if weight is None else weight.to(dtype).contiguous()
         )
+
+    @property
+    def product_dtype(self) -> torch.dtype:
+        """See base class."""
+        return self.weight.dtype
 
     def rows(self, ids: Tensor) -> Tensor:
         """See base class."""

@@ -91,7 +91,7 @@ class RowTiers(CompressedMatrix):
         for number, part in enumerate(self._matrices()):
             chosen = (tier == number).nonzero().flatten()
             if len(chosen):
-                decoded = decoded.index_copy(0, chosen, part.rows(place.index_select(0, chosen)))
+                decoded.index_copy_(0, chosen, part.rows(place.index_select(0, chosen)))
         return decoded
 
     def product(self, x: Tensor) -> Tensor:

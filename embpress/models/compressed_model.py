@@ -120,8 +120,8 @@ class CompressedModel:
         """Load the matrices of a folder and let the model run on them.
 
         Returns:
-            The compressed matrices by the names of their matrix folders. Layers that share one run
-            on ranges of its rows.
+            The compressed matrices by the names of their matrix folders, on the model's device.
+            Layers that share one run on ranges of its rows.
 
         Raises:
             UserError: if the folder is invalid, or its matrices belong to a model of other layers
@@ -129,7 +129,7 @@ class CompressedModel:
         """
         matrices = {}
         for stored in read_matrix_list(folder):
-            matrix = storage.load(folder / stored.folder)
+            matrix = storage.load(folder / stored.folder).to(self.model.device)
             matrices[stored.folder] = matrix
             if stored.kind == EMBEDDING:
                 self._slot = self._slot or EmbeddingSlot(self.model)
@@ -144,7 +144,10 @@ class CompressedModel:
 
     def _decoded(self, matrix: CompressedMatrix) -> CompressedMatrix:
         """The matrix on which the model runs."""
-        return DenseRows(matrix.shape, matrix.dense()) if self._decode else matrix
+        if not self._decode:
+            return matrix
+        # In the model's type: a conversion at each product would take longer than the product.
+        return DenseRows(matrix.shape, matrix.dense(), self.model.dtype)
 
     def _set_layer_matrix(self, name: str, matrix: CompressedMatrix) -> None:
         """Let the linear layer `name` run on a compressed (out, in) matrix.
@@ -171,7 +174,7 @@ class CompressedModel:
             # linear_weight refused every layer that is not linear.
             layer = CompressedLinear(None, layer)  # type: ignore[arg-type]
             setattr(base.get_submodule(parent), attribute, layer)
-        layer.matrix = matrix.to(layer.device)
+        layer.matrix = matrix
 
 
 def linear_weight(layer: nn.Module, name: str) -> Tensor:

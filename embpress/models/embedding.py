@@ -26,6 +26,7 @@ from transformers.utils import logging as transformers_logging
 from ..errors import UserError
 from ..files import summarize_error, write_json
 from ..formats._base import CompressedMatrix
+from ..numerics.device import CPU
 from ..numerics.timing import STARTUP
 from .checkpoints import METADATA_FILE
 
@@ -56,24 +57,28 @@ transformers_logging.set_verbosity_error()
 
 
 @STARTUP
-def load_model(folder: Path, head: str) -> PreTrainedModel:
-    """Load a checkpoint in float32 for inference.
+def load_model(
+    folder: Path, head: str, device: torch.device = CPU, dtype: torch.dtype = torch.float32
+) -> PreTrainedModel:
+    """Load a checkpoint for inference.
 
     Args:
         folder: the checkpoint's folder.
         head: as in `auto_class`.
+        device: where the model runs.
+        dtype: in which type it computes.
 
     Raises:
         UserError: if the folder contains no model that transformers can load offline.
     """
     try:
-        model = auto_class(head).from_pretrained(folder, dtype=torch.float32, local_files_only=True)
+        model = auto_class(head).from_pretrained(folder, dtype=dtype, local_files_only=True)
     except Exception as error:  # transformers, safetensors and torch have exceptions of their own
         raise UserError(
             f"{folder} contains no model that loads as {head} ({summarize_error(error)}): "
             "save it again with save_pretrained"
         ) from error
-    return model.eval()
+    return model.to(device).eval()
 
 
 def find_embedding(model: PreTrainedModel) -> tuple[str, nn.Embedding]:
@@ -227,7 +232,8 @@ class CompressedLinear(_CompressedLayer):
 
     def forward(self, hidden: Tensor) -> Tensor:
         """(..., in) to (..., out)."""
-        result = self.matrix.product(hidden.float()).to(self.compute_dtype)
+        vectors = hidden.to(self.matrix.product_dtype)
+        result = self.matrix.product(vectors).to(self.compute_dtype)
         return result if self.bias is None else result + self.bias
 
 

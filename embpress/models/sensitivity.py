@@ -245,7 +245,7 @@ def compute_checkpoint_sensitivities(
             kind.
     """
     head = find_prediction_head(checkpoint)
-    model = load_model(checkpoint, head).to(device)
+    model = load_model(checkpoint, head, device)
     tokenizer = load_tokenizer(checkpoint)
     block = min(BLOCK[head], getattr(model.config, "max_position_embeddings", None) or BLOCK[head])
     objective = _objective(head, tokenizer, settings.seed)

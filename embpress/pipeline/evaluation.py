@@ -1,20 +1,39 @@
 """Run one task on several artefacts of one checkpoint: the model is loaded once."""
 
 from collections.abc import Callable, Iterator
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import torch
 from safetensors.numpy import load_file, save_file
 
 from ..models.compressed_model import CompressedModel, load_other_weights
 from ..models.embedding import OTHER_WEIGHTS, load_model, untie_head
 from ..models.tokenization import load_tokenizer
+from ..numerics.device import CPU
 from ..tasks import Outcomes, Task
 
 
+@dataclass(frozen=True)
+class Runtime:
+    """Where a model runs, and in which type it computes."""
+
+    device: torch.device = CPU
+    precision: str = "float32"
+    """`float32`, `bfloat16` or `float16`."""
+
+
+FLOAT32_ON_CPU = Runtime()
+
+
 def evaluate(
-    task: Task[Any], checkpoint: Path, artefacts: list[Path], progress: Callable[[str], None]
+    task: Task[Any],
+    checkpoint: Path,
+    artefacts: list[Path],
+    progress: Callable[[str], None],
+    runtime: Runtime = FLOAT32_ON_CPU,
 ) -> Iterator[tuple[Path, Outcomes]]:
     """Compute the outcomes of a task for each artefact.
 
@@ -23,11 +42,13 @@ def evaluate(
         checkpoint: the model whose matrices the artefacts compress.
         artefacts: folders of one variant's compressed matrices, or of students trained on them.
         progress: called with a line about every batch.
+        runtime: where the model runs, and in which type.
 
     Yields:
         The artefact's folder, and the outcomes of the task's examples.
     """
-    model = load_model(checkpoint, task.head)
+    dtype = getattr(torch, runtime.precision)
+    model = load_model(checkpoint, task.head, runtime.device, dtype)
     tokenizer = load_tokenizer(checkpoint)
     if task.entry.keeps_dense_head:
         untie_head(model)

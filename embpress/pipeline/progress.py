@@ -1,6 +1,5 @@
 """Progress of a run of the workflow: jobs done and time left, on one line of the terminal."""
 
-import json
 import shutil
 import time
 from collections import Counter, defaultdict
@@ -9,9 +8,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TextIO
 
+from .job_records import Record, read_record
+
 CLEAR_LINE = "\r\x1b[K"
-RECORDS = "*.json"
-"""Names of the records that jobs write beside their log files."""
 
 
 @dataclass(frozen=True)
@@ -27,21 +26,6 @@ class PlannedJob:
     record: Path | None
 
 
-def read_job_records(logs: Path) -> dict[Path, dict[str, Any]]:
-    """Records of all jobs below a folder, by path; a record that is no JSON is left out."""
-    records = {path: _read_record(path) for path in sorted(logs.rglob(RECORDS))}
-    return {path: record for path, record in records.items() if record}
-
-
-def _read_record(path: Path) -> dict[str, Any] | None:
-    """One record, None if there is none or a killed job left half of it."""
-    try:
-        record = json.loads(path.read_text())
-    except (OSError, ValueError):
-        return None
-    return record if isinstance(record, dict) else None
-
-
 class Progress:
     """Jobs done, and an estimate of the time that the others take.
 
@@ -49,9 +33,7 @@ class Progress:
     take the mean of its rule or, if no job of its rule has a record, of all jobs.
     """
 
-    def __init__(
-        self, jobs: Mapping[int, PlannedJob], records: Mapping[Path, Mapping[str, Any]]
-    ) -> None:
+    def __init__(self, jobs: Mapping[int, PlannedJob], records: Mapping[Path, Record]) -> None:
         self.n_jobs = len(jobs)
         self._open = dict(jobs)
         self._known = {
@@ -67,7 +49,7 @@ class Progress:
         for record in records.values():
             self._add(record)
 
-    def _add(self, record: Mapping[str, Any]) -> None:
+    def _add(self, record: Record) -> None:
         """Count a record in the means of its rule."""
         self._seconds[record["rule"]] += core_seconds(record)
         self._n_timed[record["rule"]] += 1
@@ -86,7 +68,7 @@ class Progress:
             self._known_seconds -= self._known.pop(number)
             return
         self._unknown[job.rule] -= 1
-        if record := _read_record(job.record):
+        if record := read_record(job.record):
             self._add(record)
 
     def seconds_left(self, slots: int) -> float | None:
@@ -130,7 +112,7 @@ class Progress:
         return f"{text}, about {duration(seconds)} left (until {until})"
 
 
-def core_seconds(record: Mapping[str, Any]) -> float:
+def core_seconds(record: Record) -> float:
     """Seconds for which a job held its cores, times their number."""
     return float(record["seconds"]) * int(record["threads"])
 

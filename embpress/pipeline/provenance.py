@@ -1,9 +1,8 @@
 """Provenance of scores: versions, hashes, machine, and the time and memory of every job."""
 
-import json
 import os
 import platform
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from importlib import metadata
 from pathlib import Path
 from typing import Any
@@ -12,19 +11,33 @@ from .. import __version__
 from ..files import sha256_of
 from ..study.model_entry import PackagePin
 from ..study.study import Study
+from .job_records import core_seconds_by_rule, of_study, read_job_records, total_core_seconds
 
-LIBRARIES = ("torch", "transformers", "tokenizers", "safetensors", "numpy", "scipy", "pandas")
+LIBRARIES = (
+    "torch",
+    "transformers",
+    "accelerate",
+    "tokenizers",
+    "safetensors",
+    "numpy",
+    "scipy",
+    "pandas",
+)
 
 
-def collect(study: Study, packages: Mapping[str, PackagePin], logs: Path) -> dict[str, Any]:
+def collect(
+    study: Study, packages: Mapping[str, PackagePin], logs: Path, rules: Collection[str]
+) -> dict[str, Any]:
     """Collect the content of the file of provenance.
 
     Args:
         study: the study.
         packages: pins of the suite and of the study.
         logs: folder with a JSON record beside the log of each job.
+        rules: names of the study's rules. Jobs of earlier studies in the same folder are left out.
     """
-    records = [json.loads(path.read_text()) for path in sorted(logs.rglob("*.json"))]
+    records = of_study(read_job_records(logs).values(), study, rules)
+    by_rule = core_seconds_by_rule(records)
     return {
         "embpress": __version__,
         "libraries": {name: metadata.version(name) for name in LIBRARIES},
@@ -38,5 +51,9 @@ def collect(study: Study, packages: Mapping[str, PackagePin], logs: Path) -> dic
         },
         "files": {str(path): sha256_of(path) for path in study.local_files()},
         "study": study.to_json(),
+        "core_seconds": {
+            "all": total_core_seconds(by_rule)._asdict(),
+            "by_rule": {rule: sums._asdict() for rule, sums in by_rule.items()},
+        },
         "jobs": records,
     }

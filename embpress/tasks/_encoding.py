@@ -1,6 +1,9 @@
-"""Run a model over texts of very different lengths in batches with little padding."""
+"""Run a model over texts of very different lengths in batches with little padding.
 
-from collections.abc import Callable, Iterator
+Batches move to the model's device. Results are float32 on the CPU, whatever the model's are.
+"""
+
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
 import torch
@@ -10,71 +13,71 @@ from transformers import PreTrainedModel, PreTrainedTokenizerBase
 from ._examples import Examples
 
 TOKENS_A_BATCH = 2048
+"""Tokens of a batch on the CPU, with padding."""
+TOKENS_A_GPU_BATCH = 16_384
+"""Tokens of a batch on a GPU, which a small batch does not keep busy."""
 
 
-def batches(lengths: list[int]) -> Iterator[list[int]]:
-    """Positions of texts in batches of similar length, longest first, of at most TOKENS_A_BATCH
-    tokens with padding.
+def batches(lengths: list[int], n_tokens: int = TOKENS_A_BATCH) -> Iterator[list[int]]:
+    """Positions of texts in batches of similar length, longest first, of at most `n_tokens` tokens
+    with padding.
     """
     order = sorted(range(len(lengths)), key=lambda i: -lengths[i])
     start = 0
     while start < len(order):
-        size = max(1, TOKENS_A_BATCH // lengths[order[start]])
+        size = max(1, n_tokens // lengths[order[start]])
         yield order[start : start + size]
         start += size
 
 
 def padded_batches(
-    encoded: dict[str, list[Any]], tokenizer: Any, progress: Callable[[str], None]
+    encoded: Mapping[str, list[Any]],
+    tokenizer: Any,
+    device: torch.device,
+    progress: Callable[[str], None],
 ) -> Iterator[tuple[list[int], dict[str, Tensor]]]:
     """Tokenized texts in batches of similar length, longest first: their positions, and the model's
-    inputs, (B, T) each.
+    inputs on its device, (B, T) each.
     """
     done = 0
     n = len(encoded["input_ids"])
-    for group in batches([len(ids) for ids in encoded["input_ids"]]):
-        yield (
-            group,
-            dict(
-                tokenizer.pad(
-                    {k: [v[i] for i in group] for k, v in encoded.items()}, return_tensors="pt"
-                )
-            ),
-        )
+    lengths = [len(ids) for ids in encoded["input_ids"]]
+    n_tokens = TOKENS_A_BATCH if device.type == "cpu" else TOKENS_A_GPU_BATCH
+    for group in batches(lengths, n_tokens):
+        texts = {k: [v[i] for i in group] for k, v in encoded.items()}
+        padded = tokenizer.pad(texts, return_tensors="pt")
+        yield group, {name: values.to(device) for name, values in padded.items()}
         done += len(group)
         progress(f"{done}/{n} texts")
 
 
 def run_batches(
-    texts: list[str],
+    encoded: Mapping[str, list[Any]],
     tokenizer: PreTrainedTokenizerBase,
-    max_length: int,
+    device: torch.device,
     forward: Callable[[dict[str, Tensor]], Tensor],
     progress: Callable[[str], None],
-    seconds: list[str] | None = None,
 ) -> Tensor:
-    """Apply `forward` to tokenized batches of texts.
+    """Apply `forward` to batches of tokenized texts.
 
     Args:
-        texts: first or only texts.
+        encoded: the model's inputs by name, one a text.
         tokenizer: the model's.
-        max_length: tokens of a text or pair; the longer text of a longer pair is cut.
-        forward: the model's inputs (B, T) to rows (B, k).
+        device: the model's.
+        forward: the model's inputs (B, T) to rows (B, k), both on the device.
         progress: called with a line about every batch.
-        seconds: second texts of pairs.
 
     Returns:
-        Rows (n, k) in the order of the texts.
+        Rows (n, k) in the order of the texts, float32 on the CPU.
     """
-    encoded = tokenizer(texts, seconds, truncation=True, max_length=max_length)
     with torch.inference_mode():
         parts = [
             (group, forward(batch))
-            for group, batch in padded_batches(dict(encoded), tokenizer, progress)
+            for group, batch in padded_batches(encoded, tokenizer, device, progress)
         ]
-    result = torch.empty(len(texts), parts[0][1].shape[1])
-    for group, rows in parts:
-        result[group] = rows
+    result = torch.empty(len(encoded["input_ids"]), parts[0][1].shape[1])
+    for group, rows in parts:  # not copied before, as a GPU would wait for the next batch
+        result[group] = rows.float().cpu()
     return result
 
 
@@ -90,7 +93,8 @@ def predict_logits(
     def forward(batch: dict[str, Tensor]) -> Tensor:
         return model(**batch).logits
 
-    return run_batches(examples.texts, tokenizer, max_length, forward, progress, examples.seconds)
+    encoded = tokenizer(examples.texts, examples.seconds, truncation=True, max_length=max_length)
+    return run_batches(encoded, tokenizer, model.device, forward, progress)
 
 
 def encode_examples(
@@ -122,8 +126,9 @@ def sentence_embeddings(
     def forward(batch: dict[str, Tensor]) -> Tensor:
         hidden = model(
             input_ids=batch["input_ids"], attention_mask=batch["attention_mask"]
-        ).last_hidden_state
+        ).last_hidden_state.float()
         mask = batch["attention_mask"][..., None].to(hidden.dtype)
         return torch.nn.functional.normalize((hidden * mask).sum(1) / mask.sum(1), dim=-1)
 
-    return run_batches(texts, tokenizer, max_length, forward, progress)
+    encoded = tokenizer(texts, truncation=True, max_length=max_length)
+    return run_batches(encoded, tokenizer, model.device, forward, progress)

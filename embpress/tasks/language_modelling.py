@@ -107,14 +107,15 @@ class LanguageModelling(Task[LanguageModellingEntry]):
         losses: list[Tensor] = []
         blocks = self.blocks(tokenizer)
         with torch.inference_mode():
-            for batch in blocks.split(max(1, TOKENS_A_BATCH // self.entry.block)):
-                logits = model(input_ids=batch, use_cache=False).logits[:, :-1]
+            for block in blocks.split(max(1, TOKENS_A_BATCH // self.entry.block)):
+                ids = block.to(model.device)
+                logits = model(input_ids=ids, use_cache=False).logits[:, :-1].float()
                 loss = torch.nn.functional.cross_entropy(
-                    logits.flatten(0, 1), batch[:, 1:].flatten(), reduction="none"
+                    logits.flatten(0, 1), ids[:, 1:].flatten(), reduction="none"
                 )
                 losses.append(loss)
                 progress(f"{sum(map(len, losses))}/{blocks.numel()} tokens")
-        nll = torch.cat(losses)
+        nll = torch.cat(losses).cpu()
         return {"nll": nll[: len(nll) // CHUNK * CHUNK].view(-1, CHUNK).numpy()}
 
     @staticmethod

@@ -105,7 +105,8 @@ class MultipleChoice(LabelledTask[MultipleChoiceEntry]):
 
         test = self.test
         length = self.entry.max_length
-        scores = run_batches(test.texts, tokenizer, length, score, progress, test.seconds)
+        encoded = tokenizer(test.texts, test.seconds, truncation=True, max_length=length)
+        scores = run_batches(encoded, tokenizer, model.device, score, progress)
         chosen = scores.view(-1, test.choices).argmax(1).numpy()
         return {
             "predicted": chosen.astype(np.int16),

@@ -251,10 +251,10 @@ def _window_logits(
 
     logits: dict[int, np.ndarray] = {}
     with torch.inference_mode():
-        for group, batch in padded_batches(windows.encoded, tokenizer, progress):
+        for group, batch in padded_batches(windows.encoded, tokenizer, model.device, progress):
             output = model(**batch)
-            both = torch.stack([output.start_logits, output.end_logits], 1).numpy()  # (B, 2, T)
-            for i, values in zip(group, both):
+            both = torch.stack([output.start_logits, output.end_logits], 1)  # (B, 2, T)
+            for i, values in zip(group, both.float().cpu().numpy()):
                 logits[i] = values[:, : len(windows.offsets[i])]
     return logits
 

@@ -199,7 +199,7 @@ class TokenClassification(LabelledTask[TokenClassificationEntry]):
             for name, values in inputs.items():
                 encoded.setdefault(name, []).append(values)
         with torch.inference_mode():
-            for group, batch in padded_batches(encoded, tokenizer, progress):
+            for group, batch in padded_batches(encoded, tokenizer, model.device, progress):
                 best = model(**batch).logits.argmax(-1)  # (B, T)
                 for i, row in zip(group, best.tolist()):
                     for word, token in first_tokens[i].items():

@@ -20,7 +20,7 @@ from transformers.modeling_outputs import BaseModelOutput, ModelOutput
 
 from ..errors import UserError
 from ..tasks._losses import kl_divergence
-from .loop import Batch
+from .batches import Batch
 
 LogitsLoss = Callable[[ModelOutput, ModelOutput, Batch], Tensor]
 """L_logits of the outputs of student and teacher on a batch, a mean over its predictions."""

@@ -21,7 +21,8 @@ from ..study.search import RECORD
 from ..study.task_training import Training
 from ..tasks import LabelledTask
 from ..tasks._bootstrap import score_of
-from .loop import Batch, TrainingData, scratch_folder, train, write_history
+from .batches import Batch, TrainingData
+from .loop import TrainingContext, scratch_folder, train, write_history
 
 Candidate = dict[str, Any]
 """Result of one candidate of a search for settings, as `try_candidate` writes it."""
@@ -30,26 +31,31 @@ Candidate = dict[str, Any]
 def finetune(
     base: Path,
     task: LabelledTask[Any],
-    seed: int,
+    context: TrainingContext,
     folder: Path,
     candidates: Sequence[Candidate] = (),
 ) -> None:
     """Fine-tune all weights of a checkpoint and a new head on a task.
 
+    Several processes train together, see `loop.train`; the first one writes the results.
+
     Args:
         base: a checkpoint with metadata.
         task: its entry's `finetune` gives the settings.
-        seed: seeds the new head, dropout and the order of examples.
+        context: seed and device.
         folder: output folder: the fine-tuned checkpoint with its learning curve. Written
             atomically.
         candidates: results of the search that chose the settings, written beside the checkpoint.
     """
-    model = load_with_new_head(base, task, seed)
+    model = load_with_new_head(base, task, context.seed)
     tokenizer = load_tokenizer(base)
     data = training_data(task, tokenizer)
     settings = fine_tuning_settings(task)
-    history = train(model.train(), data, task_loss, settings, seed, scratch_folder(folder))
-    source = read_metadata(base)["source"] | {"finetuned_on": len(data.rows), "seed": seed}
+    history = train(model.train(), data, task_loss, settings, context, scratch_folder(folder))
+    if history is None:
+        return
+    source = read_metadata(base)["source"]
+    source |= {"finetuned_on": len(data.rows), "seed": context.seed}
     with atomic_directory(folder) as partial:
         model.eval().save_pretrained(partial)
         tokenizer.save_pretrained(partial)
@@ -63,17 +69,19 @@ def finetune(
 def try_candidate(
     base: Path,
     task: LabelledTask[Any],
-    seed: int,
+    context: TrainingContext,
     held_out: float,
     path: Path,
     progress: Callable[[str], None],
 ) -> None:
     """Fine-tune on a part of the training examples and write the score on the rest as JSON.
 
+    Several processes train together, as in `finetune`.
+
     Args:
         base: a checkpoint with metadata.
         task: its entry's `finetune` gives the settings. Its test examples are not read.
-        seed: seeds the new head, dropout and the order of examples.
+        context: seed and device.
         held_out: share of the training examples on which the model is scored.
         path: output file: settings, score by the task's main metric, and numbers of examples. Its
             stem is the candidate's name.
@@ -83,17 +91,19 @@ def try_candidate(
         UserError: if there are too few training examples.
     """
     task = task.within_training(held_out)
-    model = load_with_new_head(base, task, seed)
+    model = load_with_new_head(base, task, context.seed)
     tokenizer = load_tokenizer(base)
     data = training_data(task, tokenizer)
     settings = fine_tuning_settings(task)
-    train(model.train(), data, task_loss, settings, seed, scratch_folder(path))
+    history = train(model.train(), data, task_loss, settings, context, scratch_folder(path))
+    if history is None:
+        return
     metric = task.entry.reported_metrics[0]
     outcomes = task.outcomes(model.eval(), tokenizer, progress)
     result = {
         "candidate": path.stem,
         "settings": settings.options(),
-        "seed": seed,
+        "seed": context.seed,
         "metric": metric,
         "score": score_of(type(task), outcomes, metric),
         "trained_on": len(task.train.labels),

@@ -1,9 +1,10 @@
 """Training loop of fine-tuning and distillation: AdamW, linear warm-up and decay, gradient
 clipping, early stopping, checkpoints.
 
-transformers' Trainer is not used: its checkpoints contain pickles, which embpress does not read,
-and a resumed run sees different batches. Here every random number depends only on the seed and the
-step, so a run that is interrupted and resumed ends with bit-identical weights.
+Device, bf16 and several processes are the work of `accelerate`, see `processes`. transformers'
+Trainer is not used, nor checkpoints of `accelerate`: they contain pickles, which embpress does not
+read, and a resumed run sees different batches. Here every random number depends only on the seed
+and the step, so a run that is interrupted and resumed ends with bit-identical weights.
 """
 
 import hashlib
@@ -12,10 +13,9 @@ import logging
 import math
 import shutil
 import time
-from collections.abc import Callable
+from contextlib import nullcontext
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import torch
@@ -24,6 +24,8 @@ from transformers.trainer_pt_utils import get_length_grouped_indices
 
 from ..files import write_json
 from ..study.task_training import Training
+from .batches import Loss, Row, TrainingData, count_tokens, split_validation
+from .processes import Processes
 from .state import CurveRow, TrainingState
 
 log = logging.getLogger(__name__)
@@ -33,26 +35,17 @@ HISTORY = "training.json"
 CURVE_POINTS = 50
 """Approximate number of rows of a learning curve."""
 LOG_LINES = 10
-HELD_OUT_SHARE = 0.1
-"""Share of the training rows that early stopping holds out."""
 MAX_GRADIENT_NORM = 1.0
-
-Row = dict[str, Any]
-"""A tokenized training example: model inputs (lists of token ids etc.) and labels by name."""
-Batch = dict[str, Tensor]
-Collate = Callable[[list[Row]], Batch]
-Loss = Callable[[nn.Module, Batch], dict[str, Tensor]]
-"""Terms of a batch's loss by name, each a mean over the batch; their sum is minimized."""
 
 
 @dataclass(frozen=True)
-class TrainingData:
-    """Training rows and the function that makes a batch of some of them."""
+class TrainingContext:
+    """Seed and device of a training run."""
 
-    rows: list[Row]
-    """Rows with `input_ids`; batches contain rows of similar length."""
-    collate: Collate
-    """May draw random numbers from torch's global generator, which is seeded at each batch."""
+    seed: int
+    """Seeds a new head, the order of rows, dropout and masks."""
+    device: torch.device | None = None
+    """Where the model is trained; None is a GPU if there is one."""
 
 
 def train(
@@ -60,26 +53,27 @@ def train(
     data: TrainingData,
     loss: Loss,
     settings: Training,
-    seed: int,
+    context: TrainingContext,
     scratch: Path,
-) -> list[CurveRow]:
+) -> list[CurveRow] | None:
     """Train all parameters of a model that require gradients, in place.
 
-    The model is trained on the GPU if there is one, and is on the CPU afterwards.
+    The model is on the CPU afterwards. In processes that `launcher.launch` started, all train the
+    same model together: call it with the same arguments in each.
 
     Args:
         model: in the mode (`train` or `eval`) in which its forward pass is to run.
         data: training rows.
         loss: terms of the loss of a batch.
         settings: epochs, batch size, learning rate etc.
-        seed: seeds the order of rows, dropout and masks.
+        context: seed and device.
         scratch: folder for checkpoints. If it holds one of the same run (settings, seed, rows and
             initial weights), training resumes from it. Deleted at the end.
 
     Returns:
-        The learning curve.
+        The learning curve; None in all processes but the first, which is to write the results.
     """
-    return TrainingRun(model, data, loss, settings, seed, scratch).run()
+    return TrainingRun(model, data, loss, settings, context, scratch).run()
 
 
 class TrainingRun:
@@ -91,21 +85,19 @@ class TrainingRun:
         data: TrainingData,
         loss: Loss,
         settings: Training,
-        seed: int,
+        context: TrainingContext,
         scratch: Path,
     ) -> None:
         self.model = model
         self.collate = data.collate
-        self.loss = loss
         self.settings = settings
-        self.seed = seed
+        self.seed = seed = context.seed
         self.scratch = scratch
         self.rows = data.rows
         self.held_out: list[Row] = []
         if settings.patience is not None:
             self.rows, self.held_out = split_validation(data.rows, seed)
-        self.device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
-        model.to(self.device)
+        self.processes = Processes(model, loss, settings.precision, context.device)
         parameters = {name: p for name, p in model.named_parameters() if p.requires_grad}
         matrices = [p for p in parameters.values() if p.ndim > 1]
         vectors = [p for p in parameters.values() if p.ndim <= 1]
@@ -114,15 +106,16 @@ class TrainingRun:
             {"params": vectors, "weight_decay": 0.0},
         ]
         optimizer = torch.optim.AdamW(groups, lr=settings.learning_rate)
-        self.state = TrainingState(parameters, optimizer)
+        prepared = self.processes.accelerator.prepare(optimizer)
+        self.state = TrainingState(parameters, prepared)
         self.rows_per_step = settings.batch_size * settings.accumulation
         self.steps_per_epoch = math.ceil(len(self.rows) / self.rows_per_step)
         self.total_steps = self.steps_per_epoch * settings.epochs
         self.log_interval = max(1, self.total_steps // LOG_LINES)
         self.fingerprint = self._compute_fingerprint(data.rows)
 
-    def run(self) -> list[CurveRow]:
-        """Train to the end, from the last checkpoint if there is one."""
+    def run(self) -> list[CurveRow] | None:
+        """Train to the end, from the last checkpoint if there is one; returns as `train`."""
         if self.state.restore(self.scratch, self.fingerprint):
             log.info("resuming from step %d/%d", self.state.step, self.total_steps)
         self.first_step = self.state.step
@@ -132,6 +125,8 @@ class TrainingRun:
         if self.state.best_weights:
             self.state.copy_weights(self.state.best_weights)
         self.model.to("cpu")
+        if not self.processes.is_main:
+            return None
         shutil.rmtree(self.scratch, ignore_errors=True)
         return self.state.history
 
@@ -154,7 +149,7 @@ class TrainingRun:
                 self._validate(epoch + 1)
             is_last = self.state.step == self.total_steps
             is_due = self.state.step % self.settings.checkpoint_steps == 0
-            if is_due and not is_last:
+            if is_due and not is_last and self.processes.is_main:
                 self.state.save(self.scratch, self.fingerprint)
 
     def _take_step(self, positions: list[int]) -> None:
@@ -163,34 +158,32 @@ class TrainingRun:
         learning_rate = self._learning_rate()
         for group in state.optimizer.param_groups:
             group["lr"] = learning_rate
+        accelerator = self.processes.accelerator
         batch_size = self.settings.batch_size
         for start in range(0, len(positions), batch_size):
             batch = positions[start : start + batch_size]
-            rows = [self.rows[i] for i in batch]
-            terms = self._compute_loss(rows, [self.seed, state.step, start])
-            share = len(batch) / len(positions)
-            loss = self._sum_terms(terms) * share
-            loss.backward()
-            for name, value in terms.items():
-                previous = state.loss_sums.get(name, 0.0)
-                state.loss_sums[name] = previous + value.float().item() * share
-        nn.utils.clip_grad_norm_(state.parameters.values(), MAX_GRADIENT_NORM)
+            is_last = start + batch_size >= len(positions)
+            with nullcontext() if is_last else self.processes.without_exchange():
+                terms = self._compute_loss([self.rows[i] for i in batch], [state.step, start])
+                share = len(batch) / len(positions)
+                accelerator.backward(_sum_terms(terms) * share)
+            for name, mean in zip(terms, self.processes.average(list(terms.values()))):
+                state.loss_sums[name] = state.loss_sums.get(name, 0.0) + mean * share
+        accelerator.clip_grad_norm_(state.parameters.values(), MAX_GRADIENT_NORM)
         state.optimizer.step()
         state.optimizer.zero_grad()
         state.step += 1
 
-    def _compute_loss(self, rows: list[Row], entropy: list[int]) -> dict[str, Tensor]:
-        """Terms of the loss of a batch, with torch's generator seeded from `entropy`."""
+    def _compute_loss(self, rows: list[Row], position: list[int]) -> dict[str, Tensor]:
+        """Terms of the loss of a batch, with random numbers that follow from the seed and from the
+        batch's position in the run; see `Processes.compute_terms`.
+        """
+        entropy = [self.seed, *position]
         torch.manual_seed(_derive_seed(entropy))
         batch = self.collate([dict(row) for row in rows])
-        on_device = {name: values.to(self.device) for name, values in batch.items()}
-        is_bf16 = self.settings.precision == "bf16"
-        with torch.autocast(self.device.type, dtype=torch.bfloat16, enabled=is_bf16):
-            return self.loss(self.model, on_device)
-
-    def _sum_terms(self, terms: dict[str, Tensor]) -> Tensor:
-        """The loss: the sum of its terms."""
-        return sum(terms.values(), torch.zeros((), device=self.device))
+        if self.processes.count > 1:  # all have the same masks, but each its own dropout
+            torch.manual_seed(_derive_seed([*entropy, self.processes.index]))
+        return self.processes.compute_terms(batch)
 
     def _learning_rate(self) -> float:
         """Learning rate of the next step."""
@@ -205,7 +198,7 @@ class TrainingRun:
     def _order_rows(self, epoch: int) -> list[int]:
         """Positions of all training rows: shuffled, then grouped into batches of similar length."""
         generator = torch.Generator().manual_seed(_derive_seed([self.seed, epoch]))
-        lengths = [_count_tokens(row) for row in self.rows]
+        lengths = [count_tokens(row) for row in self.rows]
         return get_length_grouped_indices(lengths, self.settings.batch_size, generator=generator)
 
     def _extend_history(self) -> None:
@@ -247,9 +240,10 @@ class TrainingRun:
         with torch.no_grad():
             for start in range(0, len(self.held_out), batch_size):
                 rows = self.held_out[start : start + batch_size]
-                # The same seed in all epochs, so that the same tokens are masked.
-                terms = self._compute_loss(rows, [self.seed, 0, start])
-                total += self._sum_terms(terms).item() * len(rows)
+                # The same position in all epochs, so that the same tokens are masked.
+                terms = self._compute_loss(rows, [0, start])
+                (mean,) = self.processes.average([_sum_terms(terms)])
+                total += mean * len(rows)
         self.model.train(was_training)
         loss = total / len(self.held_out)
         self.state.history[-1]["held_out_loss"] = loss
@@ -265,10 +259,11 @@ class TrainingRun:
         return epoch - self.state.best_epoch >= patience
 
     def _compute_fingerprint(self, rows: list[Row]) -> str:
-        """Hex digest of everything that determines the result: settings, seed, rows and initial
-        weights.
+        """Hex digest of everything that determines the result: settings, seed, device, number of
+        processes, rows and initial weights.
         """
-        inputs = [self.settings.model_dump(mode="json"), self.seed, rows]
+        place = [self.processes.device.type, self.processes.count]
+        inputs = [self.settings.model_dump(mode="json"), self.seed, place, rows]
         digest = hashlib.sha256(json.dumps(inputs, default=str).encode())
         for name, values in self.model.state_dict().items():
             digest.update(name.encode())
@@ -290,21 +285,12 @@ def write_history(rows: list[CurveRow], folder: Path) -> None:
     write_json(folder / HISTORY, {"rows": rows})
 
 
-def split_validation(rows: list[Row], seed: int) -> tuple[list[Row], list[Row]]:
-    """Split rows at random into training rows and a share HELD_OUT_SHARE of validation rows."""
-    order = np.random.default_rng(seed).permutation(len(rows)).tolist()
-    n_held_out = max(1, round(len(rows) * HELD_OUT_SHARE))
-    train = [rows[i] for i in sorted(order[n_held_out:])]
-    held_out = [rows[i] for i in sorted(order[:n_held_out])]
-    return train, held_out
+def _sum_terms(terms: dict[str, Tensor]) -> Tensor:
+    """The loss: the sum of its terms."""
+    first, *others = terms.values()
+    return sum(others, first)
 
 
 def _derive_seed(entropy: list[int]) -> int:
     """A seed that is well mixed from several integers."""
     return int(np.random.SeedSequence(entropy).generate_state(1)[0])
-
-
-def _count_tokens(row: Row) -> int:
-    """Number of tokens of a row; with several texts (multiple choice), of the longest."""
-    ids = row["input_ids"]
-    return max(map(len, ids)) if isinstance(ids[0], list) else len(ids)

@@ -39,9 +39,11 @@ from ..models.embedding import (
 from ..models.tokenization import load_tokenizer, sample_token_blocks
 from ..study.task_training import TextStage, Training
 from ..tasks import LabelledTask
+from .batches import Collate, Loss, TrainingData
 from .distillation import Distillation, LogitsLoss
 from .fine_tuning import fine_tuning_settings, load_with_new_head, task_loss, training_data
-from .loop import Collate, Loss, TrainingData, scratch_folder, train, write_history
+from .launcher import is_main_process
+from .loop import TrainingContext, scratch_folder, train, write_history
 
 MASKED_SHARE = 0.15
 """Share of the tokens of running text that are masked, as in BERT's pre-training."""
@@ -83,23 +85,26 @@ class Student:
         data: TrainingData,
         loss: Loss,
         settings: Training,
-        seed: int,
+        context: TrainingContext,
         root: nn.Module,
         folder: Path,
     ) -> None:
         """Train, and write the student's folder atomically.
 
-        An interrupted run resumes from its last checkpoint, see `loop.train`.
+        An interrupted run resumes from its last checkpoint, and several processes train together,
+        see `loop.train`; the first one writes the folder.
 
         Args:
             data: training rows.
             loss: terms of the loss of a batch.
             settings: epochs, batch size, learning rate etc.
-            seed: seeds the order of rows, dropout and masks.
+            context: seed and device.
             root: part of the model whose uncompressed weights are written.
             folder: output folder.
         """
-        history = train(self.model, data, loss, settings, seed, scratch_folder(folder))
+        history = train(self.model, data, loss, settings, context, scratch_folder(folder))
+        if history is None:
+            return
         self.model.eval()
         start = self.inputs.start
         with atomic_directory(folder) as partial:
@@ -134,28 +139,32 @@ class Student:
 
 
 def finetune_student(
-    inputs: StudentInputs, task: LabelledTask[Any], seed: int, folder: Path
+    inputs: StudentInputs, task: LabelledTask[Any], context: TrainingContext, folder: Path
 ) -> None:
     """Fine-tune a compressed pre-trained model with a new head (`compress_then_finetune`).
 
     Args:
         inputs: the pre-trained checkpoint and its artefact.
         task: its entry's `finetune` gives the settings, `factors` whether matrices are trained.
-        seed: seeds the head, dropout and the order of examples.
+        context: seed and device.
         folder: output folder of the student.
     """
     if _propagate_infeasible(inputs.start, folder):
         return
     tokenizer = load_tokenizer(inputs.source)
-    model = load_with_new_head(inputs.source, task, seed)
+    model = load_with_new_head(inputs.source, task, context.seed)
     student = Student(model.train(), inputs, task.entry.trains_factors)
     data = training_data(task, tokenizer)
     settings = fine_tuning_settings(task)
-    student.train_and_write(data, task_loss, settings, seed, model, folder)
+    student.train_and_write(data, task_loss, settings, context, model, folder)
 
 
 def distil_on_task(
-    teacher: Path, inputs: StudentInputs, task: LabelledTask[Any], seed: int, folder: Path
+    teacher: Path,
+    inputs: StudentInputs,
+    task: LabelledTask[Any],
+    context: TrainingContext,
+    folder: Path,
 ) -> None:
     """Train a student to imitate a fine-tuned teacher on the task's training examples.
 
@@ -167,7 +176,7 @@ def distil_on_task(
         inputs: an artefact of the teacher, or a student of the pre-trained model that
             `distil_on_text` wrote.
         task: its entry's `distil` gives the settings (`stage2`) and the terms of the loss.
-        seed: seeds dropout and the order of examples.
+        context: seed and device.
         folder: output folder of the student.
     """
     if _propagate_infeasible(inputs.start, folder):
@@ -182,7 +191,7 @@ def distil_on_task(
     loss = _make_loss(model, load_model(teacher, task.head), distil.terms, task.logits_loss)
     data = training_data(task, tokenizer)
     settings = distil.stage2
-    student.train_and_write(data, loss, settings, seed, model, folder)
+    student.train_and_write(data, loss, settings, context, model, folder)
 
 
 def distil_on_text(
@@ -190,7 +199,7 @@ def distil_on_text(
     texts: list[str],
     stage: TextStage,
     trains_factors: bool,
-    seed: int,
+    context: TrainingContext,
     folder: Path,
 ) -> None:
     """Train a student to imitate its pre-trained teacher on running text.
@@ -204,7 +213,7 @@ def distil_on_text(
         texts: running text.
         stage: settings, and the terms of the loss.
         trains_factors: whether the tensors of the compressed matrices are trained too, or frozen.
-        seed: seeds masks, dropout and the order of blocks.
+        context: seed and device.
         folder: output folder of the student; its uncompressed weights are those of the encoder,
             without the head.
 
@@ -233,7 +242,7 @@ def distil_on_text(
     blocks = sample_token_blocks(texts, tokenizer, stage.block, stage.tokens, special=True).tolist()
     rows = [{"input_ids": ids, "attention_mask": [1] * len(ids)} for ids in blocks]
     data = TrainingData(rows, collate)
-    student.train_and_write(data, loss, stage, seed, models[0].base_model, folder)
+    student.train_and_write(data, loss, stage, context, models[0].base_model, folder)
 
 
 def _propagate_infeasible(start: Path, folder: Path) -> bool:
@@ -242,7 +251,8 @@ def _propagate_infeasible(start: Path, folder: Path) -> bool:
     """
     result = read_result(start)
     if isinstance(result, Infeasible):
-        write_json(folder / RESULT, result.to_json())
+        if is_main_process():
+            write_json(folder / RESULT, result.to_json())
         return True
     return False
 

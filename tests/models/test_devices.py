@@ -16,6 +16,7 @@ from embpress.models.sensitivity import (
 )
 
 from ..methods.samples import fitted
+from ..second_device import assert_same
 from ..zoo import V, tiny
 from .test_compressed_model import dense_rows, write_matrices
 
@@ -39,8 +40,8 @@ def test_a_model_moves_with_its_matrix_and_keeps_its_ties(name, second):
     EmbeddingSlot(model).set_matrix(dense_rows(weight))
     wanted = run(model)
     model.to(second)
-    assert torch.equal(run(model), wanted)
-    assert torch.equal(run(model.cpu()), wanted)
+    assert_same(run(model), wanted)
+    assert_same(run(model.cpu()), wanted)
 
 
 @pytest.mark.parametrize("name", ["bert_mlm", "gpt2"])
@@ -54,7 +55,7 @@ def test_matrices_are_loaded_to_the_device_of_the_model(name, tmp_path, second):
         for model in compressed:
             matrices = model.load_matrices(folder)
             assert {matrix.device for matrix in matrices.values()} == {model.model.device}
-        assert torch.equal(run(there), run(here))
+        assert_same(run(there), run(here))
 
 
 @pytest.mark.parametrize("method", FORMATS)
@@ -68,7 +69,7 @@ def test_an_embedding_of_each_format_runs_and_passes_gradients(method, tmp_path,
         CompressedModel(model).load_matrices(tmp_path)
         model(input_ids=IDS.to(model.device)).logits.square().mean().backward()
         gradients.append([p.grad.cpu() for p in model.parameters() if p.grad is not None])
-    assert torch.equal(run(there), run(here))
+    assert_same(run(there), run(here))
     assert gradients[0]
     torch.testing.assert_close(*gradients, rtol=1e-4, atol=1e-7)
 

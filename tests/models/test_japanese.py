@@ -33,11 +33,13 @@ from embpress.models.tokenization import load_tokenizer
 from embpress.pipeline.evaluation import evaluate
 from embpress.tasks import TaskInputs
 from embpress.training.fine_tuning import finetune
+from embpress.training.loop import TrainingContext
 
 from ..conftest import ROOT, SPECIALS
 from ..studies import model_entry
 from ..task_entries import make_task
 
+CONTEXT = TrainingContext(seed=0)
 WHEEL = "jupyterlab-language-pack-ja-JP"
 KINDS = ("tohoku", "line")
 
@@ -232,7 +234,7 @@ def test_the_suite_runs_on_them_from_checkpoint_to_score(folder, texts, tmp_path
         entry,
         TaskInputs({}, files={s: tmp_path / "own.csv" for s in ("train", "test")}),
     )
-    finetune(base, task, 0, tmp_path / "tuned")
+    finetune(base, task, CONTEXT, tmp_path / "tuned")
     storage.save(
         compress(embedding_matrix(tmp_path / "tuned"), "identity", 1), tmp_path / "identity"
     )

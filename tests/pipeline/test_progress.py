@@ -3,13 +3,8 @@ import json
 
 import pytest
 
-from embpress.pipeline.progress import (
-    PlannedJob,
-    Progress,
-    StatusLine,
-    duration,
-    read_job_records,
-)
+from embpress.pipeline.job_records import read_job_records
+from embpress.pipeline.progress import PlannedJob, Progress, StatusLine, duration
 
 from ..terminal import screen
 

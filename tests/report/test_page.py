@@ -93,7 +93,15 @@ def page(tmp_path_factory):
     average = {"label": "Both & all", "tasks": ["rotten", "similarity"]}
     study |= {"claims": claims, "averages": {"both": average}}
     jobs = [
-        {"rule": "model", "wildcards": {"model": "m"}, "threads": 1, "seconds": s, "peak_mb": 300}
+        {
+            "rule": "model",
+            "wildcards": {"model": "m"},
+            "threads": 1,
+            "seconds": s,
+            "cpu_seconds": s - 1,
+            "startup_cpu_seconds": 1.5,
+            "peak_mb": 300,
+        }
         for s in (3.5, 200)
     ]
     provenance = {

@@ -67,8 +67,8 @@ BAD = [
     (("methods", "svd"), {"options": {"rank": 3}}, "methods.svd: SVD has no option 'rank'"),
     (
         ("methods", "int8"),
-        {"method": "integer", "options": {"bits": 5}},
-        "methods.int8: option bits is 5",
+        {"method": "integer", "options": {"bits": 7}},
+        "methods.int8: option bits is 7",
     ),
     (("methods", "b23"), {"options": {"epochs": 0}}, "methods.b23: options epochs"),
     (("methods", "b23"), {"options": {"epochs": 1.5}}, "methods.b23: option epochs is 1.5"),

@@ -21,10 +21,12 @@ from embpress.study.task_training import FineTuning
 from embpress.tasks import TaskInputs
 from embpress.tasks._encoding import encode_examples
 from embpress.training import fine_tuning as training
+from embpress.training.loop import TrainingContext
 
 from ..studies import load
 from ..task_entries import files_of, make_task
 
+CONTEXT = TrainingContext(seed=0)
 GRID = {
     "learning_rate": [5e-5, 3e-5, 2e-5],
     "batch_size": 32,
@@ -162,7 +164,7 @@ def tried(base, folder, **entry):
     for name, settings in candidates(TUNE).items():
         path = folder / f"{name}.json"
         task = task_of(folder, settings, ("train",), **entry)
-        training.try_candidate(base, task, 0, TUNE["held_out"], path, lambda line: None)
+        training.try_candidate(base, task, CONTEXT, TUNE["held_out"], path, lambda line: None)
         found.append(json.loads(path.read_text()))
     return found
 
@@ -260,14 +262,16 @@ def test_candidates_never_see_held_out_rows_and_the_best_is_trained(
     best = max(found, key=lambda candidate: candidate["score"])
     assert chosen["finetune"] == best["settings"]
     alone = task_of(tmp_path, best["settings"]).within_training(1 / 3)
-    training.finetune(base, alone, 0, tmp_path / "alone")
+    training.finetune(base, alone, CONTEXT, tmp_path / "alone")
     model = training.auto_class("classifier").from_pretrained(tmp_path / "alone")
     predicted = alone.outcomes(model.eval(), wordpiece, lambda line: None)["predicted"]
     assert best["score"] == pytest.approx(
         np.corrcoef(predicted, [float(y) for y in alone.test.labels])[0, 1], abs=1e-6
     )
-    training.finetune(base, task_of(tmp_path, chosen["finetune"]), 0, tmp_path / "tuned", found)
-    training.finetune(base, task_of(tmp_path, best["settings"]), 0, tmp_path / "same")
+    training.finetune(
+        base, task_of(tmp_path, chosen["finetune"]), CONTEXT, tmp_path / "tuned", found
+    )
+    training.finetune(base, task_of(tmp_path, best["settings"]), CONTEXT, tmp_path / "same")
     assert seen[-1] == whole.training_rows(wordpiece)
     one, two = (load_file(tmp_path / f / "model.safetensors") for f in ("tuned", "same"))
     assert all(torch.equal(one[name], two[name]) for name in one)
@@ -287,7 +291,9 @@ def test_an_interrupted_candidate_goes_on_and_comes_to_the_same(base, tmp_path, 
     calls = []
 
     def run(name):
-        training.try_candidate(base, task, 0, 1 / 3, tmp_path / name / "it.json", lambda line: None)
+        training.try_candidate(
+            base, task, CONTEXT, 1 / 3, tmp_path / name / "it.json", lambda line: None
+        )
         return (tmp_path / name / "it.json").read_bytes()
 
     def killed(model, batch):

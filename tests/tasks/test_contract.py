@@ -14,7 +14,6 @@ import pytest
 import torch
 from pydantic import BaseModel
 from safetensors.torch import save_file
-from tokenizers import processors
 from transformers import BertConfig
 
 from embpress.errors import UserError
@@ -26,11 +25,13 @@ from embpress.study.method_entry import MatrixSpec
 from embpress.tasks import LabelledTask, TaskInputs, create_task, kinds, parse_entry, task_class
 from embpress.tasks._bootstrap import compare, difference, mean_scores, score_of
 from embpress.training.fine_tuning import finetune
+from embpress.training.loop import TrainingContext
 from embpress.training.students import StudentInputs, distil_on_task, finetune_student
 
 from ..conftest import PIECES
 from ..task_entries import FINETUNE, complete
 
+CONTEXT = TrainingContext(seed=0)
 SAMPLES = Path(__file__).parent / "samples"
 LABELLED = [kind for kind in kinds() if task_class(kind).entry_model.has_labels]
 SIZES = {
@@ -62,17 +63,6 @@ def make(kind, folder, **more):
     """The task of a kind's sample."""
     entry, files = write_sample(kind, folder, **more)
     return create_task(entry, TaskInputs.of(files))
-
-
-@pytest.fixture
-def tokenizer(wordpiece):
-    """A tokenizer that joins two texts as BERT's does."""
-    wordpiece.backend_tokenizer.post_processor = processors.TemplateProcessing(
-        single="[CLS] $A [SEP]",
-        pair="[CLS] $A [SEP] $B:1 [SEP]:1",
-        special_tokens=[("[CLS]", 2), ("[SEP]", 3)],
-    )
-    return wordpiece
 
 
 def tiny_model(task, seed):
@@ -240,7 +230,7 @@ def test_a_model_is_fine_tuned_compressed_distilled_and_evaluated(kind, base, to
     tuned, counts = (tmp_path / name for name in ("tuned", "counts.safetensors"))
     save_file({"counts": torch.arange(1, len(PIECES) + 1)}, counts)
     task = make(kind, tmp_path, finetune=STAGE)
-    finetune(base, task, 0, tuned)
+    finetune(base, task, CONTEXT, tuned)
     starts = {}
     for source in (base, tuned):
         starts[source] = Artefact.below(tmp_path / source.name / "svd", "svd", 2, 0)
@@ -252,11 +242,11 @@ def test_a_model_is_fine_tuned_compressed_distilled_and_evaluated(kind, base, to
     settings = {"protocol": "compress_then_distil", "distil": {"stage2": STAGE}}
     distilled = create_task(student | settings, task.inputs)
     inputs = StudentInputs(tuned, starts[tuned].folder, counts)
-    distil_on_task(tuned, inputs, distilled, 0, tmp_path / "distilled")
+    distil_on_task(tuned, inputs, distilled, CONTEXT, tmp_path / "distilled")
     settings = {"protocol": "compress_then_finetune", "finetune": FINETUNE}
     tuned_again = create_task(student | settings, task.inputs)
     inputs = StudentInputs(base, starts[base].folder, counts)
-    finetune_student(inputs, tuned_again, 0, tmp_path / "tuned_again")
+    finetune_student(inputs, tuned_again, CONTEXT, tmp_path / "tuned_again")
     artefacts = [starts[tuned].folder, tmp_path / "distilled", tmp_path / "tuned_again"]
     results = dict(evaluate(task, tuned, artefacts, lambda line: None))
     assert list(results) == artefacts

@@ -26,9 +26,11 @@ from embpress.tasks._span_metrics import answer_scores
 from embpress.tasks._windows import max_context_mask, token_span, windows_of
 from embpress.tasks.span import BEST, LONGEST_ANSWER, best_span
 from embpress.training.fine_tuning import finetune
+from embpress.training.loop import TrainingContext
 
 from ..task_entries import make_task
 
+CONTEXT = TrainingContext(seed=0)
 RANDOM = np.random.default_rng(0)
 ENTRY = {
     "kind": "span",
@@ -242,6 +244,8 @@ class Oracle(torch.nn.Module):
     Wherever a window has them.
     """
 
+    device = torch.device("cpu")
+
     def __init__(self, first, last):
         super().__init__()
         self.first = first
@@ -297,7 +301,7 @@ def test_spans_are_fine_tuned_saved_and_evaluated_on_a_compressed_matrix(pairs, 
     made = make_task(
         "span", ENTRY | {"data": data, "test_examples": 2, "finetune": settings}, TaskInputs({})
     )
-    finetune(tmp_path / "base", made, 0, tmp_path / "tuned")
+    finetune(tmp_path / "base", made, CONTEXT, tmp_path / "tuned")
     assert load_file(tmp_path / "tuned/model.safetensors")["qa_outputs.weight"].shape == (2, 16)
     matrix = embedding_matrix(tmp_path / "tuned")
     storage.save(compress(matrix, "identity", ratio=1), tmp_path / "same")

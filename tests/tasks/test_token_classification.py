@@ -125,6 +125,8 @@ def test_a_tokenizer_in_python_finds_the_same_tokens(wordpiece, tmp_path):
 class Echo(torch.nn.Module):
     """Predicts B-PER for `cat`, and O elsewhere."""
 
+    device = torch.device("cpu")
+
     def forward(self, input_ids, **_):
         """Logits (B, T, C)."""
         logits = torch.nn.functional.one_hot((input_ids == PIECES.index("cat")).long(), len(TAGS))

@@ -18,9 +18,11 @@ from embpress.pipeline.evaluation import evaluate
 from embpress.tasks import TaskInputs
 from embpress.tasks._encoding import encode_examples
 from embpress.training.fine_tuning import finetune
+from embpress.training.loop import TrainingContext
 
 from ..task_entries import files_of, make_task
 
+CONTEXT = TrainingContext(seed=0)
 WORDS = ["cat", "dog", "the cats", "a dog", "a, b", "c.", "the cat, the dog", "dogs", "abc", "cats"]
 ENTRY = {"label": "x", "protocol": "finetune_then_compress", "max_length": 16}
 FINETUNE = {"epochs": 2, "batch_size": 4, "learning_rate": 1e-3}
@@ -111,7 +113,7 @@ def task_of(entry):
 def test_own_tables_are_fine_tuned_and_scored(kind, labels, metrics, base, tmp_path):
     task = task_of(entry_of(kind, tmp_path))
     torch.manual_seed(1)
-    finetune(base, task, 0, tmp_path / "tuned")
+    finetune(base, task, CONTEXT, tmp_path / "tuned")
     head = load_file(tmp_path / "tuned/model.safetensors")["classifier.weight"]
     assert head.shape == (labels, 16)
     assert not torch.equal(embedding_matrix(tmp_path / "tuned"), embedding_matrix(base))
@@ -131,7 +133,7 @@ def test_own_tables_are_fine_tuned_and_scored(kind, labels, metrics, base, tmp_p
 def test_choices_are_predicted_as_in_one_batch_of_all_choices(base, wordpiece, tmp_path):
     """Apart from padding, inputs are those of a batch of all choices by the tokenizer's `pad`."""
     task = task_of(entry_of("multiple_choice", tmp_path))
-    finetune(base, task, 0, tmp_path / "tuned")
+    finetune(base, task, CONTEXT, tmp_path / "tuned")
     model = load_model(tmp_path / "tuned", "multiple_choice")
     together = []
     for row in encode_examples(task.test, wordpiece, 16):
@@ -145,7 +147,7 @@ def test_choices_are_predicted_as_in_one_batch_of_all_choices(base, wordpiece, t
 
 def test_the_same_seed_trains_the_same_weights(base, tmp_path):
     for folder in ("one", "two"):
-        finetune(base, task_of(entry_of("regression", tmp_path)), 0, tmp_path / folder)
+        finetune(base, task_of(entry_of("regression", tmp_path)), CONTEXT, tmp_path / folder)
     one, two = (load_file(tmp_path / f / "model.safetensors") for f in ("one", "two"))
     assert all(torch.equal(one[name], two[name]) for name in one)
 

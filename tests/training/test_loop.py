@@ -12,7 +12,10 @@ import torch
 from torch import nn
 
 from embpress.study.task_training import Training
-from embpress.training.loop import TrainingData, train
+from embpress.training.batches import TrainingData
+from embpress.training.loop import TrainingContext, train
+
+CONTEXT = TrainingContext(seed=0)
 
 
 def replace(settings, **changes):
@@ -61,7 +64,7 @@ def weights(model):
 def test_the_curve_records_loss_and_learning_rate(tmp_path):
     model = Line()
     settings = LONG.model_copy(update=dict(learning_rate=0.2))
-    curve = train(model, DATA, squared, settings, 0, tmp_path / "scratch")
+    curve = train(model, DATA, squared, settings, CONTEXT, tmp_path / "scratch")
     steps = 6 * 8
     assert curve[-1]["step"] == steps and curve[-1]["epoch"] == 6
     assert curve[-1]["loss"] < 0.2 * curve[0]["loss"]
@@ -76,7 +79,7 @@ def test_dropout_and_order_depend_on_the_seed(tmp_path):
     trained = []
     for seed in (0, 0, 1):
         model = Line(dropout=0.5)
-        train(model.train(), DATA, squared, LONG, seed, tmp_path)
+        train(model.train(), DATA, squared, LONG, TrainingContext(seed), tmp_path)
         trained.append(weights(model))
     assert torch.equal(trained[0], trained[1]) and not torch.equal(trained[0], trained[2])
 
@@ -95,7 +98,7 @@ def test_accumulated_batches_equal_one_large_batch(tmp_path):
             update=dict(epochs=1, batch_size=size, accumulation=accumulation)
         )
         same_length = [row | {"input_ids": [1]} for row in rows(8)]
-        curve = train(model, TrainingData(same_length, collate), loss, settings, 0, tmp_path)
+        curve = train(model, TrainingData(same_length, collate), loss, settings, CONTEXT, tmp_path)
         assert len(curve) == 1 and sum(seen) == 8 and len(seen) == accumulation
         trained.append(weights(model))
     torch.testing.assert_close(trained[0], trained[1])
@@ -112,7 +115,9 @@ def test_bf16_computes_in_bfloat16_and_keeps_float32_weights(tmp_path):
             types.append(out.dtype)
             return {"task": (out.float() - batch["y"]).square().mean()}
 
-        train(model, DATA, loss, SHORT.model_copy(update=dict(precision=precision)), 0, tmp_path)
+        train(
+            model, DATA, loss, SHORT.model_copy(update=dict(precision=precision)), CONTEXT, tmp_path
+        )
         assert types[0] == (torch.bfloat16 if precision == "bf16" else torch.float32)
         assert model.linear.weight.dtype == torch.float32
         trained.append(weights(model))
@@ -127,7 +132,7 @@ def test_weight_decay_applies_to_matrices_but_not_to_biases(tmp_path):
     def nothing(model, batch):
         return {"task": 0 * model(batch["x"]).sum()}
 
-    train(model, DATA, nothing, SHORT.model_copy(update=dict(weight_decay=1.0)), 0, tmp_path)
+    train(model, DATA, nothing, SHORT.model_copy(update=dict(weight_decay=1.0)), CONTEXT, tmp_path)
     assert model.linear.weight.item() < 0.4 and model.linear.bias.item() == 1
 
 
@@ -140,7 +145,7 @@ def test_early_stopping_keeps_the_weights_of_the_best_epoch(tmp_path):
 
     model = Line().train()
     settings = SHORT.model_copy(update=dict(epochs=40, learning_rate=2.0, warmup=0.0, patience=2))
-    curve = train(model, TrainingData(rows(), watched), squared, settings, 0, tmp_path)
+    curve = train(model, TrainingData(rows(), watched), squared, settings, CONTEXT, tmp_path)
     validated = [row for row in curve if "held_out_loss" in row]
     assert len(seen) == 27 and model.training
     assert len(validated) < 40 and validated[-1]["epoch"] == len(validated)
@@ -162,7 +167,7 @@ def with_checkpoints(scratch, pause=0.0, steps=None):
 
     model = Line(dropout=0.3).train()
     settings = LONG.model_copy(update=dict(patience=5, checkpoint_steps=5))
-    curve = train(model, DATA, loss, settings, 0, scratch)
+    curve = train(model, DATA, loss, settings, CONTEXT, scratch)
     return weights(model), curve
 
 
@@ -201,7 +206,7 @@ def test_checkpoints_of_another_run_are_not_resumed(tmp_path):
 
     settings = SHORT.model_copy(update=dict(checkpoint_steps=3))
     with pytest.raises(KeyboardInterrupt):
-        train(Line(), DATA, interrupted, settings, 0, tmp_path)
+        train(Line(), DATA, interrupted, settings, CONTEXT, tmp_path)
     assert [path.name for path in tmp_path.glob("step*")] == ["step3"]
     shutil.copytree(tmp_path / "step3", kept := tmp_path / "kept")
     for seed, start, steps in ((0, 0.5, 13), (1, 0.5, 16), (0, 0.25, 16)):
@@ -215,5 +220,7 @@ def test_checkpoints_of_another_run_are_not_resumed(tmp_path):
             count.append(1)
             return squared(model, batch)
 
-        train(model, DATA, counted, settings, seed, tmp_path / str(seed) / str(start))
+        train(
+            model, DATA, counted, settings, TrainingContext(seed), tmp_path / str(seed) / str(start)
+        )
         assert len(count) == steps

@@ -27,7 +27,7 @@ from embpress.study.task_entry import STUDENT_PROTOCOLS
 from embpress.study.task_training import TextStage
 from embpress.tasks import TaskInputs
 from embpress.training.fine_tuning import finetune
-from embpress.training.loop import HISTORY
+from embpress.training.loop import HISTORY, TrainingContext
 from embpress.training.students import (
     StudentInputs,
     distil_on_task,
@@ -37,6 +37,7 @@ from embpress.training.students import (
 
 from ..task_entries import make_task
 
+CONTEXT = TrainingContext(seed=0)
 TERMS = ("embeddings", "attention", "hidden", "logits", "task")
 TEXTS = [
     "the cat, the dog",
@@ -67,7 +68,9 @@ def folder(tmp_path, bert, wordpiece):
     save_file({"counts": torch.arange(1, 18)}, tmp_path / "counts.safetensors")
     lines = [json.dumps({"text": t, "label": "ab"[i % 2]}) + "\n" for i, t in enumerate(TEXTS)]
     (tmp_path / "rows.jsonl").write_text("".join(lines))
-    finetune(tmp_path / "base", task_of(tmp_path, "finetune_then_compress"), 0, tmp_path / "tuned")
+    finetune(
+        tmp_path / "base", task_of(tmp_path, "finetune_then_compress"), CONTEXT, tmp_path / "tuned"
+    )
     return tmp_path
 
 
@@ -106,7 +109,7 @@ def distilled(folder, start, out, source="tuned", **more):
     task = task_of(
         folder, "compress_then_distil", distil={"stage2": STAGE} | more.pop("distil", {}), **more
     )
-    distil_on_task(folder / "tuned", inputs_of(folder, source, start), task, 0, folder / out)
+    distil_on_task(folder / "tuned", inputs_of(folder, source, start), task, CONTEXT, folder / out)
     return folder / out
 
 
@@ -165,7 +168,7 @@ def test_compress_then_finetune_trains_a_new_head_and_all_weights(folder):
     task = task_of(folder, "compress_then_finetune")
     assert task.entry.finetune.options() == STAGE
     for name in ("one", "two"):
-        finetune_student(inputs_of(folder, "base", start), task, 0, folder / name)
+        finetune_student(inputs_of(folder, "base", start), task, CONTEXT, folder / name)
     one, two = (load_file(folder / name / OTHER_WEIGHTS) for name in ("one", "two"))
     assert all(torch.equal(one[name], two[name]) for name in one)
     assert bits(folder / "one") == bits(start)
@@ -183,18 +186,18 @@ def test_distillation_on_text_then_on_the_task(folder, terms):
     )
     inputs = inputs_of(folder, "base", start)
     settings = TextStage.model_validate(stage)
-    distil_on_text(inputs, [" ".join(TEXTS)] * 12, settings, True, 0, folder / "text")
+    distil_on_text(inputs, [" ".join(TEXTS)] * 12, settings, True, CONTEXT, folder / "text")
     rows = json.loads((folder / "text" / HISTORY).read_text())["rows"]
     assert rows[-1]["loss"] < rows[0]["loss"]
     assert set(rows[0]) & set(TERMS) == (set(terms) if len(terms) > 1 else set())
     text_student = inputs_of(folder, "base", folder / "text")
-    distil_on_task(folder / "tuned", text_student, task, 0, folder / "student")
+    distil_on_task(folder / "tuned", text_student, task, CONTEXT, folder / "student")
     assert bits(folder / "student") == bits(start)
     # With no step taken, the student has the encoder of the first stage and the head of the
     # teacher.
     still = {"stage2": STAGE | {"learning_rate": 1e-30}, "stage1": stage, "terms": ["task"]}
     task = task_of(folder, "compress_then_distil", distil=still)
-    distil_on_task(folder / "tuned", text_student, task, 0, folder / "still")
+    distil_on_task(folder / "tuned", text_student, task, CONTEXT, folder / "still")
     text, at_start, tuned = (
         load_file(path)
         for path in (
@@ -218,7 +221,7 @@ def test_distillation_on_text_refuses_a_missing_head_and_long_blocks(folder, ber
 
     def distil(terms, block):
         stage = TextStage(corpus="c", terms=terms, tokens=256, block=block, **STAGE)
-        distil_on_text(inputs, TEXTS, stage, True, 0, folder / "out")
+        distil_on_text(inputs, TEXTS, stage, True, CONTEXT, folder / "out")
 
     with pytest.raises(UserError, match="headless has no head.*`task`.*distil.stage1.terms"):
         distil(("task",), 8)

@@ -20,6 +20,7 @@ rule evaluate:
     params:
         code=code_of("evaluate", method_modules, task_modules),
         entry=task_entry,
+        precision=STUDY.precision,
     message:
         "evaluating {wildcards.variant} on {wildcards.task}, seed {wildcards.seed}"
     script:

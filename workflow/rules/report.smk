@@ -194,7 +194,7 @@ rule figures:
 
 
 rule provenance:
-    """Collect versions, hashes, times and peak memory of all jobs."""
+    """Collect versions, hashes, and times and peak memory of all jobs."""
     input:
         scores="results/scores.csv",
         speed="results/speed.csv",  # so that all long jobs have ended
@@ -214,6 +214,7 @@ rule provenance:
         code=code_of("provenance"),
         study=STUDY_JSON,
         packages={name: as_json(pin) for name, pin in PACKAGES.items()},
+        rules=lambda wildcards: sorted(rule.name for rule in workflow.rules),
     message:
         "collecting provenance"
     script:

@@ -8,12 +8,8 @@ import time
 from snakemake.logging import logger
 from snakemake_interface_logger_plugins.common import LogEvent
 
-from embpress.pipeline.progress import (
-    PlannedJob,
-    Progress,
-    StatusLine,
-    read_job_records,
-)
+from embpress.pipeline.job_records import read_job_records
+from embpress.pipeline.progress import PlannedJob, Progress, StatusLine
 
 CHATTER = ("Select jobs to execute", "Execute ")
 

@@ -17,6 +17,8 @@ def start_worker():
         "TOKENIZERS_PARALLELISM": "false",
         "HF_HUB_OFFLINE": "1",
         "HF_DATASETS_OFFLINE": "1",
+        # torch then looks for a GPU without starting CUDA, which a forked process could not use.
+        "PYTORCH_NVML_BASED_CUDA_CHECK": "1",
     }
     subprocess.Popen(
         [sys.executable, ROOT / "workflow/scripts/worker.py", path], env=environment

@@ -4,9 +4,10 @@ from pathlib import Path
 
 from job import run
 
-with run(snakemake):
+with run(snakemake, trains=True):
     from embpress.data.texts import read_texts
     from embpress.study.task_training import TextStage
+    from embpress.training.loop import TrainingContext
     from embpress.training.students import StudentInputs, distil_on_text
 
     files = {name: Path(path) for name, path in snakemake.input.items()}
@@ -16,6 +17,6 @@ with run(snakemake):
         read_texts(files["texts"]),
         TextStage.model_validate(entry["stage1"]),
         entry["trains_factors"],
-        int(snakemake.wildcards.seed),
+        TrainingContext(int(snakemake.wildcards.seed)),
         Path(snakemake.output[0]),
     )

@@ -2,11 +2,11 @@
 
 from pathlib import Path
 
-from job import run, throttled
+from job import read_device, run, throttled
 
 with run(snakemake) as log:
     from embpress.fidelity.record import Fitted, read_result
-    from embpress.pipeline.evaluation import evaluate, write_outcomes
+    from embpress.pipeline.evaluation import Runtime, evaluate, write_outcomes
     from embpress.tasks import TaskInputs, create_task
 
     entry = snakemake.params.entry
@@ -16,8 +16,9 @@ with run(snakemake) as log:
     task = create_task(entry, TaskInputs.of({name: Path(path) for name, path in files.items()}))
     all_folders = [Path(f) for f in ([folders] if isinstance(folders, str) else folders)]
     feasible = [folder for folder in all_folders if isinstance(read_result(folder), Fitted)]
+    runtime = Runtime(read_device(snakemake), snakemake.params.precision)
     outcomes_by_ratio = {
         folder.name: outcomes
-        for folder, outcomes in evaluate(task, checkpoint, feasible, throttled(log))
+        for folder, outcomes in evaluate(task, checkpoint, feasible, throttled(log), runtime)
     }
     write_outcomes(outcomes_by_ratio, Path(snakemake.output[0]))

@@ -22,6 +22,7 @@ from worker import CLIENT_SECONDS, die_with_parent, run_in_worker
 from embpress.errors import UserError
 from embpress.files import write_json
 from embpress.numerics.timing import STARTUP
+from embpress.training.launcher import is_launched, is_main_process, launch
 
 SECONDS_BETWEEN_LINES = 5
 CHATTY_LIBRARIES = ("faiss.loader", "fontTools")
@@ -29,7 +30,7 @@ CHATTY_LIBRARIES = ("faiss.loader", "fontTools")
 
 
 @contextmanager
-def run(snakemake: Any, offline: bool = True) -> Iterator[logging.Logger]:
+def run(snakemake: Any, offline: bool = True, trains: bool = False) -> Iterator[logging.Logger]:
     """Run the body of a script, with its log on the terminal and in the rule's log file.
 
     If there is a worker, the script runs there and this process only waits for it. A UserError or
@@ -41,18 +42,23 @@ def run(snakemake: Any, offline: bool = True) -> Iterator[logging.Logger]:
         snakemake: the object that Snakemake gives to scripts.
         offline: forbid the Hugging Face libraries to use the network. Only jobs that download
             switch this off.
+        trains: whether the script trains a model. With the resource `gpu` above 1, it is then run
+            in as many processes, which train together.
     """
     die_with_parent()  # the next run writes to the same files
+    processes = max(1, int(snakemake.resources.get("gpu", 0))) if trains else 1
     # Libraries read the number of threads and the network mode when they are imported. The worker
     # imports them for one thread, offline.
-    if offline and snakemake.threads == 1:
+    if offline and snakemake.threads == processes == 1:
         status = run_in_worker(sys.argv[0])
         if status is not None:
             sys.exit(status)
     STARTUP.seconds = time.process_time() + float(os.environ.get(CLIENT_SECONDS, 0))
-    _set_environment(snakemake.threads, offline)
+    _set_environment(max(1, snakemake.threads // processes), offline)
     log_file = Path(snakemake.log[0])
     log = _start_log(log_file, " ".join([snakemake.rule, *map(str, snakemake.wildcards)]))
+    if processes > 1 and not is_launched():
+        sys.exit(0 if launch(sys.argv[0], processes) else 1)
     started = time.perf_counter()
     try:
         with _imports_timed():
@@ -70,6 +76,8 @@ def run(snakemake: Any, offline: bool = True) -> Iterator[logging.Logger]:
         with log_file.open("a", encoding="utf-8") as file:
             file.write(traceback.format_exc())
         raise
+    if not is_main_process():
+        return
     record = {
         "rule": snakemake.rule,
         "wildcards": dict(snakemake.wildcards.items()),
@@ -120,17 +128,22 @@ def _start_log(log_file: Path, job_name: str) -> logging.Logger:
     """Send messages to a new log file and to the output, each line with time and job.
 
     A terminal shows warnings and errors only, as the workflow shows one line for each job there
-    (workflow/rules/terminal.smk).
+    (workflow/rules/terminal.smk). Of processes that train together, the others than the first
+    write errors to the same file only.
     """
-    output = logging.StreamHandler()
-    if sys.stderr.isatty() and os.environ.get("EMBPRESS_TERMINAL") != "full":
-        output.setLevel(logging.WARNING)
-        output.terminator = "\x1b[K\n"  # what is left of the line of progress
+    mode = "a" if is_launched() else "w"
+    handlers: list[logging.Handler] = [logging.FileHandler(log_file, mode=mode, encoding="utf-8")]
+    if is_main_process():
+        output = logging.StreamHandler()
+        if sys.stderr.isatty() and os.environ.get("EMBPRESS_TERMINAL") != "full":
+            output.setLevel(logging.WARNING)
+            output.terminator = "\x1b[K\n"  # what is left of the line of progress
+        handlers.append(output)
     logging.basicConfig(
-        level=logging.INFO,
+        level=logging.INFO if is_main_process() else logging.ERROR,
         format=f"%(asctime)s {job_name}: %(message)s",
         datefmt="%H:%M:%S",
-        handlers=[output, logging.FileHandler(log_file, mode="w", encoding="utf-8")],
+        handlers=handlers,
         force=True,
     )
     # If the disk is full, the job's own error is reported, not that its log cannot be written.

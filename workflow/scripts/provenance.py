@@ -10,5 +10,6 @@ with run(snakemake):
     from embpress.study.loading import read_pins
 
     pins = read_pins(snakemake.params.packages)
-    provenance = collect(read_study(snakemake), pins, Path("results/logs"))
+    rules = snakemake.params.rules
+    provenance = collect(read_study(snakemake), pins, Path("results/logs"), rules)
     write_json(Path(snakemake.output[0]), provenance)

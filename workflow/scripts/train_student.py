@@ -4,12 +4,13 @@ from pathlib import Path
 
 from job import read_json, run
 
-with run(snakemake):
+with run(snakemake, trains=True):
     from embpress.study.search import with_best_settings
     from embpress.tasks import TaskInputs, create_task
+    from embpress.training.loop import TrainingContext
     from embpress.training.students import StudentInputs, distil_on_task, finetune_student
 
-    seed = int(snakemake.wildcards.seed)
+    context = TrainingContext(int(snakemake.wildcards.seed))
     folder = Path(snakemake.output[0])
     files = dict(snakemake.input.items())
     candidates = [read_json(path) for path in files.pop("candidates", [])]
@@ -19,6 +20,6 @@ with run(snakemake):
     teacher = files.pop("teacher", None)
     task = create_task(entry, TaskInputs.of(files))
     if teacher is None:
-        finetune_student(inputs, task, seed, folder)
+        finetune_student(inputs, task, context, folder)
     else:
-        distil_on_task(teacher, inputs, task, seed, folder)
+        distil_on_task(teacher, inputs, task, context, folder)

@@ -12,6 +12,7 @@ import ctypes
 import gc
 import importlib
 import os
+import resource
 import runpy
 import signal
 import socket
@@ -27,6 +28,8 @@ CLIENT_SECONDS = "EMBPRESS_CLIENT_SECONDS"
 """Environment variable with the processor seconds that the job's own process has taken."""
 PR_SET_PDEATHSIG = 1  # of Linux's <sys/prctl.h>
 MESSAGE_BYTES = 4096
+RECORD = Path("results/logs/worker.json")
+"""Where the worker records the time of its imports, beside the records of jobs."""
 LIBRARIES = (
     "embpress.pipeline.evaluation",
     "embpress.pipeline.layer_compression",
@@ -76,7 +79,9 @@ def serve(path: Path) -> None:
     with socket.socket(socket.AF_UNIX) as server:
         server.bind(str(path))
         server.listen()  # jobs that come during the imports wait
+        started = time.perf_counter()
         import_libraries()
+        write_own_record(time.perf_counter() - started)
         gc.freeze()  # a collection in a forked process would copy all pages
         while True:
             connection, _ = server.accept()
@@ -95,6 +100,23 @@ def import_libraries() -> None:
     for package in ("formats", "methods", "tasks"):
         for file in sorted((root / "embpress" / package).glob("*.py")):
             importlib.import_module(f"embpress.{package}.{file.stem}".removesuffix(".__init__"))
+
+
+def write_own_record(seconds: float) -> None:
+    """Record what the imports took, as jobs record their time."""
+    from embpress.files import write_json
+
+    usage = resource.getrusage(resource.RUSAGE_SELF)
+    record = {
+        "rule": "worker",
+        "wildcards": {},
+        "threads": 1,
+        "seconds": round(seconds, 2),
+        "cpu_seconds": round(usage.ru_utime + usage.ru_stime, 2),
+        "startup_cpu_seconds": round(usage.ru_utime + usage.ru_stime, 2),
+        "peak_mb": round(usage.ru_maxrss / 1024),
+    }
+    write_json(RECORD, record)
 
 
 def run_script(connection: socket.socket) -> int:

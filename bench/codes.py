@@ -44,7 +44,15 @@ RUNS = 41
 """Times that a lookup is timed."""
 FIXED = "fixed size"
 """Block of the codes that have one size."""
-OPTIONS: dict[str, dict[str, Any]] = {"product_quantization": {"factor_dtype": "float16"}}
+OF_FLOATS = (
+    "product_quantization",
+    "quotient_remainder",
+    "row_clustering",
+    "row_hashing",
+    "tensor_train",
+)
+"""Methods whose factors are measured in fp16, as they are stored in use."""
+OPTIONS: dict[str, dict[str, Any]] = {name: {"factor_dtype": "float16"} for name in OF_FLOATS}
 """Options of methods that are found by scanning."""
 OF_ONE_SIZE = ("gguf", "grouped_integer", "normal_float")
 """Methods that are measured at their own sizes alone."""
@@ -108,7 +116,7 @@ def fixed(label: str, method: str, ratio: float, peer: Peer | None = None, **opt
 
 
 def codes() -> dict[str, Code]:
-    """All codes by their labels: those of one size, then all methods found by scanning."""
+    """All codes by their labels: of one size, all methods found by scanning, and variants."""
     listed = [
         fixed("int8 rows", "integer", 3.9, bits=8),
         fixed("GGUF Q8_0", "gguf", 3.7, partial(peers.of_gguf, name="Q8_0"), type="q8_0"),
@@ -155,6 +163,18 @@ def codes() -> dict[str, Code]:
         Code(method_class(name).label, name, OPTIONS.get(name, {}))
         for name in names()
         if name not in OF_ONE_SIZE and name not in controls()
+    ]
+    scanned += [
+        Code("ECTCQ, no counts", "entropy_coded_trellis", {"weighting": "uniform"}),
+        Code("ECTCQ, no basis", "entropy_coded_trellis", {"basis": "none"}),
+        Code("ECTCQ, no trellis", "entropy_coded_trellis", {"quantizer": "scalar"}),
+        Code("group residual VQ", "carvq", {"adaptor": False}),
+        Code("TurboQuant, counts", "turboquant", {"weighting": "counts"}),
+        Code(
+            "k-means over rows, counts",
+            "row_clustering",
+            {"factor_dtype": "float16", "weighting": "counts"},
+        ),
     ]
     return {f"{code.label}{', ' + FIXED if code.block else ''}": code for code in listed + scanned}
 

@@ -38,7 +38,8 @@ class EntropyCoded(CompressedMatrix):
 
     Stored are:
 
-    - the basis, integers of `basis_bits` bits, whose columns b_j are scaled to length 1; the mean;
+    - the basis, integers of `basis_bits` bits, whose columns b_j are scaled to length 1; the mean.
+      With 0 bits there is no basis, and b_j are the unit vectors;
     - the step, and the spread class of each coordinate, in quarter octaves;
     - the frequencies of indices by class, and the shift of each level to the mean of its samples;
     - one stream: packed tier, norm class and number of 16-bit words of each row, then the words.
@@ -47,6 +48,8 @@ class EntropyCoded(CompressedMatrix):
     spread class of coordinate j in row i is spread_j + 2 tier_i + norm_i + offset (see
     `embpress.numerics.row_coding`).
 
+    With `scalar` the trellis stays in its first state, whose quantizer is uniform.
+
     Words are decoded to levels on the CPU, from a copy of the stream that stays there. The levels
     move to the device of the buffers, where the product with the basis is computed.
     """
@@ -54,12 +57,18 @@ class EntropyCoded(CompressedMatrix):
     format = "entropy_coded"
 
     def __init__(
-        self, shape: tuple[int, int], basis_bits: int, stream_bytes: int, length_bits: int = 1
+        self,
+        shape: tuple[int, int],
+        basis_bits: int,
+        stream_bytes: int,
+        length_bits: int = 1,
+        scalar: bool = False,
     ) -> None:
         super().__init__(shape)
         self.basis_bits = basis_bits
         self.stream_bytes = stream_bytes
         self.length_bits = length_bits
+        self.scalar = scalar
         d = shape[1]
         self.basis: Tensor
         self.mean: Tensor
@@ -93,7 +102,7 @@ class EntropyCoded(CompressedMatrix):
             "basis_bits": self.basis_bits,
             "stream_bytes": self.stream_bytes,
             "length_bits": self.length_bits,
-        }
+        } | ({"scalar": True} if self.scalar else {})
 
     @property
     def info_bytes(self) -> int:
@@ -124,7 +133,8 @@ class EntropyCoded(CompressedMatrix):
         self.level_shift = self.shift.cpu().numpy()
         self.tables = IndexTables(self.frequencies.cpu())
         self.row_step = self.step * torch.exp2(-tier / 2).to(self.device)
-        self.columns = unit_columns(self.basis, self.shape[1], self.basis_bits)
+        if self.basis_bits:
+            self.columns = unit_columns(self.basis, self.shape[1], self.basis_bits)
 
     def rows(self, ids: Tensor) -> Tensor:
         """See base class."""
@@ -142,21 +152,21 @@ class EntropyCoded(CompressedMatrix):
             self.spread_classes,
             (tables.entry_frequency, tables.entry_offset, tables.entry_index),
             self.level_shift,
+            np.zeros_like(NEXT) if self.scalar else NEXT,
             levels.numpy(),
         )
         if damaged >= 0:
             raise UserError(
                 f"row {int(ids[damaged])} of the entropy-coded matrix is damaged: compress it again"
             )
-        return torch.addmm(
-            self.mean,
-            levels.to(self.device) * self.row_step.index_select(0, ids)[:, None],
-            self.columns.T,
-        )
+        coordinates = levels.to(self.device) * self.row_step.index_select(0, ids)[:, None]
+        if not self.basis_bits:
+            return self.mean + coordinates
+        return torch.addmm(self.mean, coordinates, self.columns.T)
 
     def decode_flops(self, n_rows: int) -> int:
         """See base class."""
-        return 2 * n_rows * self.shape[1] ** 2
+        return 2 * n_rows * self.shape[1] ** 2 if self.basis_bits else 0
 
     @property
     def stored_floats(self) -> None:
@@ -183,6 +193,7 @@ def _decode(
     spread: np.ndarray,
     entries: tuple[np.ndarray, np.ndarray, np.ndarray],
     shift: np.ndarray,
+    transitions: np.ndarray,
     levels: np.ndarray,
 ) -> int:
     """Decode the levels of rows.
@@ -193,6 +204,7 @@ def _decode(
         entries: frequency, offset and index by table and slot, as in `IndexTables`.
         shift: int8 (2, CLASSES, 2), added to the absolute value of a level, in units of 1 /
             SHIFT_UNIT.
+        transitions: int64 (STATES, 2), next state by state and parity of the index.
         levels: float32 (n, d), output.
 
     Returns:
@@ -226,7 +238,7 @@ def _decode(
             code = int(frequency[entry]) * (code >> PRECISION) + offset[entry]
             code, position = renormalize(code, words, position, end)
             index = join_index(int(entry_index[entry]), raw, low)
-            state = NEXT[state, index & 1]
+            state = transitions[state, index & 1]
             away = np.float32(shift[quantizer, table, int(abs(index) > 1)]) / np.float32(SHIFT_UNIT)
             if index <= 0:
                 away = -away if index else np.float32(0)

@@ -17,16 +17,17 @@ smoothed corpus counts by default.
   weights and indices of a rare row take 450 bits at a relative error of 0.85, this code 380 bits at
   0.6.
 
-Option: `weighting`.
+Options switch off one ingredient each, for the ablation: `weighting: uniform` the counts; `basis:
+none` the basis, so that columns are coded as they are and no basis is stored; `quantizer: scalar`
+the trellis, so that each coordinate is rounded alone, still at the least error plus price of bits.
 """
 
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from typing import Any, NamedTuple
+from typing import Any, Literal, NamedTuple
 
 import numpy as np
-import scipy.linalg
 import torch
 from torch import Tensor
 
@@ -37,7 +38,6 @@ from ..formats.entropy_coded import (
     TIER_BITS,
     EntropyCoded,
     info_bytes,
-    unit_columns,
 )
 from ..numerics import bits as packing
 from ..numerics.index_tables import (
@@ -55,6 +55,7 @@ from ..numerics.matrices import Rows
 from ..numerics.memory import malloc_trim
 from ..numerics.row_coding import QuantizedRows, count_indices, encode_rows, quantize_rows
 from ._base import Context, Method, Options, Plan, Weighting, budget_bits, infeasible
+from ._principal_basis import fill_basis
 
 BASIS_BITS = 4
 """Bits of an entry of the basis."""
@@ -63,6 +64,8 @@ BIT_PRICE = 0.37
 
 This is the slope of the rate-distortion curve.
 """
+SCALAR_BIT_PRICE = 0.46
+"""The same without the trellis: 2 log 2 times the error of rounding, a third."""
 BLOCK = 1 << 18
 """Coordinates encoded at once: bounds memory to some hundred bytes per coordinate."""
 SAMPLE = 1 << 19
@@ -87,9 +90,13 @@ LENGTH_BITS = 8
 
 @dataclass(frozen=True)
 class EntropyCodedTrellisOptions(Options):
-    """Weights of the rows."""
+    """Weights of the rows, and the ingredients that an ablation leaves out."""
 
     weighting: Weighting = "counts"
+    basis: Literal["principal", "none"] = "principal"
+    """Coordinates: of the principal basis, or the columns."""
+    quantizer: Literal["trellis", "scalar"] = "trellis"
+    """The 8-state trellis, or rounding."""
 
 
 class EntropyCodedTrellis(Method):
@@ -105,7 +112,12 @@ class EntropyCodedTrellis(Method):
 
     def _fixed_bits(self, shape: tuple[int, int]) -> int:
         """Bits of everything but the stream."""
-        return EntropyCoded(shape, BASIS_BITS, stream_bytes=0).stored_bits
+        return EntropyCoded(shape, self._basis_bits, stream_bytes=0).stored_bits
+
+    @property
+    def _basis_bits(self) -> int:
+        """Bits of an entry of the basis; 0 without one."""
+        return BASIS_BITS if self.options.basis == "principal" else 0
 
     def plan(self, shape: tuple[int, int], ratio: float) -> Plan:
         """See base class."""
@@ -120,7 +132,12 @@ class EntropyCodedTrellis(Method):
 
     def fit(self, matrix: Rows, plan: Plan, context: Context) -> EntropyCoded:
         """See base class."""
-        compressed = EntropyCoded(plan.shape, BASIS_BITS, plan.sizes["stream_bytes"])
+        compressed = EntropyCoded(
+            plan.shape,
+            self._basis_bits,
+            plan.sizes["stream_bytes"],
+            scalar=self.options.quantizer == "scalar",
+        )
         weights = self.row_weights(context, plan.shape[0])
         return _Encoder(matrix, weights, compressed).encode(context)
 
@@ -153,17 +170,8 @@ class _Encoder:
         # soon as possible.
         covariance = gram(matrix).div_(n_rows).addr_(self.mean, self.mean, alpha=-1)
         malloc_trim()
-        compressed.basis.copy_(_packed_axes(covariance, compressed.basis_bits))
-        malloc_trim()
-        columns = unit_columns(compressed.basis, d, compressed.basis_bits).double().numpy()
-        # The transpose has LAPACK's memory layout and is inverted in place. Without assume_a SciPy
-        # 1.17 crashes on a diagonal matrix that it may overwrite.
-        inverse = torch.from_numpy(
-            scipy.linalg.inv(columns.T, overwrite_a=True, check_finite=False, assume_a="general").T
-        )
-        variance = (inverse @ covariance).mul_(inverse).sum(1).clamp_min(0)
-        self.inverse = inverse.float()
-        del covariance, inverse, columns
+        variance, self.inverse = fill_basis(covariance, compressed)
+        del covariance
         malloc_trim()
         # A spread of nearly 0 is set to 2^-31 of the largest, so that its class fits uint8.
         self.spread = variance.sqrt().clamp_min(max(float(variance.max()) ** 0.5 * 2**-31, 1e-30))
@@ -307,7 +315,8 @@ class _Encoder:
 
     def _coordinates(self, rows: Tensor) -> Tensor:
         """Coordinates of rows in the basis: (n, d) to float32 (n, d)."""
-        return (rows.float() - self.mean.float()) @ self.inverse.T
+        centred = rows.float() - self.mean.float()
+        return centred if self.inverse is None else centred @ self.inverse.T
 
     def _norm_classes(self, samples: Tensor, class_offset: Tensor) -> Tensor:
         """Norm classes of rows: by root mean square, or higher if a table could not hold a sample.
@@ -340,7 +349,9 @@ class _Encoder:
             np.empty(samples.shape, dtype=np.int64),
             np.empty(samples.shape, dtype=np.uint8),
         )
-        self._map_parts(quantize_rows, block, self._spread(), BIT_PRICE * self.costs)
+        scalar = self.compressed.scalar
+        price = (SCALAR_BIT_PRICE if scalar else BIT_PRICE) * self.costs
+        self._map_parts(quantize_rows, block, self._spread(), price, scalar)
         return block
 
     def _encode(self, block: QuantizedRows) -> _Words:
@@ -371,15 +382,3 @@ class _Encoder:
             if a < b
         ]
         return list(self.pool.map(lambda part: function(part, *arguments), parts))
-
-
-def _packed_axes(covariance: Tensor, basis_bits: int) -> Tensor:
-    """Principal axes of falling variance as packed integers that use each column's range."""
-    vectors = torch.linalg.eigh(covariance).eigenvectors
-    top = 2 ** (basis_bits - 1) - 1
-    largest = torch.maximum(vectors.amax(0), -vectors.amin(0))
-    codes = [
-        (rows / largest * top).round_().add_(top + 1).int().flip(1)
-        for rows in vectors.split(row_block(len(vectors)))
-    ]
-    return packing.pack(torch.cat(codes), basis_bits)

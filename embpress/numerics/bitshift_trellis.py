@@ -13,8 +13,8 @@ import numpy as np
 
 from .compiled import compiled
 
-LANES = 16
-"""Sequences that are searched at once: one AVX-512 register of float32."""
+LANES = 8
+"""Sequences that are searched at once: one AVX register of float32."""
 MULTIPLIER = 34038481
 INCREMENT = 76625530
 BYTES_MEAN = 510.0

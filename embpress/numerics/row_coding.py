@@ -40,13 +40,16 @@ class QuantizedRows(NamedTuple):
 
 
 @compiled
-def quantize_rows(rows: QuantizedRows, spread: np.ndarray, price: np.ndarray) -> None:
+def quantize_rows(
+    rows: QuantizedRows, spread: np.ndarray, price: np.ndarray, scalar: bool = False
+) -> None:
     """Fill indices and quantizers: per row, the path of least squared error plus price of bits.
 
     Args:
         rows: rows with samples and classes.
         spread: int64 (d,), spread classes of the coordinates.
         price: float32 (2, CLASSES, WIDTH), price of the coded part of each index.
+        scalar: whether quantizer 0 codes all samples, so that each index is chosen alone.
     """
     d = len(spread)
     candidates = np.empty((d, 4), dtype=np.int64)
@@ -59,7 +62,7 @@ def quantize_rows(rows: QuantizedRows, spread: np.ndarray, price: np.ndarray) ->
             table, low = split_spread_class(spread[j] + rows.class_offset[i])
             largest = LARGEST_INDEX[table] << low
             sample = abs(rows.samples[i, j])
-            for branch in range(4):
+            for branch in range(2 if scalar else 4):
                 size = nearest_size(min(sample, np.float32(1 << 40)), branch)
                 if size > largest:  # the largest index of the same parity
                     size = largest - ((largest - size) & 1)
@@ -73,7 +76,11 @@ def quantize_rows(rows: QuantizedRows, spread: np.ndarray, price: np.ndarray) ->
                     else error * error
                     + price[branch >> 1, table, high_part(index, low) + WIDTH // 2]
                 )
-        cheapest_path(costs[:active], taken, branches)
+        if scalar:
+            for j in range(active):
+                branches[j] = int(costs[j, 1] < costs[j, 0])
+        else:
+            cheapest_path(costs[:active], taken, branches)
         for j in range(active):
             rows.indices[i, j] = candidates[j, branches[j]]
             rows.quantizers[i, j] = branches[j] >> 1

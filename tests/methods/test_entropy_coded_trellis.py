@@ -111,3 +111,53 @@ def test_the_price_of_a_bit_is_near_its_best(monkeypatch):
 def test_the_rough_basis_costs_little(monkeypatch):
     rough, fine = errors_with(monkeypatch, "BASIS_BITS", (4, 12), 6)
     assert rough < 1.1 * fine
+
+
+INGREDIENTS = {
+    "counts": {"weighting": "uniform"},
+    "basis": {"basis": "none"},
+    "trellis": {"quantizer": "scalar"},
+}
+
+
+@pytest.mark.parametrize("left_out", INGREDIENTS)
+@pytest.mark.parametrize("ratio", [4, 12])
+def test_each_ingredient_helps(left_out, ratio):
+    """Rows of one covariance with counts that fall by a power law, as in the method's argument."""
+    matrix, counts = gaussian(4000, 64)
+    errors = []
+    for options in ({}, INGREDIENTS[left_out]):
+        compressed = compress(matrix, "ectcq", ratio, Context(counts), **options)
+        assert compressed.ratio >= ratio
+        errors.append(reconstruction(matrix, compressed, counts).weighted_relative_error)
+    assert errors[0] < 0.98 * errors[1]
+
+
+def test_rounding_has_the_error_of_an_entropy_coded_uniform_quantizer():
+    """1.53 dB above the bound of a Gaussian source at high rates; the trellis is nearer.
+
+    Some 16 bits a row, a fifth of a dB here, are the coder's final state.
+    """
+    matrix = torch.randn(600, 768, generator=torch.Generator().manual_seed(7))
+    excess = []
+    for quantizer in ("scalar", "trellis"):
+        compressed = compress(
+            matrix,
+            "ectcq",
+            6,
+            Context(torch.ones(600, dtype=torch.int64)),
+            quantizer=quantizer,
+            basis="none",
+        )
+        error = float((matrix - compressed.dense()).square().mean())
+        words = int(compressed.length.sum())
+        excess.append(10 * np.log10(error * 4 ** (16 * words / matrix.numel())))
+    assert 1.4 < excess[0] < 1.9
+    assert excess[1] < excess[0] - 0.7
+
+
+def test_without_a_basis_none_is_stored():
+    matrix, counts = gaussian(1000, 32)
+    compressed = compress(matrix, "ectcq", 6, Context(counts), basis="none")
+    assert compressed.basis.numel() == 0 and compressed.columns is None
+    assert compressed.decode_flops(10) == 0

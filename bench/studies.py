@@ -8,6 +8,8 @@ from pathlib import Path
 
 import pandas
 
+from embpress.methods import aliases, controls
+
 ROOT = Path(__file__).parents[1]
 LINKED_BYTES = 1 << 20
 """Files from this size on are linked, not copied; jobs write none of them anew in place."""
@@ -72,8 +74,14 @@ def _copy(source: str, target: str) -> None:
 
 
 def read_scores(folder: Path) -> pandas.DataFrame:
-    """The scores of a finished study, those of ratios that are out of reach left out."""
-    return pandas.read_csv(folder / "results/scores.csv").dropna(subset=["value"])
+    """The scores of a finished study.
+
+    Ratios that are out of reach are left out, and so are the floors: a perplexity of 10^6 says
+    nothing about rounding.
+    """
+    scores = pandas.read_csv(folder / "results/scores.csv").dropna(subset=["value"])
+    floors = controls() - {"identity"}
+    return scores[[aliases().get(name, name) not in floors for name in scores["method"]]]
 
 
 KEYS = ["task", "method", "target_ratio", "seed", "metric"]

@@ -1,13 +1,17 @@
 import argparse
 import json
+import shutil
 
 import numpy as np
+import pandas
 import pytest
 import torch
+from safetensors.torch import save_file
 
-from bench import counting
+from bench import counting, gpu, studies
 from bench.common import GENERATED, chosen_of, matrix, peak_bytes, write_matrix
 from bench.scale import fit
+from embpress.data.texts import write_texts
 from embpress.numerics.matrices import FileMatrix
 from embpress.numerics.timing import summarize_times
 
@@ -65,3 +69,60 @@ def test_both_ways_to_count_find_the_same_tokens(tmp_path, monkeypatch, capsys):
 def test_made_up_words_differ_and_frequent_ones_are_short():
     words = [counting.word(n) for n in range(20_000)]
     assert len(set(words)) == len(words) and len(words[0]) == 2 and len(words[-1]) > 4
+
+
+def scores_of(values, retentions):
+    """Scores of the uncompressed model and of one variant."""
+    keys = {"task": "x", "metric": "accuracy", "seed": 0, "uncompressed_value": values[0]}
+    rows = {"method": ["identity", "svd"], "target_ratio": [np.nan, 4.0]}
+    return pandas.DataFrame({**rows, **keys, "value": values, "retention": retentions})
+
+
+def test_differences_of_scores_are_told_by_task_and_metric():
+    before = scores_of([0.8, 0.6], [100, 75])
+    (row,) = studies.differences(before, scores_of([0.8, 0.5], [100, 62.5])).itertuples()
+    assert (row.n, row.value, row.retention) == (2, 0.8, 12.5)
+    assert (row.change, row.largest) == (pytest.approx(-0.05), pytest.approx(0.1))
+    with pytest.raises(RuntimeError, match="2 scores before, but 1 of them after"):
+        studies.differences(before, before[:1])
+
+
+def test_a_machine_without_a_gpu_is_told(monkeypatch):
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+    monkeypatch.setattr("sys.argv", ["bench.gpu"])
+    with pytest.raises(SystemExit, match="bench.gpu: device is cuda, but torch"):
+        gpu.main()
+
+
+@pytest.mark.parametrize(("retention", "status"), [(99.5, 0), (98.5, 1)])
+def test_the_gpu_benchmark_tries_itself_on_the_cpu(
+    retention, status, base, monkeypatch, tmp_path, capsys
+):
+    """Its parts on a tiny model: the study is not run."""
+
+    def run_study(folder, study, *arguments, **settings):
+        assert settings == {"device": "cpu"}
+        results = folder / "results"
+        shutil.copytree(base, results / "models/minilm")
+        for part in ("frequency/wikipedia", "corpora/wikipedia"):
+            (results / part).mkdir(parents=True)
+        counts = results / "frequency/wikipedia/tokens-minilm.safetensors"
+        save_file({"counts": torch.arange(17)}, counts)
+        write_texts(["the cat, the dogs " * 60], results / "corpora/wikipedia/counted.jsonl")
+
+    monkeypatch.setattr(gpu, "run_study", run_study)
+    monkeypatch.setattr(gpu, "read_scores", lambda folder: scores_of([0.8, 0.8], [100, 100]))
+    monkeypatch.setattr(
+        gpu, "evaluate_again", lambda *_, **__: scores_of([0.8, 0.79], [100, retention])
+    )
+    monkeypatch.setattr(gpu, "TESTS", ["tests/numerics/test_device.py"])
+    monkeypatch.setattr(gpu, "FITS", {"b21": {"epochs": 1}})
+    monkeypatch.setattr(gpu, "RATIO", 4)
+    monkeypatch.setattr(gpu, "MODELS", {"minilm": "encoder"})
+    monkeypatch.setattr(gpu, "EXAMPLES", {"cpu": 2})
+    monkeypatch.setattr("sys.argv", ["bench.gpu", "--device", "cpu"])
+    with pytest.raises(SystemExit) as ended:
+        gpu.main()
+    assert ended.value.code == status
+    printed = capsys.readouterr().out
+    assert ("MISSED" in printed) == bool(status) and "Examples of 128 tokens a second" in printed

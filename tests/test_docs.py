@@ -98,6 +98,10 @@ COMMANDS = {
     "python -m bench.lookups --methods int8,T24 --rows 30522 --dims 768": Run(
         "python -m bench.lookups --methods int8 --rows 500 --dims 16 --runs 3", "int8"
     ),
+    "python -m bench.gpu": Elsewhere("tests/test_bench.py", "test_a_machine_without_a_gpu_is_told"),
+    "python -m bench.gpu --device cpu": Elsewhere(
+        "tests/test_bench.py", "test_the_gpu_benchmark_tries_itself_on_the_cpu"
+    ),
     ". .venv/bin/activate": Made("-m venv .venv"),
     "snakemake -n": Planned("compress"),
     "snakemake --cores 8": Planned("figures"),

@@ -24,13 +24,13 @@ STUB = '''
 import sys
 from pathlib import Path
 
-def run(snakemake, offline=True):
+def run(snakemake, **options):
     for output in map(Path, snakemake.output):
         output.parent.mkdir(parents=True, exist_ok=True)
         output.touch() if output.suffix else output.mkdir(exist_ok=True)
     sys.exit(0)
 
-read_json = read_study = throttled = run
+read_device = read_json = read_study = throttled = run
 '''
 
 
@@ -91,9 +91,14 @@ def stale_jobs(folder, path, comment="#"):
     before = file.read_text()
     try:
         file.write_text(f"{before}\n{comment} a change\n")
-        output = snakemake(folder, "--dry-run")
+        return planned_jobs(folder)
     finally:
         file.write_text(before)
+
+
+def planned_jobs(folder, *arguments):
+    """Rules whose parameters have changed, and how many jobs would run, by rule."""
+    output = snakemake(folder, "--dry-run", *arguments)
     changed = re.search(r"params have changed.*:\n +(.*)", output)
     counts = dict(re.findall(r"^(\w+) +(\d+)$", output, re.MULTILINE))
     stale = set(changed[1].split(", ")) if changed else set()
@@ -146,3 +151,13 @@ def test_what_no_job_runs_makes_nothing_stale(finished):
     for path in ("embpress/cli.py", "embpress/methods/svd.md"):
         (finished / "copy" / path).touch()
         assert stale_jobs(finished, path) == (set(), {})
+
+
+def test_another_device_makes_nothing_stale(finished):
+    assert planned_jobs(finished, "--config", "device=cpu") == (set(), {})
+
+
+def test_another_precision_evaluates_again(finished):
+    changed, planned = planned_jobs(finished, "--config", "precision=bfloat16")
+    assert "evaluate" in changed and planned["evaluate"] == 7
+    assert not {"compress", *TRAINED, *MODELS} & planned.keys()

@@ -13,6 +13,7 @@ docs/findings/codes.md is written from all lines. --again measures anew what is 
 import csv
 import time
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
@@ -20,6 +21,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 import torch
+from threadpoolctl import threadpool_limits
 from torch import Tensor
 from torch.nn import functional
 
@@ -65,8 +67,9 @@ Written by `python -m bench.codes` (its docstring says what it needs) from [`cod
 - *dB* and *weighted dB* are the distances to the rate-distortion bounds on these errors at the
   achieved ratio, for Gaussian rows of the same covariance. Rows that are less Gaussian may be
   nearer than 0.
-- *Fit* is the processor time of all threads. A *lookup* is of {LOOKUPS:,} rows in one thread, as a
-  multiple of a dense lookup in the same run (lower quartiles). Both depend on the machine."""
+- *Fit* is processor time, in one thread where the method's libraries obey. A *lookup* is of
+  {LOOKUPS:,} rows, as a multiple of a dense lookup in the same run (lower quartiles). Both depend
+  on the machine."""
 
 Peer = Callable[[np.ndarray], np.ndarray]
 """An independent implementation: a matrix to its decoded values."""
@@ -215,12 +218,10 @@ class Table:
         )
 
     def _lookups(self, compressed: CompressedMatrix) -> tuple[float, float]:
-        """Seconds of a dense and a compressed lookup of LOOKUPS rows, in one thread.
+        """Seconds of a dense and a compressed lookup of LOOKUPS rows.
 
         Lower quartiles, which other load on the machine changes least.
         """
-        threads = torch.get_num_threads()
-        torch.set_num_threads(1)
         generator = torch.Generator().manual_seed(0)
         shape = (2 * RUNS + 2, LOOKUPS)
         ids = iter(torch.randint(len(self.matrix), shape, generator=generator))
@@ -230,7 +231,6 @@ class Table:
                 lambda: compressed.rows(next(ids)),
                 runs=RUNS,
             )
-        torch.set_num_threads(threads)
         return dense.low, ours.low
 
 
@@ -309,6 +309,16 @@ def _measure_missing(table: Table, code: Code, ratio: float, path: Path, again: 
     write_lines([*(line for line in read_lines(path) if line[:3] != key), line], path)
 
 
+@contextmanager
+def _one_thread() -> Iterator[None]:
+    """Compute in one thread: threads that wait for each other spend processor time too."""
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    with threadpool_limits(1):
+        yield
+    torch.set_num_threads(threads)
+
+
 def main() -> None:
     """Measure what is missing, and write the page."""
     options = parser(__doc__)
@@ -332,11 +342,12 @@ def main() -> None:
     for model in chosen_of(chosen.models, MODELS, options):
         if not (chosen.results / "models" / model).is_dir():
             options.error(f"{chosen.results} has no model {model}: make it as said above")
-        table = Table(chosen.results, model)
-        for code in (known[label] for label in labels):
-            for ratio in code.ratios:
-                if not ratios or ratio in ratios:
-                    _measure_missing(table, code, ratio, path, chosen.again)
+        with _one_thread():
+            table = Table(chosen.results, model)
+            for code in (known[label] for label in labels):
+                for ratio in code.ratios:
+                    if not ratios or ratio in ratios:
+                        _measure_missing(table, code, ratio, path, chosen.again)
     lines = read_lines(path)
     (chosen.out / "codes.md").write_text("\n".join([*markdown(lines), ""]), encoding="utf-8")
 

@@ -32,7 +32,7 @@ from embpress.formats._base import ROW_BLOCK, CompressedMatrix
 from embpress.methods import compress, controls, method_class, names
 from embpress.methods._base import Context
 from embpress.models.checkpoints import embedding_matrix, read_metadata
-from embpress.numerics.timing import time_functions
+from embpress.numerics.timing import summarize_times
 from embpress.numerics.weights import smooth_counts
 
 from . import peers
@@ -67,9 +67,8 @@ Written by `python -m bench.codes` (its docstring says what it needs) from [`cod
 - *dB* and *weighted dB* are the distances to the rate-distortion bounds on these errors at the
   achieved ratio, for Gaussian rows of the same covariance. Rows that are less Gaussian may be
   nearer than 0.
-- *Fit* is processor time, in one thread where the method's libraries obey. A *lookup* is of
-  {LOOKUPS:,} rows, as a multiple of a dense lookup in the same run (lower quartiles). Both depend
-  on the machine."""
+- *Fit* and *lookup* are processor times in one thread, as far as the methods' libraries obey. A
+  lookup is of {LOOKUPS:,} rows, as a multiple of a dense one in the same run (lower quartiles)."""
 
 Peer = Callable[[np.ndarray], np.ndarray]
 """An independent implementation: a matrix to its decoded values."""
@@ -218,20 +217,24 @@ class Table:
         )
 
     def _lookups(self, compressed: CompressedMatrix) -> tuple[float, float]:
-        """Seconds of a dense and a compressed lookup of LOOKUPS rows.
+        """Seconds of a dense and a compressed lookup of LOOKUPS rows, in turn.
 
-        Lower quartiles, which other load on the machine changes least.
+        Lower quartiles of processor times, which other load on the machine changes least.
         """
         generator = torch.Generator().manual_seed(0)
-        shape = (2 * RUNS + 2, LOOKUPS)
-        ids = iter(torch.randint(len(self.matrix), shape, generator=generator))
+        shape = (RUNS + 1, 2, LOOKUPS)
+        seconds: list[list[float]] = []
         with torch.inference_mode():
-            dense, ours = time_functions(
-                lambda: functional.embedding(next(ids), self.matrix),
-                lambda: compressed.rows(next(ids)),
-                runs=RUNS,
-            )
-        return dense.low, ours.low
+            for dense_ids, ids in torch.randint(len(self.matrix), shape, generator=generator):
+                times = [time.process_time()]
+                functional.embedding(dense_ids, self.matrix)
+                times.append(time.process_time())
+                compressed.rows(ids)
+                times.append(time.process_time())
+                seconds.append([b - a for a, b in zip(times, times[1:])])
+        # The first lookup warms up.
+        dense, ours = zip(*seconds[1:])
+        return summarize_times(dense).low, summarize_times(ours).low
 
 
 def read_lines(path: Path) -> list[Line]:

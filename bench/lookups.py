@@ -18,8 +18,11 @@ MOST = 3.0
 """Times a dense lookup that the methods with a target may take at the last size."""
 CASES: dict[str, tuple[str, float, dict]] = {
     "int8": ("integer", 3.9, {}),
-    "int4": ("integer", 7.8, {}),
-    "int2": ("integer", 15, {}),
+    "int4": ("integer", 7.8, {"bits": 4}),
+    "int2": ("integer", 15, {"bits": 2}),
+    "GGUF Q4_0": ("gguf", 7.1, {"type": "q4_0"}),
+    "int4 groups": ("grouped_integer", 7.1, {"bits": 4}),
+    "NF4": ("normal_float", 7.1, {}),
     "PQ": ("pq", 25, {}),
     "Kronecker": ("kronecker", 3.9, {}),
     "T24": ("t24", 10, {}),

@@ -30,7 +30,7 @@ Linear, and what a loaded machine adds.
 CASES: dict[str, tuple[str, float, dict]] = {
     "SVD": ("svd", 10, {}),
     "int8": ("integer", 3.9, {}),
-    "int4": ("integer", 7.8, {}),
+    "int4": ("integer", 6.8, {"bits": 4}),
     "signs": ("signs", 10, {}),
     "ectcq": ("ectcq", 10, {}),
 }

@@ -36,7 +36,7 @@ class GGUFBlocks(CompressedMatrix):
 
     def __init__(self, shape: tuple[int, int], type: str) -> None:
         super().__init__(shape)
-        self.type = type
+        self.block_type = type
         self.layout = TYPES[type]
         self.blocks: Tensor
         n_bytes = -(-shape[1] // BLOCK) * self.layout.n_bytes
@@ -44,7 +44,7 @@ class GGUFBlocks(CompressedMatrix):
 
     def config(self) -> dict[str, Any]:
         """See base class."""
-        return {"type": self.type}
+        return {"type": self.block_type}
 
     def rows(self, ids: Tensor) -> Tensor:
         """See base class."""

@@ -8,6 +8,7 @@ PAMI 2014) and stored with d^2 floats; faiss learns it only for an M that divide
 """
 
 from dataclasses import dataclass
+from functools import partial
 from typing import Any, Literal
 
 import numpy as np
@@ -65,7 +66,7 @@ class ProductQuantization(Method):
         widths = [w for w in possible if 1 << w <= rows]  # k-means needs a row per centroid
         fitting = {}
         for w in widths:
-            subspaces = largest(lambda m, w=w: self._bits(shape, m, w), budget, d)
+            subspaces = largest(partial(self._bits, shape, width=w), budget, d)
             if self.options.rotation == "opq":
                 subspaces = max((m for m in range(1, subspaces + 1) if d % m == 0), default=0)
             if subspaces:
@@ -79,8 +80,8 @@ class ProductQuantization(Method):
             least = min(self._bits(shape, 1, w) for w in widths)
             raise infeasible(self.label, shape, 32 * rows * d / least)
         expected = {w: _expected_error(d, m, w) for w, m in fitting.items()}
-        least = min(expected.values())
-        width = max(w for w, error in expected.items() if error <= TOLERANCE * least)
+        limit = TOLERANCE * min(expected.values())
+        width = max(w for w, error in expected.items() if error <= limit)
         subspaces = fitting[width]
         sizes = {"subspaces": subspaces, "width": width}
         return Plan(shape, ratio, bits=self._bits(shape, subspaces, width), sizes=sizes)

@@ -23,6 +23,7 @@ from torch import Tensor, nn
 from transformers.trainer_pt_utils import get_length_grouped_indices
 
 from ..files import write_json
+from ..numerics.device import CPU
 from ..study.task_training import Training
 from .batches import Loss, Row, TrainingData, count_tokens, split_validation
 from .processes import Processes
@@ -44,8 +45,8 @@ class TrainingContext:
 
     seed: int
     """Seeds a new head, the order of rows, dropout and masks."""
-    device: torch.device | None = None
-    """Where the model is trained; None is a GPU if there is one."""
+    device: torch.device = CPU
+    """Where the model is trained."""
 
 
 def train(

@@ -49,13 +49,13 @@ class Processes:
         model: the model, the same in all processes.
         loss: terms of the loss of a batch.
         precision: bf16 runs the loss under autocast; weights stay float32.
-        device: None is a GPU if there is one. Several processes have one GPU each.
+        device: where one process computes. Several processes have one GPU each, or the CPU.
     """
 
     def __init__(
-        self, model: nn.Module, loss: Loss, precision: Precision, device: torch.device | None
+        self, model: nn.Module, loss: Loss, precision: Precision, device: torch.device
     ) -> None:
-        self.accelerator = _create_accelerator(precision, device or default_device())
+        self.accelerator = _create_accelerator(precision, device)
         if self.count > 1:  # at the end of the process, as a group cannot be joined again
             atexit.register(self.accelerator.end_training)
         self.module: nn.Module = self.accelerator.prepare(LossModule(model, loss))
@@ -111,11 +111,6 @@ class Processes:
         stacked = torch.stack([value.detach().float() for value in values])
         means: list[float] = self.accelerator.reduce(stacked, reduction="mean").tolist()
         return means
-
-
-def default_device() -> torch.device:
-    """A GPU if there is one, else the CPU."""
-    return torch.device("cuda" if torch.cuda.is_available() else "cpu")
 
 
 def _create_accelerator(precision: Precision, device: torch.device) -> Accelerator:

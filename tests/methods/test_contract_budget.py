@@ -14,9 +14,9 @@ MOST_UNUSED = 0.02
 
 RANK = "a rank is a whole number of columns, as in the papers' sizes"
 EXCEPTIONS = {
-    "bitshift_trellis": (0.5, "at most 4 bits a value, as in the paper"),
+    "bitshift_trellis": (0.51, "a value has at most 4 bits, which are spent from 8x"),
     "direction_autoencoder": (0.08, RANK),
-    "e8_lattice": (0.5, "at most 4 bits a value, as in the paper"),
+    "e8_lattice": (0.51, "a value has at most 4 bits, which are spent from 8x"),
     "gguf": (0.45, "a tensor has one of three types"),
     "grouped_integer": (0.3, "libraries offer these widths, and one for a matrix"),
     "kronecker": (0.51, "columns of B divide d"),

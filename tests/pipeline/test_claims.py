@@ -292,19 +292,25 @@ def test_text_tells_claims_numbers_and_verdicts(rows, claim_entries, labels):
     assert f"B21: 50% & more_of it. (abstract) → {verdict}" in words
     assert "Tamura et al. 2024: Good beats bad. (inferred) → not measured" in words
     # The pair once, then a row for each ratio.
-    assert re.search(r"  A_good better than A_bad: Rotten & co, accuracy.↑\n +4 +97\.", text)
     assert re.search(
-        r"^ +4 +97\.\d +7\d\.\d +1\d\.\d +\[1\d\.\d, 2\d\.\d\] +holds$", text, re.MULTILINE
+        r"  A_good better than A_bad: Rotten & co, accuracy.↑\n +4 +4\.0, 4\.0 +97\.", text
+    )
+    assert re.search(
+        r"^ +4 +4\.0, 4\.0 +97\.\d +7\d\.\d +1\d\.\d +\[1\d\.\d, 2\d\.\d\] +holds$",
+        text,
+        re.MULTILINE,
     )
     assert re.search("A_bad better than A_good: .*perplexity.↓", text)
-    assert re.search(r"10 +-- +-- +-- +-- +not measured\^a", text) and f"^a {NOTE}." in text
+    assert re.search(r"10 +-- +-- +-- +-- +-- +not measured\^a", text) and f"^a {NOTE}." in text
 
 
 def test_latex_escapes_and_repeats_no_words(rows, claim_entries, labels):
     table = to_latex(claims_table(rows, claim_entries, labels))
     assert r"50\% \& more\_of it. (abstract) $\to$ holds at 4 of 7" in table
     assert table.count(r"A\_good better than A\_bad: Rotten \& co, accuracy\,$\uparrow$") == 1
-    assert re.search(r"^10 & 97\.\d & .* & \{\\bfseries holds\} \\\\$", table, re.MULTILINE)
+    achieved = r"\{\$10\.0,\\,10\.0\$\}"
+    holds = rf"^10 & {achieved} & 97\.\d & .* & \{{\\bfseries holds\}} \\\\$"
+    assert re.search(holds, table, re.MULTILINE)
     assert r"perplexity\,$\downarrow$" in table and r"not measured\textsuperscript{a}" in table
 
 

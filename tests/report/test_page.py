@@ -76,9 +76,8 @@ def page(tmp_path_factory):
     claim = {"paper": "B23", "text": "<script>alert(1)</script>", "evidence": "inferred"}
     comparison = {"better": "b23", "worse": "svd", "on": "rotten", "by": "accuracy"}
     claims = {"one": claim | {"comparisons": [comparison]}}
-    about = dict.fromkeys(
-        ("ratio", "better_value", "worse_value", "difference", "low", "high"), 1.0
-    )
+    numbers = ("ratio", "better_value", "worse_value", "difference", "low", "high")
+    about = dict.fromkeys((*numbers, "better_achieved_ratio", "worse_achieved_ratio"), 1.0)
     row = {
         "claim": "one",
         "better": "b23",

@@ -40,6 +40,7 @@ def changed(config, path, value):
         "studies/claims.yaml",
         "studies/ratios.yaml",
         "studies/distillation.yaml",
+        "studies/full.yaml",
     ],
 )
 def test_shipped_studies_are_right(path):

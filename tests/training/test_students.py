@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 import torch
 from safetensors.torch import load_file, save_file
-from transformers import BertForMaskedLM
+from transformers import BertForMaskedLM, BertForSequenceClassification
 
 from embpress import storage
 from embpress.errors import UserError
@@ -35,6 +35,7 @@ from embpress.training.students import (
     finetune_student,
 )
 
+from ..second_device import HARDWARE
 from ..task_entries import make_task
 
 CONTEXT = TrainingContext(seed=0)
@@ -294,3 +295,38 @@ def test_compressed_layers_are_trained_together_with_the_embedding(folder):
         task_of(folder, "x"), folder / "tuned", [student], lambda line: None
     )
     assert len(outcomes["predicted"]) == 4
+
+
+def trained_on(device, folder, out):
+    """Weights of a fine-tuned model, of a student of text and then of its task, by name."""
+    context = TrainingContext(seed=0, device=device)
+    out.mkdir()
+    finetune(
+        folder / "base", task_of(folder, "finetune_then_compress"), context, out / "fine_tuned"
+    )
+    inputs = inputs_of(folder, "base", compressed(folder, "base"))
+    stage = TextStage(corpus="c", tokens=256, block=8, **STAGE)
+    distil_on_text(inputs, [" ".join(TEXTS)] * 12, stage, True, context, out / "of_text")
+    task = task_of(folder, "compress_then_distil", distil={"stage2": STAGE})
+    inputs = inputs_of(folder, "base", out / "of_text")
+    distil_on_task(folder / "tuned", inputs, task, context, out / "of_task")
+    files = {path.relative_to(out): load_file(path) for path in sorted(out.rglob("*.safetensors"))}
+    return {f"{path}/{name}": t for path, of in files.items() for name, t in of.items()}
+
+
+def test_training_on_another_device_gives_the_same_weights(folder, second):
+    here = trained_on(torch.device("cpu"), folder, folder / "here")
+    there = trained_on(second, folder, folder / "there")
+    assert any("fine_tuned" in name for name in here) and any("of_task" in name for name in here)
+    # On hardware, Adam turns the sign of a gradient's rounding error into a whole step.
+    torch.testing.assert_close(there, here, rtol=1e-2, atol=5e-2 if HARDWARE else 1e-4)
+
+
+def test_a_teacher_that_stays_on_the_cpu_is_found(folder, imitated, monkeypatch):
+    monkeypatch.setattr(BertForSequenceClassification, "to", lambda model, *where, **more: model)
+    task = task_of(folder, "compress_then_distil", distil={"stage2": STAGE})
+    inputs = inputs_of(folder, "tuned", compressed(folder, "tuned"))
+    with pytest.raises(RuntimeError, match="on the same device"):
+        distil_on_task(
+            *(folder / "tuned", inputs, task, TrainingContext(0, imitated), folder / "student")
+        )

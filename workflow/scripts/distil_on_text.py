@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from job import run
+from job import read_device, run
 
 with run(snakemake, trains=True):
     from embpress.data.texts import read_texts
@@ -17,6 +17,6 @@ with run(snakemake, trains=True):
         read_texts(files["texts"]),
         TextStage.model_validate(entry["stage1"]),
         entry["trains_factors"],
-        TrainingContext(int(snakemake.wildcards.seed)),
+        TrainingContext(int(snakemake.wildcards.seed), read_device(snakemake)),
         Path(snakemake.output[0]),
     )

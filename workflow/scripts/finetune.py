@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from job import read_json, run
+from job import read_device, read_json, run
 
 with run(snakemake, trains=True):
     from embpress.study.search import with_best_settings
@@ -15,5 +15,5 @@ with run(snakemake, trains=True):
     entry = with_best_settings(snakemake.params.entry, candidates)
     model = Path(files.pop("model"))
     task = create_task(entry, TaskInputs.of({name: Path(path) for name, path in files.items()}))
-    context = TrainingContext(int(snakemake.wildcards.seed))
+    context = TrainingContext(int(snakemake.wildcards.seed), read_device(snakemake))
     finetune(model, task, context, Path(snakemake.output[0]), candidates)

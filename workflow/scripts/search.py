@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from job import run, throttled
+from job import read_device, run, throttled
 
 with run(snakemake, trains=True) as log:
     from embpress.tasks import TaskInputs, create_task
@@ -10,7 +10,7 @@ with run(snakemake, trains=True) as log:
     from embpress.training.loop import TrainingContext
 
     entry = snakemake.params.entry
-    context = TrainingContext(int(snakemake.wildcards.seed))
+    context = TrainingContext(int(snakemake.wildcards.seed), read_device(snakemake))
     files = {name: Path(path) for name, path in snakemake.input.items()}
     model = files.pop("model")
     task = create_task(entry, TaskInputs.of(files))

@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from job import read_json, run
+from job import read_device, read_json, run
 
 with run(snakemake, trains=True):
     from embpress.study.search import with_best_settings
@@ -10,7 +10,7 @@ with run(snakemake, trains=True):
     from embpress.training.loop import TrainingContext
     from embpress.training.students import StudentInputs, distil_on_task, finetune_student
 
-    context = TrainingContext(int(snakemake.wildcards.seed))
+    context = TrainingContext(int(snakemake.wildcards.seed), read_device(snakemake))
     folder = Path(snakemake.output[0])
     files = dict(snakemake.input.items())
     candidates = [read_json(path) for path in files.pop("candidates", [])]

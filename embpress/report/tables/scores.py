@@ -299,11 +299,13 @@ def errors_table(scores: DataFrame, labels: Labels) -> Table:
             Cell(row["checkpoint"]),
             Cell(labels.methods[row["method"]].label),
             ratio_cell(row["target_ratio"]),
+            number_cell(row["achieved_ratio"], 2),
             *(number_cell(row[metric], 2 if metric.endswith("_db") else 4) for metric in metrics),
         ]
         for _, row in matrices.iterrows()
     ]
-    heads = ["Target ratio", *(PREDICTOR_METRICS[metric][0].capitalize() for metric in metrics)]
+    heads = ["Target ratio", "Achieved ratio"]
+    heads += [PREDICTOR_METRICS[metric][0].capitalize() for metric in metrics]
     columns = [*text_columns("Checkpoint", "Method"), *map(Column, heads)]
     return flat_table(
         "errors",

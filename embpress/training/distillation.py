@@ -139,7 +139,7 @@ class Distillation:
         if "attention" in self.terms:
             n_scores = mask.sum(-1).square().sum() * self.scores[0].n_heads
             layers = zip(*(scores.compute(mask) for scores in self.scores))
-            errors = [functional.mse_loss(*pair, reduction="sum") for pair in layers]
+            errors = [functional.mse_loss(s, t, reduction="sum") for s, t in layers]
             terms["attention"] = _sum(errors) / n_scores
         if "hidden" in self.terms:
             terms["hidden"] = _sum(masked_mse(s, t, mask) for s, t in states[1:])
@@ -154,8 +154,9 @@ def masked_mse(student: Tensor, teacher: Tensor, mask: Tensor) -> Tensor:
     Multiplying by the mask is cheaper than selecting positions, whose gradients would be scattered.
     """
     weights = mask[..., None]
-    pair = [states.float() * weights for states in (student, teacher)]
-    return functional.mse_loss(*pair, reduction="sum") / (mask.sum() * student.shape[-1])
+    ours, theirs = student.float() * weights, teacher.float() * weights
+    total = functional.mse_loss(ours, theirs, reduction="sum")
+    return total / (mask.sum() * student.shape[-1])
 
 
 def _classifier_loss(student: ModelOutput, teacher: ModelOutput, batch: Batch) -> Tensor:

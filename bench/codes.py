@@ -75,8 +75,8 @@ Written by `python -m bench.codes` (its docstring says what it needs) from [`cod
 - *dB* and *weighted dB* are the distances to the rate-distortion bounds on these errors at the
   achieved ratio, for Gaussian rows of the same covariance. Rows that are less Gaussian may be
   nearer than 0.
-- SmolLM2's table comes from a GGUF file, and all its values are on the grid of Q8_0, which therefore
-  has no error.
+- SmolLM2's table comes from a GGUF file, and all its values are on the grid of Q8_0, which has no
+  error therefore.
 - *Fit* and *lookup* are processor times in one thread, as far as the methods' libraries obey. A
   lookup is of {LOOKUPS:,} rows, as a multiple of a dense one in the same run (lower quartiles)."""
 

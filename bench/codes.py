@@ -13,6 +13,7 @@ docs/findings/codes.md is written from all lines. --again measures anew what is 
 import csv
 import time
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
@@ -20,6 +21,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 import torch
+from threadpoolctl import threadpool_limits
 from torch import Tensor
 from torch.nn import functional
 
@@ -30,7 +32,7 @@ from embpress.formats._base import ROW_BLOCK, CompressedMatrix
 from embpress.methods import compress, controls, method_class, names
 from embpress.methods._base import Context
 from embpress.models.checkpoints import embedding_matrix, read_metadata
-from embpress.numerics.timing import time_functions
+from embpress.numerics.timing import summarize_times
 from embpress.numerics.weights import smooth_counts
 
 from . import peers
@@ -73,8 +75,8 @@ Written by `python -m bench.codes` (its docstring says what it needs) from [`cod
 - *dB* and *weighted dB* are the distances to the rate-distortion bounds on these errors at the
   achieved ratio, for Gaussian rows of the same covariance. Rows that are less Gaussian may be
   nearer than 0.
-- *Fit* is the processor time of all threads. A *lookup* is of {LOOKUPS:,} rows in one thread, as a
-  multiple of a dense lookup in the same run (lower quartiles). Both depend on the machine."""
+- *Fit* and *lookup* are processor times in one thread, as far as the methods' libraries obey. A
+  lookup is of {LOOKUPS:,} rows, as a multiple of a dense one in the same run (lower quartiles)."""
 
 Peer = Callable[[np.ndarray], np.ndarray]
 """An independent implementation: a matrix to its decoded values."""
@@ -235,23 +237,24 @@ class Table:
         )
 
     def _lookups(self, compressed: CompressedMatrix) -> tuple[float, float]:
-        """Seconds of a dense and a compressed lookup of LOOKUPS rows, in one thread.
+        """Seconds of a dense and a compressed lookup of LOOKUPS rows, in turn.
 
-        Lower quartiles, which other load on the machine changes least.
+        Lower quartiles of processor times, which other load on the machine changes least.
         """
-        threads = torch.get_num_threads()
-        torch.set_num_threads(1)
         generator = torch.Generator().manual_seed(0)
-        shape = (2 * RUNS + 2, LOOKUPS)
-        ids = iter(torch.randint(len(self.matrix), shape, generator=generator))
+        shape = (RUNS + 1, 2, LOOKUPS)
+        seconds: list[list[float]] = []
         with torch.inference_mode():
-            dense, ours = time_functions(
-                lambda: functional.embedding(next(ids), self.matrix),
-                lambda: compressed.rows(next(ids)),
-                runs=RUNS,
-            )
-        torch.set_num_threads(threads)
-        return dense.low, ours.low
+            for dense_ids, ids in torch.randint(len(self.matrix), shape, generator=generator):
+                times = [time.process_time()]
+                functional.embedding(dense_ids, self.matrix)
+                times.append(time.process_time())
+                compressed.rows(ids)
+                times.append(time.process_time())
+                seconds.append([b - a for a, b in zip(times, times[1:])])
+        # The first lookup warms up.
+        dense, ours = zip(*seconds[1:])
+        return summarize_times(dense).low, summarize_times(ours).low
 
 
 def read_lines(path: Path) -> list[Line]:
@@ -329,6 +332,16 @@ def _measure_missing(table: Table, code: Code, ratio: float, path: Path, again: 
     write_lines([*(line for line in read_lines(path) if line[:3] != key), line], path)
 
 
+@contextmanager
+def _one_thread() -> Iterator[None]:
+    """Compute in one thread: threads that wait for each other spend processor time too."""
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    with threadpool_limits(1):
+        yield
+    torch.set_num_threads(threads)
+
+
 def main() -> None:
     """Measure what is missing, and write the page."""
     options = parser(__doc__)
@@ -352,11 +365,12 @@ def main() -> None:
     for model in chosen_of(chosen.models, MODELS, options):
         if not (chosen.results / "models" / model).is_dir():
             options.error(f"{chosen.results} has no model {model}: make it as said above")
-        table = Table(chosen.results, model)
-        for code in (known[label] for label in labels):
-            for ratio in code.ratios:
-                if not ratios or ratio in ratios:
-                    _measure_missing(table, code, ratio, path, chosen.again)
+        with _one_thread():
+            table = Table(chosen.results, model)
+            for code in (known[label] for label in labels):
+                for ratio in code.ratios:
+                    if not ratios or ratio in ratios:
+                        _measure_missing(table, code, ratio, path, chosen.again)
     lines = read_lines(path)
     (chosen.out / "codes.md").write_text("\n".join([*markdown(lines), ""]), encoding="utf-8")
 

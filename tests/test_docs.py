@@ -95,6 +95,9 @@ COMMANDS = {
     "make test": Made("/python -m pytest -n auto"),  # which the CI runs
     "make bench": Made("/python -m bench.lookups"),
     "make bench SCALE=full": Made("/python -m bench.scale --rows full"),
+    "python -m bench.codes": Elsewhere(
+        "tests/test_bench_codes.py", "test_a_line_is_measured_once_and_stands_in_the_page"
+    ),
     "python -m bench.lookups --methods int8,T24 --rows 30522 --dims 768": Run(
         "python -m bench.lookups --methods int8 --rows 500 --dims 16 --runs 3", "int8"
     ),

@@ -12,6 +12,7 @@ fitted to a table that exists. Ranks need not be equal, so that the budget is fi
 
 import math
 from collections.abc import Callable
+from functools import partial
 
 import numpy as np
 import torch
@@ -56,8 +57,12 @@ class TensorTrainDecomposition(Method):
     ) -> list[tuple[int, int]]:
         """Pairs of ranks within the budget of which the first is near to a rank."""
         pairs = [(min(rank, most[0]), min(rank, most[1]))]
+
+        def size(r2: int, r1: int) -> int:
+            return self._size(shape, (r1, r2))
+
         for r1 in range(max(1, rank - rank // SPREAD), min(most[0], rank + rank // SPREAD) + 1):
-            r2 = largest(lambda n, r1=r1: self._size(shape, (r1, n)), budget, most[1])
+            r2 = largest(partial(size, r1=r1), budget, most[1])
             pairs += [(r1, r2)] if r2 else []
         return pairs
 

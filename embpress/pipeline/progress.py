@@ -39,7 +39,7 @@ class Progress:
         self._known = {
             number: core_seconds(records[job.record])
             for number, job in jobs.items()
-            if job.record in records
+            if job.record is not None and job.record in records
         }
         self._known_seconds = sum(self._known.values())
         timed = [job for number, job in jobs.items() if job.record and number not in self._known]

@@ -15,6 +15,7 @@ from collections.abc import Callable, Collection, Iterable
 
 import torch
 from torch import Tensor, nn
+from torch.nn import functional
 from transformers import PreTrainedModel
 from transformers.modeling_outputs import BaseModelOutput, ModelOutput
 
@@ -66,14 +67,17 @@ class AttentionScores:
         by_head = output.unflatten(-1, (self.n_heads, -1))
         return by_head.transpose(1, 2).float()
 
-    def compute(self) -> list[Tensor]:
+    def compute(self, mask: Tensor) -> list[Tensor]:
         """Scores (B, heads, T, T) of each layer in the last forward pass, whose recorded outputs
         are cleared.
+
+        Args:
+            mask: (B, T), 0 at padding, whose scores are 0.
         """
         scores = []
         for pair in self.projections:
-            query, key = (self._split_heads(self.outputs[module]) for module in pair)
-            scores.append(query @ key.transpose(2, 3) / query.shape[-1] ** 0.5)
+            query, key = (self._split_heads(self.outputs[m] * mask[..., None]) for m in pair)
+            scores.append((query @ key.transpose(2, 3)).float() / query.shape[-1] ** 0.5)
         self.outputs.clear()
         return scores
 
@@ -113,8 +117,11 @@ class Distillation:
         if self.terms - {"task"}:
             inputs = {name: values for name, values in batch.items() if name != "labels"}
             device = batch["attention_mask"].device
+            # Without its head where that is not compared: a language model's is as wide as the
+            # vocabulary.
+            compared = self.teacher if "logits" in self.terms else self.teacher.base_model
             with torch.no_grad():
-                teacher = self.teacher.to(device)(**inputs, output_hidden_states=needs_states)
+                teacher = compared.to(device)(**inputs, output_hidden_states=needs_states)
             terms = self._compare(student, teacher, batch)
         if "task" in self.terms:
             terms["task"] = student.loss
@@ -124,17 +131,16 @@ class Distillation:
         self, student: BaseModelOutput, teacher: BaseModelOutput, batch: Batch
     ) -> dict[str, Tensor]:
         """Terms that compare outputs of the student and the teacher on a batch."""
-        mask = batch["attention_mask"].flatten(0, -2).bool()  # (B, T), False at padding
+        mask = batch["attention_mask"].flatten(0, -2).float()  # (B, T), 0 at padding
         terms: dict[str, Tensor] = {}
         states = list(zip(student.hidden_states or (), teacher.hidden_states or ()))
         if "embeddings" in self.terms:
             terms["embeddings"] = masked_mse(*states[0], mask)
         if "attention" in self.terms:
-            mask_pairs = mask[:, None, :, None] & mask[:, None, None, :]
-            layers = zip(*(scores.compute() for scores in self.scores))
-            terms["attention"] = _sum(
-                masked_mse(s[..., None], t[..., None], mask_pairs.expand_as(s)) for s, t in layers
-            )
+            n_scores = mask.sum(-1).square().sum() * self.scores[0].n_heads
+            layers = zip(*(scores.compute(mask) for scores in self.scores))
+            errors = [functional.mse_loss(s, t, reduction="sum") for s, t in layers]
+            terms["attention"] = _sum(errors) / n_scores
         if "hidden" in self.terms:
             terms["hidden"] = _sum(masked_mse(s, t, mask) for s, t in states[1:])
         if "logits" in self.terms:
@@ -143,9 +149,14 @@ class Distillation:
 
 
 def masked_mse(student: Tensor, teacher: Tensor, mask: Tensor) -> Tensor:
-    """Mean squared error of vectors (..., d) over the positions where the mask (...) is True."""
-    squares = (student.float() - teacher.float()).square().mean(-1)
-    return squares[mask].mean()
+    """Mean squared error of vectors (B, T, d) over the positions where the mask (B, T) is 1, not 0.
+
+    Multiplying by the mask is cheaper than selecting positions, whose gradients would be scattered.
+    """
+    weights = mask[..., None]
+    ours, theirs = student.float() * weights, teacher.float() * weights
+    total = functional.mse_loss(ours, theirs, reduction="sum")
+    return total / (mask.sum() * student.shape[-1])
 
 
 def _classifier_loss(student: ModelOutput, teacher: ModelOutput, batch: Batch) -> Tensor:

@@ -24,6 +24,7 @@ from transformers.trainer_pt_utils import get_length_grouped_indices
 
 from ..files import write_json
 from ..numerics.device import CPU
+from ..numerics.memory import keep_freed_memory
 from ..study.task_training import Training
 from .batches import Loss, Row, TrainingData, count_tokens, split_validation
 from .processes import Processes
@@ -106,7 +107,9 @@ class TrainingRun:
             {"params": matrices, "weight_decay": settings.weight_decay},
             {"params": vectors, "weight_decay": 0.0},
         ]
-        optimizer = torch.optim.AdamW(groups, lr=settings.learning_rate)
+        # One kernel for all operations of a step, where torch has it.
+        fused = self.processes.device.type in ("cpu", "cuda")
+        optimizer = torch.optim.AdamW(groups, lr=settings.learning_rate, fused=fused)
         prepared = self.processes.accelerator.prepare(optimizer)
         self.state = TrainingState(parameters, prepared)
         self.rows_per_step = settings.batch_size * settings.accumulation
@@ -121,8 +124,9 @@ class TrainingRun:
             log.info("resuming from step %d/%d", self.state.step, self.total_steps)
         self.first_step = self.state.step
         self.started = time.monotonic()
-        while self.state.step < self.total_steps and not self._should_stop():
-            self._train_epoch()
+        with keep_freed_memory():
+            while self.state.step < self.total_steps and not self._should_stop():
+                self._train_epoch()
         if self.state.best_weights:
             self.state.copy_weights(self.state.best_weights)
         self.model.to("cpu")

@@ -7,6 +7,7 @@ and, without dropout, its gradients.
 """
 
 import atexit
+import warnings
 from contextlib import AbstractContextManager
 
 import torch
@@ -58,7 +59,9 @@ class Processes:
         self.accelerator = _create_accelerator(precision, device)
         if self.count > 1:  # at the end of the process, as a group cannot be joined again
             atexit.register(self.accelerator.end_training)
-        self.module: nn.Module = self.accelerator.prepare(LossModule(model, loss))
+        with warnings.catch_warnings():
+            warnings.filterwarnings("ignore", "`broadcast_buffers` is deprecated", FutureWarning)
+            self.module: nn.Module = self.accelerator.prepare(LossModule(model, loss))
 
     @property
     def count(self) -> int:

@@ -97,8 +97,7 @@ class TrainingState:
                 self.best_weights[name] = stored[name].pop("best")
             if stored[name]:  # a parameter that has had no gradient has no optimizer state
                 self.optimizer.state[parameter] = {
-                    key: values if key == "step" else values.to(parameter.device)
-                    for key, values in stored[name].items()
+                    key: values.to(parameter.device) for key, values in stored[name].items()
                 }
         return True
 

@@ -82,7 +82,8 @@ def test_trained_it_is_nearer_and_as_large_and_saved(name, tmp_path):
     bits = compressed.stored_bits
     before = (compressed.dense() - target).square().mean()
     compressed.unfreeze()
-    optimizer = torch.optim.Adam(compressed.parameters(), lr=2e-3)
+    # Small enough for rows that are sums of many trained centroids.
+    optimizer = torch.optim.Adam(compressed.parameters(), lr=5e-4)
     for _ in range(15):
         optimizer.zero_grad()
         (compressed.rows(torch.arange(600)) - target).square().mean().backward()

@@ -115,7 +115,7 @@ def folders(tmp_path_factory):
     script.write_text(SCRIPT.format(folder=str(two)))
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("PYTHONPATH", os.pathsep.join([os.getcwd(), *sys.path]))
-        assert launch(str(script), 2)
+        assert launch(str(script), 2) == 0
     return one, two
 
 
@@ -139,13 +139,13 @@ def test_two_interrupted_processes_resume_to_the_same_bits(folders):
 
 
 def test_a_failed_process_ends_all(tmp_path, capfd):
+    """A first one that waits for the second, which fails or is killed."""
     script = tmp_path / "script.py"
-    script.write_text(
-        "import os, sys, time\n"
-        "if os.environ['RANK'] == '1':\n    sys.exit('the reason')\n"
-        "time.sleep(600)\n"
-    )
-    assert not launch(str(script), 2)
+    ends = {"sys.exit('the reason')": 1, "os.kill(os.getpid(), 9)": -9}
+    for end, status in ends.items():
+        lines = ["import os, sys, time", f"if os.environ['RANK'] == '1': {end}", "time.sleep(600)"]
+        script.write_text("\n".join(lines))
+        assert launch(str(script), 2) == status
     assert capfd.readouterr().err.strip() == "the reason"
 
 

@@ -6,6 +6,7 @@ import json
 import logging
 import os
 import resource
+import signal
 import sys
 import time
 import traceback
@@ -58,7 +59,7 @@ def run(snakemake: Any, offline: bool = True, trains: bool = False) -> Iterator[
     log_file = Path(snakemake.log[0])
     log = _start_log(log_file, " ".join([snakemake.rule, *map(str, snakemake.wildcards)]))
     if processes > 1 and not is_launched():
-        sys.exit(0 if launch(sys.argv[0], processes) else 1)
+        sys.exit(_launch(processes, log_file, log))
     started = time.perf_counter()
     try:
         with _imports_timed():
@@ -128,22 +129,21 @@ def _start_log(log_file: Path, job_name: str) -> logging.Logger:
     """Send messages to a new log file and to the output, each line with time and job.
 
     A terminal shows warnings and errors only, as the workflow shows one line for each job there
-    (workflow/rules/terminal.smk). Of processes that train together, the others than the first
-    write errors to the same file only.
+    (workflow/rules/terminal.smk). Of processes that train together only the first writes messages;
+    errors of all are in the file.
     """
     mode = "a" if is_launched() else "w"
-    handlers: list[logging.Handler] = [logging.FileHandler(log_file, mode=mode, encoding="utf-8")]
-    if is_main_process():
-        output = logging.StreamHandler()
-        if sys.stderr.isatty() and os.environ.get("EMBPRESS_TERMINAL") != "full":
-            output.setLevel(logging.WARNING)
-            output.terminator = "\x1b[K\n"  # what is left of the line of progress
-        handlers.append(output)
+    output = logging.StreamHandler()
+    if is_launched():  # all may fail alike: the process that launched them shows one error
+        output.addFilter(lambda record: record.levelno < logging.ERROR)
+    if sys.stderr.isatty() and os.environ.get("EMBPRESS_TERMINAL") != "full":
+        output.setLevel(logging.WARNING)
+        output.terminator = "\x1b[K\n"  # what is left of the line of progress
     logging.basicConfig(
         level=logging.INFO if is_main_process() else logging.ERROR,
         format=f"%(asctime)s {job_name}: %(message)s",
         datefmt="%H:%M:%S",
-        handlers=handlers,
+        handlers=[output, logging.FileHandler(log_file, mode=mode, encoding="utf-8")],
         force=True,
     )
     # If the disk is full, the job's own error is reported, not that its log cannot be written.
@@ -151,6 +151,16 @@ def _start_log(log_file: Path, job_name: str) -> logging.Logger:
     for name in CHATTY_LIBRARIES:
         logging.getLogger(name).setLevel(logging.WARNING)
     return logging.getLogger("embpress")
+
+
+def _launch(processes: int, log_file: Path, log: logging.Logger) -> int:
+    """Run this script in several processes that train together; returns its exit status."""
+    status = launch(sys.argv[0], processes)
+    if status < 0:
+        log.error("one of %d processes was ended by %s", processes, signal.Signals(-status).name)
+    elif status > 0:
+        print(log_file.read_text(encoding="utf-8").splitlines()[-1], file=sys.stderr)
+    return min(1, abs(status))
 
 
 def disk_trouble(error: Exception) -> str | None:

@@ -64,6 +64,7 @@ bench: $(VENV)/installed
 	$(BIN)/python -m bench.linears
 	$(BIN)/python -m bench.counting
 	$(BIN)/python -m bench.scheduler
+	$(BIN)/python -m bench.study
 	$(BIN)/python -m bench.scale --rows $(SCALE)
 
 clean:

@@ -1,6 +1,7 @@
 import argparse
 import json
 import shutil
+import sys
 
 import numpy as np
 import pandas
@@ -8,7 +9,7 @@ import pytest
 import torch
 from safetensors.torch import save_file
 
-from bench import counting, gpu, studies
+from bench import counting, gpu, studies, study
 from bench.common import GENERATED, chosen_of, matrix, peak_bytes, write_matrix
 from bench.scale import fit
 from embpress.data.texts import write_texts
@@ -126,3 +127,31 @@ def test_the_gpu_benchmark_tries_itself_on_the_cpu(
     assert ended.value.code == status
     printed = capsys.readouterr().out
     assert ("MISSED" in printed) == bool(status) and "Examples of 128 tokens a second" in printed
+
+
+def test_core_seconds_are_set_beside_those_of_a_release(tmp_path, monkeypatch, capsys):
+    def job(rule, seconds):
+        times = {"cpu_seconds": seconds, "startup_cpu_seconds": seconds / 4}
+        return {"rule": rule, "wildcards": {}, **times}
+
+    jobs = [job("evaluate", 3.0), job("evaluate", 1.0), job("scores", 2.0)]
+    (tmp_path / "provenance.json").write_text(json.dumps({"embpress": "0.2.0", "jobs": jobs}))
+    before = {"evaluate": {"jobs": 1, "total": 8.0, "startup": 4.0}}
+    release = tmp_path / "release.json"
+    monkeypatch.setattr(study, "RELEASE", release)
+    arguments = ["study", "--provenance", str(tmp_path / "provenance.json")]
+    monkeypatch.setattr(sys, "argv", arguments)
+    study.main()  # before the first release that measured them
+    assert "all | 3 | 6.0 | 25% | - | - | -" in capsys.readouterr().out
+
+    release.write_text(json.dumps({"embpress": "0.1.0", "by_rule": before}))
+    study.main()
+    lines = [line.strip() for line in capsys.readouterr().out.splitlines()]
+    assert "evaluate | 2 | 4.0 | 25% | 1 | 8.0 | 0.50" in lines
+    assert "scores | 1 | 2.0 | 25% | - | - | -" in lines
+    assert "all | 3 | 6.0 | 25% | 1 | 8.0 | 0.75" in lines
+
+    monkeypatch.setattr(sys, "argv", [*arguments, "--save", str(release)])
+    study.main()
+    assert json.loads(release.read_text())["by_rule"]["evaluate"]["total"] == 4.0
+    assert "all | 3 | 6.0 | 25% | 3 | 6.0 | 1.00" in capsys.readouterr().out

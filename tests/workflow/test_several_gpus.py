@@ -35,6 +35,7 @@ snakemake = SimpleNamespace(
     input=Files(),
     output=[{output!r}],
     params=SimpleNamespace(entry={entry!r}),
+    config={{"device": "cpu"}},
 )
 sys.path.insert(0, {scripts!r})
 path = {scripts!r} + "/finetune.py"

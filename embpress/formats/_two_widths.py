@@ -1,6 +1,5 @@
 """Rotated rows with an fp16 scale, coded in one of two numbers of bits a value."""
 
-import math
 from abc import abstractmethod
 from typing import Any
 
@@ -8,27 +7,23 @@ import torch
 from torch import Tensor
 
 from ..numerics import bits
-from ..numerics.rotation import Rotation
-from ._base import ROW_BLOCK, CompressedMatrix
+from ._rotated_rows import RotatedRows
 
 
-class TwoWidthRows(CompressedMatrix):
+class TwoWidthRows(RotatedRows):
     """Row i = scale_i y_i R, where y_i is decoded from codes of `narrow` or `wide` bits a value.
 
     Stored are the codes of the narrow and of the wide rows, each in the order of the rows, an fp16
     scale per row, and a bitmap of V bits that marks the wide rows; there is no bitmap if all rows
-    are narrow. The rotation R is not stored: it follows from the seed, which is part of the
-    format's config.
+    are narrow.
     """
 
     def __init__(
         self, shape: tuple[int, int], widths: tuple[int, int], n_wide: int, seed: int
     ) -> None:
-        super().__init__(shape)
+        super().__init__(shape, seed)
         self.widths = (int(widths[0]), int(widths[1]))
         self.n_wide = n_wide
-        self.seed = seed
-        self.rotation = Rotation(self.shape[1], seed)
         self.is_wide: Tensor
         self.codes: Tensor
         self.wide_codes: Tensor
@@ -76,12 +71,8 @@ class TwoWidthRows(CompressedMatrix):
             wide = torch.zeros_like(ids, dtype=torch.bool)
         self.position = torch.where(wide, wide.cumsum(0) - 1, -(~wide).cumsum(0)).int()
 
-    def rows(self, ids: Tensor) -> Tensor:
+    def rotated_rows(self, ids: Tensor) -> Tensor:
         """See base class."""
-        return self.rotation.backward(self._rotated_rows(ids))
-
-    def _rotated_rows(self, ids: Tensor) -> Tensor:
-        """Decode rows in the rotated space: (n, d)."""
         position = self.position.index_select(0, ids).long()
         scale = self.scale.index_select(0, ids).float()[:, None]
         if not self.n_wide:
@@ -94,25 +85,3 @@ class TwoWidthRows(CompressedMatrix):
         ):
             values[rows] = self.decode_codes(codes.index_select(0, places[rows]), width)
         return values.mul_(scale)
-
-    def product(self, x: Tensor) -> Tensor:
-        """See base class; (Y R) x = Y (R x): only x is rotated."""
-        rotated = self.rotation.forward(x.float().reshape(-1, self.shape[1])).to(x.dtype)
-        blocks = torch.arange(self.shape[0], device=x.device).split(ROW_BLOCK)
-        scores = torch.cat(
-            [rotated @ self._rotated_rows(ids).to(x.dtype).T for ids in blocks], dim=1
-        )
-        return scores.view(*x.shape[:-1], self.shape[0])
-
-    def decode_flops(self, n_rows: int) -> int:
-        """See base class."""
-        return n_rows * self.rotation.flops
-
-    def product_flops(self, n_vectors: int) -> int:
-        """See base class."""
-        return n_vectors * (self.rotation.flops + 2 * math.prod(self.shape))
-
-    @property
-    def stored_floats(self) -> None:
-        """None: codes are not floats."""
-        return None

@@ -1,18 +1,16 @@
 """Rows as sums of scaled signs in a rotated space: row = (sum_k scale_k sign_k) R."""
 
-import math
 from typing import Any
 
 import torch
 from torch import Tensor
 
 from ..numerics import bits
-from ..numerics.rotation import Rotation
-from ._base import ROW_BLOCK, CompressedMatrix
 from ._gathering import gather, values_of_bytes
+from ._rotated_rows import RotatedRows
 
 
-class RotatedSigns(CompressedMatrix):
+class RotatedSigns(RotatedRows):
     """K stages of d bits per row (1: +1, 0: -1), each padded to whole bytes, with fp16 scales.
 
     There is one scale per row and stage. The rotation is not stored: it follows from the seed,
@@ -22,10 +20,8 @@ class RotatedSigns(CompressedMatrix):
     format = "rotated_signs"
 
     def __init__(self, shape: tuple[int, int], stages: int, seed: int = 0) -> None:
-        super().__init__(shape)
+        super().__init__(shape, seed)
         self.stages = stages
-        self.seed = seed
-        self.rotation = Rotation(shape[1], seed)
         self.codes: Tensor
         self.scale: Tensor
         self.table: Tensor
@@ -41,12 +37,8 @@ class RotatedSigns(CompressedMatrix):
         """See base class."""
         return {"stages": self.stages, "seed": self.seed}
 
-    def rows(self, ids: Tensor) -> Tensor:
+    def rotated_rows(self, ids: Tensor) -> Tensor:
         """See base class."""
-        return self.rotation.backward(self._rotated_rows(ids))
-
-    def _rotated_rows(self, ids: Tensor) -> Tensor:
-        """Decode rows in the rotated space: (n, d)."""
         codes = self.codes.index_select(0, ids)
         signs = gather(self.table, codes.flatten().int()).view(
             len(ids), self.stages, codes.shape[2] * 8
@@ -56,25 +48,3 @@ class RotatedSigns(CompressedMatrix):
         for k in range(1, self.stages):
             total.addcmul_(signs[:, k], scale[:, k, None])
         return total[:, : self.shape[1]]
-
-    def product(self, x: Tensor) -> Tensor:
-        """See base class; (Y R) x = Y (R x): only x is rotated."""
-        rotated = self.rotation.forward(x.float().reshape(-1, self.shape[1])).to(x.dtype)
-        blocks = torch.arange(self.shape[0], device=x.device).split(ROW_BLOCK)
-        scores = torch.cat(
-            [rotated @ self._rotated_rows(ids).to(x.dtype).T for ids in blocks], dim=1
-        )
-        return scores.view(*x.shape[:-1], self.shape[0])
-
-    def decode_flops(self, n_rows: int) -> int:
-        """See base class."""
-        return n_rows * self.rotation.flops
-
-    def product_flops(self, n_vectors: int) -> int:
-        """See base class."""
-        return n_vectors * (self.rotation.flops + 2 * math.prod(self.shape))
-
-    @property
-    def stored_floats(self) -> None:
-        """None: codes are not floats."""
-        return None

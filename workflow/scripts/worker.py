@@ -64,7 +64,10 @@ def run_in_worker(script: str) -> int | None:
             return None
         request = f"{time.process_time()}:{script}".encode()
         socket.send_fds(connection, [request], [sys.stdout.fileno(), sys.stderr.fileno()])
-        status = connection.recv(1)
+        try:
+            status = connection.recv(1)
+        except ConnectionResetError:  # it ended before it had read the request
+            status = b""
     if not status:
         print("the job was killed, perhaps for lack of memory", file=sys.stderr)
         return 1

@@ -96,19 +96,18 @@ class Progress:
             return self._seconds[rule] / self._n_timed[rule]
         return sum(self._seconds.values()) / self._n_timed.total()
 
-    def line(self, slots: int, now: float | None = None) -> str:
+    def line(self, slots: int, now: float) -> str:
         """The line of progress.
 
         Args:
             slots: as of `seconds_left`.
-            now: seconds since the epoch; the present by default.
+            now: seconds since the epoch.
         """
         text = f"{self.n_done} of {self.n_jobs} jobs done"
         seconds = self.seconds_left(slots)
         if seconds is None:
             return text
-        end = (time.time() if now is None else now) + seconds
-        until = time.strftime("%H:%M", time.localtime(end))
+        until = time.strftime("%H:%M", time.localtime(now + seconds))
         return f"{text}, about {duration(seconds)} left (until {until})"
 
 

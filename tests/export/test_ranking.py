@@ -71,7 +71,7 @@ def test_counts_decide_which_rows_matter(matrix):
 
 
 def test_what_cannot_be_reached_is_a_note(matrix):
-    found = rank(matrix, 0.003, ["integer", "svd"])
+    found = rank(matrix, 0.003, ["normal_float", "svd"])
     assert found.best.method == "svd" and "lower ratio" in found.candidates[1].note
     found = rank(matrix, 0.03, ["t24", "svd"])
     assert found.best.method == "svd" and "needs token counts" in found.candidates[1].note

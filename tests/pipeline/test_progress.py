@@ -48,10 +48,10 @@ def test_a_new_job_is_expected_to_take_the_mean_of_its_rule_or_of_all(logs):
 
 def test_a_first_run_learns_from_its_own_jobs(tmp_path):
     progress = progress_of(tmp_path, "compress/a", "compress/b", "compress/c")
-    assert progress.line(slots=1) == "0 of 3 jobs done"
+    assert progress.line(slots=1, now=0) == "0 of 3 jobs done"
     write_record(tmp_path / "compress/a.json", "compress", 60)
     progress.finish(0)
-    assert progress.line(slots=1).startswith("1 of 3 jobs done, about 2 min left (until ")
+    assert progress.line(slots=1, now=0).startswith("1 of 3 jobs done, about 2 min left (until ")
 
 
 def test_records_that_are_no_json_and_jobs_without_a_record_do_not_count(logs):

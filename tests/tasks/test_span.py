@@ -30,7 +30,6 @@ from embpress.training.loop import TrainingContext
 
 from ..task_entries import make_task
 
-CONTEXT = TrainingContext(seed=0)
 RANDOM = np.random.default_rng(0)
 ENTRY = {
     "kind": "span",
@@ -301,7 +300,7 @@ def test_spans_are_fine_tuned_saved_and_evaluated_on_a_compressed_matrix(pairs, 
     made = make_task(
         "span", ENTRY | {"data": data, "test_examples": 2, "finetune": settings}, TaskInputs({})
     )
-    finetune(tmp_path / "base", made, CONTEXT, tmp_path / "tuned")
+    finetune(tmp_path / "base", made, TrainingContext(0), tmp_path / "tuned")
     assert load_file(tmp_path / "tuned/model.safetensors")["qa_outputs.weight"].shape == (2, 16)
     matrix = embedding_matrix(tmp_path / "tuned")
     storage.save(compress(matrix, "identity", ratio=1), tmp_path / "same")

@@ -56,7 +56,7 @@ class OneLinePerJob(logging.Filter):
         if self.status is not None:
             is_local = self.workflow.local_exec
             slots = self.workflow.cores if is_local else self.workflow.nodes
-            self.status.show("" if is_last else self.progress.line(slots))
+            self.status.show("" if is_last else self.progress.line(slots, time.time()))
 
     def filter(self, record):
         event = getattr(record, "event", None)

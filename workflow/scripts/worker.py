@@ -63,10 +63,10 @@ def run_in_worker(script: str) -> int | None:
         except OSError:  # the worker has ended, or runs on another machine
             return None
         request = f"{time.process_time()}:{script}".encode()
-        socket.send_fds(connection, [request], [sys.stdout.fileno(), sys.stderr.fileno()])
         try:
+            socket.send_fds(connection, [request], [sys.stdout.fileno(), sys.stderr.fileno()])
             status = connection.recv(1)
-        except ConnectionResetError:  # it ended before it had read the request
+        except ConnectionError:  # it ended before it had read the request
             status = b""
     if not status:
         print("the job was killed, perhaps for lack of memory", file=sys.stderr)

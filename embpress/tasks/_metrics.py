@@ -47,5 +47,38 @@ def pearson(left: np.ndarray, right: np.ndarray) -> np.ndarray:
 
 def spearman(left: np.ndarray, right: np.ndarray) -> np.ndarray:
     """Spearman's correlation, ties by mean rank; 0 where one side is constant."""
-    a, b = (rankdata(x, axis=1) - (x.shape[1] + 1) / 2 for x in (left, right))
+    return _rank_correlation(rankdata(left, axis=1), rankdata(right, axis=1))
+
+
+def resampled_spearman(left: np.ndarray, right: np.ndarray, indices: np.ndarray) -> np.ndarray:
+    """`spearman` of samples of the same examples.
+
+    Args:
+        left: (n,) values of all examples.
+        right: (n,) values of all examples.
+        indices: (B, m) positions of the sampled examples.
+
+    Returns:
+        (B,).
+    """
+    return _rank_correlation(*(_resampled_ranks(side, indices) for side in (left, right)))
+
+
+def _resampled_ranks(values: np.ndarray, indices: np.ndarray) -> np.ndarray:
+    """Mean ranks within each sample, (B, m).
+
+    Values are sorted once: the rank of one follows from how often those below it were drawn.
+    """
+    distinct, position = np.unique(values, return_inverse=True)
+    sampled = position[indices]
+    first = np.arange(len(indices))[:, None] * len(distinct)
+    counts = np.bincount((sampled + first).ravel(), minlength=first.size * len(distinct))
+    counts = counts.reshape(len(indices), -1)
+    ranks = counts.cumsum(1) - (counts - 1) / 2
+    return np.take_along_axis(ranks, sampled, axis=1)
+
+
+def _rank_correlation(left: np.ndarray, right: np.ndarray) -> np.ndarray:
+    """Pearson's correlation of ranks (B, n)."""
+    a, b = (ranks - (ranks.shape[1] + 1) / 2 for ranks in (left, right))
     return _ratio((a * b).sum(1), np.sqrt((a**2).sum(1) * (b**2).sum(1)))

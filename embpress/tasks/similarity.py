@@ -146,12 +146,13 @@ class Similarity(Task[SimilarityEntry]):
         """See base class."""
         import numpy as np
 
-        from ._metrics import spearman
+        from ._metrics import resampled_spearman
 
         each = {}
         for name, pairs in outcomes.items():
-            sampled = pairs[bootstrap_indices[name]]
-            each[f"spearman_{name}"] = spearman(sampled[..., 0], sampled[..., 1])
+            cosines, gold = pairs.T
+            samples = bootstrap_indices[name]
+            each[f"spearman_{name}"] = resampled_spearman(cosines, gold, samples)
         return {"spearman": np.mean(list(each.values()), axis=0), **each}
 
     @staticmethod

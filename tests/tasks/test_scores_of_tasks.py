@@ -3,7 +3,7 @@ import pytest
 from scipy.stats import spearmanr
 
 from embpress.tasks._encoding import batches
-from embpress.tasks._metrics import spearman
+from embpress.tasks._metrics import resampled_spearman, spearman
 from embpress.tasks.retrieval import Retrieval
 from embpress.tasks.similarity import Similarity, word_pairs
 
@@ -17,6 +17,16 @@ def test_spearman_against_scipy_with_ties():
 
 def test_spearman_of_a_constant_side_is_zero():
     assert spearman(np.ones((1, 5)), np.arange(5.0)[None]).tolist() == [0]
+    constant = resampled_spearman(np.ones(5), np.arange(5.0), np.arange(5)[None])
+    assert constant.tolist() == [0]
+
+
+def test_spearman_of_samples_is_that_of_their_examples():
+    generator = np.random.default_rng(0)
+    left, right = generator.integers(0, 6, (2, 40)).astype(float)
+    indices = generator.integers(0, 40, (20, 30))
+    wanted = spearman(left[indices], right[indices])
+    assert resampled_spearman(left, right, indices).tolist() == wanted.tolist()
 
 
 def test_similarity_is_the_mean_over_sets():

@@ -22,6 +22,13 @@ import time
 import traceback
 from pathlib import Path
 
+ROOT = Path(__file__).resolve().parents[2]
+# The library is beside the workflow.
+sys.path.insert(0, str(ROOT))
+
+from embpress.files import write_json
+from embpress.numerics.memory import keep_freed_memory
+
 VARIABLE = "EMBPRESS_WORKER"
 """Environment variable with the worker's socket and Python, separated by a colon."""
 CLIENT_SECONDS = "EMBPRESS_CLIENT_SECONDS"
@@ -86,29 +93,26 @@ def serve(path: Path) -> None:
         import_libraries()
         write_own_record(time.perf_counter() - started)
         gc.freeze()  # a collection in a forked process would copy all pages
-        while True:
-            connection, _ = server.accept()
-            if os.fork() == 0:
-                server.close()
-                os._exit(run_script(connection))
-            connection.close()
+        with keep_freed_memory():  # in all forked processes, which end soon
+            while True:
+                connection, _ = server.accept()
+                if os.fork() == 0:
+                    server.close()
+                    os._exit(run_script(connection))
+                connection.close()
 
 
 def import_libraries() -> None:
     """Import what jobs import."""
-    root = Path(__file__).resolve().parents[2]
-    sys.path.insert(0, str(root))
     for name in LIBRARIES:
         importlib.import_module(name)
     for package in ("formats", "methods", "tasks"):
-        for file in sorted((root / "embpress" / package).glob("*.py")):
+        for file in sorted((ROOT / "embpress" / package).glob("*.py")):
             importlib.import_module(f"embpress.{package}.{file.stem}".removesuffix(".__init__"))
 
 
 def write_own_record(seconds: float) -> None:
     """Record what the imports took, as jobs record their time."""
-    from embpress.files import write_json
-
     usage = resource.getrusage(resource.RUSAGE_SELF)
     record = {
         "rule": "worker",

@@ -22,6 +22,14 @@ def write_text(path: Path, text: str) -> None:
         file.write(text)
 
 
+def partial_file(path: Path) -> Path:
+    """Where a file is written before it replaces `path`.
+
+    The name is the same in each run, so that the next run replaces what a killed one has left.
+    """
+    return path.with_name(f".{path.name}.partial")
+
+
 @contextmanager
 def atomic_file(path: Path) -> Iterator[TextIO]:
     """Open a temporary text file that replaces `path` when the block ends without an error.
@@ -29,7 +37,7 @@ def atomic_file(path: Path) -> Iterator[TextIO]:
     Line ends are written as they are given.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(f".{path.name}.{os.getpid()}")
+    temporary = partial_file(path)
     try:
         with temporary.open("w", encoding="utf-8", newline="\n") as file:
             yield file

@@ -1,7 +1,6 @@
 """Style of all figures: sizes of an ACL page, fonts, and a colour and marker for each method."""
 
 import importlib.util
-import os
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -12,6 +11,8 @@ import matplotlib
 from matplotlib import font_manager
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
+
+from ...files import partial_file
 
 COLUMN = 3.03
 PAGE = 6.3
@@ -138,6 +139,7 @@ def save(figure: Figure, stem: Path) -> None:
             ("pdf", {"CreationDate": None, "Producer": None}),
             ("png", {"Software": None}),
         ):
-            temporary = stem.parent / f".{stem.name}.{os.getpid()}.{kind}"
+            path = stem.parent / f"{stem.name}.{kind}"
+            temporary = partial_file(path)
             figure.savefig(temporary, format=kind, metadata=metadata)  # type: ignore[arg-type]
-            temporary.replace(stem.parent / f"{stem.name}.{kind}")
+            temporary.replace(path)

@@ -5,7 +5,6 @@ import errno
 import json
 import logging
 import os
-import resource
 import signal
 import sys
 import time
@@ -18,7 +17,8 @@ from typing import Any
 # The library is beside the workflow. A conda environment of a rule does not contain it.
 sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 
-from worker import CLIENT_SECONDS, die_with_parent, run_in_worker
+from process import client_seconds, die_with_parent, set_environment, time_record
+from worker import run_in_worker
 
 from embpress.errors import UserError
 from embpress.files import write_json
@@ -54,8 +54,8 @@ def run(snakemake: Any, offline: bool = True, trains: bool = False) -> Iterator[
         status = run_in_worker(sys.argv[0])
         if status is not None:
             sys.exit(status)
-    STARTUP.seconds = time.process_time() + float(os.environ.get(CLIENT_SECONDS, 0))
-    _set_environment(max(1, snakemake.threads // processes), offline)
+    STARTUP.seconds = time.process_time() + client_seconds()
+    set_environment(max(1, snakemake.threads // processes), offline)
     log_file = Path(snakemake.log[0])
     log = _start_log(log_file, " ".join([snakemake.rule, *map(str, snakemake.wildcards)]))
     if processes > 1 and not is_launched():
@@ -79,15 +79,9 @@ def run(snakemake: Any, offline: bool = True, trains: bool = False) -> Iterator[
         raise
     if not is_main_process():
         return
-    record = {
-        "rule": snakemake.rule,
-        "wildcards": dict(snakemake.wildcards.items()),
-        "threads": snakemake.threads,
-        "seconds": round(time.perf_counter() - started, 2),
-        "cpu_seconds": round(_cpu_seconds(), 2),
-        "startup_cpu_seconds": round(STARTUP.seconds, 2),
-        "peak_mb": round(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024),
-    }
+    wildcards = dict(snakemake.wildcards.items())
+    seconds = time.perf_counter() - started
+    record = time_record(snakemake.rule, wildcards, snakemake.threads, seconds, STARTUP.seconds)
     write_json(log_file.with_suffix(".json"), record | _gpu_record())
 
 
@@ -105,24 +99,6 @@ def _imports_timed() -> Iterator[None]:
         yield
     finally:
         builtins.__import__ = import_module
-
-
-def _cpu_seconds() -> float:
-    """Processor seconds of this job: of its processes, and of the client of a worker."""
-    usages = [resource.getrusage(who) for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN)]
-    own = sum(usage.ru_utime + usage.ru_stime for usage in usages)
-    return own + float(os.environ.get(CLIENT_SECONDS, 0))
-
-
-def _set_environment(threads: int, offline: bool) -> None:
-    """Set the variables that numerical and Hugging Face libraries read when they are imported."""
-    os.environ["OMP_NUM_THREADS"] = str(threads)
-    # OpenBLAS threads wait for at most 2^4 cycles before they leave the core to torch's threads.
-    os.environ["OPENBLAS_THREAD_TIMEOUT"] = "4"
-    os.environ["TOKENIZERS_PARALLELISM"] = "false"
-    if offline:
-        os.environ["HF_HUB_OFFLINE"] = "1"
-        os.environ["HF_DATASETS_OFFLINE"] = "1"
 
 
 def _start_log(log_file: Path, job_name: str) -> logging.Logger:

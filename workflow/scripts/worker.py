@@ -8,11 +8,9 @@ The worker is optional. Without one (on a cluster, in a conda environment of its
 EMBPRESS_WORKER=off) each job runs in its own process.
 """
 
-import ctypes
 import gc
 import importlib
 import os
-import resource
 import runpy
 import signal
 import socket
@@ -26,14 +24,13 @@ ROOT = Path(__file__).resolve().parents[2]
 # The library is beside the workflow.
 sys.path.insert(0, str(ROOT))
 
+from process import CLIENT_SECONDS, cpu_seconds, die_with_parent, set_environment, time_record
+
 from embpress.files import write_json
 from embpress.numerics.memory import keep_freed_memory
 
 VARIABLE = "EMBPRESS_WORKER"
 """Environment variable with the worker's socket and Python, separated by a colon."""
-CLIENT_SECONDS = "EMBPRESS_CLIENT_SECONDS"
-"""Environment variable with the processor seconds that the job's own process has taken."""
-PR_SET_PDEATHSIG = 1  # of Linux's <sys/prctl.h>
 MESSAGE_BYTES = 4096
 RECORD = Path("results/logs/worker.json")
 """Where the worker records the time of its imports, beside the records of jobs."""
@@ -47,12 +44,6 @@ LIBRARIES = (
     "pandas",
 )
 """Modules that the worker imports, beside all formats, methods and kinds of tasks."""
-
-
-def die_with_parent() -> None:
-    """End this process when the process that started it ends, in whatever way."""
-    if sys.platform == "linux":
-        ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
 
 
 def run_in_worker(script: str) -> int | None:
@@ -91,7 +82,8 @@ def serve(path: Path) -> None:
         server.listen()  # jobs that come during the imports wait
         started = time.perf_counter()
         import_libraries()
-        write_own_record(time.perf_counter() - started)
+        seconds = time.perf_counter() - started
+        write_json(RECORD, time_record("worker", {}, 1, seconds, cpu_seconds()))
         gc.freeze()  # a collection in a forked process would copy all pages
         with keep_freed_memory():  # in all forked processes, which end soon
             while True:
@@ -103,27 +95,15 @@ def serve(path: Path) -> None:
 
 
 def import_libraries() -> None:
-    """Import what jobs import."""
+    """Import what jobs of one thread import, offline."""
+    set_environment(threads=1, offline=True)
+    # torch then looks for a GPU without starting CUDA, which a forked process could not use.
+    os.environ["PYTORCH_NVML_BASED_CUDA_CHECK"] = "1"
     for name in LIBRARIES:
         importlib.import_module(name)
     for package in ("formats", "methods", "tasks"):
         for file in sorted((ROOT / "embpress" / package).glob("*.py")):
             importlib.import_module(f"embpress.{package}.{file.stem}".removesuffix(".__init__"))
-
-
-def write_own_record(seconds: float) -> None:
-    """Record what the imports took, as jobs record their time."""
-    usage = resource.getrusage(resource.RUSAGE_SELF)
-    record = {
-        "rule": "worker",
-        "wildcards": {},
-        "threads": 1,
-        "seconds": round(seconds, 2),
-        "cpu_seconds": round(usage.ru_utime + usage.ru_stime, 2),
-        "startup_cpu_seconds": round(usage.ru_utime + usage.ru_stime, 2),
-        "peak_mb": round(usage.ru_maxrss / 1024),
-    }
-    write_json(RECORD, record)
 
 
 def run_script(connection: socket.socket) -> int:

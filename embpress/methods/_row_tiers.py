@@ -28,16 +28,19 @@ def most_wide_rows(n_rows: int, budget: int, size: Callable[[int], int]) -> int:
     return largest(lambda n: map_bits + size(n), budget, n_rows - 1)
 
 
-def row_energies(matrix: Rows, context: Context) -> Tensor:
-    """Expected weighted squared norms of rows: float64 (V,).
-
-    Weights are smoothed counts where they are known, else 1.
-    """
+def row_energies(matrix: Rows) -> Tensor:
+    """Squared norms of rows, read block by block: float64 (V,)."""
     n_rows, d = matrix.shape
     energies = torch.empty(n_rows, dtype=torch.float64)
     step = row_block(d)
     for start in range(0, n_rows, step):
         energies[start : start + step] = matrix[start : start + step].double().square().sum(1)
+    return energies
+
+
+def expected_energies(matrix: Rows, context: Context) -> Tensor:
+    """Squared norms of rows times smoothed counts, where these are known: float64 (V,)."""
+    energies = row_energies(matrix)
     return energies if context.counts is None else energies * smooth_counts(context.counts)
 
 

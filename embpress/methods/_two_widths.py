@@ -11,6 +11,7 @@ from ..formats._two_widths import TwoWidthRows
 from ..numerics import bits as packing
 from ..numerics.matrices import Rows
 from ._base import Context, Plan, budget_bits, infeasible, largest
+from ._row_tiers import row_energies
 
 Encoder = Callable[[Tensor, int], tuple[Tensor, Tensor]]
 """Encodes rotated rows (n, d) of norm sqrt(d) with a width.
@@ -66,7 +67,7 @@ def encode_two_widths(
     n_rows, d = compressed.shape
     step = row_block(d)
     starts = range(0, n_rows, step)
-    energy = torch.cat([matrix[start : start + step].double().square().sum(1) for start in starts])
+    energy = row_energies(matrix)
     order = (weights.double() * energy).argsort(descending=True, stable=True)
     is_wide = torch.zeros(n_rows, dtype=torch.bool)
     is_wide[order[: compressed.n_wide]] = True

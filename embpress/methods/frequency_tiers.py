@@ -70,7 +70,7 @@ class FrequencyTiers(Method):
         """See base class. The matrix is read twice."""
         errors = _relative_errors(matrix, context.seed)
         weights = self.row_weights(context, plan.shape[0]).double()
-        weighted = row_energies(matrix, Context()) * weights
+        weighted = row_energies(matrix) * weights
         width = _choose_widths(weighted, errors, plan.shape[1], plan.sizes["code_bits"])
         counts = width.bincount(minlength=len(WIDTHS))
         # Wide codes first; a tier without rows is left out.

@@ -22,7 +22,7 @@ from ..formats.row_tiers import RowTiers, Tier, tier_map_bytes
 from ..numerics.matrices import Rows
 from ._base import Context, Method, Options, Plan, budget_bits, infeasible
 from ._integer_codes import encode, integer_bits
-from ._row_tiers import fill_tiers, first_tier, most_wide_rows, row_energies
+from ._row_tiers import expected_energies, fill_tiers, first_tier, most_wide_rows
 
 WIDTHS = (8, 6, 5, 4, 3, 2, 1)
 
@@ -97,7 +97,7 @@ class Integer(Method):
             integer_tier(n_wide, plan.sizes["wider"], options.group, straight),
             integer_tier(rows - n_wide, width, options.group, straight),
         ]
-        tier_of_row = first_tier(row_energies(matrix, context), n_wide)
+        tier_of_row = first_tier(expected_energies(matrix, context), n_wide)
         return fill_tiers(plan.shape, tiers, tier_of_row, fill)
 
 

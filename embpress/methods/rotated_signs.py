@@ -21,7 +21,7 @@ from ..formats.row_tiers import RowTiers, Tier, tier_map_bytes
 from ..numerics import bits as packing
 from ..numerics.matrices import Rows
 from ._base import Context, Method, Plan, budget_bits, infeasible
-from ._row_tiers import fill_tiers, first_tier, most_wide_rows, row_energies
+from ._row_tiers import expected_energies, fill_tiers, first_tier, most_wide_rows
 
 SCALE_BITS = 16
 GAUSSIAN_STEP = {
@@ -87,7 +87,7 @@ class SignQuantization(Method):
             }
             for n, k in ((n_more, stages + 1), (plan.shape[0] - n_more, stages))
         ]
-        tier_of_row = first_tier(row_energies(matrix, context), n_more)
+        tier_of_row = first_tier(expected_energies(matrix, context), n_more)
         return fill_tiers(plan.shape, tiers, tier_of_row, fill)
 
 

@@ -4,8 +4,6 @@ Ratios below 1 are faster. Without --provenance the study runs first, in a folde
 """
 
 import json
-import subprocess
-import sys
 import tempfile
 from collections.abc import Mapping
 from pathlib import Path
@@ -14,21 +12,12 @@ from typing import Any
 from embpress.pipeline.job_records import CoreSeconds, core_seconds_by_rule, total_core_seconds
 
 from .common import Table, parser
+from .studies import ROOT, run_study
 
-ROOT = Path(__file__).parents[1]
 RELEASE = Path(__file__).with_name("study.json")
 """Numbers of the last release, as --save writes them."""
 UNMEASURED: dict[str, Any] = {"embpress": "no release", "by_rule": {}}
 """Stands for the numbers until a release has measured processor time, which 0.1.0 did not."""
-
-
-def run_smoke_study(folder: Path, cores: int) -> dict[str, Any]:
-    """Run the smoke study in an empty folder; its provenance."""
-    command = [sys.executable, "-m", "snakemake", "--snakefile", str(ROOT / "Snakefile")]
-    command += ["--directory", str(folder), "--cores", str(cores)]
-    command += ["--configfile", str(ROOT / "studies/smoke.yaml")]
-    subprocess.run(command, check=True)
-    return read_json(folder / "results/provenance.json")
 
 
 def read_json(path: Path) -> dict[str, Any]:
@@ -82,7 +71,9 @@ def main() -> None:
         provenance = read_json(chosen.provenance)
     else:
         with tempfile.TemporaryDirectory() as folder:
-            provenance = run_smoke_study(Path(folder), chosen.cores)
+            smoke = ROOT / "studies/smoke.yaml"
+            run_study(Path(folder), smoke, "--cores", str(chosen.cores))
+            provenance = read_json(Path(folder) / "results/provenance.json")
     by_rule = core_seconds_by_rule(provenance["jobs"])
     if chosen.save:
         record = release_record(provenance["embpress"], by_rule)

@@ -12,7 +12,6 @@ import numpy as np
 import pytest
 import torch
 from safetensors.torch import load_file
-from tokenizers import processors
 from transformers.data.metrics import squad_metrics as official
 
 from embpress import storage
@@ -82,17 +81,6 @@ def task(tmp_path):
     return make
 
 
-@pytest.fixture
-def pairs(wordpiece):
-    """A tokenizer that joins two texts as BERT's does."""
-    wordpiece.backend_tokenizer.post_processor = processors.TemplateProcessing(
-        single="[CLS] $A [SEP]",
-        pair="[CLS] $A [SEP] $B:1 [SEP]:1",
-        special_tokens=[("[CLS]", 2), ("[SEP]", 3)],
-    )
-    return wordpiece
-
-
 # What people write, and how models err.
 PHRASES = [
     "The cat!",
@@ -142,10 +130,12 @@ def test_characters_are_scored_as_jglue_does(predicted):
     assert exact == (predicted in ("小笠原諸島。", "ABC 梅雨。。"))
 
 
-def test_windows_cover_the_context_and_overlap_by_the_stride(pairs, task):
+def test_windows_cover_the_context_and_overlap_by_the_stride(tokenizer, task):
     test = task(squad((CONTEXT, [("cab", None)]), ("the dog", [("dog", None)]))).test
-    windows = windows_of(test, pairs, 16, 4)
-    whole = pairs(CONTEXT, add_special_tokens=False, return_offsets_mapping=True)["offset_mapping"]
+    windows = windows_of(test, tokenizer, 16, 4)
+    whole = tokenizer(CONTEXT, add_special_tokens=False, return_offsets_mapping=True)[
+        "offset_mapping"
+    ]
     of_first = [o[o[:, 0] >= 0] for o, e in zip(windows.offsets, windows.example) if e == 0]
     assert windows.example == [0] * len(of_first) + [1] and len(of_first) > 3
     joined = np.concatenate([of_first[0], *(o[4:] for o in of_first[1:])])
@@ -153,10 +143,10 @@ def test_windows_cover_the_context_and_overlap_by_the_stride(pairs, task):
     assert all(len(ids) <= 16 for ids in windows.encoded["input_ids"])
 
 
-def test_training_labels_are_the_tokens_of_the_answer_where_a_window_holds_it(pairs, task):
+def test_training_labels_are_the_tokens_of_the_answer_where_a_window_holds_it(tokenizer, task):
     made = task(squad((CONTEXT, [("cab, the", None), ("abc", None)])))
-    rows = made.training_rows(pairs)
-    windows = windows_of(made.train, pairs, 16, 4)
+    rows = made.training_rows(tokenizer)
+    windows = windows_of(made.train, tokenizer, 16, 4)
     held = [r for r in rows if r["start_positions"]]
     assert 0 < len(held) < len(rows)
     for row, offsets in zip(rows, windows.offsets):
@@ -211,15 +201,15 @@ def test_each_token_belongs_to_the_window_max_context_mask(lengths, stride):
 
 
 def reference_span(logits, offsets, may_begin):
-    """All pairs of run_squad.py's candidates, in plain loops."""
+    """All tokenizer of run_squad.py's candidates, in plain loops."""
     firsts, lasts = ([int(i) for i in np.argsort(-side)[:BEST]] for side in logits)
-    pairs = [
+    tokenizer = [
         (float(logits[0][a] + logits[1][b]), int(offsets[a, 0]), int(offsets[b, 1]))
         for a in firsts
         for b in lasts
         if may_begin[a] and offsets[b, 0] >= 0 and a <= b < a + LONGEST_ANSWER
     ]
-    return max(pairs, default=(-np.inf, 0, 0))
+    return max(tokenizer, default=(-np.inf, 0, 0))
 
 
 @pytest.mark.parametrize("length", [6, 40, 80])
@@ -259,17 +249,17 @@ class Oracle(torch.nn.Module):
         return output
 
 
-def test_an_answer_is_found_in_the_last_window_of_a_long_context(pairs, task):
+def test_an_answer_is_found_in_the_last_window_of_a_long_context(tokenizer, task):
     made = task(squad((CONTEXT, [("cats", None)], [("the cat", None)])))
-    ids = [pairs.convert_tokens_to_ids(piece) for piece in ("cat", "##s")]
-    found = made.outcomes(Oracle(*ids), pairs, lambda line: None)
+    ids = [tokenizer.convert_tokens_to_ids(piece) for piece in ("cat", "##s")]
+    found = made.outcomes(Oracle(*ids), tokenizer, lambda line: None)
     assert found["exact_match"].tolist() == [1, 0]
     assert found["f1"].tolist() == [1, 0]  # `cats` is not `cat`
     scores = made.scores(found, {"example": np.array([[0, 0], [0, 1]])})
     assert scores["f1"].tolist() == [1, 0.5] and made.n_resampling_units(found) == {"example": 2}
 
 
-def test_padding_does_not_change_an_answer(pairs, task, bert, tmp_path):
+def test_padding_does_not_change_an_answer(tokenizer, task, bert, tmp_path):
     """A random model's outcomes for questions in one batch, and one by one."""
     from transformers import BertForQuestionAnswering
 
@@ -281,16 +271,16 @@ def test_padding_does_not_change_an_answer(pairs, task, bert, tmp_path):
         (CONTEXT, [("cab", None)]),
         ("abc", [("abc", None)]),
     ]
-    together = task(squad(*texts)).outcomes(model, pairs, lambda line: None)
-    alone = [task(squad(text)).outcomes(model, pairs, lambda line: None) for text in texts]
+    together = task(squad(*texts)).outcomes(model, tokenizer, lambda line: None)
+    alone = [task(squad(text)).outcomes(model, tokenizer, lambda line: None) for text in texts]
     assert together["f1"].tolist() == [float(a["f1"][0]) for a in alone]
 
 
-def test_spans_are_fine_tuned_saved_and_evaluated_on_a_compressed_matrix(pairs, bert, tmp_path):
+def test_spans_are_fine_tuned_saved_and_evaluated_on_a_compressed_matrix(tokenizer, bert, tmp_path):
     """From the config entry alone, one file parted by context."""
     bert.save_pretrained(tmp_path / "base")
-    pairs.save_pretrained(tmp_path / "base")
-    write_metadata(bert, pairs.all_special_ids, tmp_path / "base", {})
+    tokenizer.save_pretrained(tmp_path / "base")
+    write_metadata(bert, tokenizer.all_special_ids, tmp_path / "base", {})
     (tmp_path / "own.json").write_text(
         json.dumps(squad(*((CONTEXT + " cat" * i, [("cab", None)]) for i in range(6))))
     )
@@ -305,7 +295,7 @@ def test_spans_are_fine_tuned_saved_and_evaluated_on_a_compressed_matrix(pairs, 
     matrix = embedding_matrix(tmp_path / "tuned")
     storage.save(compress(matrix, "identity", ratio=1), tmp_path / "same")
     ((_, outcomes),) = evaluate(made, tmp_path / "tuned", [tmp_path / "same"], lambda line: None)
-    dense = made.outcomes(load_model(tmp_path / "tuned", "span"), pairs, lambda line: None)
+    dense = made.outcomes(load_model(tmp_path / "tuned", "span"), tokenizer, lambda line: None)
     assert {name: values.tolist() for name, values in outcomes.items()} == {
         k: v.tolist() for k, v in dense.items()
     }
@@ -377,12 +367,12 @@ def test_what_is_wrong_in_a_file_is_told_with_the_item(content, message, task):
     assert "\n" not in str(caught.value)
 
 
-def test_a_question_that_leaves_no_room_is_told(pairs, task):
+def test_a_question_that_leaves_no_room_is_told(tokenizer, task):
     with pytest.raises(
         UserError,
         match="the question 'a cat' has 2 tokens, which leaves 4 of `max_length` 9 .*`stride` 4",
     ):
-        windows_of(task(GOOD).test, pairs, 9, 4)
+        windows_of(task(GOOD).test, tokenizer, 9, 4)
 
 
 def test_tables_of_the_hub_and_own_ones_are_read_alike(task):

@@ -22,7 +22,8 @@ from ..models.embedding import (
     find_embedding,
     other_weights,
 )
-from ..models.pretrained import find_special_ids, load_dense_model, load_tokenizer_if_any
+from ..models.pretrained import find_special_ids, load_dense_model, open_tokenizer
+from .carried_files import find_carried_files
 from .exported_model import (
     MANIFEST,
     About,
@@ -30,22 +31,6 @@ from .exported_model import (
     FitRecord,
     write_exported_model,
 )
-
-TOKENIZER_FILES = (
-    "tokenizer*",
-    "vocab*",
-    "merges.txt",
-    "special_tokens_map.json",
-    "added_tokens.json",
-    "*.model",
-    "bpe.codes",
-    "chat_template*",
-    "preprocessor_config.json",
-    "processor_config.json",
-    "LICENSE*",
-)
-"""Patterns of files that are copied unchanged; they match no weights, code or pickles."""
-TEXT_FILES = {".json", ".txt", ".model", ".jinja", ".codes", ".md", ".vocab", ""}
 
 
 @dataclass(frozen=True)
@@ -100,7 +85,7 @@ def open_source_model(
         raise UserError(f"{folder} is already compressed: compress the model that it was made from")
     model = load_dense_model(folder)
     matrix = find_embedding(model)[1].weight.detach()
-    tokenizer = load_tokenizer_if_any(folder)
+    tokenizer = open_tokenizer(folder, progress)
     if isinstance(counts, (str, Path)):
         counts = counts_from_file(Path(counts), len(matrix), tokenizer)
     elif counts is not None and counts.shape != matrix.shape[:1]:
@@ -108,7 +93,7 @@ def open_source_model(
             f"the counts have shape {tuple(counts.shape)}, but the model has {len(matrix)} rows: "
             "count with the model's tokenizer"
         )
-    special_ids = find_special_ids(model.config, tokenizer, len(matrix))
+    special_ids = find_special_ids(folder, model.config, tokenizer, len(matrix))
     context = Context(counts=counts, special_ids=special_ids, seed=seed, progress=progress)
     return SourceModel(model, matrix, context)
 
@@ -160,7 +145,7 @@ def compress_model(
     fit = FitRecord(
         method=method, options=options or {}, ratio=ratio, seed=seed, counts=counts is not None
     )
-    return _export(source, fit, find_tokenizer_files(folder), out)
+    return _export(source, fit, find_carried_files(folder), out)
 
 
 def _export(source: SourceModel, fit: FitRecord, files: list[Path], out: Path) -> Summary:
@@ -169,7 +154,7 @@ def _export(source: SourceModel, fit: FitRecord, files: list[Path], out: Path) -
     Args:
         source: the dense model, which runs on the compressed matrix afterwards.
         fit: how to compress.
-        files: files of the tokenizer.
+        files: files to carry over, such as the tokenizer's.
         out: folder to write.
     """
     slot = EmbeddingSlot(source.model)
@@ -197,12 +182,6 @@ def _export(source: SourceModel, fit: FitRecord, files: list[Path], out: Path) -
         ratio=compressed.ratio,
         out=out,
     )
-
-
-def find_tokenizer_files(folder: Path) -> list[Path]:
-    """Files of the tokenizer and licences in a model folder, without code."""
-    paths = {path for pattern in TOKENIZER_FILES for path in folder.glob(pattern)}
-    return sorted(path for path in paths if path.is_file() and path.suffix in TEXT_FILES)
 
 
 def check_lookup(dense: nn.Embedding) -> None:

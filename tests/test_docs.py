@@ -223,7 +223,7 @@ PIECES = [
 
 
 def _write_model(folder):
-    """A sentence-transformers folder: a small BERT whose embedding takes 2 MB, and its tokenizer."""
+    """A small BERT whose embedding takes 2 MB, as a sentence-transformers folder."""
     # Imported here, because it takes seconds, and every worker reads this file.
     from sentence_transformers import SentenceTransformer
     from sentence_transformers.sentence_transformer.modules import Pooling, Transformer

@@ -2,14 +2,16 @@
 
 from pathlib import Path
 
+from .sentence_modules import MODULES
+
 WEIGHT_SUFFIXES = (
     *(".safetensors", ".bin", ".pt", ".pth", ".ckpt", ".h5", ".hdf5", ".keras", ".msgpack", ".ot"),
     *(".onnx", ".onnx_data", ".gguf", ".ggml", ".tflite", ".mlmodel", ".npy", ".npz"),
     *(".pkl", ".pickle", ".joblib", ".index"),
 )
 CODE_SUFFIXES = (".py", ".pyc", ".so", ".dll", ".sh", ".exe")
-WRITTEN_FILES = {"config.json", "generation_config.json"}
-"""Files that are written from the model."""
+WRITTEN_FILES = {"config.json", "generation_config.json", MODULES}
+"""Files that are written anew."""
 BINARY_STARTS = (b"\x80\x02", b"\x80\x03", b"\x80\x04", b"\x80\x05", b"PK", b"\x7fELF", b"GGUF")
 """First bytes of pickles (protocols 2 to 5), zip archives such as torch's, programs and GGUF."""
 

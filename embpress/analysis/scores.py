@@ -43,6 +43,7 @@ SCORE_COLUMNS = [
     ),
     *("factor_dtype", "seed", "metric", "value", "n", "uncompressed_value"),
     *("retention", "retention_low", "retention_high"),
+    *("mean_retention_low", "mean_retention_high"),
     *("relative_error", "mean_cosine", "neighbour_overlap", "eigenspace_overlap"),
     *(
         "weighted_relative_error",
@@ -227,7 +228,7 @@ def mean_over_seeds(scores: DataFrame) -> DataFrame:
     """Average over seeds: one row for each task, method, target ratio and metric.
 
     `value_sd` is the standard deviation of the value over seeds (NaN for a single seed), `seeds`
-    their number. Bounds of intervals are averaged like scores.
+    their number. `retention_low` and `retention_high` are those of the mean over seeds.
 
     Raises:
         UserError: if one task has several protocols or models.
@@ -242,6 +243,8 @@ def mean_over_seeds(scores: DataFrame) -> DataFrame:
             )
     groups = scores.groupby(["task", "method", "target_ratio", "metric"], dropna=False, sort=True)
     means = groups[[c for c in FLOAT_COLUMNS if c != "target_ratio"]].mean()
+    for bound in ("low", "high"):
+        means[f"retention_{bound}"] = means[f"mean_retention_{bound}"]
     means["value_sd"] = groups["value"].std()
     means["seeds"] = groups["seed"].nunique()
     means["n"] = groups["n"].max()

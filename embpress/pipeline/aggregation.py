@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pandas
 
 from ..fidelity.reconstruction import MATRIX_METRICS
@@ -19,6 +20,7 @@ from ..tasks import Outcomes, task_class
 from ..tasks._bootstrap import compare
 from .bounds import bound_curve
 from .evaluation import read_outcomes
+from .intervals import add_intervals_over_seeds
 
 AS_PUBLISHED: dict[Setting, str] = {"best": "", "published": ", as published"}
 """What is added to a method's own label, by setting."""
@@ -61,7 +63,8 @@ def aggregate(
         for e in evaluations
         if e.variant == IDENTITY
     }
-    scores = []
+    scores: list[dict[str, Any]] = []
+    samples: list[np.ndarray | None] = []
     deciles = {}
     for evaluation in evaluations:
         outcomes = read_outcomes(evaluation.outcomes)
@@ -71,12 +74,16 @@ def aggregate(
             if isinstance(result, Infeasible):
                 metric = study.tasks[evaluation.task].reported_metrics[0]
                 scores.append(shared | {"metric": metric, "note": result.reason})
+                samples.append(None)
                 continue
             row = shared | _result_columns(study.tasks[evaluation.task], evaluation, result)
             baseline = baselines[evaluation.task, evaluation.seed]
-            scores += _scores(study, evaluation.task, row, outcomes[artefact.name], baseline)
+            own = _scores(study, evaluation.task, outcomes[artefact.name], baseline)
+            scores += [row | columns for columns, _ in own]
+            samples += [sampled for _, sampled in own]
             if result.reconstruction:
                 deciles[artefact.folder] = _deciles(study, evaluation, row, result.reconstruction)
+    add_intervals_over_seeds(scores, samples)
     return pandas.DataFrame(scores), pandas.DataFrame(
         [row for rows in deciles.values() for row in rows]
     )
@@ -140,26 +147,27 @@ def _factor_dtype(settings: FitSettings) -> str | None:
 
 
 def _scores(
-    study: Study,
-    task: str,
-    shared: dict[str, Any],
-    outcomes: Outcomes,
-    uncompressed: Outcomes,
-) -> list[dict[str, Any]]:
-    """One row a metric of a task, for one artefact."""
+    study: Study, task: str, outcomes: Outcomes, uncompressed: Outcomes
+) -> list[tuple[dict[str, Any], np.ndarray]]:
+    """Columns of each reported metric of a task for one artefact, and the samples of its
+    retention.
+    """
+    entry = study.tasks[task]
     return [
-        shared
-        | {
-            "metric": score.metric,
-            "value": score.value,
-            "n": score.n,
-            "uncompressed_value": score.uncompressed,
-            "retention": score.retention,
-            "retention_low": score.low,
-            "retention_high": score.high,
-        }
-        for score in compare(task_class(study.tasks[task].kind), outcomes, uncompressed, task)
-        if score.metric in study.tasks[task].reported_metrics
+        (
+            {
+                "metric": score.metric,
+                "value": score.value,
+                "n": score.n,
+                "uncompressed_value": score.uncompressed,
+                "retention": score.retention,
+                "retention_low": score.low,
+                "retention_high": score.high,
+            },
+            score.samples,
+        )
+        for score in compare(task_class(entry.kind), outcomes, uncompressed, task)
+        if score.metric in entry.reported_metrics
     ]
 
 

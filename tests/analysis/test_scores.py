@@ -69,6 +69,12 @@ def test_means_over_seeds():
     assert row["value_sd"] == pytest.approx(frame[pick]["value"].std())
 
 
+def test_intervals_of_means_are_those_over_all_seeds_not_means_of_those_of_each():
+    frame = fake_scores(seeds=2).assign(mean_retention_low=68.5, mean_retention_high=91.5)
+    means = mean_over_seeds(frame[frame["task"] == "rotten"])
+    assert set(means["retention_low"]) == {68.5} and set(means["retention_high"]) == {91.5}
+
+
 def test_one_task_never_mixes_protocols():
     frame = fake_scores(seeds=2)
     frame.loc[frame["seed"] == 1, "protocol"] = "compress_then_finetune"

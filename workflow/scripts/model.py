@@ -3,7 +3,7 @@
 import shutil
 from pathlib import Path
 
-from job import run
+from job import counted_corpus, run
 
 with run(snakemake) as log:
     from embpress.data.models import prepare_checkpoint
@@ -12,16 +12,14 @@ with run(snakemake) as log:
     from embpress.pipeline.model_checks import check_tasks
     from embpress.study.model_entry import ModelEntry
 
-    files = dict(snakemake.input.items())
-    seen = [Path(path) for name, path in files.items() if name.startswith("words_")]
-    downloaded = Path(files.pop("hub")) if "hub" in files else None
-    wheels = {name: Path(path) for name, path in files.items() if not name.startswith("words_")}
+    seen = [counted_corpus(snakemake, name) for name in snakemake.params.corpora]
+    downloaded = snakemake.input.get("hub")
+    wheels = {name: Path(snakemake.input[name]) for name in snakemake.params.wheels}
     folder = Path(snakemake.output[0])
     entry = ModelEntry.model_validate(snakemake.params.entry)
-    tasks = snakemake.config["tasks_of_models"][snakemake.wildcards.model]
-    prepare_checkpoint(entry, wheels, seen, folder, downloaded)
+    prepare_checkpoint(entry, wheels, seen, folder, downloaded and Path(downloaded))
     try:
-        check_tasks(folder, tasks)
+        check_tasks(folder, snakemake.config["tasks_of_models"][snakemake.wildcards.model])
     except UserError:
         shutil.rmtree(folder)  # or the next run would take it for checked
         raise

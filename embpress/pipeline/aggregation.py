@@ -207,13 +207,21 @@ def bounds(study: Study, evaluations: list[Evaluation]) -> pandas.DataFrame:
 def checkpoint_label(study: Study, task: str) -> str:
     """Label of the checkpoint that a task runs on.
 
-    Students are labelled by their task, as their matrices differ from the checkpoint's.
+    Students are labelled by their task, as their matrices differ from the checkpoint's; so does a
+    second corpus by whose counts the checkpoint is compressed.
     """
     entry = study.tasks[task]
     checkpoint = task if entry.is_student else study.checkpoint_of(task)
-    model = study.models[entry.model].label
-    is_trained = checkpoint in study.tasks
-    return f"{model} ({study.tasks[checkpoint].label})" if is_trained else model
+    label = checkpoint_title(study, checkpoint)
+    if entry.is_student or entry.corpus == study.corpus_of(checkpoint):
+        return label
+    return f"{label}, counts of {entry.corpus}"
+
+
+def checkpoint_title(study: Study, checkpoint: str) -> str:
+    """Label of a checkpoint, or of a task's students, whatever it is compressed by."""
+    model = study.models[study.model_of(checkpoint)].label
+    return f"{model} ({study.tasks[checkpoint].label})" if checkpoint in study.tasks else model
 
 
 def labels(study: Study) -> dict[str, Any]:

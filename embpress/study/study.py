@@ -24,6 +24,9 @@ from .validation_errors import user_error
 IDENTITY = "identity"
 """Variant of the uncompressed model; every score is compared with its score."""
 
+CORPUS_MARK = "+"
+"""Between the names of a checkpoint and a corpus, where it is compressed by another one too."""
+
 RawConfig = Mapping[str, Any]
 """A config as YAML or JSON holds it, not yet validated."""
 ParseEntry = Callable[[Mapping[str, Any], str], TaskEntry]
@@ -177,12 +180,29 @@ class Study(Frozen):
         return protocols.text_stage_owner(task, self.tasks[task])
 
     def corpus_of(self, checkpoint: str) -> str:
-        """The corpus whose counts belong to a checkpoint: that of the first task that uses it."""
+        """The corpus by whose counts a checkpoint is compressed for the first task that uses it."""
         return next(
             entry.corpus
             for task, entry in self.tasks.items()
             if checkpoint in (self.checkpoint_of(task), self.source_of(task))
         )
+
+    def fit_of(self, task: str) -> str:
+        """Name of a checkpoint compressed by a corpus, for a task.
+
+        The checkpoint's own name with its first corpus, else `CHECKPOINT+CORPUS`.
+        """
+        source, corpus = self.source_of(task), self.tasks[task].corpus
+        return source if corpus == self.corpus_of(source) else f"{source}{CORPUS_MARK}{corpus}"
+
+    def second_fits(self) -> list[str]:
+        """Names of checkpoints compressed by another corpus than their first one, sorted."""
+        return sorted({fit for fit in map(self.fit_of, self.tasks) if CORPUS_MARK in fit})
+
+    def split_fit(self, name: str) -> tuple[str, str]:
+        """Checkpoint and corpus of a name that `fit_of` gives."""
+        checkpoint, _, corpus = name.partition(CORPUS_MARK)
+        return checkpoint, corpus or self.corpus_of(checkpoint)
 
     def model_of(self, checkpoint: str) -> str:
         """Name of the model behind a checkpoint."""

@@ -14,8 +14,8 @@ from embpress import storage
 from embpress.data.texts import read_texts
 from embpress.data.token_counts import read_counts
 from embpress.data.words import count_words, read_words
-from embpress.files import write_json
 from embpress.fidelity.reconstruction import reconstruction
+from embpress.files import write_json
 from embpress.methods import compress
 from embpress.methods._base import Context
 from embpress.models.checkpoints import embedding_matrix

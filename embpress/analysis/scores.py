@@ -134,6 +134,9 @@ class MethodLabel:
     """Name of the method, which its variants share."""
     setting: str = "best"
     """best, or published: precision, weights and training of the paper."""
+    uniform: str = ""
+    """Name of the variant that is fitted without counts and is else the same; "" if there is none.
+    """
 
 
 @dataclass(frozen=True)
@@ -176,9 +179,14 @@ class Labels:
         return cls(methods, tasks, sorted(value["ratios"]))
 
     def at_best(self) -> "Labels":
-        """The same labels without methods of the setting `published`."""
-        best = {name: method for name, method in self.methods.items() if method.setting == "best"}
-        return replace(self, methods=best)
+        """The same labels without variants as published of methods that are there at their best."""
+        at_best = {method.base for method in self.methods.values() if method.setting == "best"}
+        shown = {
+            name: method
+            for name, method in self.methods.items()
+            if method.setting == "best" or method.base not in at_best
+        }
+        return replace(self, methods=shown)
 
     def rows(self, frame: DataFrame) -> DataFrame:
         """Rows of a table whose column `method` is empty or names one of these methods."""

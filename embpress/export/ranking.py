@@ -204,7 +204,7 @@ def _fit_candidate(matrix: Tensor, name: str, ratio: float, context: Context) ->
     options = {"weighting": weighting} if method.weighted else {}
     if not method.has_factors:
         return _fit_with(matrix, name, ratio, context, options)
-    fits = []
+    fits: list[Candidate] = []
     for dtype in DTYPES:
         if dtype != DTYPES[-1] or not any(fit.fits for fit in fits):
             own = options | {"factor_dtype": dtype}

@@ -4,6 +4,7 @@ import json
 import lzma
 import re
 import shutil
+import sys
 from pathlib import Path
 
 import pandas
@@ -14,7 +15,14 @@ from bench.findings import keep as keeping
 from bench.findings.kept_run import KeptRun, NotKept
 from bench.findings.pages import Findings, digest_of, wrap
 from bench.findings.statements import Statements, WrongStatement
+from embpress.analysis.scores import read_scores, write_scores
 from embpress.errors import UserError
+from embpress.files import write_json
+from embpress.pipeline.aggregation import labels
+
+from .fake_study import fake_scores
+from .pipeline.entries import classification, write_evaluations
+from .studies import make_study
 
 ROOT = Path(__file__).parents[1]
 FINDINGS = ROOT / "docs/findings"
@@ -121,7 +129,8 @@ def test_what_is_not_in_a_run_is_refused(small, tmp_path):
 def test_a_page_that_was_edited_or_whose_run_changed_is_stale(tmp_path):
     for name in ("docs/findings", "docs/figures"):
         shutil.copytree(ROOT / name, tmp_path / name)
-    shutil.copy(ROOT / "README.md", tmp_path)
+    for name in ("README.md", "docs/README.md"):
+        shutil.copy(ROOT / name, tmp_path / name)
     page = tmp_path / "docs/findings/default-study.md"
     number = re.search(r"\d\d\.\d", page.read_text(encoding="utf-8"))
     page.write_text(page.read_text(encoding="utf-8").replace(number[0], "12.3"), encoding="utf-8")
@@ -151,6 +160,44 @@ def test_a_run_that_has_not_finished_or_has_no_commit_is_not_kept(tmp_path):
     with pytest.raises(UserError, match="--commit"):
         keeping.keep(tmp_path, tmp_path / "runs")
     assert not (tmp_path / "runs").exists()
+
+
+def test_a_finished_study_is_kept(tmp_path, monkeypatch, capsys):
+    results = tmp_path / "results"
+    study = make_study(
+        ratios=[10],
+        methods={"identity": {}, "random": {}, "svd": {}, "b21": {}},
+        tasks={"rotten": classification(), "cola": classification()},
+    )
+    wrong = {"identity": 0.05, "random": 0.5, "svd": 0.3, "b21": 0.1}
+    write_evaluations(study, wrong, results / "evaluation")
+    write_scores(fake_scores(), results / "scores.csv")
+    write_json(results / "labels.json", labels(study))
+    provenance = {
+        "embpress": "0",
+        "commit": "c" * 40,
+        "libraries": {"torch": "2"},
+        "machine": {"cores": 2},
+        "study": study.to_json(),
+        "core_seconds": {"all": {"total": 7.4}},
+    }
+    write_json(results / "provenance.json", provenance)
+    arguments = ["keep", str(results), "--runs", str(tmp_path / "runs")]
+    monkeypatch.setattr(sys, "argv", arguments)
+    keeping.main()
+    folder = tmp_path / "runs" / study.name
+    assert str(folder) in capsys.readouterr().out
+    before = {path.name: path.read_bytes() for path in folder.iterdir()}
+    keeping.main()
+    assert {path.name: path.read_bytes() for path in folder.iterdir()} == before
+    run = KeptRun(folder)
+    assert run.about["commit"] == "c" * 40 and run.about["core_seconds"] == 7
+    pandas.testing.assert_frame_equal(run.scores, read_scores(results / "scores.csv"))
+    statements = Statements(run)
+    assert "points, [" in statements.better("b21", "svd", 10)
+    assert statements.ranking(10) == "B21 direction AE > SVD"
+    table = statements.means_table([10])
+    assert table.splitlines()[0] == "| method | 10x |" and "*random rows* (control)" in table
 
 
 def test_a_figure_carries_no_digest_unless_it_was_written_from_a_run(tmp_path):

@@ -3,7 +3,8 @@
     python -m bench.findings.pages
 
 Each `docs/findings/templates/NAME.md.j2` is the source of docs/findings/NAME.md, and
-README.results.md.j2 that of the block of README.md between its two markers. A template gets
+README.results.md.j2 that of the block of README.md between its two markers; a block of
+docs/README.md lists the pages. A template gets
 `study(name)`, the `Statements` of a kept run, and `is_kept(name)`. A page whose run is not kept
 stays as it is. The figures of docs/figures/ carry the digest of the tables that they show.
 """
@@ -26,8 +27,8 @@ from .kept_run import KeptRun, NotKept
 from .statements import Statements
 
 README = "README.results"
-BEGIN = "<!-- begin: results, written by `make findings` -->"
-END = "<!-- end: results -->"
+BEGIN = "<!-- begin: written by `make findings` -->"
+END = "<!-- end -->"
 HEADER = "<!-- Written by `make findings` from templates/{name}.md.j2 and runs/: change those. -->"
 WIDTH = 132
 """Characters in a line of a written page."""
@@ -67,27 +68,26 @@ class Findings:
         return (self.runs / name / "run.json").exists()
 
     def pages(self) -> Iterator[tuple[Path, str]]:
-        """Path and text of each page whose runs are kept."""
+        """Path and text of each page whose runs are kept, and of the index of the documentation."""
+        titles = {page.name: _title(page.read_text(encoding="utf-8")) for page in self._on_disk()}
         for template in sorted(self.templates.glob("*.md.j2")):
             name = template.name.removesuffix(".md.j2")
             try:
-                text = self._environment.get_template(template.name).render()
-                text = wrap(text)
+                text = wrap(self._environment.get_template(template.name).render())
             except NotKept as reason:
                 print(f"{name} stays as it is: {reason}")
                 continue
             if name == README:
-                yield self.root / "README.md", self._readme(text)
+                yield _with_block(self.root / "README.md", text)
             else:
+                titles[f"{name}.md"] = _title(text)
                 page = self.root / f"docs/findings/{name}.md"
                 yield page, f"{HEADER.format(name=name)}\n\n{text}"
+        links = [f"- [{title}](findings/{name})" for name, title in sorted(titles.items())]
+        yield _with_block(self.root / "docs/README.md", "\n".join(links))
 
-    def _readme(self, results: str) -> str:
-        """README.md with the text between the markers replaced."""
-        text = (self.root / "README.md").read_text(encoding="utf-8")
-        before, rest = text.split(BEGIN)
-        after = rest.split(END)[1]
-        return f"{before}{BEGIN}\n{results.strip()}\n{END}{after}"
+    def _on_disk(self) -> list[Path]:
+        return sorted((self.root / "docs/findings").glob("*.md"))
 
     def stale_pages(self) -> list[Path]:
         """Pages whose file differs from its template and runs."""
@@ -111,6 +111,17 @@ class Findings:
         for path, run, draw in self.figures():
             if path in stale:
                 save_png(draw(run), path, run.digest)
+
+
+def _title(text: str) -> str:
+    """The first heading of a page."""
+    return next(line.removeprefix("# ") for line in text.splitlines() if line.startswith("# "))
+
+
+def _with_block(path: Path, block: str) -> tuple[Path, str]:
+    """A file and its text, in which the part between the markers is replaced."""
+    before, rest = path.read_text(encoding="utf-8").split(BEGIN)
+    return path, f"{before}{BEGIN}\n{block.strip()}\n{END}{rest.split(END)[1]}"
 
 
 def digest_of(figure: Path) -> str:

@@ -131,6 +131,7 @@ def _row(task, method, asked, seed, random):
             task=task,
             protocol=protocol,
             method=method,
+            setting="best",
             target_ratio=asked,
         ),
         **dict(
@@ -145,6 +146,7 @@ def _row(task, method, asked, seed, random):
             uncompressed_value=base,
         ),
         **dict(retention=left, retention_low=left - width, retention_high=left + width * 0.8),
+        **dict(mean_retention_low=left - width, mean_retention_high=left + width * 0.8),
         **dict(
             relative_error=error, mean_cosine=1 - error**2 / 2, weighted_relative_error=error * 0.8
         ),
@@ -167,7 +169,8 @@ def _row(task, method, asked, seed, random):
 
 
 def _infeasible(row, note):
-    return {c: row[c] if c in KEY_COLUMNS else None for c in SCORE_COLUMNS} | {"note": note}
+    keys = {*KEY_COLUMNS, "setting"}
+    return {c: row[c] if c in keys else None for c in SCORE_COLUMNS} | {"note": note}
 
 
 def fake_scores(seeds=1):
@@ -202,7 +205,7 @@ def fake_ablations():
     labels = fake_labels()
     own = scores[scores["method"] == "b23"].copy()
     own["method"] = "b23_plain"
-    for column in ("retention", "retention_low", "retention_high"):
+    for column in ("retention", "mean_retention_low", "mean_retention_high"):
         own[column] -= 5
     last = own["target_ratio"] == RATIOS[-1]
     own.loc[
@@ -210,8 +213,8 @@ def fake_ablations():
         [
             "value",
             "retention",
-            "retention_low",
-            "retention_high",
+            "mean_retention_low",
+            "mean_retention_high",
             "weighted_relative_error",
             "achieved_ratio",
         ],

@@ -59,6 +59,16 @@ class KeptRun:
         return read_scores(self.folder / "scores.csv.xz", is_kept=True)
 
     @cached_property
+    def best(self) -> Labels:
+        """Labels without methods as published."""
+        return self.labels.at_best()
+
+    @cached_property
+    def best_scores(self) -> DataFrame:
+        """Scores of the methods of `best`."""
+        return self.best.rows(self.scores)
+
+    @cached_property
     def bounds(self) -> DataFrame:
         """Rate-distortion bounds."""
         return pandas.read_csv(self.folder / "bounds.csv.xz")
@@ -132,7 +142,10 @@ class KeptRun:
         return Estimate(100 + loss.value, 100 + loss.low, 100 + loss.high)
 
     def methods(self, ratio: float, task: str = MEAN) -> list[str]:
-        """Methods with a retention, the highest first, without controls and whole models."""
+        """Methods with a retention, the highest first.
+
+        Without controls, whole models, and methods as published.
+        """
         found = [
             first
             for (of, at, first, second) in self._differences
@@ -142,4 +155,5 @@ class KeptRun:
 
     def _is_compared(self, method: str) -> bool:
         about: MethodLabel = self.labels.methods[method]
-        return about.kind != "control" and not about.compresses_layers
+        is_best = about.setting == "best"
+        return is_best and about.kind != "control" and not about.compresses_layers

@@ -35,10 +35,10 @@ WIDTH = 132
 DIGEST = "Digest of data"
 """Key of a figure's metadata."""
 FIGURES: dict[str, tuple[str, Callable[[KeptRun], Figure]]] = {
-    "retention.png": ("default", lambda run: plots.retention_by_ratio(run.scores, run.labels)),
+    "retention.png": ("default", lambda run: plots.retention_by_ratio(run.best_scores, run.best)),
     "error_vs_ratio.png": (
         "default",
-        lambda run: plots.error_vs_ratio(run.scores, run.bounds, run.labels),
+        lambda run: plots.error_vs_ratio(run.best_scores, run.bounds, run.best),
     ),
 }
 """Figures by file name: the run that they show, and how they are drawn."""

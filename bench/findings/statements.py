@@ -133,6 +133,25 @@ class Statements:
         ]
         return markdown(head, rows)
 
+    def settings_table(self, ratios: Sequence[float]) -> str:
+        """Markdown table of the mean retention of methods as published and at their best; "" if
+        the study has none as published.
+        """
+        methods = self.run.labels.methods
+        published = {m.base: name for name, m in methods.items() if m.setting == "published"}
+        best = {m.base: name for name, m in reversed(self.run.best.methods.items())}
+        titles = ("as published", "at its best")
+        head = ["method", *(f"{ratio:g}x, {title}" for ratio in ratios for title in titles)]
+        rows = [
+            [
+                self.run.label(best[base]),
+                *(self.interval(m, ratio) for ratio in ratios for m in (name, best[base])),
+            ]
+            for base, name in published.items()
+            if base in best
+        ]
+        return markdown(head, rows) if rows else ""
+
     def tasks_table(self, ratio: float) -> str:
         """Markdown table of the retention on each task at a ratio."""
         tasks = self.run.tasks
@@ -162,7 +181,7 @@ class Statements:
         names = single[(single["max"] == lowest)].index
         chosen = [
             m
-            for m, about in self.run.labels.methods.items()
+            for m, about in self.run.best.methods.items()
             if m in names and not about.compresses_layers
         ]
         return listed([f"{self.run.label(m)} {achieved['min'][m]:.2f}x" for m in chosen])
@@ -174,7 +193,7 @@ class Statements:
 
     def predictors_table(self) -> str:
         """Markdown table of rank correlations at equal ratio, the highest first."""
-        found = correlate_metrics(self.run.scores, self.run.labels).equal_ratio
+        found = correlate_metrics(self.run.best_scores, self.run.best).equal_ratio
         ranked = sorted(found.items(), key=lambda item: -item[1].value)
         return markdown(
             ["metric", "rank correlation"],
@@ -186,7 +205,7 @@ class Statements:
 
     def n_predicted(self) -> int:
         """Rows that `predictors_table` correlates."""
-        found = correlate_metrics(self.run.scores, self.run.labels).equal_ratio
+        found = correlate_metrics(self.run.best_scores, self.run.best).equal_ratio
         return max(correlation.n for correlation in found.values())
 
     def epochs(self, task: str) -> str:
@@ -248,7 +267,7 @@ class Statements:
         tasks = (MEAN, *self.run.tasks)
         known = [
             m
-            for m, about in self.run.labels.methods.items()
+            for m, about in self.run.best.methods.items()
             if not about.compresses_layers
             and any(self.interval(m, r, task) != DASH for r in ratios for task in tasks)
         ]

@@ -35,6 +35,7 @@ SCORE_COLUMNS = [
         "task",
         "protocol",
         "method",
+        "setting",
         "target_ratio",
         "achieved_ratio",
         "parameter_ratio",
@@ -42,6 +43,7 @@ SCORE_COLUMNS = [
     ),
     *("factor_dtype", "seed", "metric", "value", "n", "uncompressed_value"),
     *("retention", "retention_low", "retention_high"),
+    *("mean_retention_low", "mean_retention_high"),
     *("relative_error", "mean_cosine", "neighbour_overlap", "eigenspace_overlap"),
     *(
         "weighted_relative_error",
@@ -51,7 +53,8 @@ SCORE_COLUMNS = [
     ),
     *("error_bound", "weighted_error_bound", "distance_db", "weighted_distance_db", "note"),
 ]
-TEXT_COLUMNS = ["study", "model", "task", "protocol", "method", "factor_dtype", "metric", "note"]
+TEXT_COLUMNS = ["study", "model", "task", "protocol", "method", "setting"]
+TEXT_COLUMNS += ["factor_dtype", "metric", "note"]
 COUNT_COLUMNS = ["seed", "n"]
 FLOAT_COLUMNS = [c for c in SCORE_COLUMNS if c not in TEXT_COLUMNS + COUNT_COLUMNS]
 
@@ -136,6 +139,8 @@ class MethodLabel:
     """
     base: str = ""
     """Name of the method, which its variants share."""
+    setting: str = "best"
+    """best, or published: precision, weights and training of the paper."""
 
 
 @dataclass(frozen=True)
@@ -176,6 +181,15 @@ class Labels:
             for k, v in value["tasks"].items()
         }
         return cls(methods, tasks, sorted(value["ratios"]))
+
+    def at_best(self) -> "Labels":
+        """The same labels without methods of the setting `published`."""
+        best = {name: method for name, method in self.methods.items() if method.setting == "best"}
+        return replace(self, methods=best)
+
+    def rows(self, frame: DataFrame) -> DataFrame:
+        """Rows of a table whose column `method` is empty or names one of these methods."""
+        return frame[frame["method"].isin(["", *self.methods])]
 
     def block(self, ratio: float) -> float:
         """The target ratio of the study that is closest to a codec's own, on a log scale."""
@@ -221,7 +235,7 @@ def mean_over_seeds(scores: DataFrame) -> DataFrame:
     """Average over seeds: one row for each task, method, target ratio and metric.
 
     `value_sd` is the standard deviation of the value over seeds (NaN for a single seed), `seeds`
-    their number. Bounds of intervals are averaged like scores.
+    their number. `retention_low` and `retention_high` are those of the mean over seeds.
 
     Raises:
         UserError: if one task has several protocols or models.
@@ -236,6 +250,8 @@ def mean_over_seeds(scores: DataFrame) -> DataFrame:
             )
     groups = scores.groupby(["task", "method", "target_ratio", "metric"], dropna=False, sort=True)
     means = groups[[c for c in FLOAT_COLUMNS if c != "target_ratio"]].mean()
+    for bound in ("low", "high"):
+        means[f"retention_{bound}"] = means[f"mean_retention_{bound}"]
     means["value_sd"] = groups["value"].std()
     means["seeds"] = groups["seed"].nunique()
     means["n"] = groups["n"].max()

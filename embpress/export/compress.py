@@ -9,6 +9,7 @@ import torch
 from torch import Tensor, nn
 from transformers import PreTrainedModel
 
+from ..data.corpus_tokens import with_special_tokens
 from ..data.counts import counts_from_file
 from ..errors import UserError
 from ..files import check_replaceable, replace_directory
@@ -22,7 +23,9 @@ from ..models.embedding import (
     find_embedding,
     other_weights,
 )
-from ..models.pretrained import find_special_ids, load_dense_model, load_tokenizer_if_any
+from ..models.pretrained import find_special_ids, load_dense_model, open_tokenizer
+from ..models.tokenization import find_input_length
+from .carried_files import find_carried_files
 from .exported_model import (
     MANIFEST,
     About,
@@ -30,22 +33,7 @@ from .exported_model import (
     FitRecord,
     write_exported_model,
 )
-
-TOKENIZER_FILES = (
-    "tokenizer*",
-    "vocab*",
-    "merges.txt",
-    "special_tokens_map.json",
-    "added_tokens.json",
-    "*.model",
-    "bpe.codes",
-    "chat_template*",
-    "preprocessor_config.json",
-    "processor_config.json",
-    "LICENSE*",
-)
-"""Patterns of files that are copied unchanged; they match no weights, code or pickles."""
-TEXT_FILES = {".json", ".txt", ".model", ".jinja", ".codes", ".md", ".vocab", ""}
+from .sentence_modules import copy_modules, find_transformer
 
 
 @dataclass(frozen=True)
@@ -87,8 +75,11 @@ def open_source_model(
     """Open a transformers folder for compression.
 
     Args:
-        folder: folder with config.json and safetensors weights, in one file or in shards.
-        counts: (V,) token counts or a file of them; see `counts_from_file`.
+        folder: folder with config.json and safetensors weights, in one file or in shards, or a
+            sentence-transformers folder.
+        counts: (V,) token counts or a file of them; see `counts_from_file`. Special tokens that the
+            tokenizer adds to each input and that the counts lack are counted; see
+            `with_special_tokens`.
         seed: seed of the fit.
         progress: called with messages about the fit.
 
@@ -98,9 +89,10 @@ def open_source_model(
     """
     if (folder / MANIFEST).is_file():
         raise UserError(f"{folder} is already compressed: compress the model that it was made from")
+    folder = find_transformer(folder)
     model = load_dense_model(folder)
     matrix = find_embedding(model)[1].weight.detach()
-    tokenizer = load_tokenizer_if_any(folder)
+    tokenizer = open_tokenizer(folder, progress)
     if isinstance(counts, (str, Path)):
         counts = counts_from_file(Path(counts), len(matrix), tokenizer)
     elif counts is not None and counts.shape != matrix.shape[:1]:
@@ -108,7 +100,9 @@ def open_source_model(
             f"the counts have shape {tuple(counts.shape)}, but the model has {len(matrix)} rows: "
             "count with the model's tokenizer"
         )
-    special_ids = find_special_ids(model.config, tokenizer, len(matrix))
+    if counts is not None and tokenizer is not None:
+        counts = with_special_tokens(counts, tokenizer, find_input_length(folder, tokenizer))
+    special_ids = find_special_ids(folder, model.config, tokenizer, len(matrix))
     context = Context(counts=counts, special_ids=special_ids, seed=seed, progress=progress)
     return SourceModel(model, matrix, context)
 
@@ -127,7 +121,8 @@ def compress_model(
     """Compress the embedding of a local transformers model, and write the model for `load`.
 
     Args:
-        model: folder with config.json and safetensors weights, in one file or in shards.
+        model: folder with config.json and safetensors weights, in one file or in shards. Pooling,
+            normalization, prompts and maximal length of a sentence-transformers folder are kept.
         out: folder to write; an earlier exported model is replaced, anything else refused.
         method: name of a method.
         ratio: dense fp32 bits of the embedding / bits to store, at least.
@@ -160,16 +155,16 @@ def compress_model(
     fit = FitRecord(
         method=method, options=options or {}, ratio=ratio, seed=seed, counts=counts is not None
     )
-    return _export(source, fit, find_tokenizer_files(folder), out)
+    return _export(source, fit, folder, out)
 
 
-def _export(source: SourceModel, fit: FitRecord, files: list[Path], out: Path) -> Summary:
+def _export(source: SourceModel, fit: FitRecord, folder: Path, out: Path) -> Summary:
     """Compress the embedding of an open model, and write the exported model.
 
     Args:
         source: the dense model, which runs on the compressed matrix afterwards.
         fit: how to compress.
-        files: files of the tokenizer.
+        folder: the model's folder, with its tokenizer.
         out: folder to write.
     """
     slot = EmbeddingSlot(source.model)
@@ -183,7 +178,9 @@ def _export(source: SourceModel, fit: FitRecord, files: list[Path], out: Path) -
     check_forward(source.model)
     dtype = str(source.matrix.dtype).removeprefix("torch.")
     before = DenseSizes(embedding=embedding_before, model=model_before, dtype=dtype)
+    files = find_carried_files(find_transformer(folder))
     with replace_directory(out, MANIFEST) as partial:
+        copy_modules(folder, partial)
         about = About(made=fit, before=before)
         write_exported_model(source.model, slot, about, partial, files)
     embedding_after = compressed.stored_bits // 8
@@ -197,12 +194,6 @@ def _export(source: SourceModel, fit: FitRecord, files: list[Path], out: Path) -
         ratio=compressed.ratio,
         out=out,
     )
-
-
-def find_tokenizer_files(folder: Path) -> list[Path]:
-    """Files of the tokenizer and licences in a model folder, without code."""
-    paths = {path for pattern in TOKENIZER_FILES for path in folder.glob(pattern)}
-    return sorted(path for path in paths if path.is_file() and path.suffix in TEXT_FILES)
 
 
 def check_lookup(dense: nn.Embedding) -> None:

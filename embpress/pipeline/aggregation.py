@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pandas
 
 from ..fidelity.reconstruction import MATRIX_METRICS
@@ -12,13 +13,17 @@ from ..fidelity.record import Fitted, Infeasible, read_result
 from ..methods import method_class
 from ..models.checkpoints import read_metadata
 from ..study.artefact import Artefact
-from ..study.method_entry import Variant
+from ..study.method_entry import FitSettings, Setting
 from ..study.study import IDENTITY, Study
 from ..study.task_entry import TaskEntry
 from ..tasks import Outcomes, task_class
 from ..tasks._bootstrap import compare
 from .bounds import bound_curve
 from .evaluation import read_outcomes
+from .intervals import add_intervals_over_seeds
+
+AS_PUBLISHED: dict[Setting, str] = {"best": "", "published": ", as published"}
+"""What is added to a method's own label, by setting."""
 
 
 @dataclass(frozen=True)
@@ -58,7 +63,8 @@ def aggregate(
         for e in evaluations
         if e.variant == IDENTITY
     }
-    scores = []
+    scores: list[dict[str, Any]] = []
+    samples: list[np.ndarray | None] = []
     deciles = {}
     for evaluation in evaluations:
         outcomes = read_outcomes(evaluation.outcomes)
@@ -68,12 +74,16 @@ def aggregate(
             if isinstance(result, Infeasible):
                 metric = study.tasks[evaluation.task].reported_metrics[0]
                 scores.append(shared | {"metric": metric, "note": result.reason})
+                samples.append(None)
                 continue
             row = shared | _result_columns(study.tasks[evaluation.task], evaluation, result)
             baseline = baselines[evaluation.task, evaluation.seed]
-            scores += _scores(study, evaluation.task, row, outcomes[artefact.name], baseline)
+            own = _scores(study, evaluation.task, outcomes[artefact.name], baseline)
+            scores += [row | columns for columns, _ in own]
+            samples += [sampled for _, sampled in own]
             if result.reconstruction:
                 deciles[artefact.folder] = _deciles(study, evaluation, row, result.reconstruction)
+    add_intervals_over_seeds(scores, samples)
     return pandas.DataFrame(scores), pandas.DataFrame(
         [row for rows in deciles.values() for row in rows]
     )
@@ -89,8 +99,9 @@ def _shared_columns(study: Study, evaluation: Evaluation, artefact: Artefact) ->
         "task": evaluation.task,
         "protocol": task.protocol,
         "method": variant.name,
+        "setting": variant.setting,
         "target_ratio": None if variant.is_control else artefact.ratio,
-        "factor_dtype": _factor_dtype(variant),
+        "factor_dtype": _factor_dtype(variant.fit_settings(artefact.ratio)),
         "seed": evaluation.seed,
         "note": "",
     }
@@ -121,8 +132,8 @@ def _result_columns(
     return columns | (result.bound or {})
 
 
-def _factor_dtype(variant: Variant) -> str | None:
-    """Data type of a variant's factors.
+def _factor_dtype(settings: FitSettings) -> str | None:
+    """Data type of the factors of a fit.
 
     None where its method stores no factors, or its matrices' factors differ in type.
     """
@@ -130,32 +141,33 @@ def _factor_dtype(variant: Variant) -> str | None:
         str(spec.options.get("factor_dtype", "float32"))
         if method_class(spec.method).has_factors
         else None
-        for spec in variant.matrices
+        for spec in settings.matrices
     }
     return dtypes.pop() if len(dtypes) == 1 else None
 
 
 def _scores(
-    study: Study,
-    task: str,
-    shared: dict[str, Any],
-    outcomes: Outcomes,
-    uncompressed: Outcomes,
-) -> list[dict[str, Any]]:
-    """One row a metric of a task, for one artefact."""
+    study: Study, task: str, outcomes: Outcomes, uncompressed: Outcomes
+) -> list[tuple[dict[str, Any], np.ndarray]]:
+    """Columns of each reported metric of a task for one artefact, and the samples of its
+    retention.
+    """
+    entry = study.tasks[task]
     return [
-        shared
-        | {
-            "metric": score.metric,
-            "value": score.value,
-            "n": score.n,
-            "uncompressed_value": score.uncompressed,
-            "retention": score.retention,
-            "retention_low": score.low,
-            "retention_high": score.high,
-        }
-        for score in compare(task_class(study.tasks[task].kind), outcomes, uncompressed, task)
-        if score.metric in study.tasks[task].reported_metrics
+        (
+            {
+                "metric": score.metric,
+                "value": score.value,
+                "n": score.n,
+                "uncompressed_value": score.uncompressed,
+                "retention": score.retention,
+                "retention_low": score.low,
+                "retention_high": score.high,
+            },
+            score.samples,
+        )
+        for score in compare(task_class(entry.kind), outcomes, uncompressed, task)
+        if score.metric in entry.reported_metrics
     ]
 
 
@@ -211,8 +223,9 @@ def labels(study: Study) -> dict[str, Any]:
     for name, variant in study.variants.items():
         method = method_class(variant.method)
         methods[name] = {
-            "label": variant.label or method.label,
+            "label": variant.label or method.label + AS_PUBLISHED[variant.setting],
             "kind": method.kind,
+            "setting": variant.setting,
             "reconstruction": method.reconstruction,
             "citation": method.citation,
             "compresses_layers": variant.compresses_layers,

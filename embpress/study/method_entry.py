@@ -20,6 +20,14 @@ OptionValue = (
     str | int | float | bool | Annotated[tuple[str | int | float | bool, ...], Field(strict=False)]
 )
 Options = dict[str, OptionValue]
+Setting = Literal["best", "published"]
+
+
+class RatioOptions(Frozen):
+    """Options that replace others at some ratios."""
+
+    ratios: Ratios
+    options: Annotated[Options, Field(min_length=1)]
 
 
 class KindEntry(Frozen):
@@ -53,6 +61,17 @@ class MethodEntry(Frozen):
         default=None, description="Name in tables and plots; the default is the method's own."
     )
     options: Options = Field(default={}, description="Options of the method.")
+    options_at: Annotated[tuple[RatioOptions, ...], Field(strict=False)] = Field(
+        default=(),
+        description="Options that replace some of `options` at some ratios, as the best precision "
+        "of factors depends on the ratio. Only without `modules`.",
+    )
+    setting: Setting = Field(
+        default="best",
+        description="published: precision, weights and training of the paper or of its authors' "
+        "code. best: what serves the method best at equal bits. Main table, figures and report "
+        "show rows of the setting best; tables of one paper show both.",
+    )
     ratios: Ratios | None = Field(default=None, description="Replaces the study's `ratios`.")
     modules: Modules | None = Field(
         default=None,
@@ -138,17 +157,24 @@ class Variant(FitSettings):
 
     name: str
     label: str | None
+    setting: Setting
     ratios: Ratios
+    options_at: tuple[RatioOptions, ...]
 
     @property
     def is_control(self) -> bool:
         """Whether the method is a control, which has no ratio."""
         return self.method in methods.controls()
 
-    @property
-    def fit_settings(self) -> FitSettings:
-        """The part that a fit depends on; a new label does not change it."""
-        return FitSettings(**{name: getattr(self, name) for name in FitSettings.model_fields})
+    def fit_settings(self, ratio: float) -> FitSettings:
+        """The part that a fit at a ratio depends on; a new label does not change it."""
+        settings = {name: getattr(self, name) for name in FitSettings.model_fields}
+        own = [at.options for at in self.options_at if ratio in at.ratios]
+        if own:
+            (spec,) = self.matrices
+            options = {**spec.options, **own[0]}
+            settings["matrices"] = (spec.model_copy(update={"options": options}),)
+        return FitSettings(**settings)
 
 
 def resolve_variant(name: str, entry: MethodEntry, ratios: tuple[float, ...]) -> Variant:
@@ -168,8 +194,10 @@ def resolve_variant(name: str, entry: MethodEntry, ratios: tuple[float, ...]) ->
     return Variant(
         name=name,
         label=entry.label,
+        setting=entry.setting,
         method=method,
         ratios=(1,) if is_control else entry.ratios or ratios,
+        options_at=entry.options_at,
         matrices=_matrix_specs(name, entry, method),
         compresses_layers=entry.compresses_layers,
         budget=entry.budget,

@@ -263,9 +263,12 @@ def _make_loss(
     terms: Collection[str],
     logits_loss: LogitsLoss | None = None,
 ) -> Loss:
-    """The distillation loss; with the term `task` alone, the task's loss in `train` mode."""
+    """The distillation loss; with the term `task` alone, the task's loss.
+
+    The student stays in `eval` mode whatever the terms, so that all students of
+    `compress_then_distil` are trained without dropout, as their teacher runs.
+    """
     if set(terms) == {"task"}:
-        student.train()
         return task_loss
     return Distillation(student, teacher, terms, logits_loss)
 

@@ -155,8 +155,8 @@ def test_task_table_has_all_metrics_interval_and_errors(scores, labels):
         "similarity",
         "svd",
         10,
-        retention_low=86.04,
-        retention_high=90.0,
+        mean_retention_low=86.04,
+        mean_retention_high=90.0,
         weighted_relative_error=0.1234,
     )
     table = task_table(scores, labels, "similarity")

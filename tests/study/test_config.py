@@ -10,8 +10,11 @@ import yaml
 from safetensors.torch import save_file
 
 from embpress.errors import UserError
+from embpress.pipeline.aggregation import labels
 from embpress.study.checks import check_model_folder
+from embpress.study.study import Study
 from embpress.study.yaml_files import read_yaml
+from embpress.tasks import parse_entry
 
 from ..studies import load
 
@@ -71,6 +74,7 @@ BAD = [
     (("ratios",), [4, 0.5], "ratios.1: 0.5 .*1"),
     (("ratios",), [4, 4], "ratios: 4.* twice"),
     (("ratios",), ["4"], "ratios.0: '4' .*number"),
+    (("methods", "svd"), {"setting": "own"}, "methods.svd.setting: 'own' .*best.*published"),
     (("methods", "svd"), {"ratios": [0]}, "methods.svd.ratios.0: 0 .*1"),
     (("methods", "sdv"), {}, "methods.sdv: there is no method 'sdv'; did you mean 'svd'"),
     (("methods", "svd"), {"method": "pca"}, "no method 'pca'; there are b21, "),
@@ -453,3 +457,41 @@ def test_what_is_merged_into_a_mapping_may_be_overridden(tmp_path):
     path = tmp_path / "study.yaml"
     path.write_text("a: &a {x: 1}\np: {q: &b {<<: *a, x: 2}}\nc: {<<: *b, y: 3}\n")
     assert read_yaml(path)["c"] == {"x": 2, "y": 3}
+
+
+def test_a_method_as_published_is_labelled_so(default_config):
+    default_config["methods"]["svd_paper"] = {"method": "svd", "setting": "published"}
+    study = load(default_config)
+    methods = labels(study)["methods"]
+    assert methods["svd_paper"]["label"] == methods["svd"]["label"] + ", as published"
+    assert [methods[name]["setting"] for name in ("svd", "svd_paper")] == ["best", "published"]
+    # A label of the kind of row changes no fit.
+    fit_settings = study.variants["svd_paper"].fit_settings(4)
+    assert fit_settings == fit_settings.model_validate(fit_settings.model_dump())
+    assert "setting" not in fit_settings.model_dump()
+
+
+def test_options_at_a_ratio_replace_those_of_the_entry(default_config):
+    options = {"factor_dtype": "int4", "weighting": "counts"}
+    at = [{"ratios": [4], "options": {"factor_dtype": "int8"}}]
+    default_config["methods"]["svd"] = {"options": options, "options_at": at}
+    study = load(default_config)
+    of_ratio = {
+        ratio: study.variants["svd"].fit_settings(ratio).matrices[0].options for ratio in (4, 10)
+    }
+    assert of_ratio == {4: options | {"factor_dtype": "int8"}, 10: options}
+    again = Study.from_config(study.to_json(), parse_entry)
+    assert again.variants["svd"].fit_settings(4) == study.variants["svd"].fit_settings(4)
+    for ratios, kept, message in (
+        ([5], options, "methods.svd.options_at: 5 .*4, 10, 25.*remove"),
+        ([4, 25, 4], options, "ratios.*twice"),
+        ([4], {"factor_dtype": "int3"}, "methods.svd.*int3"),
+        ([4], {"weighting": "fisher"}, "methods.svd.options_at.*sensitivity.*weighting"),
+    ):
+        at[0] = {"ratios": ratios, "options": kept}
+        with pytest.raises(UserError, match=message):
+            load(default_config)
+    at[0] = {"ratios": [4], "options": {"factor_dtype": "int8"}}
+    default_config["methods"]["svd"]["modules"] = ["query"]
+    with pytest.raises(UserError, match="methods.svd.options_at .*modules"):
+        load(default_config)

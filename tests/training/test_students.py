@@ -122,6 +122,20 @@ def bits(folder):
     return json.loads((folder / RESULT).read_text())["stored_bits"]
 
 
+@pytest.mark.parametrize("terms", [["task"], ["logits", "task"]])
+def test_distilled_students_have_no_dropout_whatever_the_terms(folder, terms):
+    start = compressed(folder, "tuned")
+    config = folder / "tuned" / "config.json"
+    curves = []
+    for rate in (0.0, 0.5):
+        about = json.loads(config.read_text())
+        about |= {"hidden_dropout_prob": rate, "attention_probs_dropout_prob": rate}
+        config.write_text(json.dumps(about))
+        student = distilled(folder, start, f"dropout-{rate}", distil={"terms": terms})
+        curves.append(json.loads((student / HISTORY).read_text())["rows"])
+    assert curves[0] == curves[1]
+
+
 @pytest.mark.parametrize("dtype", ["float32", "float16", "int8"])
 def test_training_changes_a_student_but_not_its_size(folder, dtype):
     start = compressed(folder, "tuned", ratio=6, factor_dtype=dtype)

@@ -283,11 +283,23 @@ def retention_note(labels: Labels, tasks: list[str]) -> str:
     return f"Retention (ret.): score / uncompressed score, in %{inverted if lower else ''}."
 
 
+def interval_note(scores: DataFrame, examples: str = "test examples") -> str:
+    """What the intervals are over.
+
+    Args:
+        scores: with the seeds that a table shows.
+        examples: what is resampled.
+    """
+    if scores["seed"].nunique() == 1:
+        return f"Interval: paired bootstrap over {examples}, of one seed."
+    return f"Interval: paired bootstrap over seeds and {examples}, for the mean over seeds."
+
+
 def seed_and_task_notes(scores: DataFrame, labels: Labels, tasks: list[str]) -> list[str]:
-    """What numbers in parentheses are, and the tasks' own footnotes."""
+    """The number of seeds, what numbers in parentheses are, and the tasks' own footnotes."""
     seeds = scores["seed"].nunique()
     notes = [f"{labels.tasks[t].label}: {f}" for t in tasks if (f := labels.tasks[t].footnote)]
     if seeds == 1:
-        return notes
+        return ["One seed.", *notes]
     deviation = "the standard deviation is in parentheses, in units of the last digit"
     return [f"Means over {seeds} seeds; {deviation}.", *notes]

@@ -16,6 +16,7 @@ from .rows import (
     average_note,
     averaged_tasks,
     compared_rows,
+    interval_note,
     metric_head,
     protocol_note,
     retention_note,
@@ -140,7 +141,7 @@ def task_table(scores: DataFrame, labels: Labels, task: str) -> Table:
             _setting(means, labels, task),
             retention_note(labels, [task]),
             *seed_and_task_notes(scores, labels, [task]),
-            "Interval: paired bootstrap over test examples.",
+            interval_note(scores),
             "Error and cosine: of the embedding's rows; w.: weighted by token frequency.",
         ],
         notes,
@@ -193,8 +194,8 @@ def average_table(averages: DataFrame, labels: Labels, name: str) -> Table:
             _setting(means, labels, name),
             retention_note(labels, [name]),
             *seed_and_task_notes(rows, labels, [name]),
-            "A task's score is the mean of its metrics. "
-            "Interval: paired bootstrap over the test examples of each task.",
+            "A task's score is the mean of its metrics.",
+            interval_note(rows, "the test examples of each task"),
         ],
         notes,
         RATIO_KEY,
@@ -279,8 +280,8 @@ def every_metric_table(scores: DataFrame, labels: Labels) -> Table:
         *map(Column, ("Ret.", "95 % interval of ret.", "n")),
         *text_columns("Note"),
     ]
-    note = "Interval: paired bootstrap over test examples. n: number of test examples."
-    return flat_table("scores", "Every metric", columns, rows, note)
+    notes = [interval_note(scores), "n: number of test examples."]
+    return flat_table("scores", "Every metric", columns, rows, *notes)
 
 
 def errors_table(scores: DataFrame, labels: Labels) -> Table:

@@ -59,8 +59,13 @@ COUNT_COLUMNS = ["seed", "n"]
 FLOAT_COLUMNS = [c for c in SCORE_COLUMNS if c not in TEXT_COLUMNS + COUNT_COLUMNS]
 
 
-def read_scores(path: Path) -> DataFrame:
+def read_scores(path: Path, is_kept: bool = False) -> DataFrame:
     """Read a table that `write_scores` wrote; empty numbers become NaN, empty notes "".
+
+    Args:
+        path: the file, compressed if its name says so.
+        is_kept: whether it may have the columns of another version: missing ones are empty, and
+            unknown ones are left out.
 
     Raises:
         UserError: if the file is not a table, or columns are missing or unknown.
@@ -71,6 +76,8 @@ def read_scores(path: Path) -> DataFrame:
     except ValueError as error:  # not UTF-8, empty, or lines of different lengths
         reason = str(error).splitlines()[0]
         raise UserError(f"{path} is not a table of scores ({reason})") from error
+    if is_kept:
+        frame = frame.reindex(columns=SCORE_COLUMNS, fill_value="")
     return _typed(frame, str(path))
 
 

@@ -2,6 +2,7 @@
 
 import os
 import platform
+import subprocess
 from collections.abc import Collection, Mapping
 from importlib import metadata
 from pathlib import Path
@@ -25,6 +26,24 @@ LIBRARIES = (
 )
 
 
+def code_commit() -> str | None:
+    """Hash of the commit that this code is at, with "-dirty" if files differ from it.
+
+    None if the code is not part of a git repository, as in an installed package.
+    """
+    folder = ["git", "-C", str(Path(__file__).parent)]
+    try:
+        tracked = subprocess.check_output(
+            [*folder, "ls-files", Path(__file__).name], text=True, stderr=subprocess.DEVNULL
+        )
+        if not tracked:
+            return None
+        describe = [*folder, "describe", "--always", "--dirty", "--abbrev=40", "--exclude=*"]
+        return subprocess.check_output(describe, text=True).strip()
+    except (OSError, subprocess.CalledProcessError):
+        return None
+
+
 def collect(
     study: Study, packages: Mapping[str, PackagePin], folder: Path, logs: Collection[Path]
 ) -> dict[str, Any]:
@@ -41,6 +60,7 @@ def collect(
     by_rule = core_seconds_by_rule(records)
     return {
         "embpress": __version__,
+        "commit": code_commit(),
         "libraries": {name: metadata.version(name) for name in LIBRARIES},
         "machine": {
             "python": platform.python_version(),

@@ -31,6 +31,14 @@ except UserError as error:
 STUDY_JSON = STUDY.to_json()
 # Scripts read it from the config: as a parameter of rules, another device would run them again.
 config["device"] = STUDY.device
+config["tasks_of_models"] = {
+    model: {
+        name: task.job_settings()
+        for name, task in STUDY.tasks.items()
+        if task.model == model
+    }
+    for model in STUDY.models
+}
 PACKAGES = PINS | STUDY.packages
 URLS = {
     sha256: url for task in STUDY.tasks.values() for sha256, url in task.urls.items()

@@ -188,19 +188,27 @@ class Study(Frozen):
         )
 
     def fit_of(self, task: str) -> str:
-        """Name of a checkpoint compressed by a corpus, for a task.
+        """Name of the checkpoint whose matrices are compressed for a task by the task's corpus."""
+        return self._fit(self.source_of(task), task)
 
-        The checkpoint's own name with its first corpus, else `CHECKPOINT+CORPUS`.
-        """
-        source, corpus = self.source_of(task), self.tasks[task].corpus
-        return source if corpus == self.corpus_of(source) else f"{source}{CORPUS_MARK}{corpus}"
+    def evaluated_fit_of(self, task: str) -> str:
+        """As `fit_of`, of the checkpoint that a task evaluates if nothing is trained afterwards."""
+        return self._fit(self.checkpoint_of(task), task)
+
+    def _fit(self, checkpoint: str, task: str) -> str:
+        """The checkpoint's own name with its first corpus, else `CHECKPOINT+CORPUS`."""
+        corpus = self.tasks[task].corpus
+        is_first = corpus == self.corpus_of(checkpoint)
+        return checkpoint if is_first else f"{checkpoint}{CORPUS_MARK}{corpus}"
 
     def second_fits(self) -> list[str]:
         """Names of checkpoints compressed by another corpus than their first one, sorted."""
-        return sorted({fit for fit in map(self.fit_of, self.tasks) if CORPUS_MARK in fit})
+        fits = {self.fit_of(task) for task in self.tasks}
+        fits |= {self.evaluated_fit_of(task) for task in self.tasks}
+        return sorted(fit for fit in fits if CORPUS_MARK in fit)
 
     def split_fit(self, name: str) -> tuple[str, str]:
-        """Checkpoint and corpus of a name that `fit_of` gives."""
+        """Checkpoint and corpus of a name that `fit_of` or `evaluated_fit_of` gives."""
         checkpoint, _, corpus = name.partition(CORPUS_MARK)
         return checkpoint, corpus or self.corpus_of(checkpoint)
 

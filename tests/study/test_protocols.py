@@ -139,7 +139,10 @@ def test_a_second_corpus_of_a_checkpoint_is_a_fit_of_its_own(default_config):
     assert fits["rotten"] == fits["rotten_distilled"] == "rotten"
     assert fits["similarity"] == fits["tuned"] == "minilm"
     assert fits["again"] == fits["by_software"] == "minilm+software"
-    assert study.second_fits() == ["minilm+software"]
+    # Where nothing is trained afterwards, a student's task evaluates its fine-tuned checkpoint.
+    assert study.evaluated_fit_of("tuned") == "rotten"
+    assert study.evaluated_fit_of("by_software") == "rotten+software"
+    assert study.second_fits() == ["minilm+software", "rotten+software"]
     assert study.split_fit("minilm+software") == ("minilm", "software")
     assert study.split_fit("minilm") == ("minilm", "wikipedia")
     labels = [checkpoint_label(study, task) for task in ("similarity", "again")]

@@ -84,7 +84,7 @@ def artefacts(task, variant, seed):
     if has_students(task, variant):
         root = Path(f"results/students/{task}")
     else:
-        root = Path(f"results/compressed/{STUDY.fit_of(task)}")
+        root = Path(f"results/compressed/{STUDY.evaluated_fit_of(task)}")
     ratios = STUDY.variants[variant].ratios
     return [Artefact.below(root, variant, ratio, seed) for ratio in ratios]
 

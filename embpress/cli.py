@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 from . import __version__
 from .errors import UserError
+from .export.progress_line import ProgressLine
 from .methods import FOLDER as METHODS
 from .methods import aliases
 from .methods import names as method_names
@@ -25,10 +26,9 @@ if TYPE_CHECKING:
 EXTRAS = {"faiss": "faiss", "pandas": "workflow"}
 """Optional packages that a command may need, and the extra of pyproject.toml that installs each."""
 
-COMPRESS = """Compress the embedding of a local transformers model (safetensors weights, one file or
-shards) and write the model to one folder: config, tokenizer, all other weights unchanged, and the
-compressed matrix. An output head that is tied to the embedding runs on the same matrix; an untied
-one stays dense."""
+COMPRESS = """Compress the embedding of a transformers model (safetensors weights) and write the
+model to one folder: config, tokenizer, all other weights unchanged, and the compressed matrix. An
+output head that is tied to the embedding runs on the same matrix; an untied one stays dense."""
 INSPECT = """Report the contents of a compressed model's folder: tensors, types, shapes and bytes of
 the compressed matrix, the layers that run on it, headers, and why other weights were not
 compressed."""
@@ -102,7 +102,10 @@ def build_parser() -> argparse.ArgumentParser:
 
 def _add_compress_options(command: argparse.ArgumentParser) -> None:
     _add_model_options(command)
-    command.add_argument("--method", required=True, help=f"one of {', '.join(method_names())}")
+    command.add_argument(
+        "--method",
+        help=f"one of {', '.join(method_names())} (default: the best for the ratio)",
+    )
     command.add_argument(
         "--ratio",
         type=float,
@@ -172,16 +175,25 @@ def _add_model_options(command: argparse.ArgumentParser) -> None:
     """Options about the model to compress."""
     command.add_argument(
         "--model",
-        type=Path,
         required=True,
-        metavar="DIR",
-        help="local folder in transformers' layout",
+        metavar="MODEL",
+        help="folder in transformers' or sentence-transformers' layout, or a model of the hub, "
+        "owner/name or owner/name@revision",
     )
     command.add_argument(
         "--counts",
         type=Path,
         metavar="FILE",
         help="token counts: .safetensors of a study, or .tsv or .json of token (or id) and count",
+    )
+    command.add_argument(
+        "--text",
+        type=Path,
+        nargs="+",
+        default=[],
+        metavar="FILE",
+        help="texts to count tokens in instead: .txt with a text a line, .jsonl or .parquet with a "
+        "column `text`",
     )
     command.add_argument("--seed", type=int, default=0, help="seed of the fit (default: 0)")
 
@@ -213,16 +225,19 @@ def run_compress(arguments: argparse.Namespace) -> None:
     from .export.compress import compress_model
     from .export.rendering import render_summary
 
+    progress = _start_progress()
     summary = compress_model(
         arguments.model,
         arguments.out,
         arguments.method,
         arguments.ratio,
         counts=arguments.counts,
+        texts=arguments.text,
         seed=arguments.seed,
         options=options,
-        progress=_print_progress,
+        progress=progress,
     )
+    progress.close()
     if arguments.json:
         print(json.dumps(summary.to_json(), indent=1))
     else:
@@ -253,14 +268,17 @@ def run_budget(arguments: argparse.Namespace) -> None:
     from .export.ranking import RankingSettings, rank_methods
     from .export.rendering import render_ranking
 
+    progress = _start_progress()
     settings = RankingSettings(
         methods=methods,
         counts=arguments.counts,
+        texts=arguments.text,
         scores=arguments.scores,
         seed=arguments.seed,
-        progress=_print_progress,
+        progress=progress,
     )
     ranking = rank_methods(arguments.model, arguments.megabytes, settings)
+    progress.close()
     command = _compress_command(arguments, ranking)
     if arguments.json:
         output = {
@@ -279,10 +297,11 @@ def _compress_command(arguments: argparse.Namespace, ranking: "Ranking") -> str:
     words = ["embpress", "compress", "--model", arguments.model, "--method", ranking.best.method]
     words += ["--ratio", repr(ranking.target_ratio)]
     words += ["--counts", arguments.counts] if arguments.counts else []
+    words += ["--text", *arguments.text] if arguments.text else []
     words += ["--seed", arguments.seed] if arguments.seed else []
     for name, value in ranking.best.options.items():
         words += ["--option", f"{name}={value}"]
-    words += ["--out", f"{arguments.model.resolve().name}-{arguments.megabytes:g}MB"]
+    words += ["--out", f"{_short_name(arguments.model)}-{arguments.megabytes:g}MB"]
     return shlex.join(str(word) for word in words)
 
 
@@ -309,6 +328,17 @@ def run_table(arguments: argparse.Namespace) -> None:
     print(to_text(main_table(scores, labels), width), end="")
 
 
-def _print_progress(message: str) -> None:
-    """Print a progress message to standard error."""
-    print(message, file=sys.stderr, flush=True)
+def _short_name(model: str) -> str:
+    """Name of a model's folder, or of a model of the hub without owner and revision."""
+    folder = Path(model)
+    return folder.resolve().name if folder.is_dir() else model.split("@")[0].split("/")[-1]
+
+
+def _start_progress() -> ProgressLine:
+    """Progress on standard error; says beforehand if numerical code must be compiled."""
+    from .numerics.compiled import is_cached
+
+    progress = ProgressLine()
+    if not is_cached():
+        progress("first call of this version: compiling numerical code takes about 10 s, once")
+    return progress

@@ -17,7 +17,7 @@ import shutil
 from collections.abc import Iterable, Mapping
 from os import PathLike
 from pathlib import Path
-from typing import Any, TypedDict
+from typing import Any, NotRequired, TypedDict
 
 import torch
 from safetensors.torch import load_file
@@ -54,7 +54,9 @@ class FitRecord(TypedDict):
     ratio: float
     seed: int
     counts: bool
-    """Whether token counts were given."""
+    """Whether the fit had token counts."""
+    counts_source: NotRequired[str]
+    """What they were counted in."""
 
 
 class DenseSizes(TypedDict):

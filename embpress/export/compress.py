@@ -14,6 +14,7 @@ from ..files import check_replaceable, replace_directory
 from ..formats.dense import DenseRows
 from ..methods import compress
 from ..methods._base import Context
+from ..models.decoding import most_frequent
 from ..models.embedding import (
     CompressedEmbedding,
     DenseWeightAccess,
@@ -197,7 +198,9 @@ def _export(source: SourceModel, fit: FitRecord, folder: Path, out: Path) -> Sum
     files = find_carried_files(find_transformer(folder))
     with replace_directory(out, MANIFEST) as partial:
         copy_modules(folder, partial)
-        about = About(made=fit, before=before)
+        counts = source.context.counts
+        frequent = [] if counts is None else most_frequent(counts)
+        about = About(made=fit, before=before, frequent=frequent)
         write_exported_model(source.model, slot, about, partial, files)
     embedding_after = compressed.stored_bits // 8
     return Summary(

@@ -2,7 +2,7 @@
 
 import re
 import sys
-import time
+from time import monotonic
 from typing import TextIO
 
 DONE_OF_ALL = re.compile(r"\b(\d[\d,]*)/(\d[\d,]*)\b")
@@ -28,7 +28,7 @@ class ProgressLine:
     def __call__(self, message: str) -> None:
         """Write a message."""
         match = DONE_OF_ALL.search(message)
-        now = time.monotonic()
+        now = monotonic()
         step = ""
         if match:
             step = f"{match[2]}{message[match.end() :].split(':')[0]}"

@@ -88,6 +88,11 @@ def artefacts(task, variant, seed):
     return [Artefact.below(root, variant, ratio, seed) for ratio in ratios]
 
 
+def outcomes_file(task, seed, variant):
+    """Outcomes of the test examples of a task."""
+    return f"results/evaluation/{task}/seed{seed}/{variant}.safetensors"
+
+
 def student_on_text(owner, variant, ratio, seed):
     """A student that is trained on text, for the task `owner`."""
     root = Path(f"results/students_on_text/{owner}")
@@ -101,7 +106,7 @@ def evaluations():
             "task": task,
             "variant": variant.name,
             "seed": seed,
-            "outcomes": f"results/evaluation/{task}/seed{seed}/{variant.name}.safetensors",
+            "outcomes": outcomes_file(task, seed, variant.name),
             "artefacts": [a.to_json() for a in artefacts(task, variant.name, seed)],
             "checkpoint": checkpoint_folder(STUDY.checkpoint_of(task), seed),
             "counts": counts_file(STUDY.checkpoint_of(task)),

@@ -197,8 +197,10 @@ def fixed_size_note(row: Row, labels: Labels) -> str:
 
 def score_text(result: Any, task: TaskLabel) -> str:
     """A score, with its standard deviation over seeds if there are several."""
-    scale = 100 if task.percent else 1
-    return number(result.value * scale, sd=result.value_sd * scale)
+    is_percent = task.is_percent(result.metric)
+    scale = 100 if is_percent else 1
+    decimals = 1 if is_percent or result.metric == task.metric else 3
+    return number(result.value * scale, decimals, result.value_sd * scale)
 
 
 def score_cell(row: Row, key: str, task: TaskLabel, notes: Notes) -> Cell:

@@ -207,11 +207,13 @@ def average_table(averages: DataFrame, labels: Labels, name: str) -> Table:
 def _metric_column(metric: str, n: int, labels: Labels, task: str, notes: Notes) -> RowColumn:
     """One metric of a task with its number of test examples."""
     about = labels.tasks[task]
-    sign = 1 if about.higher_is_better else -1
+    sign = 1 if about.is_higher_better(metric) else -1
     label = metric.removeprefix(about.metric).strip("_").replace("_", " ")
     head = about.metrics.get(metric, label)
     if metric == about.metric:
         head = metric_head(about)
+    elif sign < 0:
+        head += "\u00a0↓"
     return RowColumn(
         Column(f"{head}\nn={n}"),
         # A ratio that is not reached has one row, of the main metric, which tells the reason.
@@ -256,9 +258,8 @@ def every_metric_table(scores: DataFrame, labels: Labels) -> Table:
     for row in mean_over_seeds(scores).itertuples():
         result: Any = row
         about = labels.tasks[result.task]
-        scale = 100 if about.percent else 1
-        main = result.metric == about.metric
-        label = about.metric_label if main else about.metrics.get(result.metric, result.metric)
+        scale = 100 if about.is_percent(result.metric) else 1
+        label = about.label_of(result.metric)
         rows.append(
             [
                 Cell(about.label),

@@ -13,7 +13,7 @@ from ..fidelity.record import Fitted, Infeasible, read_result
 from ..methods import method_class
 from ..models.checkpoints import read_metadata
 from ..study.artefact import Artefact
-from ..study.method_entry import Setting, Variant
+from ..study.method_entry import FitSettings, Setting
 from ..study.study import IDENTITY, Study
 from ..study.task_entry import TaskEntry
 from ..tasks import Outcomes, task_class
@@ -101,7 +101,7 @@ def _shared_columns(study: Study, evaluation: Evaluation, artefact: Artefact) ->
         "method": variant.name,
         "setting": variant.setting,
         "target_ratio": None if variant.is_control else artefact.ratio,
-        "factor_dtype": _factor_dtype(variant),
+        "factor_dtype": _factor_dtype(variant.fit_settings(artefact.ratio)),
         "seed": evaluation.seed,
         "note": "",
     }
@@ -132,8 +132,8 @@ def _result_columns(
     return columns | (result.bound or {})
 
 
-def _factor_dtype(variant: Variant) -> str | None:
-    """Data type of a variant's factors.
+def _factor_dtype(settings: FitSettings) -> str | None:
+    """Data type of the factors of a fit.
 
     None where its method stores no factors, or its matrices' factors differ in type.
     """
@@ -141,7 +141,7 @@ def _factor_dtype(variant: Variant) -> str | None:
         str(spec.options.get("factor_dtype", "float32"))
         if method_class(spec.method).has_factors
         else None
-        for spec in variant.matrices
+        for spec in settings.matrices
     }
     return dtypes.pop() if len(dtypes) == 1 else None
 

@@ -118,7 +118,8 @@ def compress_inputs(wildcards):
 
 
 def fit_settings(wildcards):
-    return STUDY.variants[wildcards.variant].fit_settings.model_dump(mode="json")
+    settings = STUDY.variants[wildcards.variant].fit_settings(float(wildcards.ratio))
+    return settings.model_dump(mode="json")
 
 
 def artefact_of(wildcards):

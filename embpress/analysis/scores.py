@@ -154,6 +154,9 @@ class TaskLabel:
     """Whether scores are shown times 100."""
     metrics: dict[str, str] = field(default_factory=dict)
     """Labels of the task's further metrics; those without are shown by name."""
+    family: str = ""
+    """Of a task whose models are trained after compression, the task that fine-tunes the
+    uncompressed model; "" for others."""
     unscaled: list[str] = field(default_factory=list)
     """Further metrics that are not shown times 100."""
     lower_is_better: list[str] = field(default_factory=list)

@@ -170,6 +170,7 @@ def figure_names():
         "spectra": True,
         "latency_vs_size": EMBEDDINGS,
         "ablations": STUDY.compares_variants,
+        "protocols": STUDY.compares_protocols,
         "learning_curves": TRAINED_MODELS,
         **{
             f"retention-{task}": task in EMBEDDINGS or task in WHOLE_MODELS

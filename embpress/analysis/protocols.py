@@ -5,7 +5,7 @@ from pandas import DataFrame
 from .scores import Labels, mean_over_seeds
 
 PROTOCOL_COLUMNS = [
-    *("family", "task", "protocol", "method", "target_ratio", "achieved_ratio", "seeds"),
+    *("family", "block", "task", "protocol", "method", "target_ratio", "achieved_ratio", "seeds"),
     *("value", "value_sd", "retention", "retention_low", "retention_high", "note"),
 ]
 
@@ -17,14 +17,15 @@ def compare_protocols(scores: DataFrame, labels: Labels) -> DataFrame:
     to. Controls are left out.
 
     Returns:
-        Rows of PROTOCOL_COLUMNS by family (the name of the task that fine-tunes the model), target
-        ratio, method and task, each in the order of the study.
+        Rows of PROTOCOL_COLUMNS by family (the name of the task that fine-tunes the model), block
+        (the study's target ratio), method and task, each in the order of the study.
     """
     means = mean_over_seeds(scores)
     families = {name: task.family or name for name, task in labels.tasks.items()}
     main = means["task"].map({name: task.metric for name, task in labels.tasks.items()})
     rows = means[(means["metric"] == main) & means["target_ratio"].notna()]
-    rows = rows.assign(family=rows["task"].map(families))
+    blocks = rows["target_ratio"].map(labels.block)
+    rows = rows.assign(family=rows["task"].map(families), block=blocks)
     keys = ["family", "method", "target_ratio"]
     rows = rows[rows.groupby(keys)["task"].transform("nunique") > 1]
     order = {
@@ -33,7 +34,7 @@ def compare_protocols(scores: DataFrame, labels: Labels) -> DataFrame:
         "method": {name: i for i, name in enumerate(labels.methods)},
     }
     rows = rows.sort_values(
-        ["family", "target_ratio", "method", "task"],
+        ["family", "block", "method", "target_ratio", "task"],
         key=lambda column: column.map(order[column.name]) if column.name in order else column,
     )
     return rows[PROTOCOL_COLUMNS].reset_index(drop=True)

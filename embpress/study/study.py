@@ -126,7 +126,7 @@ class Study(Frozen):
 
     @property
     def compares_protocols(self) -> bool:
-        """Whether a variant, at its best, runs on a task and its students, or on several of these."""
+        """Whether a variant, at its best, runs by several protocols of one task."""
 
         def compressed(task: str) -> set[str]:
             variants = [v for v in self.variants_of(task) if not v.is_control]

@@ -25,7 +25,7 @@ def retention_by_protocol(compared: DataFrame, labels: Labels) -> Figure:
         compared: of `compare_protocols`; at least one row.
         labels: of the same study.
     """
-    panels = [(key, rows) for key, rows in compared.groupby(["family", "target_ratio"], sort=False)]
+    panels = [(key, rows) for key, rows in compared.groupby(["family", "block"], sort=False)]
     heads = _heads(compared, labels)
     looks = dict(zip(dict.fromkeys(heads.values()), _styles(len(set(heads.values())))))
     heights = [rows["method"].nunique() * (len(looks) + 1) for _, rows in panels]

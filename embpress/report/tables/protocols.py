@@ -3,6 +3,7 @@
 import math
 from typing import Any
 
+import numpy as np
 from pandas import DataFrame
 
 from ...analysis.protocols import protocol_heads
@@ -44,14 +45,14 @@ def _table(family: str, rows: DataFrame, labels: Labels) -> Table:
         columns.append(Column("ret.", (head,), short="ret."))
         columns.append(Column("95 % interval", (head,), short="95 % interval", width=8))
     sections = []
-    for ratio, block in rows.groupby("target_ratio", sort=False):
+    for ratio, block in rows.groupby("block", sort=False):
         target = float(ratio)  # type: ignore[arg-type]
         cells = []
-        for method, own in block.groupby("method", sort=False):
+        for (method, _), own in block.groupby(["method", "target_ratio"], sort=False):
             by_task = {str(row.task): row for row in own.itertuples()}
             line = [
                 Cell(labels.methods[str(method)].label),
-                number_cell(math.floor(10 * own["achieved_ratio"].min() + 1e-6) / 10),
+                number_cell(np.floor(10 * own["achieved_ratio"].min() + 1e-6) / 10),
             ]
             for task in heads:
                 line += _pair(by_task.get(task), notes)

@@ -84,7 +84,7 @@ def main_table(scores: DataFrame, labels: Labels) -> Table:
         columns.append(_mean_column(Column("Mean ret.", short="mean", width=5), averaged))
     bounded = bounded_tasks(labels, averaged)
     if len(tasks) > 1 and 0 < len(bounded) < len(averaged):
-        head = Column("Mean without ppl.", short="no ppl", width=7)
+        head = Column("Mean without ppl.", short="no-ppl", width=7)
         columns.append(_mean_column(head, bounded))
     n_leading = 1 + len(columns)
     for task, about in labels.tasks.items():

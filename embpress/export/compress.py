@@ -9,6 +9,7 @@ import torch
 from torch import Tensor, nn
 from transformers import PreTrainedModel
 
+from ..data.corpus_tokens import with_special_tokens
 from ..data.counts import counts_from_file
 from ..errors import UserError
 from ..files import check_replaceable, replace_directory
@@ -23,6 +24,7 @@ from ..models.embedding import (
     other_weights,
 )
 from ..models.pretrained import find_special_ids, load_dense_model, open_tokenizer
+from ..models.tokenization import find_input_length
 from .carried_files import find_carried_files
 from .exported_model import (
     MANIFEST,
@@ -75,7 +77,9 @@ def open_source_model(
     Args:
         folder: folder with config.json and safetensors weights, in one file or in shards, or a
             sentence-transformers folder.
-        counts: (V,) token counts or a file of them; see `counts_from_file`.
+        counts: (V,) token counts or a file of them; see `counts_from_file`. Special tokens that the
+            tokenizer adds to each input and that the counts lack are counted; see
+            `with_special_tokens`.
         seed: seed of the fit.
         progress: called with messages about the fit.
 
@@ -96,6 +100,8 @@ def open_source_model(
             f"the counts have shape {tuple(counts.shape)}, but the model has {len(matrix)} rows: "
             "count with the model's tokenizer"
         )
+    if counts is not None and tokenizer is not None:
+        counts = with_special_tokens(counts, tokenizer, find_input_length(folder, tokenizer))
     special_ids = find_special_ids(folder, model.config, tokenizer, len(matrix))
     context = Context(counts=counts, special_ids=special_ids, seed=seed, progress=progress)
     return SourceModel(model, matrix, context)

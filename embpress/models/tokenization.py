@@ -7,6 +7,7 @@ from typing import Any
 import torch
 from torch import Tensor
 from transformers import AutoTokenizer, BertJapaneseTokenizer, PreTrainedTokenizerBase
+from transformers.tokenization_utils_base import VERY_LARGE_INTEGER
 
 from ..errors import UserError
 from ..files import MAX_MODEL_JSON_BYTES, read_json, summarize_error
@@ -103,6 +104,19 @@ def load_tokenizer(folder: Path) -> PreTrainedTokenizerBase:
             f"{folder} contains no tokenizer that loads ({summarize_error(error)}): "
             "complete its files"
         ) from error
+
+
+def find_input_length(folder: Path, tokenizer: PreTrainedTokenizerBase) -> int | None:
+    """Number of tokens that a model reads at once, by its tokenizer or else its config.
+
+    None if neither says, as for models without positions.
+    """
+    if tokenizer.model_max_length < VERY_LARGE_INTEGER:
+        return tokenizer.model_max_length
+    file = folder / "config.json"
+    config = read_json(file, MAX_MODEL_JSON_BYTES) if file.is_file() else {}
+    names = ("max_position_embeddings", "n_positions")
+    return next((config[name] for name in names if isinstance(config.get(name), int)), None)
 
 
 def sample_token_blocks(

@@ -4,6 +4,7 @@ With a local model.
 """
 
 import json
+import re
 
 import torch
 import yaml
@@ -66,12 +67,43 @@ def test_a_folder_and_a_task_are_counted_from_the_config_alone(
         read_texts(results / f"corpora/texts/{name}.jsonl") for name in ("held_out", "counted")
     )
     assert len(held_out) == 10 and sorted(held_out + counted) == sorted(texts)
-    assert read_words(results / "frequency/texts/words.tsv") == count_words(counted)
+    words = read_words(results / "frequency/texts/words.tsv")
+    assert words == count_words(counted, "runs")
     for corpus in ("texts", "trained"):
         read = read_texts(results / f"corpora/{corpus}/counted.jsonl")
         ids = [i for text in read for i in wordpiece(text, add_special_tokens=False)["input_ids"]]
         found = read_counts(results / f"frequency/{corpus}/tokens-own.safetensors")
-        assert torch.equal(found, torch.bincount(torch.tensor(ids), minlength=len(found)))
+        expected = torch.bincount(torch.tensor(ids), minlength=len(found))
+        # Each text is a line, and an input of the model.
+        expected[wordpiece.convert_tokens_to_ids(["[CLS]", "[SEP]"])] = len(read)
+        assert torch.equal(found, expected)
     # Texts of a pair, but none of the rows that are tested on.
     assert sum(text.startswith("a dog") for text in read) == 15 and len(read) == 30
     assert not list((results / "frequency").glob(".*"))
+
+
+def test_a_wrong_segmenter_is_refused_before_the_words_are_counted(
+    tmp_path, default_config, bert, wordpiece
+):
+    bert.save_pretrained(tmp_path / "model")
+    wordpiece.save_pretrained(tmp_path / "model")
+    (tmp_path / "texts").mkdir()
+    (tmp_path / "texts/a.txt").write_text("cats12 cat, dog\n" * 20)
+    task = {"label": "Own", "kind": "regression", "protocol": "zero_shot", "model": "own"}
+    task |= {"corpus": "texts", "max_length": 8}
+    data = {"format": "csv", "test": "own.csv", "text": ["a", "b"], "label": "score"}
+    (tmp_path / "own.csv").write_text("a,b,score\nx,y,1\n")
+    study = default_config | {
+        "models": {"own": {"label": "Own", "format": "transformers", "path": "model"}},
+        "corpora": {"texts": {"format": "folder", "path": "texts", "segmenter": "mecab"}},
+        "tasks": {"own_task": task | {"data": data}},
+        "methods": {"identity": {}},
+    }
+    del study["claims"]
+    (tmp_path / "study.yaml").write_text(yaml.safe_dump(study))
+    wanted = "results/frequency/texts/tokens-own.safetensors"
+    printed = run_snakemake(
+        tmp_path, tmp_path / "study.yaml", "--cores", "1", "--", wanted, succeeds=False
+    )
+    assert re.search(r"corpora\.texts: .*mecab.*%.*remove `segmenter`", printed)
+    assert not (tmp_path / "results/frequency/texts/words.tsv").exists()

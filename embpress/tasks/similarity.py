@@ -129,7 +129,7 @@ class Similarity(Task[SimilarityEntry]):
         from ._encoding import sentence_embeddings
         from ._vectors import compare_vectors
 
-        outcomes = {}
+        outcomes: Outcomes = {}
         for name, pairs in self.sets.items():
             embedded = sentence_embeddings(model, tokenizer, pairs.texts, progress)
             outcomes |= compare_vectors(embedded, self.reference, f"_{name}")

@@ -59,8 +59,13 @@ COUNT_COLUMNS = ["seed", "n"]
 FLOAT_COLUMNS = [c for c in SCORE_COLUMNS if c not in TEXT_COLUMNS + COUNT_COLUMNS]
 
 
-def read_scores(path: Path) -> DataFrame:
+def read_scores(path: Path, is_kept: bool = False) -> DataFrame:
     """Read a table that `write_scores` wrote; empty numbers become NaN, empty notes "".
+
+    Args:
+        path: the file, compressed if its name says so.
+        is_kept: whether it may have the columns of another version: missing ones are empty, and
+            unknown ones are left out.
 
     Raises:
         UserError: if the file is not a table, or columns are missing or unknown.
@@ -71,6 +76,8 @@ def read_scores(path: Path) -> DataFrame:
     except ValueError as error:  # not UTF-8, empty, or lines of different lengths
         reason = str(error).splitlines()[0]
         raise UserError(f"{path} is not a table of scores ({reason})") from error
+    if is_kept:
+        frame = frame.reindex(columns=SCORE_COLUMNS, fill_value="")
     return _typed(frame, str(path))
 
 
@@ -134,6 +141,9 @@ class MethodLabel:
     """Name of the method, which its variants share."""
     setting: str = "best"
     """best, or published: precision, weights and training of the paper."""
+    uniform: str = ""
+    """Name of the variant that is fitted without counts and is else the same; "" if there is none.
+    """
 
 
 @dataclass(frozen=True)
@@ -197,9 +207,14 @@ class Labels:
         return cls(methods, tasks, sorted(value["ratios"]))
 
     def at_best(self) -> "Labels":
-        """The same labels without methods of the setting `published`."""
-        best = {name: method for name, method in self.methods.items() if method.setting == "best"}
-        return replace(self, methods=best)
+        """The same labels without variants as published of methods that are there at their best."""
+        at_best = {method.base for method in self.methods.values() if method.setting == "best"}
+        shown = {
+            name: method
+            for name, method in self.methods.items()
+            if method.setting == "best" or method.base not in at_best
+        }
+        return replace(self, methods=shown)
 
     def rows(self, frame: DataFrame) -> DataFrame:
         """Rows of a table whose column `method` is empty or names one of these methods."""

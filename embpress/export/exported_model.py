@@ -32,14 +32,13 @@ from ..models.embedding import (
     other_weights,
     write_other_weights,
 )
-from ..models.pretrained import CONFIG, find_model_class, read_config
+from ..models.pretrained import CONFIG, GENERATION_CONFIG, find_model_class, read_config
 from ..models.quiet import quiet_transformers
 from ..safetensors_header import read_header
 from .sentence_modules import check_inside
 
 MANIFEST_VERSION = 1
 MANIFEST = "embpress.json"
-GENERATION_CONFIG = "generation_config.json"
 TRAINER_CHECKPOINT = re.compile(r"checkpoint-\d+")
 """Names of the folders that transformers' Trainer saves a model to while it trains."""
 TRAINER_INDEX = "model.safetensors.index.json"

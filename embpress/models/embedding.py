@@ -1,80 +1,22 @@
-"""Transformer models and the layers that use their input embedding.
-
-Load a model, find its embedding, and replace it by a compressed matrix.
-"""
+"""The layers of a model that use its input embedding: find them, and replace its matrix."""
 
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import torch
-import transformers
 from safetensors.torch import save_file
 from torch import Tensor, nn
-from transformers import (
-    AutoModel,
-    AutoModelForCausalLM,
-    AutoModelForMaskedLM,
-    AutoModelForMultipleChoice,
-    AutoModelForQuestionAnswering,
-    AutoModelForSequenceClassification,
-    PreTrainedModel,
-)
+from transformers import PreTrainedModel
 from transformers.pytorch_utils import Conv1D
 
 from ..errors import UserError
-from ..files import summarize_error, write_json
+from ..files import write_json
 from ..formats._base import CompressedMatrix
-from ..numerics.device import CPU
-from ..numerics.timing import STARTUP
 from .checkpoints import METADATA_FILE
-from .quiet import quiet_transformers
 
 OTHER_WEIGHTS = "rest.safetensors"
 """File of all weights of a model but its compressed matrices."""
-AUTO_CLASSES = {
-    "encoder": AutoModel,
-    "classifier": AutoModelForSequenceClassification,
-    "causal_lm": AutoModelForCausalLM,
-    "masked_lm": AutoModelForMaskedLM,
-    "multiple_choice": AutoModelForMultipleChoice,
-    "span": AutoModelForQuestionAnswering,
-}
-
-
-def auto_class(head: str) -> Any:
-    """Auto class that loads a model with a head, by a key of AUTO_CLASSES or by its own name.
-
-    Raises:
-        AttributeError: if transformers has no such class.
-    """
-    return AUTO_CLASSES.get(head) or getattr(transformers, head)
-
-
-@STARTUP
-def load_model(
-    folder: Path, head: str, device: torch.device = CPU, dtype: torch.dtype = torch.float32
-) -> PreTrainedModel:
-    """Load a checkpoint for inference.
-
-    Args:
-        folder: the checkpoint's folder.
-        head: as in `auto_class`.
-        device: where the model runs.
-        dtype: in which type it computes.
-
-    Raises:
-        UserError: if the folder contains no model that transformers can load offline.
-    """
-    try:
-        with quiet_transformers():
-            model = auto_class(head).from_pretrained(folder, dtype=dtype, local_files_only=True)
-    except Exception as error:  # transformers, safetensors and torch have exceptions of their own
-        raise UserError(
-            f"{folder} contains no model that loads as {head} ({summarize_error(error)}): "
-            "save it again with save_pretrained"
-        ) from error
-    return model.to(device).eval()
 
 
 def find_embedding(model: PreTrainedModel) -> tuple[str, nn.Embedding]:

@@ -26,6 +26,7 @@ from .tokenization import (
 )
 
 CONFIG = "config.json"
+GENERATION_CONFIG = "generation_config.json"
 WEIGHTS = "model.safetensors"
 FLOAT_DTYPES = {
     "F64": torch.float64,
@@ -153,6 +154,24 @@ def load_dense_model(folder: Path) -> PreTrainedModel:
             f"right class under `architectures` in its {CONFIG}"
         )
     return model.eval()
+
+
+def save_model(model: PreTrainedModel, folder: Path) -> None:
+    """Write a model as `save_pretrained` does, with generation settings that it would refuse.
+
+    transformers reads settings that contradict each other with a warning, but does not write them.
+    """
+    settings = getattr(model, "generation_config", None)
+    if settings is None:
+        model.save_pretrained(folder)
+        return
+    model.generation_config = type(settings)()
+    try:
+        with quiet_transformers():
+            model.save_pretrained(folder)
+    finally:
+        model.generation_config = settings
+    settings.to_json_file(folder / GENERATION_CONFIG)
 
 
 def open_tokenizer(folder: Path, progress: Callable[[str], None]) -> PreTrainedTokenizerBase | None:

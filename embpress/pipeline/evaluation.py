@@ -10,7 +10,9 @@ import torch
 from safetensors.numpy import load_file, save_file
 
 from ..models.compressed_model import CompressedModel, load_other_weights
-from ..models.embedding import OTHER_WEIGHTS, load_model, untie_head
+from ..models.embedding import OTHER_WEIGHTS, untie_head
+from ..models.loading import load_model
+from ..models.positions import check_length
 from ..models.tokenization import load_tokenizer
 from ..numerics.device import CPU
 from ..tasks import Outcomes, Task
@@ -51,6 +53,8 @@ def evaluate(
     """
     dtype = getattr(torch, runtime.precision)
     model = load_model(checkpoint, task.head, runtime.device, dtype)
+    if task.entry.input_length is not None:
+        check_length(model, *task.entry.input_length)
     tokenizer = load_tokenizer(checkpoint)
     if task.entry.keeps_dense_head:
         untie_head(model)

@@ -126,6 +126,11 @@ class TaskEntry(Frozen):
         return False
 
     @property
+    def input_length(self) -> tuple[int, str] | None:
+        """Tokens of the longest input, and the key that sets them; None if no key does."""
+        return None
+
+    @property
     def urls(self) -> dict[str, str]:
         """Addresses of the files to download, by their sha256."""
         return {}
@@ -217,6 +222,11 @@ class LabelledTaskEntry(TaskEntry):
         """Whether training and test rows are split out of one file under `train` and `test`."""
         data = self.data
         return self.is_trained and data.test is not None and data.train == data.test
+
+    @property
+    def input_length(self) -> tuple[int, str] | None:
+        """See base class."""
+        return self.max_length, "max_length"
 
     @property
     def trains_factors(self) -> bool:

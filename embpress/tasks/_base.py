@@ -58,7 +58,7 @@ class Task(ABC, Generic[Entry]):
     metrics: ClassVar[tuple[Metric, ...]]
     """The main metric first."""
     head: str
-    """Head that the model is loaded with, as `models.embedding.auto_class` knows it."""
+    """Head that the model is loaded with, as `models.loading.auto_class` knows it."""
 
     reference: Outcomes | None = None
     """Outcomes of the uncompressed model, where others are compared with them."""

@@ -183,3 +183,32 @@ def difference(
     n = task.n_examples(pairs[0][0]).get(metric, next(iter(n_units.values())))
     first, second = values.mean(0)
     return Difference(float(first), float(second), low, high, n)
+
+
+def retention_samples(
+    task: AnyTask, pairs: list[tuple[Outcomes, Outcomes]], name: str, metric: str
+) -> np.ndarray:
+    """Retention of one metric in percent, mean over seeds, (1 + RESAMPLES,).
+
+    Of all examples and seeds first, then of each sample that draws both. Samples of two methods of
+    a task are paired.
+
+    Args:
+        task: the kind of task.
+        pairs: outcomes of the compressed and the uncompressed model, a pair a seed.
+        name: of the task, which seeds the samples.
+        metric: one of the task's.
+    """
+    about = next(known for known in task.metrics if known.name == metric)
+    retentions = np.array(
+        [
+            _retention(
+                mean_scores(task, compressed, name, (metric,)),
+                mean_scores(task, uncompressed, name, (metric,)),
+                about,
+            )
+            for compressed, uncompressed in pairs
+        ]
+    )
+    mean = retentions[:, :1].mean(0)
+    return np.concatenate([mean, mean_over_drawn_seeds(retentions[:, 1:], name)])

@@ -65,6 +65,11 @@ class LanguageModellingEntry(TaskEntry):
         return self.data.corpus
 
     @property
+    def input_length(self) -> tuple[int, str] | None:
+        """See base class."""
+        return self.block, "block"
+
+    @property
     def keeps_dense_head(self) -> bool:
         """See base class."""
         return self.dense_head

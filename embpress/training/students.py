@@ -29,13 +29,8 @@ from ..models.compressed_model import (
     read_matrix_list,
     write_matrix_list,
 )
-from ..models.embedding import (
-    AUTO_CLASSES,
-    OTHER_WEIGHTS,
-    find_embedding,
-    load_model,
-    write_other_weights,
-)
+from ..models.embedding import OTHER_WEIGHTS, find_embedding, write_other_weights
+from ..models.loading import AUTO_CLASSES, load_model
 from ..models.tokenization import load_tokenizer, sample_token_blocks
 from ..study.task_training import TextStage, Training
 from ..tasks import LabelledTask

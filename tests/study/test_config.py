@@ -44,11 +44,25 @@ def changed(config, path, value):
         "studies/ratios.yaml",
         "studies/distillation.yaml",
         "studies/full.yaml",
+        "studies/unseen.yaml",
     ],
 )
 def test_shipped_studies_are_right(path):
     config = yaml.safe_load((ROOT / path).read_text())
     load(config)
+
+
+def test_the_unseen_tasks_have_the_default_studys_methods_and_settings():
+    default = yaml.safe_load((ROOT / "config.yaml").read_text())
+    unseen = yaml.safe_load((ROOT / "studies/unseen.yaml").read_text())
+    without_ratios = [
+        {name: {k: v for k, v in entry.items() if k != "ratios"} for name, entry in methods.items()}
+        for methods in (unseen["methods"], default["methods"])
+    ]
+    assert without_ratios[0].items() <= without_ratios[1].items()
+    assert not {task for task in unseen["tasks"]} & {task for task in default["tasks"]}
+    used = {task["data"].get("package") for task in default["tasks"].values() if "data" in task}
+    assert not used & {task["data"]["package"] for task in unseen["tasks"].values()}
 
 
 HUB = {"label": "X", "format": "transformers", "hub": {"model": "a/b", "revision": 40 * "0"}}

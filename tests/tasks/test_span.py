@@ -18,7 +18,8 @@ from embpress import storage
 from embpress.errors import UserError
 from embpress.methods import compress
 from embpress.models.checkpoints import embedding_matrix
-from embpress.models.embedding import load_model, write_metadata
+from embpress.models.embedding import write_metadata
+from embpress.models.loading import load_model
 from embpress.pipeline.evaluation import evaluate
 from embpress.tasks import TaskInputs
 from embpress.tasks._span_metrics import answer_scores

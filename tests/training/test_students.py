@@ -17,7 +17,8 @@ from embpress.files import write_json
 from embpress.methods import compress
 from embpress.models.checkpoints import embedding_matrix
 from embpress.models.compressed_model import StoredMatrix, write_matrix_list
-from embpress.models.embedding import OTHER_WEIGHTS, load_model, write_metadata
+from embpress.models.embedding import OTHER_WEIGHTS, write_metadata
+from embpress.models.loading import load_model
 from embpress.pipeline.compression import FitInputs, compress_checkpoint
 from embpress.pipeline.evaluation import evaluate
 from embpress.study.artefact import Artefact

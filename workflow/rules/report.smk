@@ -201,6 +201,11 @@ rule figures:
         "../scripts/figures.py"
 
 
+# Only the process that plans the study knows all of its jobs.
+localrules:
+    provenance,
+
+
 rule provenance:
     """Collect versions, hashes, and times and peak memory of all jobs."""
     input:
@@ -222,7 +227,7 @@ rule provenance:
         code=code_of("provenance"),
         study=STUDY_JSON,
         packages={name: as_json(pin) for name, pin in PACKAGES.items()},
-        rules=lambda wildcards: sorted(rule.name for rule in workflow.rules),
+        logs=planned_logs,
     message:
         "collecting provenance"
     script:

@@ -39,7 +39,9 @@ with run(snakemake):
         latex[side_by_side] = protocols
         write_text(Path(output.protocols_text), "\n".join(map(tables.to_text, protocols)))
     if compared := output.get("ablations"):
+        counts = tables.counts_table(scores, labels)
         latex[compared] = [tables.ablations_table(compare_variants(scores, labels), labels)]
+        latex[compared] += [counts] if counts.rows() else []
     for key, cells in read_published(Path(given.published)).items():
         latex[f"results/tables/paper_{key}.tex"] = tables.paper_tables(cells, scores, labels)
     for task in labels.tasks:

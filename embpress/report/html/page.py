@@ -174,6 +174,7 @@ def _page_tables(
         modules = tables.read_modules(inputs.modules)
         shown.append(PageTable("Scores", tables.whole_model_table(modules, scores, labels)))
     shown += [
+        PageTable("Scores", tables.counts_table(scores, labels)),
         PageTable("Scores", tables.every_metric_table(scores, labels), folded=True),
         PageTable("Size and speed", tables.speed_table(best.rows(speed), best), folded=True),
         PageTable("Size and speed", tables.tensors_table(sizes, labels), folded=True),

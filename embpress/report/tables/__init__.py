@@ -2,6 +2,7 @@
 
 from .ablations import ablations_table
 from .claims import claims_overview, claims_table
+from .counts import counts_table
 from .html import to_html
 from .jobs import jobs_table, rules_table
 from .latex import latex_document, to_latex
@@ -22,6 +23,7 @@ __all__ = [
     "average_table",
     "claims_overview",
     "claims_table",
+    "counts_table",
     "errors_table",
     "every_metric_table",
     "jobs_table",

@@ -260,5 +260,10 @@ def speed_inputs(wildcards):
 
 
 def planned_logs(wildcards):
-    """Log files of all jobs of this study, whether they run now or have run before."""
-    return sorted({str(log) for job in workflow.dag.jobs for log in job.log})
+    """Log files of the jobs on which the provenance depends, whether they run now or have run before."""
+    dag = workflow.dag
+    # A module's rules have a prefix.
+    own = [job for job in dag.jobs if job.rule.name.endswith("provenance")]
+    return sorted(
+        {str(log) for job in dag.bfs(dag.dependencies, *own) for log in job.log}
+    )

@@ -141,6 +141,9 @@ class MethodLabel:
     """Name of the method, which its variants share."""
     setting: str = "best"
     """best, or published: precision, weights and training of the paper."""
+    uniform: str = ""
+    """Name of the variant that is fitted without counts and is else the same; "" if there is none.
+    """
 
 
 @dataclass(frozen=True)
@@ -161,6 +164,27 @@ class TaskLabel:
     """Whether scores are shown times 100."""
     metrics: dict[str, str] = field(default_factory=dict)
     """Labels of the task's further metrics; those without are shown by name."""
+    family: str = ""
+    """Of a task whose models are trained after compression, the task that fine-tunes the
+    uncompressed model; "" for others."""
+    unscaled: list[str] = field(default_factory=list)
+    """Further metrics that are not shown times 100."""
+    lower_is_better: list[str] = field(default_factory=list)
+    """Further metrics whose lower values are better."""
+
+    def is_percent(self, metric: str) -> bool:
+        """Whether a metric is shown times 100."""
+        return self.percent if metric == self.metric else metric not in self.unscaled
+
+    def is_higher_better(self, metric: str) -> bool:
+        """Whether higher values of a metric are better."""
+        main = metric == self.metric
+        return self.higher_is_better if main else metric not in self.lower_is_better
+
+    def label_of(self, metric: str) -> str:
+        """Label of a metric."""
+        main = metric == self.metric
+        return self.metric_label if main else self.metrics.get(metric, metric)
 
 
 @dataclass(frozen=True)
@@ -183,9 +207,14 @@ class Labels:
         return cls(methods, tasks, sorted(value["ratios"]))
 
     def at_best(self) -> "Labels":
-        """The same labels without methods of the setting `published`."""
-        best = {name: method for name, method in self.methods.items() if method.setting == "best"}
-        return replace(self, methods=best)
+        """The same labels without variants as published of methods that are there at their best."""
+        at_best = {method.base for method in self.methods.values() if method.setting == "best"}
+        shown = {
+            name: method
+            for name, method in self.methods.items()
+            if method.setting == "best" or method.base not in at_best
+        }
+        return replace(self, methods=shown)
 
     def rows(self, frame: DataFrame) -> DataFrame:
         """Rows of a table whose column `method` is empty or names one of these methods."""

@@ -1,7 +1,7 @@
 """Aggregate the outcomes of a study into tables of scores, errors by decile and bounds."""
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +13,7 @@ from ..fidelity.record import Fitted, Infeasible, read_result
 from ..methods import method_class
 from ..models.checkpoints import read_metadata
 from ..study.artefact import Artefact
-from ..study.method_entry import FitSettings, Setting
+from ..study.method_entry import FitSettings, Setting, Variant
 from ..study.study import IDENTITY, Study
 from ..study.task_entry import TaskEntry
 from ..tasks import Outcomes, task_class
@@ -207,13 +207,46 @@ def bounds(study: Study, evaluations: list[Evaluation]) -> pandas.DataFrame:
 def checkpoint_label(study: Study, task: str) -> str:
     """Label of the checkpoint that a task runs on.
 
-    Students are labelled by their task, as their matrices differ from the checkpoint's.
+    Students are labelled by their task, as their matrices differ from the checkpoint's; so does a
+    second corpus by whose counts the checkpoint is compressed.
     """
     entry = study.tasks[task]
     checkpoint = task if entry.is_student else study.checkpoint_of(task)
-    model = study.models[entry.model].label
-    is_trained = checkpoint in study.tasks
-    return f"{model} ({study.tasks[checkpoint].label})" if is_trained else model
+    label = checkpoint_title(study, checkpoint)
+    if entry.is_student or entry.corpus == study.corpus_of(checkpoint):
+        return label
+    return f"{label}, counts of {entry.corpus}"
+
+
+def checkpoint_title(study: Study, checkpoint: str) -> str:
+    """Label of a checkpoint, or of a task's students, whatever it is compressed by."""
+    model = study.models[study.model_of(checkpoint)].label
+    return f"{model} ({study.tasks[checkpoint].label})" if checkpoint in study.tasks else model
+
+
+def uniform_twin(study: Study, variant: Variant) -> str:
+    """Name of the variant that has equal row weights where this one has counts, else the same.
+
+    "" if there is none, or the variant does not weight the rows of the embedding by counts.
+    """
+    if variant.compresses_layers or variant.is_control:
+        return ""
+
+    def options(other: Variant, ratio: float) -> Any:
+        (spec,) = other.fit_settings(ratio).matrices
+        return method_class(spec.method)(**spec.options).options
+
+    for other in study.variants.values():
+        if other.method != variant.method or other.compresses_layers:
+            continue
+        ratios = study.common_ratios(variant.name, other.name)
+        pairs = [(options(variant, ratio), options(other, ratio)) for ratio in ratios if ratio]
+        if pairs and all(
+            own.weighting == "counts" and replace(own, weighting="uniform") == twin
+            for own, twin in pairs
+        ):
+            return other.name
+    return ""
 
 
 def labels(study: Study) -> dict[str, Any]:
@@ -226,6 +259,7 @@ def labels(study: Study) -> dict[str, Any]:
             "label": variant.label or method.label + AS_PUBLISHED[variant.setting],
             "kind": method.kind,
             "setting": variant.setting,
+            "uniform": uniform_twin(study, variant),
             "reconstruction": method.reconstruction,
             "citation": method.citation,
             "compresses_layers": variant.compresses_layers,
@@ -243,6 +277,9 @@ def labels(study: Study) -> dict[str, Any]:
             "higher_is_better": metric.higher_is_better,
             "percent": metric.percent,
             "metrics": {other.name: other.label for other in others},
+            "family": study.checkpoint_of(name) if task.is_student else "",
+            "unscaled": [other.name for other in others if not other.percent],
+            "lower_is_better": [other.name for other in others if not other.higher_is_better],
             "footnote": task.footnote or "",
         }
     return {"methods": methods, "tasks": tasks, "ratios": list(study.ratios)}

@@ -128,5 +128,8 @@ def test_rows_as_published_are_told_from_those_at_their_best():
     assert list(best.methods) == list(fake_labels().methods)
     pandas.testing.assert_frame_equal(best.rows(both), scores)
     assert set(labels.rows(both)["setting"]) == {"best", "published"}
+    # A method that a study has only as published is shown.
+    only = replace(labels, methods={k: v for k, v in labels.methods.items() if k != "svd"})
+    assert "svd_published" in only.at_best().methods
     # Tables of sizes have rows of the checkpoint itself.
     assert len(best.rows(pandas.DataFrame({"method": ["", "svd", "svd_published"]}))) == 2

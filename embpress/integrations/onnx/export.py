@@ -24,7 +24,7 @@ from ...export.exported_model import load
 from ...files import partial_file, summarize_error
 from ...formats._base import CompressedMatrix
 from ...methods import compress
-from ...models.pretrained import load_tokenizer_if_any
+from ...models.pretrained import open_tokenizer
 from .graph import Graph
 from .lookup import IR_VERSION, OPSET, opset_imports
 from .matrices import decode, is_supported
@@ -165,7 +165,7 @@ def _int8_rows(matrix: CompressedMatrix) -> CompressedMatrix:
 
 def _sample_inputs(model: Any, folder: Path) -> dict[str, Tensor]:
     """Inputs of two texts, of which one is padded on the right."""
-    tokenizer = load_tokenizer_if_any(folder)
+    tokenizer = open_tokenizer(folder, lambda message: None)
     names = ["input_ids", "attention_mask"]
     if tokenizer is not None:
         names = list(dict.fromkeys([*tokenizer.model_input_names, *names]))

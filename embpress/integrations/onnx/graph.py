@@ -124,11 +124,3 @@ class Graph:
         is_set = self.add("Equal", number, self.ints(1))
         place = self.add("CumSum", number, self.add("Squeeze", self.ints(0)))
         return is_set, self.add("Sub", place, self.ints(1))
-
-
-def pack_rows(values: Tensor, width: int) -> Tensor:
-    """Pack (n, m) integers of up to 24 bits, row by row: uint8 (n, bytes), least bits first."""
-    bits = (values.long()[:, :, None] >> torch.arange(width)) & 1
-    bits = torch.nn.functional.pad(bits.flatten(1), (0, -values.shape[1] * width % 8))
-    weights = 2 ** torch.arange(8)
-    return (bits.unflatten(1, (-1, 8)) * weights).sum(2).to(torch.uint8)

@@ -26,7 +26,8 @@ from ...formats.rotated_signs import RotatedSigns
 from ...formats.row_tiers import RowTiers
 from ...formats.shared_rows import SharedRows
 from ...numerics import bits
-from .graph import INT64, Graph, pack_rows
+from ..packing import pack_rows
+from .graph import INT64, Graph
 
 CONTRIB = "com.microsoft"
 CONTRIB_WIDTHS = (4, 8)

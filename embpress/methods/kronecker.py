@@ -92,8 +92,10 @@ class KroneckerFactorization(Method):
         widths = _divisors(d, options.n)
         if options.terms == 0 and heights and widths:
             return self._plan_terms(shape, ratio, _middle(heights, rows), _middle(widths, d))
+        # A scalar B would leave the matrix itself in the precision of the factors.
+        least = max(options.terms, 1 if options.n else 2)
         possible = sorted(
-            ((m, n) for m in heights for n in widths if m * n >= options.terms),
+            ((m, n) for m in heights for n in widths if m * n >= least),
             key=lambda pair: (pair[0] * pair[1], abs(math.log(pair[0] / pair[1]))),
         )
         if not possible and options.m == 1:

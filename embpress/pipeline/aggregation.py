@@ -207,13 +207,21 @@ def bounds(study: Study, evaluations: list[Evaluation]) -> pandas.DataFrame:
 def checkpoint_label(study: Study, task: str) -> str:
     """Label of the checkpoint that a task runs on.
 
-    Students are labelled by their task, as their matrices differ from the checkpoint's.
+    Students are labelled by their task, as their matrices differ from the checkpoint's; so does a
+    second corpus by whose counts the checkpoint is compressed.
     """
     entry = study.tasks[task]
     checkpoint = task if entry.is_student else study.checkpoint_of(task)
-    model = study.models[entry.model].label
-    is_trained = checkpoint in study.tasks
-    return f"{model} ({study.tasks[checkpoint].label})" if is_trained else model
+    label = checkpoint_title(study, checkpoint)
+    if entry.is_student or entry.corpus == study.corpus_of(checkpoint):
+        return label
+    return f"{label}, counts of {entry.corpus}"
+
+
+def checkpoint_title(study: Study, checkpoint: str) -> str:
+    """Label of a checkpoint, or of a task's students, whatever it is compressed by."""
+    model = study.models[study.model_of(checkpoint)].label
+    return f"{model} ({study.tasks[checkpoint].label})" if checkpoint in study.tasks else model
 
 
 def uniform_twin(study: Study, variant: Variant) -> str:
@@ -269,6 +277,9 @@ def labels(study: Study) -> dict[str, Any]:
             "higher_is_better": metric.higher_is_better,
             "percent": metric.percent,
             "metrics": {other.name: other.label for other in others},
+            "family": study.checkpoint_of(name) if task.is_student else "",
+            "unscaled": [other.name for other in others if not other.percent],
+            "lower_is_better": [other.name for other in others if not other.higher_is_better],
             "footnote": task.footnote or "",
         }
     return {"methods": methods, "tasks": tasks, "ratios": list(study.ratios)}

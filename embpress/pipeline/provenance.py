@@ -12,7 +12,7 @@ from .. import __version__
 from ..files import sha256_of
 from ..study.model_entry import PackagePin
 from ..study.study import Study
-from .job_records import core_seconds_by_rule, of_study, read_job_records, total_core_seconds
+from .job_records import core_seconds_by_rule, of_jobs, read_job_records, total_core_seconds
 
 LIBRARIES = (
     "torch",
@@ -45,17 +45,18 @@ def code_commit() -> str | None:
 
 
 def collect(
-    study: Study, packages: Mapping[str, PackagePin], logs: Path, rules: Collection[str]
+    study: Study, packages: Mapping[str, PackagePin], folder: Path, logs: Collection[Path]
 ) -> dict[str, Any]:
     """Collect the content of the file of provenance.
 
     Args:
         study: the study.
         packages: pins of the suite and of the study.
-        logs: folder with a JSON record beside the log of each job.
-        rules: names of the study's rules. Jobs of earlier studies in the same folder are left out.
+        folder: folder with a JSON record beside the log of each job.
+        logs: log files of the study's own jobs. Those of earlier studies in the same folder are
+            left out.
     """
-    records = of_study(read_job_records(logs).values(), study, rules)
+    records = of_jobs(read_job_records(folder), logs)
     by_rule = core_seconds_by_rule(records)
     return {
         "embpress": __version__,

@@ -8,11 +8,19 @@ import re
 
 import torch
 import yaml
+from pandas import read_csv
 
+from embpress import storage
 from embpress.data.texts import read_texts
 from embpress.data.token_counts import read_counts
 from embpress.data.words import count_words, read_words
+from embpress.fidelity.reconstruction import reconstruction
+from embpress.files import write_json
+from embpress.methods import compress
+from embpress.methods._base import Context
+from embpress.models.checkpoints import embedding_matrix
 
+from ..tiny_study import finish, start, write_study
 from .runs import run_snakemake
 
 
@@ -107,3 +115,51 @@ def test_a_wrong_segmenter_is_refused_before_the_words_are_counted(
     )
     assert re.search(r"corpora\.texts: .*mecab.*%.*remove `segmenter`", printed)
     assert not (tmp_path / "results/frequency/texts/words.tsv").exists()
+
+
+def test_a_checkpoint_is_compressed_by_the_counts_of_each_corpus(tmp_path):
+    write_study(tmp_path)
+    (tmp_path / "texts").mkdir()
+    (tmp_path / "texts/a.txt").write_text("dogs dogs dogs cats abc\n" * 40)
+    (tmp_path / "own.csv").write_text("a,b,score\n" + "the cat,a dog,1\nabc,cab,2\nb,a dog,0\n" * 4)
+    study = yaml.safe_load((tmp_path / "study.yaml").read_text())
+    study["corpora"]["own"] = {"format": "folder", "path": "texts"}
+    data = {"format": "csv", "test": "own.csv", "text": ["a", "b"], "label": "score"}
+    task = {"label": "X", "kind": "regression", "protocol": "zero_shot", "model": "bert"}
+    task |= {"data": data, "max_length": 8}
+    study["tasks"] = {corpus: task | {"corpus": corpus} for corpus in ("texts", "own")}
+    study["methods"]["svd"] = {"options": {"weighting": "counts"}}
+    (tmp_path / "study.yaml").write_text(yaml.safe_dump(study, sort_keys=False))
+    results = tmp_path / "results"
+    # An earlier study in this folder had the same task and variant, with another ratio.
+    old = {"rule": "compress", "wildcards": {"checkpoint": "bert", "variant": "svd"}}
+    write_json(results / "logs/compress/bert-seed0-svd-3.json", old)
+    status, output = finish(start(tmp_path, "results/provenance.json", cores=1))
+    assert status == 0, output
+    counts = {
+        c: read_counts(results / f"frequency/{c}/tokens-bert.safetensors") for c in study["tasks"]
+    }
+    assert not torch.equal(counts["texts"], counts["own"])
+    dense = embedding_matrix(results / "models/bert")
+    expected = {}
+    for corpus, folder in (("texts", "bert"), ("own", "bert+own")):
+        expected[corpus] = compress(dense, "svd", 2, Context(counts[corpus]), weighting="counts")
+        fitted = storage.load(results / f"compressed/{folder}/seed0/svd/2")
+        torch.testing.assert_close(fitted.dense(), expected[corpus].dense(), rtol=0, atol=1e-5)
+    assert (expected["texts"].dense() - expected["own"].dense()).abs().max() > 1e-3
+    scores = read_csv(results / "scores.csv").query("method == 'svd'").groupby("task")
+    for corpus, matrix in expected.items():
+        error = reconstruction(dense, matrix, counts[corpus]).weighted_relative_error
+        assert set(scores.get_group(corpus)["weighted_relative_error"].round(5)) == {
+            round(error, 5)
+        }
+    for table in ("deciles", "bounds"):
+        models = set(read_csv(results / f"{table}.csv")["model"])
+        assert models == {"BERT", "BERT, counts of own"}
+    jobs = json.loads((results / "provenance.json").read_text())["jobs"]
+    fits = [job["wildcards"] for job in jobs if job["rule"] == "compress"]
+    assert sorted((fit["checkpoint"], fit["variant"], fit["ratio"]) for fit in fits) == [
+        (checkpoint, *variant)
+        for checkpoint in ("bert", "bert+own")
+        for variant in (("identity", "1"), ("svd", "2"))
+    ]

@@ -1,5 +1,6 @@
 """Reads and checks the study before anything else; names of its entries, and digests of the code that jobs run."""
 
+import re
 import sys
 from functools import lru_cache
 from pathlib import Path
@@ -46,6 +47,8 @@ SEARCHED = STUDY.searched_tasks()
 # Tasks with variants that compress the embedding only, and with variants that compress layers.
 EMBEDDINGS = STUDY.tasks_compressing(layers=False)
 WHOLE_MODELS = STUDY.tasks_compressing(layers=True)
+# Checkpoints that are compressed by the counts of a second corpus, as regular expressions.
+SECOND_FITS = [re.escape(fit) for fit in STUDY.second_fits()]
 # What the papers published, and how they are cited.
 PUBLISHED = str(ROOT / "workflow/resources/published.csv")
 BIBLIOGRAPHY = str(ROOT / "workflow/resources/references.bib")

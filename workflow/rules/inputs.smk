@@ -147,30 +147,33 @@ def finetune_inputs(wildcards):
 
 
 def sensitivity_inputs(wildcards):
-    corpus = STUDY.corpus_of(wildcards.checkpoint)
+    source, corpus = STUDY.split_fit(wildcards.checkpoint)
     return {
-        "checkpoint": checkpoint_folder(wildcards.checkpoint, wildcards.seed),
+        "checkpoint": checkpoint_folder(source, wildcards.seed),
         "texts": f"results/corpora/{corpus}/counted.jsonl",
     }
 
 
 def sensitive_kinds(wildcards):
-    return STUDY.sensitive_kinds(wildcards.checkpoint)
+    source, _ = STUDY.split_fit(wildcards.checkpoint)
+    return STUDY.sensitive_kinds(source)
 
 
 def layer_patterns(wildcards):
     """The model's own names of its layers by kind, where the study gives them."""
-    return STUDY.models[STUDY.model_of(wildcards.checkpoint)].modules
+    source, _ = STUDY.split_fit(wildcards.checkpoint)
+    return STUDY.models[STUDY.model_of(source)].modules
 
 
 def compress_inputs(wildcards):
-    source, seed = wildcards.checkpoint, wildcards.seed
+    fit, seed = wildcards.checkpoint, wildcards.seed
+    source, _ = STUDY.split_fit(fit)
     inputs = {
         "checkpoint": checkpoint_folder(source, seed),
-        "counts": counts_file(source),
+        "counts": counts_file(fit),
     }
     if STUDY.variants[wildcards.variant].needs_sensitivity:
-        inputs["sensitivity"] = f"results/sensitivity/{source}/seed{seed}.safetensors"
+        inputs["sensitivity"] = f"results/sensitivity/{fit}/seed{seed}.safetensors"
     return inputs
 
 
@@ -187,13 +190,13 @@ def artefact_of(wildcards):
 def student_inputs(wildcards):
     """What a student is trained from: an artefact or a student trained on text, checkpoints, and the task's rows."""
     task, seed = wildcards.task, wildcards.seed
-    entry, source = STUDY.tasks[task], STUDY.source_of(task)
+    entry, fit = STUDY.tasks[task], STUDY.fit_of(task)
     owner, artefact = STUDY.text_stage_owner(task), artefact_of(wildcards)
-    start = student_on_text(owner, *artefact) if owner else fitted(source, *artefact)
+    start = student_on_text(owner, *artefact) if owner else fitted(fit, *artefact)
     inputs = task_inputs(task) | {
         "start": str(start.folder),
-        "source": checkpoint_folder(source, seed),
-        "counts": counts_file(source),
+        "source": checkpoint_folder(STUDY.source_of(task), seed),
+        "counts": counts_file(fit),
     }
     if entry.finetune is not None and entry.finetune.is_searched:
         inputs["candidates"] = candidate_files(entry.checkpoint)
@@ -214,10 +217,11 @@ def text_stage(wildcards):
 def text_student_inputs(wildcards):
     entry = STUDY.tasks[wildcards.task]
     corpus = entry.distil.stage1.corpus
+    fit = STUDY.fit_of(wildcards.task)
     return {
-        "start": str(fitted(entry.model, *artefact_of(wildcards)).folder),
+        "start": str(fitted(fit, *artefact_of(wildcards)).folder),
         "source": f"results/models/{entry.model}",
-        "counts": counts_file(entry.model),
+        "counts": counts_file(fit),
         "texts": f"results/corpora/{corpus}/counted.jsonl",
     }
 
@@ -231,6 +235,8 @@ def evaluate_inputs(wildcards):
     }
     if corpus := STUDY.tasks[task].held_out_corpus:
         inputs["held_out"] = f"results/corpora/{corpus}/held_out.jsonl"
+    if STUDY.tasks[task].reads_reference and wildcards.variant != IDENTITY:
+        inputs["reference"] = outcomes_file(task, seed, IDENTITY)
     return inputs
 
 
@@ -251,3 +257,13 @@ def speed_inputs(wildcards):
         "artefacts": inputs["artefacts"],
         "checkpoints": inputs["checkpoints"],
     }
+
+
+def planned_logs(wildcards):
+    """Log files of the jobs on which the provenance depends, whether they run now or have run before."""
+    dag = workflow.dag
+    # A module's rules have a prefix.
+    own = [job for job in dag.jobs if job.rule.name.endswith("provenance")]
+    return sorted(
+        {str(log) for job in dag.bfs(dag.dependencies, *own) for log in job.log}
+    )

@@ -98,6 +98,8 @@ class KroneckerFactorization(Method):
             ((m, n) for m in heights for n in widths if m * n >= least),
             key=lambda pair: (pair[0] * pair[1], abs(math.log(pair[0] / pair[1]))),
         )
+        if not possible and widths == heights == [1]:
+            raise InfeasibleRatio(f"Kronecker has no product on {rows} x {d}: use another method")
         if not possible and options.m == 1:
             raise UserError(
                 f"option n is {options.n}, but must divide d = {d} and be at least terms = "

@@ -235,6 +235,8 @@ def evaluate_inputs(wildcards):
     }
     if corpus := STUDY.tasks[task].held_out_corpus:
         inputs["held_out"] = f"results/corpora/{corpus}/held_out.jsonl"
+    if STUDY.tasks[task].reads_reference and wildcards.variant != IDENTITY:
+        inputs["reference"] = outcomes_file(task, seed, IDENTITY)
     return inputs
 
 

@@ -307,8 +307,9 @@ def markdown(lines: list[Line]) -> Iterator[str]:
         measured = sorted(f"`{commit}`" for commit, at in commits.items() if at == date)
         yield f"- Lines of {date} were measured at commits {', '.join(measured)}."
     if set(commits) & SPECIAL_TOKENS_UNCOUNTED:
-        yield "- At these commits the counts of special tokens such as `[CLS]` were 0, so that weighted"
-        yield "  errors and fits by counts neglect them. Now they have the count of the inputs."
+        yield "- At these commits the counts of special tokens such as `[CLS]` were 0, so that"
+        yield "  weighted errors and fits by counts neglect them. Now they have the count of"
+        yield "  the inputs."
     for model, label in MODELS.items():
         rows = [line for line in lines if line.model == model and line.ratio]
         if not rows:

@@ -164,6 +164,27 @@ class TaskLabel:
     """Whether scores are shown times 100."""
     metrics: dict[str, str] = field(default_factory=dict)
     """Labels of the task's further metrics; those without are shown by name."""
+    family: str = ""
+    """Of a task whose models are trained after compression, the task that fine-tunes the
+    uncompressed model; "" for others."""
+    unscaled: list[str] = field(default_factory=list)
+    """Further metrics that are not shown times 100."""
+    lower_is_better: list[str] = field(default_factory=list)
+    """Further metrics whose lower values are better."""
+
+    def is_percent(self, metric: str) -> bool:
+        """Whether a metric is shown times 100."""
+        return self.percent if metric == self.metric else metric not in self.unscaled
+
+    def is_higher_better(self, metric: str) -> bool:
+        """Whether higher values of a metric are better."""
+        main = metric == self.metric
+        return self.higher_is_better if main else metric not in self.lower_is_better
+
+    def label_of(self, metric: str) -> str:
+        """Label of a metric."""
+        main = metric == self.metric
+        return self.metric_label if main else self.metrics.get(metric, metric)
 
 
 @dataclass(frozen=True)

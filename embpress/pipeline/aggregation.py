@@ -277,6 +277,9 @@ def labels(study: Study) -> dict[str, Any]:
             "higher_is_better": metric.higher_is_better,
             "percent": metric.percent,
             "metrics": {other.name: other.label for other in others},
+            "family": study.checkpoint_of(name) if task.is_student else "",
+            "unscaled": [other.name for other in others if not other.percent],
+            "lower_is_better": [other.name for other in others if not other.higher_is_better],
             "footnote": task.footnote or "",
         }
     return {"methods": methods, "tasks": tasks, "ratios": list(study.ratios)}

@@ -101,7 +101,7 @@ def _task_scores(study: Study, evaluation: Evaluation, artefact: str) -> np.ndar
     """Mean over a task's metrics: of all examples first, then of each bootstrap sample."""
     task = study.tasks[evaluation.task]
     outcomes = read_outcomes(evaluation.outcomes)[artefact]
-    return mean_scores(task_class(task.kind), outcomes, evaluation.task, task.reported_metrics)
+    return mean_scores(task_class(task.kind), outcomes, evaluation.task, task.averaged_metrics)
 
 
 def _retention(own: np.ndarray, base: np.ndarray) -> np.ndarray:

@@ -36,6 +36,7 @@ def evaluate(
     artefacts: list[Path],
     progress: Callable[[str], None],
     runtime: Runtime = FLOAT32_ON_CPU,
+    reference: Outcomes | None = None,
 ) -> Iterator[tuple[Path, Outcomes]]:
     """Compute the outcomes of a task for each artefact.
 
@@ -45,6 +46,7 @@ def evaluate(
         artefacts: folders of one variant's compressed matrices, or of students trained on them.
         progress: called with a line about every batch.
         runtime: where the model runs, and in which type.
+        reference: outcomes of the uncompressed model, for metrics that compare models with it.
 
     Yields:
         The artefact's folder, and the outcomes of the task's examples.
@@ -56,6 +58,8 @@ def evaluate(
     tokenizer = load_tokenizer(checkpoint)
     if task.entry.keeps_dense_head:
         untie_head(model)
+    if reference is not None:
+        task.set_reference(model, reference)
     compressed = CompressedModel(model, decode=True)
     for artefact in artefacts:
         compressed.load_matrices(artefact)

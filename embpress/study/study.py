@@ -127,6 +127,20 @@ class Study(Frozen):
                 return True
         return False
 
+    @property
+    def compares_protocols(self) -> bool:
+        """Whether a variant, at its best, runs by several protocols of one task."""
+
+        def compressed(task: str) -> set[str]:
+            variants = [v for v in self.variants_of(task) if not v.is_control]
+            return {v.name for v in variants if v.setting == "best"}
+
+        families: dict[str, list[set[str]]] = {}
+        for name, task in self.tasks.items():
+            family = self.checkpoint_of(name) if task.is_student else name
+            families.setdefault(family, []).append(compressed(name))
+        return any(len(set().union(*tasks)) < sum(map(len, tasks)) for tasks in families.values())
+
     def tasks_compressing(self, layers: bool) -> list[str]:
         """Tasks with a variant, other than a control, that compresses layers, or the embedding."""
         return [

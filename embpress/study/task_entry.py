@@ -45,6 +45,11 @@ class Metric:
     higher_is_better: bool = True
     percent: bool = True
     """Shown times 100."""
+    of_itself: float | None = None
+    """Of metrics that compare a model with the uncompressed one: the value of equal models.
+
+    They have no retention, and no part in the mean of a task's metrics.
+    """
 
 
 class TaskEntry(Frozen):
@@ -83,6 +88,17 @@ class TaskEntry(Frozen):
     def reported_metrics(self) -> tuple[str, ...]:
         """Names of the metrics that tables show, the main one first."""
         return self.default_metrics()
+
+    @property
+    def averaged_metrics(self) -> tuple[str, ...]:
+        """Names of the metrics whose mean is the task's score in averages over tasks."""
+        compared = {metric.name for metric in self.known_metrics if metric.of_itself is not None}
+        return tuple(name for name in self.reported_metrics if name not in compared)
+
+    @property
+    def reads_reference(self) -> bool:
+        """Whether a metric compares a model with the uncompressed one."""
+        return self.averaged_metrics != self.reported_metrics
 
     @property
     def is_student(self) -> bool:

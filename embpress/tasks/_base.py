@@ -60,9 +60,21 @@ class Task(ABC, Generic[Entry]):
     head: str
     """Head that the model is loaded with, as `models.loading.auto_class` knows it."""
 
+    reference: Outcomes | None = None
+    """Outcomes of the uncompressed model, where others are compared with them."""
+
     def __init__(self, entry: Entry, inputs: TaskInputs) -> None:
         self.entry = entry
         self.inputs = inputs
+
+    def set_reference(self, model: PreTrainedModel, outcomes: Outcomes) -> None:
+        """Compare further models with the uncompressed one.
+
+        Args:
+            model: the uncompressed model, before its matrices are replaced.
+            outcomes: what `outcomes` returned of it.
+        """
+        self.reference = outcomes
 
     @abstractmethod
     def outcomes(

@@ -30,7 +30,8 @@ class Score:
     retention: float
     """Score / uncompressed score in percent.
 
-    For metrics where lower is better uncompressed / score.
+    For metrics where lower is better uncompressed / score. NaN for metrics that compare a model
+    with the uncompressed one.
     """
     low: float
     """Bounds of the interval of the retention over test examples."""
@@ -40,7 +41,9 @@ class Score:
 
 
 def _retention(value: np.ndarray, uncompressed: np.ndarray, metric: Metric) -> np.ndarray:
-    """In percent; 0 where the denominator is 0."""
+    """In percent; 0 where the denominator is 0, NaN for a metric that has none."""
+    if metric.of_itself is not None:
+        return np.full(value.shape, np.nan)
     up, down = (value, uncompressed) if metric.higher_is_better else (uncompressed, value)
     return 100 * np.divide(up, down, out=np.zeros_like(up, dtype=float), where=down != 0)
 
@@ -102,6 +105,8 @@ def compare(task: AnyTask, outcomes: Outcomes, uncompressed: Outcomes, name: str
     for metric in task.metrics:
         if metric.name not in value:
             continue  # a study may leave out some of a task's sets
+        if metric.of_itself is not None:
+            base[metric.name] = sampled_base[metric.name] = np.array([metric.of_itself])
         retentions = _retention(sampled[metric.name], sampled_base[metric.name], metric)
         low, high = np.percentile(retentions, INTERVAL)
         scores.append(

@@ -235,6 +235,8 @@ def evaluate_inputs(wildcards):
     }
     if corpus := STUDY.tasks[task].held_out_corpus:
         inputs["held_out"] = f"results/corpora/{corpus}/held_out.jsonl"
+    if STUDY.tasks[task].reads_reference and wildcards.variant != IDENTITY:
+        inputs["reference"] = outcomes_file(task, seed, IDENTITY)
     return inputs
 
 
@@ -258,5 +260,10 @@ def speed_inputs(wildcards):
 
 
 def planned_logs(wildcards):
-    """Log files of all jobs of this study, whether they run now or have run before."""
-    return sorted({str(log) for job in workflow.dag.jobs for log in job.log})
+    """Log files of the jobs on which the provenance depends, whether they run now or have run before."""
+    dag = workflow.dag
+    # A module's rules have a prefix.
+    own = [job for job in dag.jobs if job.rule.name.endswith("provenance")]
+    return sorted(
+        {str(log) for job in dag.bfs(dag.dependencies, *own) for log in job.log}
+    )

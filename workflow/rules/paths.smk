@@ -89,6 +89,11 @@ def artefacts(task, variant, seed):
     return [Artefact.below(root, variant, ratio, seed) for ratio in ratios]
 
 
+def outcomes_file(task, seed, variant):
+    """Outcomes of the test examples of a task."""
+    return f"results/evaluation/{task}/seed{seed}/{variant}.safetensors"
+
+
 def student_on_text(owner, variant, ratio, seed):
     """A student that is trained on text, for the task `owner`."""
     root = Path(f"results/students_on_text/{owner}")
@@ -108,7 +113,7 @@ def evaluations():
             "task": task,
             "variant": variant.name,
             "seed": seed,
-            "outcomes": f"results/evaluation/{task}/seed{seed}/{variant.name}.safetensors",
+            "outcomes": outcomes_file(task, seed, variant.name),
             "artefacts": [a.to_json() for a in artefacts(task, variant.name, seed)],
             "checkpoint": checkpoint_folder(STUDY.checkpoint_of(task), seed),
             "counts": evaluation_counts(task),
@@ -172,6 +177,7 @@ def figure_names():
         "spectra": True,
         "latency_vs_size": EMBEDDINGS,
         "ablations": STUDY.compares_variants,
+        "protocols": STUDY.compares_protocols,
         "learning_curves": TRAINED_MODELS,
         **{
             f"retention-{task}": task in EMBEDDINGS or task in WHOLE_MODELS

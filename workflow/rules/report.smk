@@ -4,7 +4,7 @@ from embpress.analysis.published import read_published
 
 
 rule tables:
-    """Write the main table and those of tasks, papers, predictors, sizes, speed and ablations."""
+    """Write the main table and those of tasks, papers, predictors, sizes, speed, ablations and protocols."""
     input:
         scores="results/scores.csv",
         labels="results/labels.json",
@@ -15,6 +15,14 @@ rule tables:
         **(
             {"ablations": "results/tables/ablations.tex"}
             if STUDY.compares_variants
+            else {}
+        ),
+        **(
+            {
+                "protocols": "results/tables/protocols.tex",
+                "protocols_text": "results/tables/protocols.txt",
+            }
+            if STUDY.compares_protocols
             else {}
         ),
         main="results/tables/main.tex",

@@ -8,6 +8,7 @@ from .jobs import jobs_table, rules_table
 from .latex import latex_document, to_latex
 from .papers import paper_tables, published_table
 from .predictors import predictors_table
+from .protocols import protocol_tables
 from .scores import average_table, errors_table, every_metric_table, main_table, task_table
 from .search import search_table
 from .sizes import read_sizes, stored_table, tensors_table, weights_table
@@ -30,6 +31,7 @@ __all__ = [
     "main_table",
     "paper_tables",
     "predictors_table",
+    "protocol_tables",
     "published_table",
     "read_modules",
     "read_sizes",

@@ -114,9 +114,8 @@ def _comparison(row: Any, claim: str, cells: list[list[Cell]], labels: Labels) -
         metric = row.metric.replace("_", " ")
         higher = ERRORS[row.metric]
     else:
-        main = row.metric == task.metric
-        metric = task.metric_label if main else task.metrics.get(row.metric, row.metric)
-        higher = task.higher_is_better
+        metric = task.label_of(row.metric)
+        higher = task.is_higher_better(row.metric)
     title = f"{better} better than {worse}: {task.label}, {metric}\u00a0{'↑' if higher else '↓'}"
     keys = (claim.replace("_", " "), better, worse, task.label, metric)
     return Section(title, cells, tuple(map(Cell, keys)), level=1)
@@ -127,7 +126,8 @@ def _cells(row: Any, labels: Labels, footnotes: Notes) -> list[Cell]:
     if row.metric in ERRORS:
         scale, decimals = 1, 3
     else:
-        scale, decimals = (100, 1) if labels.tasks[row.task].percent else (1, 2)
+        is_percent = labels.tasks[row.task].is_percent(row.metric)
+        scale, decimals = (100, 1) if is_percent else (1, 2)
     values = (row.better_value, row.worse_value, row.difference)
     marks = (footnotes.mark(row.note),) if row.note else ()
     ratio = math.nan if row.ratio is None else float(row.ratio)

@@ -9,6 +9,7 @@ import shlex
 import shutil
 import sys
 from collections.abc import Sequence
+from contextlib import closing
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -236,19 +237,18 @@ def run_compress(arguments: argparse.Namespace) -> None:
     from .export.compress import compress_model
     from .export.rendering import render_summary
 
-    progress = _start_progress()
-    summary = compress_model(
-        arguments.model,
-        arguments.out,
-        arguments.method,
-        arguments.ratio,
-        counts=arguments.counts,
-        texts=arguments.text,
-        seed=arguments.seed,
-        options=options,
-        progress=progress,
-    )
-    progress.close()
+    with closing(_start_progress()) as progress:
+        summary = compress_model(
+            arguments.model,
+            arguments.out,
+            arguments.method,
+            arguments.ratio,
+            counts=arguments.counts,
+            texts=arguments.text,
+            seed=arguments.seed,
+            options=options,
+            progress=progress,
+        )
     if arguments.json:
         print(json.dumps(summary.to_json(), indent=1))
     else:
@@ -279,17 +279,16 @@ def run_budget(arguments: argparse.Namespace) -> None:
     from .export.ranking import RankingSettings, rank_methods
     from .export.rendering import render_ranking
 
-    progress = _start_progress()
-    settings = RankingSettings(
-        methods=methods,
-        counts=arguments.counts,
-        texts=arguments.text,
-        scores=arguments.scores,
-        seed=arguments.seed,
-        progress=progress,
-    )
-    ranking = rank_methods(arguments.model, arguments.megabytes, settings)
-    progress.close()
+    with closing(_start_progress()) as progress:
+        settings = RankingSettings(
+            methods=methods,
+            counts=arguments.counts,
+            texts=arguments.text,
+            scores=arguments.scores,
+            seed=arguments.seed,
+            progress=progress,
+        )
+        ranking = rank_methods(arguments.model, arguments.megabytes, settings)
     command = _compress_command(arguments, ranking)
     if arguments.json:
         output = {

@@ -226,12 +226,16 @@ def test_verdicts_by_interval(low, high, up, wanted):
     assert verdict(MetricPair(1, 2, low, high, 5), up) == wanted
 
 
-def test_a_claims_verdict_counts_its_rows():
-    rows = pandas.DataFrame(
-        {"verdict": ["holds", "holds", "undecided", "does not hold", "not measured"]}
-    )
-    assert summarize_claim(rows) == "holds at 2 of 4 (1 undecided, 1 against it, 1 not measured)"
+def test_a_claims_verdict_counts_scores_and_errors_apart():
+    verdicts = ["holds", "holds", "undecided", "does not hold", "not measured"]
+    rows = pandas.DataFrame({"verdict": verdicts, "metric": "accuracy"})
+    all_scores = "holds at 2 of 4 (1 undecided, 1 against it, 1 not measured)"
+    assert summarize_claim(rows) == all_scores
     assert summarize_claim(rows[:2]) == "holds at 2 of 2"
+    errors = pandas.DataFrame({"verdict": ["holds", "does not hold"], "metric": "mean_cosine"})
+    of_errors = "of errors without interval holds at 1 of 2 (1 against it)"
+    assert summarize_claim(errors) == of_errors
+    assert summarize_claim(pandas.concat([rows, errors])) == f"{all_scores}; {of_errors}"
 
 
 def test_a_missing_column_or_row_is_named(config, found):

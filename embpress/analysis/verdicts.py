@@ -56,6 +56,8 @@ def summarize_claim(rows: DataFrame) -> str:
 
     Errors of the matrix, whose differences have no interval, are counted apart.
     """
+    if (rows["verdict"] == NOT_MEASURED).all():
+        return NOT_MEASURED
     is_error = rows["metric"].isin(list(ERRORS))
     parts = [_count(rows[~is_error])] if not is_error.all() else []
     if is_error.any():

@@ -294,7 +294,10 @@ def test_text_tells_claims_numbers_and_verdicts(rows, claim_entries, labels):
     text = to_text(claims_table(rows, claim_entries, labels), 110)
     assert max(map(len, text.splitlines())) <= 110
     words = " ".join(text.split())
-    verdict = "holds at 4 of 7 (2 undecided, 1 against it, 2 not measured)"
+    verdict = (
+        "holds at 2 of 5 (2 undecided, 1 against it, 2 not measured); "
+        "of errors without interval holds at 2 of 2"
+    )
     assert f"B21: 50% & more_of it. (abstract) → {verdict}" in words
     assert "Tamura et al. 2024: Good beats bad. (inferred) → not measured" in words
     # The pair once, then a row for each ratio.
@@ -312,7 +315,7 @@ def test_text_tells_claims_numbers_and_verdicts(rows, claim_entries, labels):
 
 def test_latex_escapes_and_repeats_no_words(rows, claim_entries, labels):
     table = to_latex(claims_table(rows, claim_entries, labels))
-    assert r"50\% \& more\_of it. (abstract) $\to$ holds at 4 of 7" in table
+    assert r"50\% \& more\_of it. (abstract) $\to$ holds at 2 of 5" in table
     assert table.count(r"A\_good better than A\_bad: Rotten \& co, accuracy\,$\uparrow$") == 1
     achieved = r"\{\$10\.0,\\,10\.0\$\}"
     holds = rf"^10 & {achieved} & 97\.\d & .* & \{{\\bfseries holds\}} \\\\$"

@@ -1,0 +1,77 @@
+"""The recipes for mteb and lm-eval in docs/guides/compress.md, on mock tasks.
+
+CI installs neither package: together they take hundreds of megabytes.
+"""
+
+import importlib.util
+
+import pytest
+import torch
+from transformers import GPT2Config, GPT2LMHeadModel
+
+from embpress import compress_model, load
+
+pytestmark = pytest.mark.xdist_group("sentence-transformers")
+
+
+def needs(package):
+    found = importlib.util.find_spec(package)
+    return pytest.mark.skipif(found is None, reason=f"{package} is not installed")
+
+
+@needs("mteb")
+def test_mteb_evaluates_variants_side_by_side(tmp_path, bert, wordpiece):
+    import mteb
+    from mteb.mocks.mock_tasks import MockClassificationTask, MockSTSTask
+    from sentence_transformers import SentenceTransformer
+    from sentence_transformers.sentence_transformer.modules import Pooling, Transformer
+
+    from embpress.integrations.mteb import model_meta
+
+    bert.save_pretrained(tmp_path / "bert")
+    wordpiece.save_pretrained(tmp_path / "bert")
+    modules = [Transformer(str(tmp_path / "bert")), Pooling(16, "mean")]
+    dense = SentenceTransformer(modules=modules, device="cpu")
+    dense.save_pretrained(str(tmp_path / "dense"))
+    cache = mteb.ResultCache(tmp_path / "cache")
+    scores = {}
+    for method, ratio in (("identity", 1), ("svd", 1.5)):
+        compress_model(tmp_path / "dense", tmp_path / method, method, ratio)
+        meta = model_meta(tmp_path / method, "org/tiny")
+        assert meta.experiment_kwargs["method"] == method and meta.name.startswith("org/tiny-")
+        tasks = [MockSTSTask(), MockClassificationTask()]
+        result = mteb.evaluate(meta, tasks, cache=cache, show_progress_bar=False)
+        assert (result.model_name, result.model_revision) == (meta.name, meta.revision)
+        scores[meta.name] = [r.get_score() for r in result.task_results]
+    assert len(scores) == 2 and all(len(values) == 2 for values in scores.values())
+    expected = mteb.evaluate(dense, [MockSTSTask()], cache=None, show_progress_bar=False)
+    identical = next(values for name, values in scores.items() if "identity" in name)
+    assert identical[0] == pytest.approx(expected.task_results[0].get_score(), abs=1e-6)
+    assert [path.name for path in (tmp_path / "cache").rglob("model_meta.json")]
+
+
+@needs("lm_eval")
+def test_lm_eval_scores_a_compressed_language_model(tmp_path, wordpiece):
+    from lm_eval.api.instance import Instance
+    from lm_eval.models.huggingface import HFLM
+
+    torch.manual_seed(0)
+    config = GPT2Config(
+        vocab_size=len(wordpiece), n_positions=32, n_embd=16, n_layer=1, n_head=2, bos_token_id=2
+    )
+    GPT2LMHeadModel(config).eval().save_pretrained(tmp_path / "dense")
+    wordpiece.save_pretrained(tmp_path / "dense")
+    compress_model(tmp_path / "dense", tmp_path / "out", "svd", 1.2)
+    model = load(tmp_path / "out")
+    tokenizer = wordpiece
+    evaluated = HFLM(pretrained=model, tokenizer=tokenizer, device="cpu", batch_size=1)
+    pairs = [("the cat", " , the dog"), ("a", " b c")]
+    requests = [Instance("loglikelihood", {}, pair, i) for i, pair in enumerate(pairs)]
+    answers = evaluated.loglikelihood(requests, disable_tqdm=True)
+    for (context, continuation), (value, _) in zip(pairs, answers):
+        start = tokenizer(context, add_special_tokens=False).input_ids
+        end = tokenizer(continuation, add_special_tokens=False).input_ids
+        with torch.no_grad():
+            logits = model(input_ids=torch.tensor([start + end])).logits[0].log_softmax(-1)
+        wanted = sum(float(logits[len(start) + i - 1, token]) for i, token in enumerate(end))
+        assert value == pytest.approx(wanted, abs=1e-4)

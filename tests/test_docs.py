@@ -181,12 +181,6 @@ SHORTER = {
 }
 """Shorter text in place of a part of a Python example."""
 PYTHON_ELSEWHERE = {
-    "import mteb": Elsewhere(
-        "tests/integrations/test_recipes.py", "test_mteb_evaluates_variants_side_by_side"
-    ),
-    "from lm_eval": Elsewhere(
-        "tests/integrations/test_recipes.py", "test_lm_eval_scores_a_compressed_language_model"
-    ),
     "safetensors_matrix(Path": Elsewhere("tests/numerics/test_matrices.py", "safetensors_matrix"),
 }
 """Python examples that need files, data or packages which only the tests named here have."""

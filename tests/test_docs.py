@@ -181,6 +181,9 @@ SHORTER = {
 }
 """Shorter text in place of a part of a Python example."""
 PYTHON_ELSEWHERE = {
+    "import mteb": Elsewhere(
+        "tests/integrations/test_recipes.py", "test_mteb_evaluates_variants_side_by_side"
+    ),
     "safetensors_matrix(Path": Elsewhere("tests/numerics/test_matrices.py", "safetensors_matrix"),
 }
 """Python examples that need files, data or packages which only the tests named here have."""

@@ -297,6 +297,9 @@ def run_table(arguments: argparse.Namespace) -> None:
             f"{file} contains no labels of a study ({error}): name a study's results/scores.csv"
         ) from error
     scores = read_scores(arguments.scores)
+    if not arguments.method:
+        labels = labels.at_best()
+        scores = labels.rows(scores)
     scores, labels = select_scores(
         scores, labels, arguments.task, arguments.method, arguments.ratio
     )

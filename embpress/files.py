@@ -143,7 +143,7 @@ def check_replaceable(folder: Path, manifest: str) -> None:
         if folder.exists():
             raise UserError(f"{folder} is a file: name a folder")
         return
-    names = {path.name for path in folder.iterdir()}
+    names = {path.relative_to(folder).as_posix() for path in folder.rglob("*")}
     if not names:
         return
     if manifest not in names:
@@ -152,7 +152,8 @@ def check_replaceable(folder: Path, manifest: str) -> None:
         )
     try:
         listed = json.loads((folder / manifest).read_text(encoding="utf-8"))["sha256"]
-        foreign = names - {manifest, *listed}
+        parents = {parent.as_posix() for name in listed for parent in Path(name).parents}
+        foreign = names - {manifest, *listed} - parents
     except (ValueError, KeyError, TypeError):
         foreign = names - {manifest}
     if foreign:

@@ -131,6 +131,7 @@ def _row(task, method, asked, seed, random):
             task=task,
             protocol=protocol,
             method=method,
+            setting="best",
             target_ratio=asked,
         ),
         **dict(
@@ -167,7 +168,8 @@ def _row(task, method, asked, seed, random):
 
 
 def _infeasible(row, note):
-    return {c: row[c] if c in KEY_COLUMNS else None for c in SCORE_COLUMNS} | {"note": note}
+    keys = {*KEY_COLUMNS, "setting"}
+    return {c: row[c] if c in keys else None for c in SCORE_COLUMNS} | {"note": note}
 
 
 def fake_scores(seeds=1):

@@ -223,7 +223,11 @@ PIECES = [
 
 
 def _write_model(folder):
-    """A small BERT whose embedding takes 2 MB, with its tokenizer."""
+    """A small BERT whose embedding takes 2 MB, as a sentence-transformers folder."""
+    # Imported here, because it takes seconds, and every worker reads this file.
+    from sentence_transformers import SentenceTransformer
+    from sentence_transformers.sentence_transformer.modules import Pooling, Transformer
+
     torch.manual_seed(0)
     sizes = {
         "vocab_size": len(PIECES),
@@ -238,6 +242,10 @@ def _write_model(folder):
     PreTrainedTokenizerFast(tokenizer_object=backend, **dict(zip(names, PIECES))).save_pretrained(
         folder
     )
+    modules = [Transformer(str(folder)), Pooling(128, "mean")]
+    SentenceTransformer(
+        modules=modules, device="cpu", prompts={"query": "the ticket"}
+    ).save_pretrained(str(folder), create_model_card=False)
 
 
 def _write_examples(folder):

@@ -65,6 +65,7 @@ IMPORTS = {
     "faiss": "from embpress.numerics.search import load_faiss\nload_faiss()",
     "plots": "from embpress.report import plots",
     "hub": "import datasets\nfrom embpress.data import hub, hub_files, shards",
+    "sentence-transformers": "from embpress.integrations import sentence_transformers",
     "japanese": "import fugashi, sentencepiece, unidic_lite\nfrom embpress.data import words",
 }
 

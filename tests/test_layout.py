@@ -22,6 +22,7 @@ FLOORS = {
     "data": 7,
     "tasks": 8,
     "export": 8,
+    "integrations": 9,
     "training": 9,
     "pipeline": 9,
     "report": 10,

@@ -35,6 +35,7 @@ SCORE_COLUMNS = [
         "task",
         "protocol",
         "method",
+        "setting",
         "target_ratio",
         "achieved_ratio",
         "parameter_ratio",
@@ -51,7 +52,8 @@ SCORE_COLUMNS = [
     ),
     *("error_bound", "weighted_error_bound", "distance_db", "weighted_distance_db", "note"),
 ]
-TEXT_COLUMNS = ["study", "model", "task", "protocol", "method", "factor_dtype", "metric", "note"]
+TEXT_COLUMNS = ["study", "model", "task", "protocol", "method", "setting"]
+TEXT_COLUMNS += ["factor_dtype", "metric", "note"]
 COUNT_COLUMNS = ["seed", "n"]
 FLOAT_COLUMNS = [c for c in SCORE_COLUMNS if c not in TEXT_COLUMNS + COUNT_COLUMNS]
 
@@ -129,6 +131,8 @@ class MethodLabel:
     """
     base: str = ""
     """Name of the method, which its variants share."""
+    setting: str = "best"
+    """best, or published: precision, weights and training of the paper."""
 
 
 @dataclass(frozen=True)
@@ -169,6 +173,15 @@ class Labels:
             for k, v in value["tasks"].items()
         }
         return cls(methods, tasks, sorted(value["ratios"]))
+
+    def at_best(self) -> "Labels":
+        """The same labels without methods of the setting `published`."""
+        best = {name: method for name, method in self.methods.items() if method.setting == "best"}
+        return replace(self, methods=best)
+
+    def rows(self, frame: DataFrame) -> DataFrame:
+        """Rows of a table whose column `method` is empty or names one of these methods."""
+        return frame[frame["method"].isin(["", *self.methods])]
 
     def block(self, ratio: float) -> float:
         """The target ratio of the study that is closest to a codec's own, on a log scale."""

@@ -30,6 +30,7 @@ from .exported_model import (
     FitRecord,
     write_exported_model,
 )
+from .sentence_modules import copy_modules, find_transformer
 
 TOKENIZER_FILES = (
     "tokenizer*",
@@ -87,7 +88,8 @@ def open_source_model(
     """Open a transformers folder for compression.
 
     Args:
-        folder: folder with config.json and safetensors weights, in one file or in shards.
+        folder: folder with config.json and safetensors weights, in one file or in shards, or a
+            sentence-transformers folder.
         counts: (V,) token counts or a file of them; see `counts_from_file`.
         seed: seed of the fit.
         progress: called with messages about the fit.
@@ -98,6 +100,7 @@ def open_source_model(
     """
     if (folder / MANIFEST).is_file():
         raise UserError(f"{folder} is already compressed: compress the model that it was made from")
+    folder = find_transformer(folder)
     model = load_dense_model(folder)
     matrix = find_embedding(model)[1].weight.detach()
     tokenizer = load_tokenizer_if_any(folder)
@@ -127,7 +130,8 @@ def compress_model(
     """Compress the embedding of a local transformers model, and write the model for `load`.
 
     Args:
-        model: folder with config.json and safetensors weights, in one file or in shards.
+        model: folder with config.json and safetensors weights, in one file or in shards. Pooling,
+            normalization, prompts and maximal length of a sentence-transformers folder are kept.
         out: folder to write; an earlier exported model is replaced, anything else refused.
         method: name of a method.
         ratio: dense fp32 bits of the embedding / bits to store, at least.
@@ -160,16 +164,16 @@ def compress_model(
     fit = FitRecord(
         method=method, options=options or {}, ratio=ratio, seed=seed, counts=counts is not None
     )
-    return _export(source, fit, find_tokenizer_files(folder), out)
+    return _export(source, fit, folder, out)
 
 
-def _export(source: SourceModel, fit: FitRecord, files: list[Path], out: Path) -> Summary:
+def _export(source: SourceModel, fit: FitRecord, folder: Path, out: Path) -> Summary:
     """Compress the embedding of an open model, and write the exported model.
 
     Args:
         source: the dense model, which runs on the compressed matrix afterwards.
         fit: how to compress.
-        files: files of the tokenizer.
+        folder: the model's folder, with its tokenizer.
         out: folder to write.
     """
     slot = EmbeddingSlot(source.model)
@@ -183,7 +187,9 @@ def _export(source: SourceModel, fit: FitRecord, files: list[Path], out: Path) -
     check_forward(source.model)
     dtype = str(source.matrix.dtype).removeprefix("torch.")
     before = DenseSizes(embedding=embedding_before, model=model_before, dtype=dtype)
+    files = find_tokenizer_files(find_transformer(folder))
     with replace_directory(out, MANIFEST) as partial:
+        copy_modules(folder, partial)
         about = About(made=fit, before=before)
         write_exported_model(source.model, slot, about, partial, files)
     embedding_after = compressed.stored_bits // 8

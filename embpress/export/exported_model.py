@@ -4,6 +4,7 @@
     rest.safetensors               all weights but the embedding and the heads tied to it
     matrix.safetensors, .json      the compressed embedding, as `storage` writes it
     embpress.json                  the manifest: replaced layers, sizes before, SHA-256 of all files
+    modules.json, 1_Pooling, ...   of a sentence-transformers model; see `sentence_modules`
 
 The dense matrix is built neither when such a folder is written nor when its model runs. No file is
 called model.safetensors, so that code that does not know embpress finds no weights instead of
@@ -32,6 +33,7 @@ from ..models.embedding import (
 )
 from ..models.pretrained import CONFIG, find_model_class, read_config
 from ..safetensors_header import read_header
+from .sentence_modules import check_inside
 
 MANIFEST_VERSION = 1
 MANIFEST = "embpress.json"
@@ -82,7 +84,7 @@ class Manifest(About):
     """Version of embpress."""
     replaced: ReplacedLayers
     sha256: dict[str, str]
-    """SHA-256 of all other files by name."""
+    """SHA-256 of all other files by their paths within the folder."""
 
 
 class CompressedEmbeddingMixin(PreTrainedModel):
@@ -157,13 +159,13 @@ def write_exported_model(
     folder: Path,
     files: list[Path] | None = None,
 ) -> None:
-    """Write a model that runs on a compressed matrix to an empty folder.
+    """Write a model that runs on a compressed matrix to a folder.
 
     Args:
         model: the model.
         slot: its embedding slot, with the matrix.
         about: JSON about the compression (method, sizes before, ...) that the manifest keeps.
-        folder: an empty folder.
+        folder: an empty folder, or one whose files become a part of the exported model.
         files: further files to copy, such as the tokenizer's.
     """
     config = copy.deepcopy(model.config)
@@ -175,7 +177,8 @@ def write_exported_model(
     storage.save(slot.matrix, folder, about.get("made"))
     for file in files or []:
         shutil.copyfile(file, folder / file.name)
-    hashes = {path.name: sha256_of(path) for path in sorted(folder.iterdir())}
+    paths = sorted(path for path in folder.rglob("*") if path.is_file())
+    hashes = {path.relative_to(folder).as_posix(): sha256_of(path) for path in paths}
     replaced = ReplacedLayers(shape=list(slot.shape), lookups=slot.lookups, heads=slot.heads)
     manifest = Manifest(
         embpress=MANIFEST_VERSION, written_by=__version__, **about, replaced=replaced, sha256=hashes
@@ -270,8 +273,7 @@ def read_manifest(folder: Path) -> Manifest:
             if name not in hashes:
                 raise ValueError(f"{MANIFEST} does not list {name}")
         for name, digest in hashes.items():
-            if Path(name).name != name or name in ("", ".", ".."):
-                raise ValueError(f"{name!r} is not a plain file name")
+            check_inside(name)
             if not (folder / name).is_file():
                 raise ValueError(f"{name} is missing")
             if sha256_of(folder / name) != digest:

@@ -12,13 +12,16 @@ from ..fidelity.record import Fitted, Infeasible, read_result
 from ..methods import method_class
 from ..models.checkpoints import read_metadata
 from ..study.artefact import Artefact
-from ..study.method_entry import Variant
+from ..study.method_entry import Setting, Variant
 from ..study.study import IDENTITY, Study
 from ..study.task_entry import TaskEntry
 from ..tasks import Outcomes, task_class
 from ..tasks._bootstrap import compare
 from .bounds import bound_curve
 from .evaluation import read_outcomes
+
+AS_PUBLISHED: dict[Setting, str] = {"best": "", "published": ", as published"}
+"""What is added to a method's own label, by setting."""
 
 
 @dataclass(frozen=True)
@@ -89,6 +92,7 @@ def _shared_columns(study: Study, evaluation: Evaluation, artefact: Artefact) ->
         "task": evaluation.task,
         "protocol": task.protocol,
         "method": variant.name,
+        "setting": variant.setting,
         "target_ratio": None if variant.is_control else artefact.ratio,
         "factor_dtype": _factor_dtype(variant),
         "seed": evaluation.seed,
@@ -211,8 +215,9 @@ def labels(study: Study) -> dict[str, Any]:
     for name, variant in study.variants.items():
         method = method_class(variant.method)
         methods[name] = {
-            "label": variant.label or method.label,
+            "label": variant.label or method.label + AS_PUBLISHED[variant.setting],
             "kind": method.kind,
+            "setting": variant.setting,
             "reconstruction": method.reconstruction,
             "citation": method.citation,
             "compresses_layers": variant.compresses_layers,

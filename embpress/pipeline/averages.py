@@ -77,7 +77,7 @@ def _shared_columns(scores: DataFrame) -> dict[str, Any]:
     These are its keys, the lowest ratios, and the mean errors over the tasks' matrices.
     """
     first = scores.drop_duplicates("task")
-    keys = ("model", "protocol", "method", "target_ratio", "factor_dtype", "seed")
+    keys = ("model", "protocol", "method", "setting", "target_ratio", "factor_dtype", "seed")
     ratios = ("achieved_ratio", "parameter_ratio", "model_ratio")
     row: dict[str, Any] = {key: first[key].iloc[0] for key in keys}
     return (

@@ -20,6 +20,7 @@ OptionValue = (
     str | int | float | bool | Annotated[tuple[str | int | float | bool, ...], Field(strict=False)]
 )
 Options = dict[str, OptionValue]
+Setting = Literal["best", "published"]
 
 
 class KindEntry(Frozen):
@@ -53,6 +54,12 @@ class MethodEntry(Frozen):
         default=None, description="Name in tables and plots; the default is the method's own."
     )
     options: Options = Field(default={}, description="Options of the method.")
+    setting: Setting = Field(
+        default="best",
+        description="published: precision, weights and training of the paper or of its authors' "
+        "code. best: what serves the method best at equal bits. Main table, figures and report "
+        "show rows of the setting best; tables of one paper show both.",
+    )
     ratios: Ratios | None = Field(default=None, description="Replaces the study's `ratios`.")
     modules: Modules | None = Field(
         default=None,
@@ -138,6 +145,7 @@ class Variant(FitSettings):
 
     name: str
     label: str | None
+    setting: Setting
     ratios: Ratios
 
     @property
@@ -168,6 +176,7 @@ def resolve_variant(name: str, entry: MethodEntry, ratios: tuple[float, ...]) ->
     return Variant(
         name=name,
         label=entry.label,
+        setting=entry.setting,
         method=method,
         ratios=(1,) if is_control else entry.ratios or ratios,
         matrices=_matrix_specs(name, entry, method),

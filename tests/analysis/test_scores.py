@@ -1,11 +1,14 @@
 """The table of scores."""
 
+from dataclasses import replace
+
 import numpy as np
 import pandas
 import pytest
 
 from embpress.analysis.scores import (
     SCORE_COLUMNS,
+    MethodLabel,
     mean_over_seeds,
     read_scores,
     select_scores,
@@ -106,3 +109,18 @@ def test_what_is_no_table_is_refused(tmp_path, content):
     (tmp_path / "scores.csv").write_bytes(content)
     with pytest.raises(UserError, match="scores.csv"):
         read_scores(tmp_path / "scores.csv")
+
+
+def test_rows_as_published_are_told_from_those_at_their_best():
+    labels = fake_labels()
+    published = MethodLabel("SVD, as published", "baseline", base="svd", setting="published")
+    labels = replace(labels, methods={**labels.methods, "svd_published": published})
+    scores = fake_scores()
+    own = scores[scores["method"] == "svd"].assign(method="svd_published", setting="published")
+    both = pandas.concat([scores, own], ignore_index=True)
+    best = labels.at_best()
+    assert list(best.methods) == list(fake_labels().methods)
+    pandas.testing.assert_frame_equal(best.rows(both), scores)
+    assert set(labels.rows(both)["setting"]) == {"best", "published"}
+    # Tables of sizes have rows of the checkpoint itself.
+    assert len(best.rows(pandas.DataFrame({"method": ["", "svd", "svd_published"]}))) == 2

@@ -10,6 +10,7 @@ import yaml
 from safetensors.torch import save_file
 
 from embpress.errors import UserError
+from embpress.pipeline.aggregation import labels
 from embpress.study.checks import check_model_folder
 from embpress.study.yaml_files import read_yaml
 
@@ -57,6 +58,7 @@ BAD = [
     (("ratios",), [4, 0.5], "ratios.1: 0.5 .*1"),
     (("ratios",), [4, 4], "ratios: 4.* twice"),
     (("ratios",), ["4"], "ratios.0: '4' .*number"),
+    (("methods", "svd"), {"setting": "own"}, "methods.svd.setting: 'own' .*best.*published"),
     (("methods", "svd"), {"ratios": [0]}, "methods.svd.ratios.0: 0 .*1"),
     (("methods", "sdv"), {}, "methods.sdv: there is no method 'sdv'; did you mean 'svd'"),
     (("methods", "svd"), {"method": "pca"}, "no method 'pca'; there are b21, "),
@@ -439,3 +441,15 @@ def test_what_is_merged_into_a_mapping_may_be_overridden(tmp_path):
     path = tmp_path / "study.yaml"
     path.write_text("a: &a {x: 1}\np: {q: &b {<<: *a, x: 2}}\nc: {<<: *b, y: 3}\n")
     assert read_yaml(path)["c"] == {"x": 2, "y": 3}
+
+
+def test_a_method_as_published_is_labelled_so(default_config):
+    default_config["methods"]["svd_paper"] = {"method": "svd", "setting": "published"}
+    study = load(default_config)
+    methods = labels(study)["methods"]
+    assert methods["svd_paper"]["label"] == methods["svd"]["label"] + ", as published"
+    assert [methods[name]["setting"] for name in ("svd", "svd_paper")] == ["best", "published"]
+    # A label of the kind of row changes no fit.
+    fit_settings = study.variants["svd_paper"].fit_settings
+    assert fit_settings == fit_settings.model_validate(fit_settings.model_dump())
+    assert "setting" not in fit_settings.model_dump()

@@ -59,12 +59,15 @@ PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["
 EXTRAS = PROJECT["optional-dependencies"]
 DISTRIBUTIONS = {
     "faiss": "faiss-cpu",
+    "sentence_transformers": "sentence-transformers",
     "sklearn": "scikit-learn",
     "yaml": "pyyaml",
 }
 """Distributions of modules that have another name."""
 BROUGHT_BY = {"cycler": "matplotlib", "markupsafe": "jinja2", "pydantic_core": "pydantic"}
 """Distributions that are a dependency of a listed one."""
+INTEGRATIONS = {"sentence-transformers"}
+"""Extras that a study does not need; the tests need them."""
 CORE_ROOMS = ("export", "formats", "methods", "models", "numerics", "study")
 """Rooms that `embpress.load`, `compress` and `inspect` import, with the core dependencies alone."""
 
@@ -108,12 +111,15 @@ def test_what_the_library_imports_is_installed_with_it(file):
 def test_the_extra_workflow_holds_the_extras_of_the_library():
     included = Requirement(EXTRAS["workflow"][0])
     assert included.name == "embpress"
-    assert included.extras == EXTRAS.keys() - {"workflow", "dev"}
+    assert included.extras == EXTRAS.keys() - {"workflow", "dev"} - INTEGRATIONS
 
 
 def test_requirements_pin_what_the_extras_list():
-    library = [extra for extra in EXTRAS if extra != "dev"]
+    library = EXTRAS.keys() - {"dev"} - INTEGRATIONS
     required = pins((ROOT / "requirements.txt").read_text())
     assert required.keys() == installed_with(*library)
     for_development = pins((ROOT / "requirements-dev.txt").read_text())
-    assert for_development.keys() == distribution_names(EXTRAS["dev"])
+    tested = Requirement(EXTRAS["dev"][0]).extras - {"workflow"}
+    lists = [EXTRAS["dev"], *(EXTRAS[extra] for extra in tested)]
+    assert tested <= INTEGRATIONS
+    assert for_development.keys() == set().union(*map(distribution_names, lists))

@@ -17,7 +17,8 @@ with run(snakemake):
     rows = average_scores(study, evaluations, read_scores(Path(snakemake.input.scores)))
     labels = average_labels(study.averages, Labels.from_json(read_json(snakemake.input.labels)))
     write_scores(rows, Path(snakemake.output.rows))
-    averages = [average_table(rows, labels, name) for name in labels.tasks]
+    best = labels.at_best()
+    averages = [average_table(best.rows(rows), best, name) for name in labels.tasks]
     for average, path in zip(averages, snakemake.output.latex):
         write_text(Path(path), to_latex(average))
     write_text(Path(snakemake.output.text), "\n".join(map(to_text, averages)))

@@ -20,26 +20,33 @@ with run(snakemake):
     names = snakemake.params.names
     scores = read_scores(Path(given.scores))
     labels = Labels.from_json(read_json(given.labels))
+    # Variants as published are shown where variants are compared.
+    best = labels.at_best()
+    best_scores = best.rows(scores)
     draw = {
-        "retention": lambda: plots.retention_by_ratio(scores, labels),
-        "whole_models": lambda: plots.retention_of_layers(scores, labels),
-        "pareto": lambda: plots.pareto(scores, read_sizes(Path(given.sizes)), labels),
-        "error_vs_score": lambda: plots.error_vs_score(scores, labels),
+        "retention": lambda: plots.retention_by_ratio(best_scores, best),
+        "whole_models": lambda: plots.retention_of_layers(best_scores, best),
+        "pareto": lambda: plots.pareto(best_scores, read_sizes(Path(given.sizes)), best),
+        "error_vs_score": lambda: plots.error_vs_score(best_scores, best),
         "predictors": lambda: plots.score_vs_predictors(
-            scores, correlate_metrics(scores, labels), labels
+            best_scores, correlate_metrics(best_scores, best), best
         ),
         "error_vs_ratio": lambda: plots.error_vs_ratio(
-            scores, pandas.read_csv(given.bounds), labels
+            best_scores, pandas.read_csv(given.bounds), best
         ),
-        "error_by_decile": lambda: plots.error_by_decile(pandas.read_csv(given.deciles), labels),
+        "error_by_decile": lambda: plots.error_by_decile(
+            best.rows(pandas.read_csv(given.deciles)), best
+        ),
         "spectra": lambda: plots.spectra(pandas.read_csv(given.spectra), labels),
-        "latency_vs_size": lambda: plots.latency_vs_size(pandas.read_csv(given.speed), labels),
+        "latency_vs_size": lambda: plots.latency_vs_size(
+            best.rows(pandas.read_csv(given.speed)), best
+        ),
         "ablations": lambda: plots.ablation_bars(compare_variants(scores, labels), labels),
         "learning_curves": lambda: plots.learning_curves(
             read_logs([TrainedModel.from_json(m) for m in snakemake.params.trained]), labels
         ),
         **{
-            f"retention-{t}": lambda t=t: plots.retention_of_task(scores, labels, t)
+            f"retention-{t}": lambda t=t: plots.retention_of_task(best_scores, best, t)
             for t in labels.tasks
         },
     }

@@ -111,6 +111,7 @@ def render_report(inputs: ReportInputs, page: Path) -> None:
     provenance = json.loads(inputs.provenance.read_text(encoding="utf-8"))
     study = provenance["study"]
     shown = _page_tables(inputs, scores, labels, study)
+    best = labels.at_best()
     pictures = [_picture(file, labels) for file in inputs.figures]
     sections = [
         (
@@ -130,7 +131,7 @@ def render_report(inputs: ReportInputs, page: Path) -> None:
         study=study["study"],
         seeds=study["seeds"],
         labels=labels,
-        recommendations=recommend_methods(scores, labels),
+        recommendations=recommend_methods(best.rows(scores), best),
         sections=[section for section in sections if section[1] or section[2]],
         provenance=provenance,
         config=yaml.safe_dump(study, sort_keys=False, allow_unicode=True, width=100),
@@ -146,19 +147,22 @@ def _page_tables(
     inputs: ReportInputs, scores: DataFrame, labels: Labels, study: Mapping[str, Any]
 ) -> list[PageTable]:
     """All tables but those of jobs; a table without rows is left out."""
+    best = labels.at_best()
+    best_scores = best.rows(scores)
     layers = [name for name, method in labels.methods.items() if method.compresses_layers]
-    of_embedding = scores[~scores["method"].isin(layers)]
-    correlations = correlate_metrics(scores, labels)
+    of_embedding = best_scores[~best_scores["method"].isin(layers)]
+    correlations = correlate_metrics(best_scores, best)
     variants = compare_variants(scores, labels)
     speed = pandas.read_csv(inputs.speed)
     sizes = tables.read_sizes(inputs.sizes)
     papers = read_published(inputs.published)
-    shown = [PageTable("Scores", tables.main_table(of_embedding, labels))]
+    shown = [PageTable("Scores", tables.main_table(of_embedding, best))]
     if inputs.averages is not None:
         averages = read_scores(inputs.averages)
         entries = study["averages"].items()
         typed = {name: AverageEntry.model_validate(entry) for name, entry in entries}
-        own = average_labels(typed, labels)
+        own = average_labels(typed, best)
+        averages = own.rows(averages)
         shown += [
             PageTable("Scores", tables.average_table(averages, own, name)) for name in own.tasks
         ]
@@ -167,9 +171,9 @@ def _page_tables(
         shown.append(PageTable("Scores", tables.whole_model_table(modules, scores, labels)))
     shown += [
         PageTable("Scores", tables.every_metric_table(scores, labels), folded=True),
-        PageTable("Size and speed", tables.speed_table(speed, labels), folded=True),
+        PageTable("Size and speed", tables.speed_table(best.rows(speed), best), folded=True),
         PageTable("Size and speed", tables.tensors_table(sizes, labels), folded=True),
-        PageTable("Errors of the matrix", tables.predictors_table(correlations, labels)),
+        PageTable("Errors of the matrix", tables.predictors_table(correlations, best)),
         PageTable("Errors of the matrix", tables.errors_table(scores, labels), folded=True),
         PageTable("Ablations", tables.ablations_table(variants, labels), folded=True),
     ]

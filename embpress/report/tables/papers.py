@@ -113,7 +113,12 @@ def _own_rows(cells: list[Published], scores: DataFrame, labels: Labels) -> list
     if not own:
         return []
     named = {c.model for c in cells}
-    shown = own | {"identity"} | {m for m, a in labels.methods.items() if a.label in named}
+    compared = {m: a for m, a in labels.methods.items() if a.label in named}
+    bases = {a.base for a in compared.values() if a.base}
+    as_published = {
+        m for m, a in labels.methods.items() if a.setting == "published" and a.base in bases
+    }
+    shown = own | {"identity"} | set(compared) | as_published
     return [row for row in compared_rows(scores, labels) if row.method in shown]
 
 

@@ -1,0 +1,1 @@
+"""Exported models in other libraries; each module needs the extra of its name."""

@@ -47,14 +47,25 @@ class GridScales(NamedTuple):
         return self.column_spread - self.column_step
 
 
-class EntropyCodedIntegers(CompressedMatrix):
-    """W_ij = step 2^((row_step_i + column_step_j) / 4) (z_ij + sign(z_ij) shift).
+class Level(NamedTuple):
+    """Numbers that all entries share."""
 
-    Stored are the step, an offset of the spread classes, the shifts of levels with |z| = 1 and
-    |z| > 1 to the mean of what they code, and one stream of 16-bit words: row and column exponents,
-    then the integers z, by parts of whole rows. Each part is preceded by its number of words. The
-    code of z_ij is conditioned on its spread class row_spread_i + column_spread_j - row_step_i -
-    column_step_j + offset (see `numerics.adaptive_coding`).
+    step: float
+    """Step of exponents 0."""
+    offset: int
+    """What is added to all spread classes."""
+    shift: np.ndarray
+    """int8 (2,), shifts in units of 1 / SHIFT_UNIT steps."""
+
+
+class EntropyCodedIntegers(CompressedMatrix):
+    """W_ij = mean_j + step 2^((row_step_i + column_step_j) / 4) (z_ij + sign(z_ij) shift).
+
+    Stored are the mean row, if there is one, the step, an offset of the spread classes, the shifts
+    of levels with |z| = 1 and |z| > 1 to the mean of what they code, and one stream of 16-bit
+    words: row and column exponents, then the integers z, by parts of whole rows. Each part is
+    preceded by its number of words. The code of z_ij is conditioned on its spread class row_spread_i
+    + column_spread_j - row_step_i - column_step_j + offset (see `numerics.adaptive_coding`).
 
     Rows are decoded once, in `prepare`, and then take the memory of a dense matrix: layers multiply
     by all rows at every call.
@@ -62,14 +73,17 @@ class EntropyCodedIntegers(CompressedMatrix):
 
     format = "entropy_coded_integers"
 
-    def __init__(self, shape: tuple[int, int], stream_bytes: int) -> None:
+    def __init__(self, shape: tuple[int, int], stream_bytes: int, has_mean: bool = False) -> None:
         super().__init__(shape)
         self.stream_bytes = stream_bytes
+        self.has_mean = has_mean
+        self.mean: Tensor
         self.step: Tensor
         self.offset: Tensor
         self.shift: Tensor
         self.stream: Tensor
         self.decoded: Tensor
+        self.register_buffer("mean", torch.zeros(shape[1] if has_mean else 0, dtype=torch.half))
         self.register_buffer("step", torch.zeros(1))
         self.register_buffer("offset", torch.zeros(1, dtype=torch.int16))
         self.register_buffer("shift", torch.zeros(2, dtype=torch.int8))
@@ -78,28 +92,35 @@ class EntropyCodedIntegers(CompressedMatrix):
 
     @classmethod
     def encode(
-        cls, values: np.ndarray, scales: GridScales, step: float, offset: int, shift: np.ndarray
+        cls,
+        values: np.ndarray,
+        scales: GridScales,
+        level: Level,
+        mean: Tensor | None = None,
     ) -> "EntropyCodedIntegers":
         """Code integers.
 
         Args:
             values: int32 (n, d), the integers z.
             scales: exponents of rows and columns.
-            step: step of exponents 0.
-            offset: what is added to all spread classes.
-            shift: int8 (2,), shifts in units of 1 / SHIFT_UNIT steps.
+            level: step, offset and shifts.
+            mean: (d,), added to every row.
         """
-        words = encode_words(values, scales, offset)
-        matrix = cls((values.shape[0], values.shape[1]), 2 * len(words))
-        matrix.step.fill_(step)
-        matrix.offset.fill_(offset)
-        matrix.shift.copy_(torch.from_numpy(shift))
+        words = encode_words(values, scales, level.offset)
+        shape = (values.shape[0], values.shape[1])
+        matrix = cls(shape, 2 * len(words), mean is not None)
+        if mean is not None:
+            matrix.mean.copy_(mean)
+        matrix.step.fill_(level.step)
+        matrix.offset.fill_(level.offset)
+        matrix.shift.copy_(torch.from_numpy(level.shift))
         matrix.stream.copy_(torch.from_numpy(words.view(np.uint8)))
         return matrix
 
     def config(self) -> dict[str, Any]:
         """See base class."""
-        return {"stream_bytes": self.stream_bytes}
+        mean = {"has_mean": True} if self.has_mean else {}
+        return {"stream_bytes": self.stream_bytes} | mean
 
     def prepare(self) -> None:
         """See base class.
@@ -120,6 +141,8 @@ class EntropyCodedIntegers(CompressedMatrix):
         column_step = torch.from_numpy(scales.column_step).div(PER_OCTAVE).exp2().float()
         levels *= (self.step.cpu() * row_step)[:, None]
         levels *= column_step
+        if self.has_mean:
+            levels += self.mean.cpu().float()
         self.decoded = levels.to(self.device)
 
     def rows(self, ids: Tensor) -> Tensor:

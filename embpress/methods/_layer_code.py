@@ -1,4 +1,4 @@
-"""Code of one linear layer at a water level: grid by second moments, rounding with feedback.
+"""Code of one matrix at a water level: grid by second moments, rounding with feedback.
 
 An error dW of a layer's (n, d) weight changes the loss by about tr(G dW H dW^T) / 2, where H is the
 second moment of the layer's inputs and G that of the gradient at its outputs (K-FAC's metric;
@@ -9,6 +9,11 @@ at a rate if all rounding errors are equal in the whitened domain: the step of (
 
 with one water level c for all matrices of a model. Steps by column are WaterSIC's (arXiv
 2603.04956), which has no G and a level for each matrix.
+
+An embedding table is such a matrix too: row i, which token i reads, counts by the uses of the token
+(its one-hot inputs have a diagonal second moment), and its columns by the second moment of the
+gradient at the looked-up rows. Roles are exchanged: this moment feeds errors back and gives the
+columns' steps, the uses give the rows'.
 """
 
 from dataclasses import dataclass
@@ -24,6 +29,7 @@ from ..formats.entropy_coded_integers import (
     SHIFT_UNIT,
     EntropyCodedIntegers,
     GridScales,
+    Level,
 )
 from ..numerics.compiled import compiled
 from ..numerics.feedback import Grid, Rounded, round_with_feedback
@@ -37,14 +43,16 @@ OUTPUT_DAMPING = 1e-2
 """Share of the mean that is added to the diagonal of G."""
 PRIOR = 20.0
 """Number of observations that the Laplace law counts as in the price of bits."""
-PASSES = 2
-"""Roundings at a new level: spreads, prices and shifts of the first serve the second."""
 SPREAD_PASSES = 3
 """Alternations that fit the spread of rows and columns."""
 
 
 class Moments(NamedTuple):
-    """Second moments of a layer, over the tokens of calibration texts."""
+    """Second moments of a layer, over the tokens of calibration texts.
+
+    Of an embedding table `inputs` is the (d, d) second moment of the gradient at its output, and
+    `outputs` the (V,) uses of each row in a text.
+    """
 
     inputs: Tensor
     """float (d, d), mean of x x^T."""
@@ -87,6 +95,9 @@ def mean_precision(weight: Tensor, moments: Moments) -> float:
     return variance * float(moments.inputs.diagonal().mean() * moments.outputs.mean())
 
 
+ALL = CodeOptions()
+
+
 class LayerCoder:
     """Codes one matrix at any water level; spreads and prices carry over from call to call.
 
@@ -94,12 +105,21 @@ class LayerCoder:
         weight: (n, d).
         moments: of its inputs and outputs.
         options: what to leave out.
+        has_mean: store the mean row, as embeddings have one, and code what is left.
     """
 
     def __init__(
-        self, weight: Tensor, moments: Moments, options: CodeOptions = CodeOptions()
+        self,
+        weight: Tensor,
+        moments: Moments,
+        options: CodeOptions = ALL,
+        has_mean: bool = False,
     ) -> None:
-        self.weight = np.ascontiguousarray(weight.detach().float().numpy())
+        dense = weight.detach().float()
+        self.mean = dense.mean(0).half() if has_mean else None
+        if self.mean is not None:
+            dense = dense - self.mean.float()
+        self.weight = np.ascontiguousarray(dense.numpy())
         self.second_moment, lower = _damped_factor(moments.inputs)
         diagonal = lower.diagonal()
         outputs = moments.outputs.double().clamp_min(0)
@@ -107,7 +127,9 @@ class LayerCoder:
         self.outputs = outputs
         if not options.row_steps:
             outputs = outputs.mean().expand_as(outputs)
-        columns = diagonal if options.column_steps else diagonal.log().mean().exp().expand_as(diagonal)
+        columns = (
+            diagonal if options.column_steps else diagonal.log().mean().exp().expand_as(diagonal)
+        )
         self.factor = None
         if options.feedback:
             self.factor = np.ascontiguousarray((lower / diagonal).float().numpy())
@@ -120,6 +142,8 @@ class LayerCoder:
         self.row_deviation, self.column_deviation = _fit_deviations(
             self.weight, self._relative(self.row_step), self._relative(self.column_step)
         )
+
+        self._is_fitted = False
 
     def predicted_bits(self, log_level: float) -> float:
         """Bits of a Gaussian matrix of these spreads at a water level, without rounding it."""
@@ -143,24 +167,18 @@ class LayerCoder:
         Args:
             log_level: log2 of the level c.
         """
-        for _ in range(PASSES):
-            self._round(log_level)
-        return self._code
+        if not self._is_fitted:
+            self._round(log_level)  # fits spreads, prices and shifts
+        self._is_fitted = True
+        return self._round(log_level)
 
-    def estimate_bits(self, log_level: float) -> int:
-        """Bits of the code at a level, after one rounding."""
-        self._round(log_level)
-        return self._code.stored_bits
-
-    def _round(self, log_level: float) -> None:
+    def _round(self, log_level: float) -> EntropyCodedIntegers:
         """Round at a level, code it, and fit spreads, prices and shifts to it."""
         step = np.float32(2.0 ** (log_level + self.base))
         row_spread, row_base = _spread_exponents(self.row_deviation)
         column_spread, column_base = _spread_exponents(self.column_deviation)
         scales = GridScales(self.row_step, self.column_step, row_spread, column_spread)
-        offset = UNIT + round(
-            row_base + column_base - PER_OCTAVE * (log_level + self.base)
-        )
+        offset = UNIT + round(row_base + column_base - PER_OCTAVE * (log_level + self.base))
         grid = Grid(
             (step * self._relative(self.row_step)).astype(np.float32),
             self._relative(self.column_step).astype(np.float32),
@@ -170,11 +188,10 @@ class LayerCoder:
             (BIT_PRICE * self.price).astype(np.float32),
         )
         rounded = round_with_feedback(self.weight, self.factor, grid)
-        self._code = EntropyCodedIntegers.encode(
-            rounded.values, scales, float(step), offset, self.shift
-        )
         self.error = rounded.error
+        level = Level(float(step), offset, self.shift)
         self._learn(rounded, grid)
+        return EntropyCodedIntegers.encode(rounded.values, scales, level, self.mean)
 
     def _learn(self, rounded: Rounded, grid: Grid) -> None:
         """Fit spreads, prices and shifts to a rounded matrix."""
@@ -255,9 +272,7 @@ def _price(counts: np.ndarray) -> np.ndarray:
 
 
 @compiled
-def _survey(
-    values: np.ndarray, targets: np.ndarray, grid: Grid
-) -> tuple[np.ndarray, np.ndarray]:
+def _survey(values: np.ndarray, targets: np.ndarray, grid: Grid) -> tuple[np.ndarray, np.ndarray]:
     """Count high parts, and sum by how much targets exceed their levels.
 
     Returns:

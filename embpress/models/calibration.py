@@ -25,7 +25,10 @@ from transformers.pytorch_utils import Conv1D
 
 from ..errors import UserError
 from ..methods._layer_code import Moments
+from .embedding import find_embedding
 
+N_TEXTS = 256
+"""Texts on which moments are taken."""
 LONGEST = 256
 """Tokens of a text that are read."""
 TOKENS_A_BATCH = 1024
@@ -55,22 +58,22 @@ class Calibration:
     """By name of the layer in the model. Of an embedding table the roles are exchanged: `inputs` is
     the (d, d) second moment of the gradient at its output, `outputs` the (V,) uses of each row in a
     text."""
+    token_counts: Tensor = field(default_factory=lambda: torch.zeros(0))
+    """(V,), of all given texts, also of those that the moments leave out."""
     n_texts: int = 0
     n_tokens: int = 0
+    """Texts and tokens of the moments."""
 
 
 def encode_texts(
-    texts: list[str], tokenizer: PreTrainedTokenizerBase, n_texts: int, longest: int
+    texts: list[str], tokenizer: PreTrainedTokenizerBase, longest: int
 ) -> list[list[int]]:
-    """Token ids of texts that are spread evenly over the given ones.
+    """Token ids of texts, cut to a number of tokens.
 
     Raises:
         UserError: if no text has a token.
     """
-    texts = [text for text in texts if text.strip()]
-    step = max(1, len(texts) // n_texts)
-    chosen = texts[::step][:n_texts]
-    encoded = [tokenizer(text, truncation=True, max_length=longest)["input_ids"] for text in chosen]
+    encoded = [tokenizer(text, truncation=True, max_length=longest)["input_ids"] for text in texts]
     encoded = [ids for ids in encoded if ids]
     if not encoded:
         raise UserError("the calibration texts have no tokens: give a file with a text a line")
@@ -96,12 +99,16 @@ def calibrate(
 
     Args:
         model: a float32 model.
-        encoded: token ids of each text.
+        encoded: token ids of each text. Tokens are counted in all; moments are taken on N_TEXTS of
+            them, spread evenly.
         mask_id: id of the mask token, for a masked language model.
         seed: of the drawn labels and masked positions.
         progress: called with a line about every batch.
     """
     generator = torch.Generator().manual_seed(seed)
+    all_ids = torch.tensor([i for ids in encoded for i in ids])
+    token_counts = torch.bincount(all_ids, minlength=find_embedding(model)[1].num_embeddings)
+    encoded = encoded[:: max(1, len(encoded) // N_TEXTS)][:N_TEXTS]
     model.requires_grad_(False)
     watch = _Watch(model)
     done = 0
@@ -113,7 +120,9 @@ def calibrate(
                 is_masked = (torch.rand(ids.shape, generator=generator) < MASKED) & mask
                 ids = ids.masked_fill(is_masked, mask_id)
             output = _run(model, ids, mask)
-            loss = _sampled_log_probability(output, mask if is_masked is None else is_masked, generator)
+            loss = _sampled_log_probability(
+                output, mask if is_masked is None else is_masked, generator
+            )
             if loss.requires_grad:
                 loss.backward()
             watch.end_batch()
@@ -122,7 +131,7 @@ def calibrate(
     finally:
         watch.remove()
     n_tokens = sum(map(len, encoded))
-    return Calibration(watch.moments(len(encoded)), len(encoded), n_tokens)
+    return Calibration(watch.moments(len(encoded)), token_counts, len(encoded), n_tokens)
 
 
 def _batches(encoded: list[list[int]], pad_id: int) -> Iterator[tuple[Tensor, Tensor]]:
@@ -227,6 +236,8 @@ class _Watch:
     def _table_hook(self, name: str) -> Callable[..., Tensor]:
         def hook(module: nn.Embedding, inputs: tuple[Tensor, ...], output: Tensor) -> Tensor:
             ids = inputs[0]
+            if ids.is_floating_point():  # BART computes positions from embedded tokens
+                return output
             used = ids[self.mask] if ids.shape == self.mask.shape else ids.flatten()
             sums = self._of(name, output.shape[-1], module.num_embeddings)
             sums.outputs.index_add_(0, used.flatten(), torch.ones(used.numel()))
@@ -265,6 +276,9 @@ class _Watch:
             if name in self._tables:
                 outputs = outputs + UNSEEN_USE * outputs.max()
             found = Moments(of_inputs.inputs / of_inputs.n_tokens, outputs)
-            if all(bool(m.isfinite().all()) and float(m.sum()) != 0 for m in (found.inputs.diagonal(), outputs)):
+            if all(
+                bool(m.isfinite().all()) and float(m.sum()) != 0
+                for m in (found.inputs.diagonal(), outputs)
+            ):
                 moments[name] = found
         return moments

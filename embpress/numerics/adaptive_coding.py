@@ -1,4 +1,4 @@
-"""Adaptive entropy coding of matrices of integers: binary decisions whose probabilities are learned.
+"""Adaptive entropy coding of matrices of integers: binary decisions of learned probability.
 
 An integer z with a spread class (see `index_tables`) is split into raw low bits and a high part k.
 The high part is coded as decisions: whether k is 0; its sign; whether |k| is above 1, above 2, and
@@ -144,9 +144,7 @@ def encode_matrix(
 
 
 @compiled
-def _read(
-    state: int, words: np.ndarray, position: int, frequency: int
-) -> tuple[int, int, int]:
+def _read(state: int, words: np.ndarray, position: int, frequency: int) -> tuple[int, int, int]:
     """Decode a decision whose answer no has `frequency` slots: the answer, state and position."""
     slot = state & (SLOTS - 1)
     if slot < frequency:

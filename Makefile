@@ -11,7 +11,7 @@ BIN := $(VENV)/bin
 HASHED := $(shell $(PYTHON) -c 'import platform as p, sys; print("yes" * (p.machine() == "x86_64" and p.libc_ver()[0] == "glibc" and sys.version_info[:2] == (3, 11)))')
 PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check
 
-.PHONY: results paper report unlock test lint bench clean
+.PHONY: results paper report findings unlock test lint bench clean
 
 results: $(VENV)/installed
 	$(BIN)/snakemake --cores $(CORES)
@@ -29,6 +29,10 @@ paper: $(VENV)/installed
 report: $(VENV)/installed
 	$(BIN)/snakemake --cores $(CORES) results/report.html
 	@echo "Report:  results/report.html (one file, opens anywhere)"
+
+# Pages and figures of docs/findings, and README's results, from the runs that are kept there; fits nothing.
+findings: $(VENV)/installed
+	$(BIN)/python -m bench.findings.pages
 
 # After a run that was killed (not stopped by Ctrl-C), and once no other run works in this folder.
 unlock: $(VENV)/installed

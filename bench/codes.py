@@ -11,6 +11,7 @@ docs/findings/codes.md is written from all lines. --again measures anew what is 
 """
 
 import csv
+import datetime
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -34,6 +35,7 @@ from embpress.methods._base import Context
 from embpress.models.checkpoints import embedding_matrix, read_metadata
 from embpress.numerics.timing import summarize_times
 from embpress.numerics.weights import smooth_counts
+from embpress.pipeline.provenance import code_commit
 
 from . import peers
 from .common import chosen_of, parser
@@ -63,6 +65,8 @@ COLUMNS = (
     *("code", "ratio", "error", "independent", "weighted", "dB", "weighted dB"),
     *("fit, CPU s", "lookup, x dense"),
 )
+SPECIAL_TOKENS_UNCOUNTED = {"7cdfa7e330", "bcbea6ea53", "329b4da4ed", "b2bcd36705", "a74948210c"}
+"""Commits of lines that were measured with counts of 0 for special tokens."""
 INTRODUCTION = f"""# Codes on two embedding tables
 
 Written by `python -m bench.codes` (its docstring says what it needs) from [`codes.csv`](codes.csv).
@@ -112,6 +116,9 @@ class Line(NamedTuple):
     fit_seconds: str
     lookup_us: str
     dense_lookup_us: str
+    commit: str = ""
+    """Commit and date of the measurement."""
+    date: str = ""
 
 
 def fixed(label: str, method: str, ratio: float, peer: Peer | None = None, **options: Any) -> Code:
@@ -214,7 +221,7 @@ class Table:
         try:
             compressed = compress(self.matrix, code.method, ratio, context, **code.options)
         except InfeasibleRatio:
-            return Line(self.model, block, code.label, *[""] * 9)
+            return Line(self.model, block, code.label, *[""] * 9, *_when())
         seconds = time.process_time() - start
         relative, weighted = self.errors(compressed.rows)
         bounds = [self.source.relative_error(compressed.ratio, w) for w in (None, self.weights)]
@@ -236,6 +243,7 @@ class Table:
             f"{seconds:.2f}",
             f"{1e6 * lookup:.0f}",
             f"{1e6 * dense:.0f}",
+            *_when(),
         )
 
     def _lookups(self, compressed: CompressedMatrix) -> tuple[float, float]:
@@ -257,6 +265,11 @@ class Table:
         # The first lookup warms up.
         dense, ours = zip(*seconds[1:])
         return summarize_times(dense).low, summarize_times(ours).low
+
+
+def _when() -> tuple[str, str]:
+    """Commit of the code, empty outside its repository, and today's date."""
+    return (code_commit() or "")[:10], datetime.datetime.now(datetime.UTC).date().isoformat()
 
 
 def read_lines(path: Path) -> list[Line]:
@@ -288,6 +301,14 @@ def _place(line: Line, known: list[str]) -> tuple[Any, ...]:
 def markdown(lines: list[Line]) -> Iterator[str]:
     """The page, line by line: a table for each model."""
     yield INTRODUCTION
+    commits = {line.commit: line.date for line in lines if line.commit}
+    dates = sorted({date for date in commits.values()})
+    for date in dates:
+        measured = sorted(f"`{commit}`" for commit, at in commits.items() if at == date)
+        yield f"- Lines of {date} were measured at commits {', '.join(measured)}."
+    if set(commits) & SPECIAL_TOKENS_UNCOUNTED:
+        yield "- At these commits the counts of special tokens such as `[CLS]` were 0, so that"
+        yield "  weighted errors and fits by counts neglect them. Now a text counts them once."
     for model, label in MODELS.items():
         rows = [line for line in lines if line.model == model and line.ratio]
         if not rows:

@@ -25,7 +25,7 @@ from embpress.fidelity.reconstruction import reconstruction
 from embpress.methods import compress
 from embpress.methods._base import Context
 from embpress.models.checkpoints import embedding_matrix
-from embpress.models.embedding import load_model
+from embpress.models.loading import load_model
 from embpress.models.tokenization import load_tokenizer
 from embpress.numerics.device import CPU, choose_device
 from embpress.pipeline.evaluation import Runtime

@@ -326,6 +326,8 @@ def _compress_command(arguments: argparse.Namespace, ranking: "Ranking") -> str:
     words += ["--ratio", repr(ranking.target_ratio)]
     words += ["--counts", arguments.counts] if arguments.counts else []
     words += ["--seed", arguments.seed] if arguments.seed else []
+    for name, value in ranking.best.options.items():
+        words += ["--option", f"{name}={value}"]
     words += ["--out", f"{arguments.model.resolve().name}-{arguments.megabytes:g}MB"]
     return shlex.join(str(word) for word in words)
 

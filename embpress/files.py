@@ -13,7 +13,10 @@ from typing import Any, TextIO
 from .errors import UserError
 
 MAX_JSON_BYTES = 1 << 20
-"""Headers and manifests have a few hundred bytes; much larger files are not read."""
+"""Headers and manifests of embpress have a few hundred bytes; much larger files are not read."""
+MAX_MODEL_JSON_BYTES = 100_000_000
+"""Limit of a model's own JSON files, the same as of a safetensors header: a config with 30,000
+labels or a tokenizer's with 6,400 added tokens takes more than a megabyte."""
 
 
 def write_text(path: Path, text: str) -> None:
@@ -58,6 +61,7 @@ def atomic_directory(folder: Path) -> Iterator[Path]:
     For outputs of the workflow, which are replaced with all their files. A partial folder that a
     killed job left is deleted.
     """
+    folder = folder.resolve()  # "." has no name, and is another folder after a rename
     with scratch_directory(folder) as scratch:
         complete = scratch / folder.name
         complete.mkdir()
@@ -70,6 +74,8 @@ def atomic_directory(folder: Path) -> Iterator[Path]:
 def replace_directory(folder: Path, manifest: str) -> Iterator[Path]:
     """Like `atomic_directory`, but refuse to delete files that embpress did not write.
 
+    An existing folder stays the same folder with new contents, so that a shell in it stays valid.
+
     Args:
         folder: the folder to write; it may exist if it is empty or contains an earlier output only.
         manifest: name of the JSON file in it that lists the written files under `sha256`.
@@ -77,14 +83,38 @@ def replace_directory(folder: Path, manifest: str) -> Iterator[Path]:
     Raises:
         UserError: if the folder contains other files.
     """
+    folder = folder.resolve()  # a relative path may lead elsewhere when the block ends
     check_replaceable(folder, manifest)
     with _temporary_sibling(folder) as partial:
         yield partial
+        check_replaceable(folder, manifest)  # as the block may have run for hours
+        if not folder.exists():
+            partial.rename(folder)
+            return
         old = partial.with_suffix(".old")
-        if folder.exists():
-            folder.resolve().rename(old)
-        partial.rename(folder.resolve())
-        shutil.rmtree(old, ignore_errors=True)
+        old.mkdir()
+        try:
+            _swap_contents(partial, folder, old, manifest)
+        finally:
+            shutil.rmtree(old, ignore_errors=True)
+
+
+def _swap_contents(new: Path, folder: Path, old: Path, manifest: str) -> None:
+    """Move everything in `folder` to `old` and everything in `new` to `folder`, or nothing.
+
+    The manifest moves out first and in last: a folder with a manifest is complete after a kill too.
+    """
+    moved: list[tuple[Path, Path]] = []
+    try:
+        for source, target, is_first in ((folder, old, True), (new, folder, False)):
+            paths = sorted(source.iterdir(), key=lambda p: (p.name == manifest) != is_first)
+            for path in paths:
+                path.rename(target / path.name)
+                moved.append((path, target / path.name))
+    except BaseException:
+        for before, after in reversed(moved):
+            after.rename(before)
+        raise
 
 
 @contextmanager
@@ -143,17 +173,17 @@ def check_replaceable(folder: Path, manifest: str) -> None:
         if folder.exists():
             raise UserError(f"{folder} is a file: name a folder")
         return
-    names = {path.relative_to(folder).as_posix() for path in folder.rglob("*")}
-    if not names:
+    if not any(folder.iterdir()):
         return
-    if manifest not in names:
+    if not (folder / manifest).is_file():
         raise UserError(
             f"{folder} contains files, but no earlier output of embpress: name another folder"
         )
+    files = (path.relative_to(folder) for path in folder.rglob("*") if not path.is_dir())
+    names = {path.as_posix() for path in files}
     try:
         listed = json.loads((folder / manifest).read_text(encoding="utf-8"))["sha256"]
-        parents = {parent.as_posix() for name in listed for parent in Path(name).parents}
-        foreign = names - {manifest, *listed} - parents
+        foreign = names - {manifest, *listed}
     except (ValueError, KeyError, TypeError):
         foreign = names - {manifest}
     if foreign:
@@ -168,14 +198,14 @@ def sha256_of(path: Path) -> str:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
-def read_json(path: Path) -> dict[str, Any]:
-    """Read a JSON object from a small file.
+def read_json(path: Path, max_bytes: int = MAX_JSON_BYTES) -> dict[str, Any]:
+    """Read a JSON object from a file of at most `max_bytes`.
 
     Raises:
-        ValueError: if the file is large or contains anything else.
+        ValueError: if the file is larger or contains anything else.
     """
-    if path.stat().st_size > MAX_JSON_BYTES:
-        raise ValueError(f"{path.name} is larger than {MAX_JSON_BYTES} bytes")
+    if path.stat().st_size > max_bytes:
+        raise ValueError(f"{path.name} is larger than {max_bytes} bytes")
     try:
         value = json.loads(path.read_text(encoding="utf-8"))
     except RecursionError as error:

@@ -146,6 +146,7 @@ def _row(task, method, asked, seed, random):
             uncompressed_value=base,
         ),
         **dict(retention=left, retention_low=left - width, retention_high=left + width * 0.8),
+        **dict(mean_retention_low=left - width, mean_retention_high=left + width * 0.8),
         **dict(
             relative_error=error, mean_cosine=1 - error**2 / 2, weighted_relative_error=error * 0.8
         ),
@@ -204,7 +205,7 @@ def fake_ablations():
     labels = fake_labels()
     own = scores[scores["method"] == "b23"].copy()
     own["method"] = "b23_plain"
-    for column in ("retention", "retention_low", "retention_high"):
+    for column in ("retention", "mean_retention_low", "mean_retention_high"):
         own[column] -= 5
     last = own["target_ratio"] == RATIOS[-1]
     own.loc[
@@ -212,8 +213,8 @@ def fake_ablations():
         [
             "value",
             "retention",
-            "retention_low",
-            "retention_high",
+            "mean_retention_low",
+            "mean_retention_high",
             "weighted_relative_error",
             "achieved_ratio",
         ],

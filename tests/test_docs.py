@@ -92,6 +92,10 @@ COMMANDS = {
     "make results": Made("/snakemake --cores"),
     "make report": Made("/snakemake --cores all results/report.html"),
     "make paper": Made("/snakemake --cores all results/paper/paper.pdf"),
+    "make findings": Made("/python -m bench.findings.pages"),
+    "python -m bench.findings.keep results": Elsewhere(
+        "tests/test_bench_findings.py", "test_a_finished_study_is_kept"
+    ),
     "make test": Made("/python -m pytest -n auto"),  # which the CI runs
     "make bench": Made("/python -m bench.lookups"),
     "make bench SCALE=full": Made("/python -m bench.scale --rows full"),
@@ -107,6 +111,7 @@ COMMANDS = {
     ),
     ". .venv/bin/activate": Made("-m venv .venv"),
     "snakemake -n": Planned("compress"),
+    "snakemake --cores 2": Planned("figures"),
     "snakemake --cores 8": Planned("figures"),
     "snakemake --cores 8 --use-conda": Planned("figures"),
     "snakemake --cores 8 --use-conda --conda-create-envs-only": Elsewhere(

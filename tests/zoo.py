@@ -84,6 +84,16 @@ ZOO = {
     "gemma": ("GemmaForCausalLM", "GemmaConfig", GEMMA),
     "gemma2": ("Gemma2ForCausalLM", "Gemma2Config", GEMMA),
     "gemma3": ("Gemma3ForCausalLM", "Gemma3TextConfig", GEMMA),
+    "mamba": (
+        "MambaForCausalLM",
+        "MambaConfig",
+        dict(vocab_size=V, hidden_size=16, num_hidden_layers=1, state_size=4),
+    ),
+    "clip_text": (
+        "CLIPTextModel",
+        "CLIPTextConfig",
+        dict(**BERT, pad_token_id=0, bos_token_id=1, eos_token_id=2),
+    ),
     "t5": ("T5ForConditionalGeneration", "T5Config", T5),
     "t5_encoder": ("T5EncoderModel", "T5Config", T5),
     "bart": ("BartForConditionalGeneration", "BartConfig", BART),

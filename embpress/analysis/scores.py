@@ -43,6 +43,7 @@ SCORE_COLUMNS = [
     ),
     *("factor_dtype", "seed", "metric", "value", "n", "uncompressed_value"),
     *("retention", "retention_low", "retention_high"),
+    *("mean_retention_low", "mean_retention_high"),
     *("relative_error", "mean_cosine", "neighbour_overlap", "eigenspace_overlap"),
     *(
         "weighted_relative_error",
@@ -58,8 +59,13 @@ COUNT_COLUMNS = ["seed", "n"]
 FLOAT_COLUMNS = [c for c in SCORE_COLUMNS if c not in TEXT_COLUMNS + COUNT_COLUMNS]
 
 
-def read_scores(path: Path) -> DataFrame:
+def read_scores(path: Path, is_kept: bool = False) -> DataFrame:
     """Read a table that `write_scores` wrote; empty numbers become NaN, empty notes "".
+
+    Args:
+        path: the file, compressed if its name says so.
+        is_kept: whether it may have the columns of another version: missing ones are empty, and
+            unknown ones are left out.
 
     Raises:
         UserError: if the file is not a table, or columns are missing or unknown.
@@ -70,6 +76,8 @@ def read_scores(path: Path) -> DataFrame:
     except ValueError as error:  # not UTF-8, empty, or lines of different lengths
         reason = str(error).splitlines()[0]
         raise UserError(f"{path} is not a table of scores ({reason})") from error
+    if is_kept:
+        frame = frame.reindex(columns=SCORE_COLUMNS, fill_value="")
     return _typed(frame, str(path))
 
 
@@ -133,6 +141,9 @@ class MethodLabel:
     """Name of the method, which its variants share."""
     setting: str = "best"
     """best, or published: precision, weights and training of the paper."""
+    uniform: str = ""
+    """Name of the variant that is fitted without counts and is else the same; "" if there is none.
+    """
 
 
 @dataclass(frozen=True)
@@ -153,6 +164,27 @@ class TaskLabel:
     """Whether scores are shown times 100."""
     metrics: dict[str, str] = field(default_factory=dict)
     """Labels of the task's further metrics; those without are shown by name."""
+    family: str = ""
+    """Of a task whose models are trained after compression, the task that fine-tunes the
+    uncompressed model; "" for others."""
+    unscaled: list[str] = field(default_factory=list)
+    """Further metrics that are not shown times 100."""
+    lower_is_better: list[str] = field(default_factory=list)
+    """Further metrics whose lower values are better."""
+
+    def is_percent(self, metric: str) -> bool:
+        """Whether a metric is shown times 100."""
+        return self.percent if metric == self.metric else metric not in self.unscaled
+
+    def is_higher_better(self, metric: str) -> bool:
+        """Whether higher values of a metric are better."""
+        main = metric == self.metric
+        return self.higher_is_better if main else metric not in self.lower_is_better
+
+    def label_of(self, metric: str) -> str:
+        """Label of a metric."""
+        main = metric == self.metric
+        return self.metric_label if main else self.metrics.get(metric, metric)
 
 
 @dataclass(frozen=True)
@@ -175,9 +207,14 @@ class Labels:
         return cls(methods, tasks, sorted(value["ratios"]))
 
     def at_best(self) -> "Labels":
-        """The same labels without methods of the setting `published`."""
-        best = {name: method for name, method in self.methods.items() if method.setting == "best"}
-        return replace(self, methods=best)
+        """The same labels without variants as published of methods that are there at their best."""
+        at_best = {method.base for method in self.methods.values() if method.setting == "best"}
+        shown = {
+            name: method
+            for name, method in self.methods.items()
+            if method.setting == "best" or method.base not in at_best
+        }
+        return replace(self, methods=shown)
 
     def rows(self, frame: DataFrame) -> DataFrame:
         """Rows of a table whose column `method` is empty or names one of these methods."""
@@ -227,7 +264,7 @@ def mean_over_seeds(scores: DataFrame) -> DataFrame:
     """Average over seeds: one row for each task, method, target ratio and metric.
 
     `value_sd` is the standard deviation of the value over seeds (NaN for a single seed), `seeds`
-    their number. Bounds of intervals are averaged like scores.
+    their number. `retention_low` and `retention_high` are those of the mean over seeds.
 
     Raises:
         UserError: if one task has several protocols or models.
@@ -242,6 +279,8 @@ def mean_over_seeds(scores: DataFrame) -> DataFrame:
             )
     groups = scores.groupby(["task", "method", "target_ratio", "metric"], dropna=False, sort=True)
     means = groups[[c for c in FLOAT_COLUMNS if c != "target_ratio"]].mean()
+    for bound in ("low", "high"):
+        means[f"retention_{bound}"] = means[f"mean_retention_{bound}"]
     means["value_sd"] = groups["value"].std()
     means["seeds"] = groups["seed"].nunique()
     means["n"] = groups["n"].max()

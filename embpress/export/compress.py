@@ -9,6 +9,7 @@ import torch
 from torch import Tensor, nn
 from transformers import PreTrainedModel
 
+from ..data.corpus_tokens import with_special_tokens
 from ..data.counts import counts_from_file
 from ..errors import UserError
 from ..files import check_replaceable, replace_directory
@@ -22,7 +23,9 @@ from ..models.embedding import (
     find_embedding,
     other_weights,
 )
-from ..models.pretrained import find_special_ids, load_dense_model, load_tokenizer_if_any
+from ..models.pretrained import find_special_ids, load_dense_model, open_tokenizer
+from ..models.tokenization import find_input_length
+from .carried_files import find_carried_files
 from .exported_model import (
     MANIFEST,
     About,
@@ -31,22 +34,6 @@ from .exported_model import (
     write_exported_model,
 )
 from .sentence_modules import copy_modules, find_transformer
-
-TOKENIZER_FILES = (
-    "tokenizer*",
-    "vocab*",
-    "merges.txt",
-    "special_tokens_map.json",
-    "added_tokens.json",
-    "*.model",
-    "bpe.codes",
-    "chat_template*",
-    "preprocessor_config.json",
-    "processor_config.json",
-    "LICENSE*",
-)
-"""Patterns of files that are copied unchanged; they match no weights, code or pickles."""
-TEXT_FILES = {".json", ".txt", ".model", ".jinja", ".codes", ".md", ".vocab", ""}
 
 
 @dataclass(frozen=True)
@@ -90,7 +77,9 @@ def open_source_model(
     Args:
         folder: folder with config.json and safetensors weights, in one file or in shards, or a
             sentence-transformers folder.
-        counts: (V,) token counts or a file of them; see `counts_from_file`.
+        counts: (V,) token counts or a file of them; see `counts_from_file`. Special tokens that the
+            tokenizer adds to each input and that the counts lack are counted; see
+            `with_special_tokens`.
         seed: seed of the fit.
         progress: called with messages about the fit.
 
@@ -103,7 +92,7 @@ def open_source_model(
     folder = find_transformer(folder)
     model = load_dense_model(folder)
     matrix = find_embedding(model)[1].weight.detach()
-    tokenizer = load_tokenizer_if_any(folder)
+    tokenizer = open_tokenizer(folder, progress)
     if isinstance(counts, (str, Path)):
         counts = counts_from_file(Path(counts), len(matrix), tokenizer)
     elif counts is not None and counts.shape != matrix.shape[:1]:
@@ -111,7 +100,9 @@ def open_source_model(
             f"the counts have shape {tuple(counts.shape)}, but the model has {len(matrix)} rows: "
             "count with the model's tokenizer"
         )
-    special_ids = find_special_ids(model.config, tokenizer, len(matrix))
+    if counts is not None and tokenizer is not None:
+        counts = with_special_tokens(counts, tokenizer, find_input_length(folder, tokenizer))
+    special_ids = find_special_ids(folder, model.config, tokenizer, len(matrix))
     context = Context(counts=counts, special_ids=special_ids, seed=seed, progress=progress)
     return SourceModel(model, matrix, context)
 
@@ -187,7 +178,7 @@ def _export(source: SourceModel, fit: FitRecord, folder: Path, out: Path) -> Sum
     check_forward(source.model)
     dtype = str(source.matrix.dtype).removeprefix("torch.")
     before = DenseSizes(embedding=embedding_before, model=model_before, dtype=dtype)
-    files = find_tokenizer_files(find_transformer(folder))
+    files = find_carried_files(find_transformer(folder))
     with replace_directory(out, MANIFEST) as partial:
         copy_modules(folder, partial)
         about = About(made=fit, before=before)
@@ -203,12 +194,6 @@ def _export(source: SourceModel, fit: FitRecord, folder: Path, out: Path) -> Sum
         ratio=compressed.ratio,
         out=out,
     )
-
-
-def find_tokenizer_files(folder: Path) -> list[Path]:
-    """Files of the tokenizer and licences in a model folder, without code."""
-    paths = {path for pattern in TOKENIZER_FILES for path in folder.glob(pattern)}
-    return sorted(path for path in paths if path.is_file() and path.suffix in TEXT_FILES)
 
 
 def check_lookup(dense: nn.Embedding) -> None:

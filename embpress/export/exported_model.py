@@ -14,14 +14,14 @@ initializing the embedding randomly with no more than a warning.
 """
 
 import copy
+import re
 import shutil
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from os import PathLike
 from pathlib import Path
 from typing import Any, TypedDict
 
 import torch
-from safetensors.torch import save_file
 from transformers import GenerationConfig, PreTrainedConfig, PreTrainedModel
 
 from .. import __version__, storage
@@ -33,13 +33,17 @@ from ..models.embedding import (
     other_weights,
     write_other_weights,
 )
-from ..models.pretrained import CONFIG, find_model_class, read_config
+from ..models.pretrained import CONFIG, GENERATION_CONFIG, find_model_class, read_config
+from ..models.quiet import quiet_transformers
 from .sentence_modules import check_inside
-from .stored_layers import CodedWeights, load_weights, uncoded_weights, weight_shapes, write_layers
+from .stored_layers import CodedWeights, load_weights, weight_shapes, write_coded_weights
 
 MANIFEST_VERSION = 1
 MANIFEST = "embpress.json"
-GENERATION_CONFIG = "generation_config.json"
+TRAINER_CHECKPOINT = re.compile(r"checkpoint-\d+")
+"""Names of the folders that transformers' Trainer saves a model to while it trains."""
+TRAINER_INDEX = "model.safetensors.index.json"
+"""File by which the Trainer finds the weights of a checkpoint."""
 REQUIRED_FILES = (CONFIG, OTHER_WEIGHTS, storage.TENSORS, storage.HEADER)
 
 
@@ -92,6 +96,10 @@ class Manifest(About):
 class CompressedEmbeddingMixin(PreTrainedModel):
     """Mixed into a model class of transformers: its embedding becomes an EmbeddingSlot."""
 
+    tied_layers: frozenset[str]
+    """Names of the layers on the compressed matrix. A config cannot say which these are: T5's is
+    tied by its class, and a checkpoint with another head still is not."""
+
     def __init__(self, config: PreTrainedConfig, *args: Any, **kwargs: Any) -> None:
         super().__init__(config, *args, **kwargs)
         # from_pretrained ties weights only after loading, when the slot has replaced the layers:
@@ -110,6 +118,10 @@ class CompressedEmbeddingMixin(PreTrainedModel):
         self, missing_keys: set[str] | None = None, recompute_mapping: bool = True
     ) -> None:
         """Tie all tied weights but the embedding's, whose layers share one matrix already."""
+        for target, source in list(self.all_tied_weights_keys.items()):
+            layers = {name.removesuffix(".weight") for name in (target, source)}
+            if len(layers & self.tied_layers) == 1:
+                del self.all_tied_weights_keys[target]
         super().tie_weights(missing_keys, recompute_mapping=False)
 
     def save_pretrained(
@@ -128,13 +140,17 @@ class CompressedEmbeddingMixin(PreTrainedModel):
                 "a compressed model is saved whole, without "
                 f"{', '.join(unsupported) or 'further arguments'}: leave it out"
             )
-        dense = sorted(path.name for path in folder.glob("*model*.safetensors*"))
+        dense = sorted(
+            path.name for path in folder.glob("*model*.safetensors*") if path.name != TRAINER_INDEX
+        )
         if dense:
             raise UserError(
                 f"{folder} contains {dense[0]}, weights of another model: name another folder"
             )
         with merge_into_directory(folder, MANIFEST) as partial:
             write_exported_model(self, self.embedding_slot, self.embpress, partial)
+            if TRAINER_CHECKPOINT.fullmatch(folder.name):
+                _write_trainer_index(self, partial)
 
     def resize_token_embeddings(self, *args: Any, **kwargs: Any) -> Any:
         """Not supported: a compressed matrix has a fixed number of rows."""
@@ -144,14 +160,19 @@ class CompressedEmbeddingMixin(PreTrainedModel):
 
 
 def with_compressed_embedding(
-    model_class: type[PreTrainedModel],
+    model_class: type[PreTrainedModel], tied_layers: Iterable[str]
 ) -> type[CompressedEmbeddingMixin]:
     """Mix CompressedEmbeddingMixin into a class of transformers.
 
     The class keeps its name, by which transformers selects losses.
+
+    Args:
+        model_class: the class of the dense model.
+        tied_layers: names of the layers on the compressed matrix.
     """
     bases = (CompressedEmbeddingMixin, model_class)
-    return type(model_class.__name__, bases, {"__module__": model_class.__module__})
+    attributes = {"__module__": model_class.__module__, "tied_layers": frozenset(tied_layers)}
+    return type(model_class.__name__, bases, attributes)
 
 
 def write_exported_model(
@@ -171,18 +192,20 @@ def write_exported_model(
         folder: an empty folder, or one whose files become a part of the exported model.
         files: further files to copy, such as the tokenizer's.
         layers: compressed layers; the weights that none codes are then stored in 16 bits.
+
+    Raises:
+        UserError: if `load` could not read what was written.
     """
     config = copy.deepcopy(model.config)
     config.architectures = [type(model).__name__]
     config.save_pretrained(folder)
     if model.can_generate() and getattr(model, "generation_config", None) is not None:
-        model.generation_config.save_pretrained(folder)
+        # Its `save_pretrained` refuses values that its `from_pretrained` reads with a warning.
+        model.generation_config.to_json_file(folder / GENERATION_CONFIG)
     if layers is None:
         write_other_weights(model, folder)
     else:
-        write_layers(layers, folder)
-        weights = uncoded_weights(other_weights(model), layers)
-        save_file(weights, folder / OTHER_WEIGHTS, metadata={"format": "pt"})
+        write_coded_weights(model, layers, folder)
     storage.save(slot.matrix, folder, about.get("made"))
     for file in files or []:
         shutil.copyfile(file, folder / file.name)
@@ -193,6 +216,18 @@ def write_exported_model(
         embpress=MANIFEST_VERSION, written_by=__version__, **about, replaced=replaced, sha256=hashes
     )
     write_json(folder / MANIFEST, manifest)
+    _check_shapes(read_config(folder), replaced, folder)
+
+
+def _write_trainer_index(model: PreTrainedModel, folder: Path) -> None:
+    """Write the index by which transformers' Trainer resumes a run and loads the best model.
+
+    It names the compressed matrix too, which training does not change, as the Trainer reports names
+    that are missing. It has no `metadata`, without which `from_pretrained` raises instead of
+    initializing the embedding randomly.
+    """
+    names = model.state_dict(keep_vars=True)
+    write_json(folder / TRAINER_INDEX, {"weight_map": dict.fromkeys(names, OTHER_WEIGHTS)})
 
 
 def load(folder: str | Path) -> PreTrainedModel:
@@ -224,8 +259,7 @@ def load(folder: str | Path) -> PreTrainedModel:
     folder = Path(folder)
     manifest = read_manifest(folder)
     config = read_config(folder)
-    model_class = with_compressed_embedding(find_model_class(config, folder))
-    _check_shapes(model_class, config, manifest["replaced"], folder)
+    model_class = _check_shapes(config, manifest["replaced"], folder)
     matrix = storage.load(folder)
     model = _build_model(model_class, config, folder)
     model.embedding_slot.set_matrix(matrix)
@@ -245,20 +279,21 @@ def _build_model(
         UserError: if transformers cannot load the files.
     """
     try:
-        loaded: Any = model_class.from_pretrained(
-            None,
-            config=config,
-            state_dict=load_weights(folder),
-            dtype=config.dtype or "auto",
-            output_loading_info=True,
-        )
-        model, info = loaded
+        with quiet_transformers():
+            loaded: Any = model_class.from_pretrained(
+                None,
+                config=config,
+                state_dict=load_weights(folder),
+                dtype=config.dtype or "auto",
+                output_loading_info=True,
+            )
+            model, info = loaded
+            if (folder / GENERATION_CONFIG).is_file():
+                generation = GenerationConfig.from_pretrained(folder, local_files_only=True)
+                model.generation_config = generation
         unplaced = info["missing_keys"] | info["unexpected_keys"]
         if unplaced:
             raise ValueError(f"transformers did not load {min(unplaced)}")
-        if (folder / GENERATION_CONFIG).is_file():
-            generation = GenerationConfig.from_pretrained(folder, local_files_only=True)
-            model.generation_config = generation
     # An invalid value in a config may fail in transformers with any exception.
     except Exception as error:
         raise invalid_model_error(folder, summarize_error(error)) from error
@@ -303,17 +338,21 @@ def invalid_model_error(folder: Path, reason: str) -> UserError:
 
 
 def _check_shapes(
-    model_class: type[CompressedEmbeddingMixin],
-    config: PreTrainedConfig,
-    replaced: ReplacedLayers,
-    folder: Path,
-) -> None:
+    config: PreTrainedConfig, replaced: ReplacedLayers, folder: Path
+) -> type[CompressedEmbeddingMixin]:
     """Build the model without allocating memory, and compare its layers and shapes with the files.
+
+    Returns:
+        The class of the model.
 
     Raises:
         UserError: with the first difference.
     """
+    dense_class = find_model_class(config, folder)
     try:
+        model_class = with_compressed_embedding(
+            dense_class, [*replaced["lookups"], *replaced["heads"]]
+        )
         with torch.device("meta"):
             skeleton = model_class(config)
         slot = skeleton.embedding_slot
@@ -341,3 +380,4 @@ def _check_shapes(
     # An invalid config may fail in the model's constructor with any exception.
     except Exception as error:
         raise invalid_model_error(folder, summarize_error(error)) from error
+    return model_class

@@ -6,8 +6,9 @@ from pathlib import Path
 from typing import Any
 
 from .. import storage
-from ..files import read_json, summarize_error
+from ..files import MAX_MODEL_JSON_BYTES, read_json, summarize_error
 from ..models.embedding import OTHER_WEIGHTS
+from ..models.pretrained import CONFIG
 from ..safetensors_header import SafetensorsHeader, read_header
 from .exported_model import MANIFEST, Manifest, invalid_model_error, read_manifest
 from .stored_layers import layers_header_bytes, read_layer_list
@@ -149,7 +150,7 @@ def _inspect(folder: Path, manifest: Manifest) -> Inspection:
         for layer in read_layer_list(folder)
     ]
     return Inspection(
-        architecture=read_json(folder / "config.json")["architectures"][0],
+        architecture=read_json(folder / CONFIG, MAX_MODEL_JSON_BYTES)["architectures"][0],
         method=manifest["made"]["method"],
         format=matrix_json["format"],
         shape=(n_rows, d),

@@ -6,7 +6,7 @@ weights of a model do not change.
 
 import math
 from collections.abc import Callable, Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any, cast
 
@@ -26,6 +26,8 @@ MEGABYTE = 10**6
 MIN_SCORES = 10
 """Number of scores below which no retention curve is fitted."""
 FOLDS = 5
+DTYPES = ("int8", "int4", "float32")
+"""Precisions of factors that are tried; the last one only where no other is possible."""
 ROUNDING = 1e-9
 """Relative tolerance of the size limit, which a ratio computed from it may miss by rounding."""
 
@@ -45,6 +47,8 @@ class Candidate:
     mean_cosine: float = math.nan
     retention: float = math.nan
     """Estimate in % of the uncompressed score; NaN without the scores of a study."""
+    options: dict[str, Any] = field(default_factory=dict)
+    """Options of the fit: those of least error among precisions of factors, weighted by counts."""
     note: str = ""
     """Why the method has no result; empty where it has one."""
 
@@ -117,7 +121,9 @@ def rank_methods(
 ) -> Ranking:
     """Fit methods to a matrix so that each stores at most `max_megabytes`, and rank them by error.
 
-    The order is by relative error with rows weighted by token counts, then by size.
+    Each method is fitted at its best: rows are weighted by token counts where the fit can do that,
+    and of the precisions of stored factors the one of least error is kept. The order is by relative
+    error with rows weighted by token counts, then by size.
 
     Args:
         matrix: (V, d), or the folder of a transformers model.
@@ -191,11 +197,27 @@ def _rank_key(candidate: Candidate) -> tuple[bool, float, int, str]:
 
 
 def _fit_candidate(matrix: Tensor, name: str, ratio: float, context: Context) -> Candidate:
-    """Fit one method; if it cannot be used, the reason becomes the candidate's note."""
+    """Fit one method at its best; if it cannot be used, the reason is the candidate's note."""
     method = method_class(name)
-    label = method.label
     # A method that weights rows by counts gives them equal weights without counts.
-    options = {"weighting": "uniform"} if method.weighted and context.counts is None else {}
+    weighting = "uniform" if context.counts is None else "counts"
+    options = {"weighting": weighting} if method.weighted else {}
+    if not method.has_factors:
+        return _fit_with(matrix, name, ratio, context, options)
+    fits: list[Candidate] = []
+    for dtype in DTYPES:
+        if dtype != DTYPES[-1] or not any(fit.fits for fit in fits):
+            own = options | {"factor_dtype": dtype}
+            fits.append(_fit_with(matrix, name, ratio, context, own))
+    fitting = [fit for fit in fits if fit.fits]
+    return min(fitting, key=_rank_key) if fitting else fits[-1]
+
+
+def _fit_with(
+    matrix: Tensor, name: str, ratio: float, context: Context, options: dict[str, Any]
+) -> Candidate:
+    """Fit one method with some options; if it cannot be used, the reason is the note."""
+    label = method_class(name).label
     try:
         compressed = compress(matrix, name, ratio, context, **options)
     except UserError as reason:
@@ -215,6 +237,7 @@ def _fit_candidate(matrix: Tensor, name: str, ratio: float, context: Context) ->
         relative_error=errors.relative_error,
         weighted_relative_error=errors.weighted_relative_error,
         mean_cosine=errors.mean_cosine,
+        options=options,
     )
 
 

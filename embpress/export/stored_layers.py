@@ -13,13 +13,13 @@ from typing import Any
 
 import torch
 from safetensors.torch import load_file, save_file
-from torch import Tensor
+from torch import Tensor, nn
 
 from .. import storage
 from ..errors import UserError
 from ..files import read_json, summarize_error, write_json
 from ..formats._base import CompressedMatrix
-from ..models.embedding import OTHER_WEIGHTS
+from ..models.embedding import OTHER_WEIGHTS, other_weights
 from ..safetensors_header import read_header
 
 LAYER_LIST = "layers.json"
@@ -63,8 +63,10 @@ class StoredLayer:
         return (d, n) if self.is_transposed else (n, d)
 
 
-def write_layers(layers: list[CodedWeights], folder: Path) -> None:
-    """Write both files."""
+def write_coded_weights(model: nn.Module, layers: list[CodedWeights], folder: Path) -> None:
+    """Write both files, and a model's other weights in 16 bits."""
+    weights = uncoded_weights(other_weights(model), layers)
+    save_file(weights, folder / OTHER_WEIGHTS, metadata={"format": "pt"})
     packed = {layer.name: storage.pack(layer.matrix) for layer in layers}
     save_file(packed, folder / LAYER_TENSORS, metadata={"format": "pt"})
     entries = [

@@ -64,8 +64,8 @@ class EntropyCodedIntegers(CompressedMatrix):
     Stored are the mean row, if there is one, the step, an offset of the spread classes, the shifts
     of levels with |z| = 1 and |z| > 1 to the mean of what they code, and one stream of 16-bit
     words: row and column exponents, then the integers z, by parts of whole rows. Each part is
-    preceded by its number of words. The code of z_ij is conditioned on its spread class row_spread_i
-    + column_spread_j - row_step_i - column_step_j + offset (see `numerics.adaptive_coding`).
+    preceded by its number of words. The code of z_ij is conditioned on its spread class, which is
+    row_spread_i + column_spread_j - row_step_i - column_step_j + offset (see `adaptive_coding`).
 
     Rows are decoded once, in `prepare`, and then take the memory of a dense matrix: layers multiply
     by all rows at every call.

@@ -24,7 +24,7 @@ class Options:
     """Options of a method; subclasses add their own, with types and the paper's defaults."""
 
     factor_dtype: FactorDtype = "float32"
-    """Precision of stored factors; biases and norms are float16 with int8."""
+    """Precision of stored factors; biases and norms are float16 with int8 and int4."""
     weighting: Weighting = "uniform"
     """Weights of the rows' errors in the fit.
 
@@ -135,6 +135,8 @@ class Method(ABC):
     """True if the paper's full text was not available, so that details are inferred."""
     weighted: ClassVar[bool] = False
     """True if the fit can weight the rows' errors; otherwise `weighting` must be uniform."""
+    sensitivity_power: ClassVar[int] = 1
+    """Power of a row's sensitivity that weights its error: 1 as in the code of B23."""
     has_factors: ClassVar[bool] = True
     """False if nothing is stored as a factor, so that `factor_dtype` does not apply."""
     supports_streaming: ClassVar[bool] = False
@@ -206,9 +208,7 @@ class Method(ABC):
                 f"{self.label} with weighting: {weighting} needs the model's sensitivity to each "
                 "row: use weighting: uniform, or measure it"
             )
-        # An error of row i changes the output by its sensitivity times its size: squared errors are
-        # weighted with the squared sensitivity, as in FWSVD.
-        weights = context.sensitivity[weighting].double().square()
+        weights = context.sensitivity[weighting].double() ** self.sensitivity_power
         # A row that the sampled text lacks has no gradient, but its error still counts.
         weights = weights + weights.mean().clamp_min(1e-30) * UNSEEN
         return (weights / weights.mean()).float()

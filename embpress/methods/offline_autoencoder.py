@@ -20,13 +20,16 @@ Differs from the paper:
   bounds the decoded values, the balance of RMSE and cosine depends on the rows' size, and the paper
   chose its settings on BERT;
 - the last epoch is kept, not the one of best perplexity, which the authors choose on test text;
-- norms are counted as stored; the authors' count leaves them out.
+- norms are counted as stored; the authors' count leaves them out;
+- weights by sensitivity have a mean of 1 over all rows, those of the authors' code over each batch,
+  and their gradient includes the share of a tied output head (see `models.sensitivity`).
 
 A linear layer's matrix is trained with the authors' epochs and batches, because its few rows would
 make only some hundred steps otherwise.
 
 Options: `linear`, the paper's linear version with one layer each and no tanh; `enforce_norm`;
-`weighting`, the paper's importance of rows, which multiplies each row's part of the loss. The
+`weighting`, the paper's importance of rows: the sensitivity itself, not its square, multiplies each
+row's cosine distance and squared error, as in the authors' code. The
 authors' recipe is `start: random`, `batch_size: 16`, `epochs: 30`, `decay: steps`.
 """
 

@@ -2,8 +2,9 @@
 
 W has the top k right singular vectors as columns: the best rank-k approximation in Frobenius norm
 (Eckart and Young 1936), k (V + d) floats. With option `weighting`, row i counts w_i: W then has the
-top right singular vectors of diag(sqrt w) E, and E W stays the best left factor. With `fisher` this
-is FWSVD (Hsu et al., ICLR 2022) of diag(sqrt w) E, as Banaei et al. 2023 use it.
+top right singular vectors of diag(sqrt w) E, and E W stays the best left factor. With `fisher` or
+`l1_sensitivity` c this is FWSVD (Hsu et al., ICLR 2022), the SVD of diag(c) E, as Banaei et al.
+2023 use it: w_i = c_i^2, where their autoencoder multiplies a row's error by c_i.
 
 Differs from the papers' own SVD baselines: they are randomized, with a number of iterations chosen
 on test text; this one is exact.
@@ -21,6 +22,7 @@ class SVD(Method):
     label = "SVD"
     kind = "baseline"
     weighted = True
+    sensitivity_power = 2
     supports_streaming = True
 
     def plan(self, shape: tuple[int, int], ratio: float) -> Plan:

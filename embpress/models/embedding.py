@@ -1,100 +1,66 @@
-"""Transformer models and the layers that use their input embedding.
-
-Load a model, find its embedding, and replace it by a compressed matrix.
-"""
+"""The layers of a model that use its input embedding: find them, and replace its matrix."""
 
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import torch
-import transformers
 from safetensors.torch import save_file
 from torch import Tensor, nn
-from transformers import (
-    AutoModel,
-    AutoModelForCausalLM,
-    AutoModelForMaskedLM,
-    AutoModelForMultipleChoice,
-    AutoModelForQuestionAnswering,
-    AutoModelForSequenceClassification,
-    PreTrainedModel,
-)
+from transformers import PreTrainedModel
 from transformers.pytorch_utils import Conv1D
-from transformers.utils import logging as transformers_logging
 
 from ..errors import UserError
-from ..files import summarize_error, write_json
+from ..files import write_json
 from ..formats._base import CompressedMatrix
-from ..numerics.device import CPU
-from ..numerics.timing import STARTUP
 from .checkpoints import METADATA_FILE
 
 OTHER_WEIGHTS = "rest.safetensors"
 """File of all weights of a model but its compressed matrices."""
-AUTO_CLASSES = {
-    "encoder": AutoModel,
-    "classifier": AutoModelForSequenceClassification,
-    "causal_lm": AutoModelForCausalLM,
-    "masked_lm": AutoModelForMaskedLM,
-    "multiple_choice": AutoModelForMultipleChoice,
-    "span": AutoModelForQuestionAnswering,
-}
-
-
-def auto_class(head: str) -> Any:
-    """Auto class that loads a model with a head, by a key of AUTO_CLASSES or by its own name.
-
-    Raises:
-        AttributeError: if transformers has no such class.
-    """
-    return AUTO_CLASSES.get(head) or getattr(transformers, head)
-
-
-# Progress bars and load reports of every job would hide the workflow's own lines.
-transformers_logging.disable_progress_bar()
-transformers_logging.set_verbosity_error()
-
-
-@STARTUP
-def load_model(
-    folder: Path, head: str, device: torch.device = CPU, dtype: torch.dtype = torch.float32
-) -> PreTrainedModel:
-    """Load a checkpoint for inference.
-
-    Args:
-        folder: the checkpoint's folder.
-        head: as in `auto_class`.
-        device: where the model runs.
-        dtype: in which type it computes.
-
-    Raises:
-        UserError: if the folder contains no model that transformers can load offline.
-    """
-    try:
-        model = auto_class(head).from_pretrained(folder, dtype=dtype, local_files_only=True)
-    except Exception as error:  # transformers, safetensors and torch have exceptions of their own
-        raise UserError(
-            f"{folder} contains no model that loads as {head} ({summarize_error(error)}): "
-            "save it again with save_pretrained"
-        ) from error
-    return model.to(device).eval()
 
 
 def find_embedding(model: PreTrainedModel) -> tuple[str, nn.Embedding]:
     """Find the input embedding: the name of its weight in the state dict, and the layer.
 
+    That of a model of text and images is the embedding of its text model.
+
     Raises:
         UserError: if the model has none.
     """
-    try:
-        embedding = model.get_input_embeddings()
-    except NotImplementedError:
-        embedding = None
+    inputs = [
+        layer
+        for part in model.modules()
+        if isinstance(part, PreTrainedModel) and (layer := _input_layer(part)) is not None
+    ]
+    embedding = next((layer for layer in inputs if isinstance(layer, nn.Embedding)), None)
     for name, module in model.named_modules():
-        if module is embedding and isinstance(module, nn.Embedding):
-            return f"{name}.weight", module
-    raise UserError(f"{type(model).__name__} has no input embedding: there is nothing to compress")
+        if module is embedding and embedding is not None:
+            return f"{name}.weight", embedding
+    for layer in inputs:
+        weight = getattr(layer, "weight", None)
+        if isinstance(weight, Tensor) and weight.ndim == 2:
+            raise _not_a_plain_lookup(type(layer))
+    reads = f", but reads its inputs by a {type(inputs[0]).__name__}" if inputs else ""
+    raise UserError(
+        f"{type(model).__name__} has no input embedding of tokens{reads}: there is nothing to "
+        "compress"
+    )
+
+
+def _input_layer(model: PreTrainedModel) -> nn.Module | None:
+    """The first layer of a model, or None if transformers does not know which it is."""
+    try:
+        return model.get_input_embeddings()
+    except (NotImplementedError, AttributeError):
+        return None
+
+
+def _not_a_plain_lookup(layer_class: type[nn.Module]) -> UserError:
+    """The error for an embedding of a class that computes more than a lookup."""
+    return UserError(
+        f"the embedding is a {layer_class.__name__}, which does more than look rows up: "
+        "it cannot be compressed"
+    )
 
 
 def tied_head(model: PreTrainedModel) -> nn.Module | None:
@@ -136,11 +102,38 @@ def write_metadata(
     write_json(folder / METADATA_FILE, metadata)
 
 
-class DenseWeightAccess(UserError, AttributeError):
-    """Model code asked a compressed layer for its dense weight.
+class DenseWeightAccess(UserError):
+    """Model code computes with the dense weight of a compressed layer."""
 
-    It is an AttributeError too, so that `hasattr(layer, "weight")` is False.
+
+class DenseWeightPlaceholder(Tensor):
+    """The weight of a compressed layer, of which model code may read shape, dtype and device.
+
+    It holds no values.
     """
+
+    @staticmethod
+    def __new__(
+        cls: type["DenseWeightPlaceholder"],
+        shape: tuple[int, ...],
+        dtype: torch.dtype,
+        device: torch.device,
+    ) -> "DenseWeightPlaceholder":
+        """A placeholder for a dense weight."""
+        make: Any = cls._make_wrapper_subclass  # type: ignore[attr-defined]
+        return make(cls, shape, dtype=dtype, device=device)
+
+    @classmethod
+    def __torch_dispatch__(cls, *args: Any, **kwargs: Any) -> Any:
+        """Refuse every computation.
+
+        Raises:
+            DenseWeightAccess: always.
+        """
+        raise DenseWeightAccess(
+            "this model computes with its dense embedding matrix, which is never built from a "
+            "compressed one: the model cannot be compressed"
+        )
 
 
 class _CompressedLayer(nn.Module):
@@ -183,10 +176,7 @@ class _CompressedLayer(nn.Module):
                 # The initializers of transformers fill the weight of an empty layer and pad a bias
                 # to its shape; a meta tensor takes no memory.
                 return torch.empty(self.dense_shape, device="meta")
-            raise DenseWeightAccess(
-                "this model reads its dense embedding matrix, which is never built from a "
-                "compressed one: the model cannot be compressed"
-            )
+            return DenseWeightPlaceholder(self.dense_shape, self.compute_dtype, self.device)
         return super().__getattr__(name)
 
 
@@ -281,10 +271,7 @@ def lookup_scale(embedding: nn.Embedding) -> tuple[float, bool]:
             is_supported = True
             scale = float(factor)
     if not is_supported or [n for n, _ in embedding.named_parameters()] != ["weight"]:
-        raise UserError(
-            f"the embedding is a {layer_class.__name__}, which does more than look rows up: "
-            "it cannot be compressed"
-        )
+        raise _not_a_plain_lookup(layer_class)
     return scale, is_rounded
 
 

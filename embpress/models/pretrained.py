@@ -5,23 +5,36 @@ No code and no pickle of a folder is ever run: only classes of transformers and 
 are loaded.
 """
 
+import functools
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any
 
+import torch
 import transformers
 from transformers import AutoConfig, PreTrainedConfig, PreTrainedModel, PreTrainedTokenizerBase
-from transformers.utils import logging as transformers_logging
 
 from ..errors import UserError
-from ..files import read_json, summarize_error
-from .tokenization import load_tokenizer
-
-# Progress bars and load reports would hide embpress's messages. Missing and mismatched weights are
-# checked here.
-transformers_logging.disable_progress_bar()
-transformers_logging.set_verbosity_error()
+from ..files import MAX_MODEL_JSON_BYTES, read_json, summarize_error
+from ..safetensors_header import read_header
+from .quiet import quiet_transformers
+from .tokenization import (
+    TOKENIZER_CONFIG,
+    MissingPackage,
+    load_tokenizer,
+    read_special_ids,
+)
 
 CONFIG = "config.json"
+GENERATION_CONFIG = "generation_config.json"
+WEIGHTS = "model.safetensors"
+FLOAT_DTYPES = {
+    "F64": torch.float64,
+    "F32": torch.float32,
+    "F16": torch.float16,
+    "BF16": torch.bfloat16,
+}
+"""By the names of safetensors."""
 
 
 def read_config(folder: Path) -> PreTrainedConfig:
@@ -35,7 +48,7 @@ def read_config(folder: Path) -> PreTrainedConfig:
         raise UserError(f"{folder} contains no {CONFIG}: name a folder in transformers' layout")
     raw = {}
     try:
-        raw = read_json(folder / CONFIG)
+        raw = read_json(folder / CONFIG, MAX_MODEL_JSON_BYTES)
         config = AutoConfig.from_pretrained(folder, local_files_only=True, trust_remote_code=False)
     except Exception as error:  # config classes raise many types of exceptions for invalid values
         model_type = raw.get("model_type")
@@ -74,6 +87,40 @@ def find_model_class(config: PreTrainedConfig, folder: Path) -> type[PreTrainedM
     return candidate
 
 
+def _stored_dtypes(folder: Path) -> dict[str, torch.dtype]:
+    """Dtypes of the floating-point tensors of a folder's safetensors files, by name."""
+    file = folder / WEIGHTS
+    files = [file] if file.is_file() else sorted(folder.glob("*.safetensors"))
+    return {
+        name: FLOAT_DTYPES[tensor.dtype]
+        for path in files
+        for name, tensor in read_header(path).tensors.items()
+        if tensor.dtype in FLOAT_DTYPES
+    }
+
+
+def _widest(dtypes: Iterable[torch.dtype]) -> torch.dtype | str:
+    """The narrowest dtype that represents all values of some dtypes; "auto" if there are none."""
+    return functools.reduce(torch.promote_types, dtypes) if (dtypes := list(dtypes)) else "auto"
+
+
+def _load(
+    folder: Path, model_class: type[PreTrainedModel], dtype: torch.dtype | str
+) -> tuple[PreTrainedModel, dict[str, Any]]:
+    """Load a model, and what transformers says about keys of its weights."""
+    with quiet_transformers():
+        loaded: Any = model_class.from_pretrained(
+            folder,
+            # The config's dtype may be another: fp32 weights overflow in the fp16 of a config.
+            dtype=dtype,
+            local_files_only=True,
+            use_safetensors=True,
+            output_loading_info=True,
+            ignore_mismatched_sizes=True,  # reported by the caller
+        )
+    return loaded
+
+
 def load_dense_model(folder: Path) -> PreTrainedModel:
     """Load the model of a folder for inference, in the dtype of its stored weights.
 
@@ -83,20 +130,18 @@ def load_dense_model(folder: Path) -> PreTrainedModel:
     config = read_config(folder)
     model_class = find_model_class(config, folder)
     try:
-        loaded: Any = model_class.from_pretrained(
-            folder,
-            dtype="auto",
-            local_files_only=True,
-            use_safetensors=True,
-            output_loading_info=True,
-            ignore_mismatched_sizes=True,  # reported below
-        )
+        stored = _stored_dtypes(folder)
+        model, info = _load(folder, model_class, _widest(stored.values()))
+        # Tensors that the model ignores, such as the rotary frequencies of old checkpoints, are
+        # often wider than the weights.
+        used = {dtype for name, dtype in stored.items() if name not in info["unexpected_keys"]}
+        if used and _widest(used) != _widest(stored.values()):
+            model, info = _load(folder, model_class, _widest(used))
     except Exception as error:  # transformers, safetensors and torch have exceptions of their own
         raise UserError(
             f"{folder} contains no complete {model_class.__name__} in safetensors "
             f"({summarize_error(error)}): save it with save_pretrained"
         ) from error
-    model, info = loaded
     for name, stored_shape, config_shape in sorted(info["mismatched_keys"]):
         raise UserError(
             f"{folder}: {name} has shape {list(stored_shape)}, but by {CONFIG} "
@@ -111,23 +156,59 @@ def load_dense_model(folder: Path) -> PreTrainedModel:
     return model.eval()
 
 
-def load_tokenizer_if_any(folder: Path) -> PreTrainedTokenizerBase | None:
-    """The tokenizer of a folder, or None if none loads without running the folder's code."""
+def save_model(model: PreTrainedModel, folder: Path) -> None:
+    """Write a model as `save_pretrained` does, with generation settings that it would refuse.
+
+    transformers reads settings that contradict each other with a warning, but does not write them.
+    """
+    settings = getattr(model, "generation_config", None)
+    if settings is None:
+        model.save_pretrained(folder)
+        return
+    model.generation_config = type(settings)()
+    try:
+        with quiet_transformers():
+            model.save_pretrained(folder)
+    finally:
+        model.generation_config = settings
+    settings.to_json_file(folder / GENERATION_CONFIG)
+
+
+def open_tokenizer(folder: Path, progress: Callable[[str], None]) -> PreTrainedTokenizerBase | None:
+    """The tokenizer of a folder, or None if it has none or one that needs code of its own.
+
+    Args:
+        folder: a model's folder.
+        progress: called with a message if the folder has a tokenizer that cannot be loaded.
+
+    Raises:
+        UserError: if the tokenizer needs a package that is not installed.
+    """
     try:
         return load_tokenizer(folder)
-    except UserError:  # only counts by token need a tokenizer
+    except MissingPackage:
+        raise
+    except UserError as error:  # only counts by token need a tokenizer
+        if (folder / TOKENIZER_CONFIG).is_file():
+            progress(f"{error}; special tokens are read from its files")
         return None
 
 
 def find_special_ids(
-    config: PreTrainedConfig, tokenizer: PreTrainedTokenizerBase | None, n_rows: int
+    folder: Path,
+    config: PreTrainedConfig,
+    tokenizer: PreTrainedTokenizerBase | None,
+    n_rows: int,
 ) -> tuple[int, ...]:
-    """Ids below `n_rows` of the special tokens that the tokenizer, or else the config, names."""
+    """Ids below `n_rows` of the special tokens that the tokenizer, or else its and the model's
+    config, names.
+    """
     ids: list[Any]
     if tokenizer is not None:
         ids = list(tokenizer.all_special_ids)
     else:
         text_config = config.get_text_config()
-        values = [getattr(text_config, f"{name}_token_id", None) for name in ("pad", "bos", "eos")]
+        values = [getattr(text_config, f"{n}_token_id", None) for n in ("pad", "bos", "eos")]
         ids = [i for value in values for i in (value if isinstance(value, list) else [value])]
+        ids += read_special_ids(folder)
     return tuple(sorted({i for i in ids if isinstance(i, int) and 0 <= i < n_rows}))

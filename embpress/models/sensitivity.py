@@ -33,7 +33,8 @@ from ..errors import UserError
 from ..numerics.device import CPU
 from ..study.layer_kinds import find_layer_matrices
 from .compressed_model import linear_weight
-from .embedding import find_embedding, load_model
+from .embedding import find_embedding
+from .loading import load_model
 from .tokenization import load_tokenizer, sample_token_blocks
 
 TOKENS_A_BATCH = 512

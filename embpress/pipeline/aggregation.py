@@ -1,10 +1,11 @@
 """Aggregate the outcomes of a study into tables of scores, errors by decile and bounds."""
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pandas
 
 from ..fidelity.reconstruction import MATRIX_METRICS
@@ -12,13 +13,14 @@ from ..fidelity.record import Fitted, Infeasible, read_result
 from ..methods import method_class
 from ..models.checkpoints import read_metadata
 from ..study.artefact import Artefact
-from ..study.method_entry import Setting, Variant
+from ..study.method_entry import FitSettings, Setting, Variant
 from ..study.study import IDENTITY, Study
 from ..study.task_entry import TaskEntry
 from ..tasks import Outcomes, task_class
 from ..tasks._bootstrap import compare
 from .bounds import bound_curve
 from .evaluation import read_outcomes
+from .intervals import add_intervals_over_seeds
 
 AS_PUBLISHED: dict[Setting, str] = {"best": "", "published": ", as published"}
 """What is added to a method's own label, by setting."""
@@ -61,7 +63,8 @@ def aggregate(
         for e in evaluations
         if e.variant == IDENTITY
     }
-    scores = []
+    scores: list[dict[str, Any]] = []
+    samples: list[np.ndarray | None] = []
     deciles = {}
     for evaluation in evaluations:
         outcomes = read_outcomes(evaluation.outcomes)
@@ -71,12 +74,16 @@ def aggregate(
             if isinstance(result, Infeasible):
                 metric = study.tasks[evaluation.task].reported_metrics[0]
                 scores.append(shared | {"metric": metric, "note": result.reason})
+                samples.append(None)
                 continue
             row = shared | _result_columns(study.tasks[evaluation.task], evaluation, result)
             baseline = baselines[evaluation.task, evaluation.seed]
-            scores += _scores(study, evaluation.task, row, outcomes[artefact.name], baseline)
+            own = _scores(study, evaluation.task, outcomes[artefact.name], baseline)
+            scores += [row | columns for columns, _ in own]
+            samples += [sampled for _, sampled in own]
             if result.reconstruction:
                 deciles[artefact.folder] = _deciles(study, evaluation, row, result.reconstruction)
+    add_intervals_over_seeds(scores, samples)
     return pandas.DataFrame(scores), pandas.DataFrame(
         [row for rows in deciles.values() for row in rows]
     )
@@ -94,7 +101,7 @@ def _shared_columns(study: Study, evaluation: Evaluation, artefact: Artefact) ->
         "method": variant.name,
         "setting": variant.setting,
         "target_ratio": None if variant.is_control else artefact.ratio,
-        "factor_dtype": _factor_dtype(variant),
+        "factor_dtype": _factor_dtype(variant.fit_settings(artefact.ratio)),
         "seed": evaluation.seed,
         "note": "",
     }
@@ -125,8 +132,8 @@ def _result_columns(
     return columns | (result.bound or {})
 
 
-def _factor_dtype(variant: Variant) -> str | None:
-    """Data type of a variant's factors.
+def _factor_dtype(settings: FitSettings) -> str | None:
+    """Data type of the factors of a fit.
 
     None where its method stores no factors, or its matrices' factors differ in type.
     """
@@ -134,32 +141,33 @@ def _factor_dtype(variant: Variant) -> str | None:
         str(spec.options.get("factor_dtype", "float32"))
         if method_class(spec.method).has_factors
         else None
-        for spec in variant.matrices
+        for spec in settings.matrices
     }
     return dtypes.pop() if len(dtypes) == 1 else None
 
 
 def _scores(
-    study: Study,
-    task: str,
-    shared: dict[str, Any],
-    outcomes: Outcomes,
-    uncompressed: Outcomes,
-) -> list[dict[str, Any]]:
-    """One row a metric of a task, for one artefact."""
+    study: Study, task: str, outcomes: Outcomes, uncompressed: Outcomes
+) -> list[tuple[dict[str, Any], np.ndarray]]:
+    """Columns of each reported metric of a task for one artefact, and the samples of its
+    retention.
+    """
+    entry = study.tasks[task]
     return [
-        shared
-        | {
-            "metric": score.metric,
-            "value": score.value,
-            "n": score.n,
-            "uncompressed_value": score.uncompressed,
-            "retention": score.retention,
-            "retention_low": score.low,
-            "retention_high": score.high,
-        }
-        for score in compare(task_class(study.tasks[task].kind), outcomes, uncompressed, task)
-        if score.metric in study.tasks[task].reported_metrics
+        (
+            {
+                "metric": score.metric,
+                "value": score.value,
+                "n": score.n,
+                "uncompressed_value": score.uncompressed,
+                "retention": score.retention,
+                "retention_low": score.low,
+                "retention_high": score.high,
+            },
+            score.samples,
+        )
+        for score in compare(task_class(entry.kind), outcomes, uncompressed, task)
+        if score.metric in entry.reported_metrics
     ]
 
 
@@ -199,13 +207,46 @@ def bounds(study: Study, evaluations: list[Evaluation]) -> pandas.DataFrame:
 def checkpoint_label(study: Study, task: str) -> str:
     """Label of the checkpoint that a task runs on.
 
-    Students are labelled by their task, as their matrices differ from the checkpoint's.
+    Students are labelled by their task, as their matrices differ from the checkpoint's; so does a
+    second corpus by whose counts the checkpoint is compressed.
     """
     entry = study.tasks[task]
     checkpoint = task if entry.is_student else study.checkpoint_of(task)
-    model = study.models[entry.model].label
-    is_trained = checkpoint in study.tasks
-    return f"{model} ({study.tasks[checkpoint].label})" if is_trained else model
+    label = checkpoint_title(study, checkpoint)
+    if entry.is_student or entry.corpus == study.corpus_of(checkpoint):
+        return label
+    return f"{label}, counts of {entry.corpus}"
+
+
+def checkpoint_title(study: Study, checkpoint: str) -> str:
+    """Label of a checkpoint, or of a task's students, whatever it is compressed by."""
+    model = study.models[study.model_of(checkpoint)].label
+    return f"{model} ({study.tasks[checkpoint].label})" if checkpoint in study.tasks else model
+
+
+def uniform_twin(study: Study, variant: Variant) -> str:
+    """Name of the variant that has equal row weights where this one has counts, else the same.
+
+    "" if there is none, or the variant does not weight the rows of the embedding by counts.
+    """
+    if variant.compresses_layers or variant.is_control:
+        return ""
+
+    def options(other: Variant, ratio: float) -> Any:
+        (spec,) = other.fit_settings(ratio).matrices
+        return method_class(spec.method)(**spec.options).options
+
+    for other in study.variants.values():
+        if other.method != variant.method or other.compresses_layers:
+            continue
+        ratios = study.common_ratios(variant.name, other.name)
+        pairs = [(options(variant, ratio), options(other, ratio)) for ratio in ratios if ratio]
+        if pairs and all(
+            own.weighting == "counts" and replace(own, weighting="uniform") == twin
+            for own, twin in pairs
+        ):
+            return other.name
+    return ""
 
 
 def labels(study: Study) -> dict[str, Any]:
@@ -218,6 +259,7 @@ def labels(study: Study) -> dict[str, Any]:
             "label": variant.label or method.label + AS_PUBLISHED[variant.setting],
             "kind": method.kind,
             "setting": variant.setting,
+            "uniform": uniform_twin(study, variant),
             "reconstruction": method.reconstruction,
             "citation": method.citation,
             "compresses_layers": variant.compresses_layers,
@@ -235,6 +277,9 @@ def labels(study: Study) -> dict[str, Any]:
             "higher_is_better": metric.higher_is_better,
             "percent": metric.percent,
             "metrics": {other.name: other.label for other in others},
+            "family": study.checkpoint_of(name) if task.is_student else "",
+            "unscaled": [other.name for other in others if not other.percent],
+            "lower_is_better": [other.name for other in others if not other.higher_is_better],
             "footnote": task.footnote or "",
         }
     return {"methods": methods, "tasks": tasks, "ratios": list(study.ratios)}

@@ -19,6 +19,7 @@ from ..tasks import task_class
 from ..tasks._bootstrap import INTERVAL, mean_scores
 from .aggregation import Evaluation
 from .evaluation import read_outcomes
+from .intervals import add_intervals_over_seeds
 
 
 def average_scores(study: Study, evaluations: list[Evaluation], scores: DataFrame) -> DataFrame:
@@ -27,7 +28,8 @@ def average_scores(study: Study, evaluations: list[Evaluation], scores: DataFram
     A task's score is the mean of its metrics. An average is the mean over tasks, where a group of
     tasks (such as the two parts of MNLI) is averaged first. The interval of the retention is a
     bootstrap over the examples of each task, with the same examples for the compressed and the
-    uncompressed model. A method that does not run on all tasks has no row.
+    uncompressed model; that of the mean over seeds draws seeds too. A method that does not run on
+    all tasks has no row.
 
     Args:
         study: the study, with `averages`.
@@ -38,7 +40,8 @@ def average_scores(study: Study, evaluations: list[Evaluation], scores: DataFram
         For each average and artefact, a row of the average and a row of each of its tasks.
     """
     by_key = {(e.task, e.variant, e.seed): e for e in evaluations}
-    rows = []
+    rows: list[dict[str, Any]] = []
+    samples: list[np.ndarray | None] = []
     for name, entry in study.averages.items():
         tasks = entry.all_tasks
         for (variant, ratio, seed), own_scores in scores[scores["task"].isin(tasks)].groupby(
@@ -50,6 +53,7 @@ def average_scores(study: Study, evaluations: list[Evaluation], scores: DataFram
             if own_scores["value"].isna().any():
                 reason = next(note for note in own_scores["note"] if note)
                 rows.append(shared | {"metric": MAIN, "note": reason})
+                samples.append(None)
                 continue
             name_of_ratio = ratio_name(1 if pandas.isna(ratio) else ratio)
             own = {}
@@ -59,9 +63,14 @@ def average_scores(study: Study, evaluations: list[Evaluation], scores: DataFram
                 identity = by_key[task, IDENTITY, seed]
                 base[task] = _task_scores(study, identity, ratio_name(1))
             n = own_scores.groupby("task")["n"].max()
-            rows += [shared | {"metric": t, "n": n[t]} | _retention(own[t], base[t]) for t in tasks]
             means = [average(side, entry.tasks) for side in (own, base)]
-            rows.append(shared | {"metric": MAIN, "n": n.sum()} | _retention(*means))
+            pairs = [(t, n[t], own[t], base[t]) for t in tasks] + [(MAIN, n.sum(), *means)]
+            for metric, count, score, uncompressed in pairs:
+                retention = _retention(score, uncompressed)
+                columns = {"metric": metric, "n": count}
+                rows.append(shared | columns | _columns(score, uncompressed, retention))
+                samples.append(retention[1:])
+    add_intervals_over_seeds(rows, samples)
     return DataFrame(rows, columns=SCORE_COLUMNS)
 
 
@@ -92,15 +101,18 @@ def _task_scores(study: Study, evaluation: Evaluation, artefact: str) -> np.ndar
     """Mean over a task's metrics: of all examples first, then of each bootstrap sample."""
     task = study.tasks[evaluation.task]
     outcomes = read_outcomes(evaluation.outcomes)[artefact]
-    return mean_scores(task_class(task.kind), outcomes, evaluation.task, task.reported_metrics)
+    return mean_scores(task_class(task.kind), outcomes, evaluation.task, task.averaged_metrics)
 
 
-def _retention(own: np.ndarray, base: np.ndarray) -> dict[str, float]:
-    """Score and retention on all examples, and the bootstrap interval of the retention.
-
-    Retention is 0 where the uncompressed model scores 0.
+def _retention(own: np.ndarray, base: np.ndarray) -> np.ndarray:
+    """Retention in % on all examples, then on each bootstrap sample; 0 where the uncompressed model
+    scores 0.
     """
-    retention = 100 * np.divide(own, base, out=np.zeros_like(own), where=base != 0)
+    return 100 * np.divide(own, base, out=np.zeros_like(own), where=base != 0)
+
+
+def _columns(own: np.ndarray, base: np.ndarray, retention: np.ndarray) -> dict[str, float]:
+    """Score and retention on all examples, and the bootstrap interval of the retention."""
     low, high = np.percentile(retention[1:], INTERVAL)
     score = {"value": own[0], "uncompressed_value": base[0], "retention": retention[0]}
     return score | {"retention_low": low, "retention_high": high}

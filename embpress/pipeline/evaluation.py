@@ -10,7 +10,9 @@ import torch
 from safetensors.numpy import load_file, save_file
 
 from ..models.compressed_model import CompressedModel, load_other_weights
-from ..models.embedding import OTHER_WEIGHTS, load_model, untie_head
+from ..models.embedding import OTHER_WEIGHTS, untie_head
+from ..models.loading import load_model
+from ..models.positions import check_length
 from ..models.tokenization import load_tokenizer
 from ..numerics.device import CPU
 from ..tasks import Outcomes, Task
@@ -34,6 +36,7 @@ def evaluate(
     artefacts: list[Path],
     progress: Callable[[str], None],
     runtime: Runtime = FLOAT32_ON_CPU,
+    reference: Outcomes | None = None,
 ) -> Iterator[tuple[Path, Outcomes]]:
     """Compute the outcomes of a task for each artefact.
 
@@ -43,15 +46,20 @@ def evaluate(
         artefacts: folders of one variant's compressed matrices, or of students trained on them.
         progress: called with a line about every batch.
         runtime: where the model runs, and in which type.
+        reference: outcomes of the uncompressed model, for metrics that compare models with it.
 
     Yields:
         The artefact's folder, and the outcomes of the task's examples.
     """
     dtype = getattr(torch, runtime.precision)
     model = load_model(checkpoint, task.head, runtime.device, dtype)
+    if task.entry.input_length is not None:
+        check_length(model, *task.entry.input_length)
     tokenizer = load_tokenizer(checkpoint)
     if task.entry.keeps_dense_head:
         untie_head(model)
+    if reference is not None:
+        task.set_reference(model, reference)
     compressed = CompressedModel(model, decode=True)
     for artefact in artefacts:
         compressed.load_matrices(artefact)

@@ -6,11 +6,9 @@ went.
 
 import json
 import sys
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
-
-from ..study.study import Study
 
 Record = Mapping[str, Any]
 WORKER = "worker"
@@ -51,48 +49,19 @@ def read_record(path: Path) -> dict[str, Any] | None:
     return record if isinstance(record, dict) else None
 
 
-def of_study(records: Iterable[Record], study: Study, rules: Collection[str]) -> list[Record]:
-    """The records of a study's jobs, among those of other studies in the same folder.
+def of_jobs(records: Mapping[Path, Record], logs: Collection[Path]) -> list[Record]:
+    """The records of some jobs, among those that earlier studies left in the same folder.
+
+    The record of the process that imports the libraries for all jobs is kept too.
 
     Args:
-        records: records of jobs of any study.
-        study: the study.
-        rules: names of its rules.
+        records: records of jobs of any study, by path.
+        logs: log files of the jobs.
     """
+    paths = {log.with_suffix(".json") for log in logs}
     return [
-        record
-        for record in records
-        if record["rule"] in (*rules, WORKER) and _is_planned(record["wildcards"], study)
+        record for path, record in records.items() if path in paths or record.get("rule") == WORKER
     ]
-
-
-def _is_planned(wildcards: Mapping[str, str], study: Study) -> bool:
-    """Whether a study has jobs with some wildcards."""
-    checkpoints = {*study.models, *study.tasks}
-    names: dict[str, Collection[str]] = {
-        "package": study.used_packages(),
-        "sha256": {sha256 for task in study.tasks.values() for sha256 in task.urls},
-        "model": study.models,
-        "corpus": study.corpora,
-        "task": study.tasks,
-        "checkpoint": checkpoints,
-        "variant": study.variants,
-        "seed": {str(seed) for seed in study.seeds},
-    }
-    if any(wildcards[key] not in names[key] for key in names.keys() & wildcards.keys()):
-        return False
-    if "variant" not in wildcards:
-        return True
-    variant = study.variants[wildcards["variant"]]
-    if "ratio" in wildcards and float(wildcards["ratio"]) not in variant.ratios:
-        return False
-    owner = wildcards.get("task") or wildcards.get("checkpoint")
-    return owner is None or any(
-        variant in study.variants_of(task)
-        for task in study.tasks
-        if owner
-        in (task, study.checkpoint_of(task), study.source_of(task), study.text_stage_owner(task))
-    )
 
 
 def core_seconds_by_rule(records: Sequence[Record]) -> dict[str, CoreSeconds]:

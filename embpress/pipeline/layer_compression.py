@@ -18,7 +18,8 @@ from ..methods import compress, method_class
 from ..methods._base import Context
 from ..models.checkpoints import read_metadata
 from ..models.compressed_model import RowRange, StoredMatrix, linear_weight, write_matrix_list
-from ..models.embedding import find_embedding, load_model
+from ..models.embedding import find_embedding
+from ..models.loading import load_model
 from ..models.sensitivity_file import read_sensitivity
 from ..study.artefact import Artefact
 from ..study.layer_kinds import EMBEDDING, find_layer_matrices

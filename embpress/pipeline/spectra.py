@@ -8,7 +8,7 @@ import torch
 from ..models.checkpoints import embedding_matrix
 from ..numerics.linalg import gram
 from ..study.study import Study
-from .aggregation import Evaluation, checkpoint_label
+from .aggregation import Evaluation, checkpoint_title
 
 
 def spectra(study: Study, evaluations: list[Evaluation]) -> pandas.DataFrame:
@@ -24,11 +24,13 @@ def spectra(study: Study, evaluations: list[Evaluation]) -> pandas.DataFrame:
         folders.setdefault(study.checkpoint_of(evaluation.task), evaluation.checkpoint)
     rows = []
     for name, folder in folders.items():
-        is_trained = name in study.tasks
-        model = checkpoint_label(study, name) if is_trained else study.models[name].label
         matrix = embedding_matrix(folder)
         values = torch.linalg.eigvalsh(gram(matrix)).clamp(min=0).sqrt().flip(0)
-        shared = {"model": model, "rows": matrix.shape[0], "dims": matrix.shape[1]}
+        shared = {
+            "model": checkpoint_title(study, name),
+            "rows": matrix.shape[0],
+            "dims": matrix.shape[1],
+        }
         rows += [
             shared | {"component": i, "singular_value": float(v)}
             for i, v in enumerate(values, start=1)

@@ -17,6 +17,8 @@ TABLES = {
     "and retention.",
     "predictors": "Which cheap metric of the matrix predicts retention.",
     "ablations": "Variants of one method at equal ratio.",
+    "protocols": "Retention by method and protocol: fine-tuned then compressed, compressed then "
+    "fine-tuned, distilled.",
     "search": "Search for settings of fine-tuning: score of each candidate on held-out training "
     "examples.",
     "speed": "Latency of lookups.",
@@ -40,6 +42,7 @@ FIGURES = {
     "latency_vs_size": "Time of a lookup in one thread against the size of the embedding: medians "
     "with quartiles.",
     "ablations": "Variants of one method at equal ratio: retention with its 95 % interval.",
+    "protocols": "Protocols side by side: retention of each method with its 95 % interval.",
     "learning_curves": "Learning curves: training loss by epoch, mean and range over seeds. "
     "Points: loss on held-out rows, where early stopping needs some. The loss of a student is the "
     "sum of its distillation terms.",

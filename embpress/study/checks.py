@@ -14,7 +14,7 @@ from ..safetensors_header import read_header
 from . import protocols
 from .claim_entry import ComparisonEntry
 from .fields import nearest
-from .method_entry import MatrixSpec
+from .method_entry import SENSITIVITIES, MatrixSpec, Variant
 from .metric_names import ERRORS
 from .model_entry import FolderCorpus, ModelEntry, PackagePin, TaskCorpus
 from .study import IDENTITY, Study
@@ -39,15 +39,7 @@ def check_study(study: Study, packages: Mapping[str, PackagePin]) -> None:
             "methods: identity is missing; every score is compared with the uncompressed model's"
         )
     for variant in study.variants.values():
-        entry = study.methods[variant.name]
-        for key in ("budget", "share"):
-            if key in entry.model_fields_set and not variant.compresses_layers:
-                raise UserError(
-                    f"methods.{variant.name}: `{key}` needs `modules`, which name the matrices to "
-                    "compress: add them or remove it"
-                )
-        for choice in variant.matrices:
-            _check_options(variant.name, choice)
+        _check_variant(study, variant)
     _check_sensitivities(study)
     _check_averages(study)
     for name, claim in study.claims.items():
@@ -129,6 +121,42 @@ def _check_checkpoint(study: Study, place: str, task: LabelledTaskEntry, checkpo
         raise UserError(
             f"{place}: {checkpoint} was trained on `data.test` of this task: name other rows"
         )
+
+
+def _check_variant(study: Study, variant: Variant) -> None:
+    """Keys of a method entry fit each other, and its options the method."""
+    entry = study.methods[variant.name]
+    for key in ("budget", "share"):
+        if key in entry.model_fields_set and not variant.compresses_layers:
+            raise UserError(
+                f"methods.{variant.name}: `{key}` needs `modules`, which name the matrices to "
+                "compress: add them or remove it"
+            )
+    _check_options_at(variant)
+    for ratio in variant.ratios:
+        for choice in variant.fit_settings(ratio).matrices:
+            _check_options(variant.name, choice)
+
+
+def _check_options_at(variant: Variant) -> None:
+    """Options at some ratios are of these ratios, and of a variant of the embedding."""
+    place = f"methods.{variant.name}.options_at"
+    if variant.options_at and variant.compresses_layers:
+        raise UserError(f"{place} does not apply to an entry with `modules`: remove one of them")
+    ratios = [ratio for at in variant.options_at for ratio in at.ratios]
+    for ratio in ratios:
+        if ratio not in variant.ratios:
+            known = ", ".join(f"{r:g}" for r in variant.ratios)
+            raise UserError(
+                f"{place}: {ratio:g} is not one of the entry's ratios {known}: remove it"
+            )
+        if ratios.count(ratio) > 1:
+            raise UserError(f"{place}: {ratio:g} stands there twice: remove one of them")
+    for at in variant.options_at:
+        if at.options.get("weighting") in SENSITIVITIES:
+            raise UserError(
+                f"{place}: a sensitivity is measured for all ratios: set weighting in `options`"
+            )
 
 
 def _check_options(name: str, choice: MatrixSpec) -> None:

@@ -23,6 +23,13 @@ Options = dict[str, OptionValue]
 Setting = Literal["best", "published"]
 
 
+class RatioOptions(Frozen):
+    """Options that replace others at some ratios."""
+
+    ratios: Ratios
+    options: Annotated[Options, Field(min_length=1)]
+
+
 class KindEntry(Frozen):
     """What is different for the matrices of one kind."""
 
@@ -54,6 +61,11 @@ class MethodEntry(Frozen):
         default=None, description="Name in tables and plots; the default is the method's own."
     )
     options: Options = Field(default={}, description="Options of the method.")
+    options_at: Annotated[tuple[RatioOptions, ...], Field(strict=False)] = Field(
+        default=(),
+        description="Options that replace some of `options` at some ratios, as the best precision "
+        "of factors depends on the ratio. Only without `modules`.",
+    )
     setting: Setting = Field(
         default="best",
         description="published: precision, weights and training of the paper or of its authors' "
@@ -147,16 +159,22 @@ class Variant(FitSettings):
     label: str | None
     setting: Setting
     ratios: Ratios
+    options_at: tuple[RatioOptions, ...]
 
     @property
     def is_control(self) -> bool:
         """Whether the method is a control, which has no ratio."""
         return self.method in methods.controls()
 
-    @property
-    def fit_settings(self) -> FitSettings:
-        """The part that a fit depends on; a new label does not change it."""
-        return FitSettings(**{name: getattr(self, name) for name in FitSettings.model_fields})
+    def fit_settings(self, ratio: float) -> FitSettings:
+        """The part that a fit at a ratio depends on; a new label does not change it."""
+        settings = {name: getattr(self, name) for name in FitSettings.model_fields}
+        own = [at.options for at in self.options_at if ratio in at.ratios]
+        if own:
+            (spec,) = self.matrices
+            options = {**spec.options, **own[0]}
+            settings["matrices"] = (spec.model_copy(update={"options": options}),)
+        return FitSettings(**settings)
 
 
 def resolve_variant(name: str, entry: MethodEntry, ratios: tuple[float, ...]) -> Variant:
@@ -179,6 +197,7 @@ def resolve_variant(name: str, entry: MethodEntry, ratios: tuple[float, ...]) ->
         setting=entry.setting,
         method=method,
         ratios=(1,) if is_control else entry.ratios or ratios,
+        options_at=entry.options_at,
         matrices=_matrix_specs(name, entry, method),
         compresses_layers=entry.compresses_layers,
         budget=entry.budget,

@@ -10,10 +10,11 @@ from .layer_kinds import KINDS, check_pattern
 Segmenter = Annotated[
     Literal["whitespace", "runs", "mecab", "mecab_nfkc"],
     Field(
-        description="How words are cut before tokens are counted. whitespace: between spaces "
-        "(exact for WordPiece and Unigram); runs: words with all spaces and line ends before them "
-        "(exact for byte-level BPE of GPT-2's kind); mecab: morphemes; mecab_nfkc: morphemes after "
-        "NFKC normalization, as Japanese BERT tokenizers need them."
+        description="How words are cut before tokens are counted; without it, it follows from the "
+        "tokenizer. whitespace: between spaces; runs: words with all spaces and line ends before "
+        "them; mecab: morphemes; mecab_nfkc: morphemes after NFKC normalization, which makes large "
+        "corpora faster to count for Japanese BERT tokenizers. A choice with which more than 0.5 % "
+        "of the token counts are wrong is refused."
     ),
 ]
 HeldOut = Annotated[
@@ -100,7 +101,7 @@ class ModelEntry(Frozen):
 class _Corpus(Frozen):
     """What all corpora share."""
 
-    segmenter: Segmenter = "whitespace"
+    segmenter: Segmenter | None = None
 
     @property
     def package_names(self) -> tuple[str, ...]:

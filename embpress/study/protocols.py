@@ -113,11 +113,12 @@ def _check_text_stage(name: str, entry: LabelledTaskEntry, tasks: Mapping[str, T
             f"{place}: {owner} is no task whose `distil.stage1` says how to train on text"
         )
     assert isinstance(other, LabelledTaskEntry)
-    if (other.model, other.trains_factors) != (entry.model, entry.trains_factors):
-        raise UserError(
-            f"{place}: {owner} has another `model` or `factors`, so that its students do not fit: "
-            "name a task with the same"
-        )
+    for key in ("model", "corpus", "trains_factors"):
+        if getattr(other, key) != getattr(entry, key):
+            raise UserError(
+                f"{place}: {owner} has another `{key.removeprefix('trains_')}`, so that its "
+                "students do not fit: name a task with the same"
+            )
 
 
 def text_stage_owner(name: str, entry: TaskEntry) -> str | None:

@@ -24,6 +24,9 @@ from .validation_errors import user_error
 IDENTITY = "identity"
 """Variant of the uncompressed model; every score is compared with its score."""
 
+CORPUS_MARK = "+"
+"""Between the names of a checkpoint and a corpus, where it is compressed by another one too."""
+
 RawConfig = Mapping[str, Any]
 """A config as YAML or JSON holds it, not yet validated."""
 ParseEntry = Callable[[Mapping[str, Any], str], TaskEntry]
@@ -124,6 +127,20 @@ class Study(Frozen):
                 return True
         return False
 
+    @property
+    def compares_protocols(self) -> bool:
+        """Whether a variant, at its best, runs by several protocols of one task."""
+
+        def compressed(task: str) -> set[str]:
+            variants = [v for v in self.variants_of(task) if not v.is_control]
+            return {v.name for v in variants if v.setting == "best"}
+
+        families: dict[str, list[set[str]]] = {}
+        for name, task in self.tasks.items():
+            family = self.checkpoint_of(name) if task.is_student else name
+            families.setdefault(family, []).append(compressed(name))
+        return any(len(set().union(*tasks)) < sum(map(len, tasks)) for tasks in families.values())
+
     def tasks_compressing(self, layers: bool) -> list[str]:
         """Tasks with a variant, other than a control, that compresses layers, or the embedding."""
         return [
@@ -177,12 +194,37 @@ class Study(Frozen):
         return protocols.text_stage_owner(task, self.tasks[task])
 
     def corpus_of(self, checkpoint: str) -> str:
-        """The corpus whose counts belong to a checkpoint: that of the first task that uses it."""
+        """The corpus by whose counts a checkpoint is compressed for the first task that uses it."""
         return next(
             entry.corpus
             for task, entry in self.tasks.items()
             if checkpoint in (self.checkpoint_of(task), self.source_of(task))
         )
+
+    def fit_of(self, task: str) -> str:
+        """Name of the checkpoint whose matrices are compressed for a task by the task's corpus."""
+        return self._fit(self.source_of(task), task)
+
+    def evaluated_fit_of(self, task: str) -> str:
+        """As `fit_of`, of the checkpoint that a task evaluates if nothing is trained afterwards."""
+        return self._fit(self.checkpoint_of(task), task)
+
+    def _fit(self, checkpoint: str, task: str) -> str:
+        """The checkpoint's own name with its first corpus, else `CHECKPOINT+CORPUS`."""
+        corpus = self.tasks[task].corpus
+        is_first = corpus == self.corpus_of(checkpoint)
+        return checkpoint if is_first else f"{checkpoint}{CORPUS_MARK}{corpus}"
+
+    def second_fits(self) -> list[str]:
+        """Names of checkpoints compressed by another corpus than their first one, sorted."""
+        fits = {self.fit_of(task) for task in self.tasks}
+        fits |= {self.evaluated_fit_of(task) for task in self.tasks}
+        return sorted(fit for fit in fits if CORPUS_MARK in fit)
+
+    def split_fit(self, name: str) -> tuple[str, str]:
+        """Checkpoint and corpus of a name that `fit_of` or `evaluated_fit_of` gives."""
+        checkpoint, _, corpus = name.partition(CORPUS_MARK)
+        return checkpoint, corpus or self.corpus_of(checkpoint)
 
     def model_of(self, checkpoint: str) -> str:
         """Name of the model behind a checkpoint."""

@@ -45,6 +45,11 @@ class Metric:
     higher_is_better: bool = True
     percent: bool = True
     """Shown times 100."""
+    of_itself: float | None = None
+    """Of metrics that compare a model with the uncompressed one: the value of equal models.
+
+    They have no retention, and no part in the mean of a task's metrics.
+    """
 
 
 class TaskEntry(Frozen):
@@ -85,6 +90,17 @@ class TaskEntry(Frozen):
         return self.default_metrics()
 
     @property
+    def averaged_metrics(self) -> tuple[str, ...]:
+        """Names of the metrics whose mean is the task's score in averages over tasks."""
+        compared = {metric.name for metric in self.known_metrics if metric.of_itself is not None}
+        return tuple(name for name in self.reported_metrics if name not in compared)
+
+    @property
+    def reads_reference(self) -> bool:
+        """Whether a metric compares a model with the uncompressed one."""
+        return self.averaged_metrics != self.reported_metrics
+
+    @property
     def is_student(self) -> bool:
         """Whether models are trained after their compression."""
         return self.protocol in STUDENT_PROTOCOLS
@@ -108,6 +124,11 @@ class TaskEntry(Frozen):
     def keeps_dense_head(self) -> bool:
         """Whether an output head that is tied to the embedding stays uncompressed."""
         return False
+
+    @property
+    def input_length(self) -> tuple[int, str] | None:
+        """Tokens of the longest input, and the key that sets them; None if no key does."""
+        return None
 
     @property
     def urls(self) -> dict[str, str]:
@@ -201,6 +222,11 @@ class LabelledTaskEntry(TaskEntry):
         """Whether training and test rows are split out of one file under `train` and `test`."""
         data = self.data
         return self.is_trained and data.test is not None and data.train == data.test
+
+    @property
+    def input_length(self) -> tuple[int, str] | None:
+        """See base class."""
+        return self.max_length, "max_length"
 
     @property
     def trains_factors(self) -> bool:

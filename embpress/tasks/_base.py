@@ -58,11 +58,23 @@ class Task(ABC, Generic[Entry]):
     metrics: ClassVar[tuple[Metric, ...]]
     """The main metric first."""
     head: str
-    """Head that the model is loaded with, as `models.embedding.auto_class` knows it."""
+    """Head that the model is loaded with, as `models.loading.auto_class` knows it."""
+
+    reference: Outcomes | None = None
+    """Outcomes of the uncompressed model, where others are compared with them."""
 
     def __init__(self, entry: Entry, inputs: TaskInputs) -> None:
         self.entry = entry
         self.inputs = inputs
+
+    def set_reference(self, model: PreTrainedModel, outcomes: Outcomes) -> None:
+        """Compare further models with the uncompressed one.
+
+        Args:
+            model: the uncompressed model, before its matrices are replaced.
+            outcomes: what `outcomes` returned of it.
+        """
+        self.reference = outcomes
 
     @abstractmethod
     def outcomes(

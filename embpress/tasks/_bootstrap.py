@@ -1,7 +1,11 @@
-"""Scores, retention and paired bootstrap intervals from the outcomes of test examples."""
+"""Scores, retention and paired bootstrap intervals from the outcomes of test examples.
+
+Examples and seeds are both drawn with replacement. All seeds run on the same test examples, so the
+two are crossed: each sample draws examples, which all seeds share, and draws seeds.
+"""
 
 import zlib
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
@@ -26,14 +30,20 @@ class Score:
     retention: float
     """Score / uncompressed score in percent.
 
-    For metrics where lower is better uncompressed / score.
+    For metrics where lower is better uncompressed / score. NaN for metrics that compare a model
+    with the uncompressed one.
     """
     low: float
+    """Bounds of the interval of the retention over test examples."""
     high: float
+    samples: np.ndarray = field(compare=False, repr=False)
+    """Retention of each sample of the examples, (RESAMPLES,)."""
 
 
 def _retention(value: np.ndarray, uncompressed: np.ndarray, metric: Metric) -> np.ndarray:
-    """In percent; 0 where the denominator is 0."""
+    """In percent; 0 where the denominator is 0, NaN for a metric that has none."""
+    if metric.of_itself is not None:
+        return np.full(value.shape, np.nan)
     up, down = (value, uncompressed) if metric.higher_is_better else (uncompressed, value)
     return 100 * np.divide(up, down, out=np.zeros_like(up, dtype=float), where=down != 0)
 
@@ -47,6 +57,30 @@ def _bootstrap_indices(n_units: dict[str, int], name: str) -> dict[str, np.ndarr
     """RESAMPLES samples (RESAMPLES, n) of units with replacement, seeded by the task's name."""
     generator = np.random.default_rng(zlib.crc32(name.encode()))
     return {key: generator.integers(0, n, (RESAMPLES, n)) for key, n in n_units.items()}
+
+
+def mean_over_drawn_seeds(samples: np.ndarray, name: str) -> np.ndarray:
+    """Mean over seeds that each sample draws with replacement, (RESAMPLES,).
+
+    Args:
+        samples: a statistic of each seed on each sample of the test examples, (S, RESAMPLES). Seeds
+            share the samples of examples.
+        name: of the task, which seeds the draws.
+    """
+    n_seeds = len(samples)
+    generator = np.random.default_rng([zlib.crc32(name.encode()), n_seeds])
+    drawn = generator.integers(0, n_seeds, (RESAMPLES, n_seeds))
+    return np.take_along_axis(samples.T, drawn, axis=1).mean(1)
+
+
+def interval_over_seeds(samples: np.ndarray, name: str) -> tuple[float, float]:
+    """95 % interval of a mean over seeds, from drawing seeds and examples; of a single seed, over
+    examples alone.
+
+    Arguments as for `mean_over_drawn_seeds`.
+    """
+    low, high = np.percentile(mean_over_drawn_seeds(samples, name), INTERVAL)
+    return float(low), float(high)
 
 
 def compare(task: AnyTask, outcomes: Outcomes, uncompressed: Outcomes, name: str) -> list[Score]:
@@ -71,6 +105,8 @@ def compare(task: AnyTask, outcomes: Outcomes, uncompressed: Outcomes, name: str
     for metric in task.metrics:
         if metric.name not in value:
             continue  # a study may leave out some of a task's sets
+        if metric.of_itself is not None:
+            base[metric.name] = sampled_base[metric.name] = np.array([metric.of_itself])
         retentions = _retention(sampled[metric.name], sampled_base[metric.name], metric)
         low, high = np.percentile(retentions, INTERVAL)
         scores.append(
@@ -82,6 +118,7 @@ def compare(task: AnyTask, outcomes: Outcomes, uncompressed: Outcomes, name: str
                 float(_retention(value[metric.name], base[metric.name], metric)[0]),
                 float(low),
                 float(high),
+                retentions,
             )
         )
     return scores
@@ -124,8 +161,8 @@ class Difference:
 def difference(
     task: AnyTask, pairs: list[tuple[Outcomes, Outcomes]], name: str, metric: str
 ) -> Difference:
-    """Difference of one metric of two models, with its interval from resampling the same units for
-    both.
+    """Difference of one metric of two models, with its interval from drawing seeds, and the same
+    units for both.
 
     Args:
         task: the kind of task that both ran on.
@@ -142,7 +179,36 @@ def difference(
         task.scores(first, samples)[metric] - task.scores(second, samples)[metric]
         for first, second in pairs
     ]
-    low, high = np.percentile(np.mean(differences, axis=0), INTERVAL)
+    low, high = interval_over_seeds(np.array(differences), name)
     n = task.n_examples(pairs[0][0]).get(metric, next(iter(n_units.values())))
     first, second = values.mean(0)
-    return Difference(float(first), float(second), float(low), float(high), n)
+    return Difference(float(first), float(second), low, high, n)
+
+
+def retention_samples(
+    task: AnyTask, pairs: list[tuple[Outcomes, Outcomes]], name: str, metric: str
+) -> np.ndarray:
+    """Retention of one metric in percent, mean over seeds, (1 + RESAMPLES,).
+
+    Of all examples and seeds first, then of each sample that draws both. Samples of two methods of
+    a task are paired.
+
+    Args:
+        task: the kind of task.
+        pairs: outcomes of the compressed and the uncompressed model, a pair a seed.
+        name: of the task, which seeds the samples.
+        metric: one of the task's.
+    """
+    about = next(known for known in task.metrics if known.name == metric)
+    retentions = np.array(
+        [
+            _retention(
+                mean_scores(task, compressed, name, (metric,)),
+                mean_scores(task, uncompressed, name, (metric,)),
+                about,
+            )
+            for compressed, uncompressed in pairs
+        ]
+    )
+    mean = retentions[:, :1].mean(0)
+    return np.concatenate([mean, mean_over_drawn_seeds(retentions[:, 1:], name)])

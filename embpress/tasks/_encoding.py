@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
+from ..models.positions import max_positions
 from ._examples import Examples
 
 TOKENS_A_BATCH = 2048
@@ -121,6 +122,8 @@ def sentence_embeddings(
 ) -> Tensor:
     """Means of the last hidden states, normalized to length 1, (n, d), as MiniLM and E5 define
     sentence embeddings.
+
+    Texts are cut to `max_length` tokens, or to the model's positions if they are fewer.
     """
 
     def forward(batch: dict[str, Tensor]) -> Tensor:
@@ -130,5 +133,6 @@ def sentence_embeddings(
         mask = batch["attention_mask"][..., None].to(hidden.dtype)
         return torch.nn.functional.normalize((hidden * mask).sum(1) / mask.sum(1), dim=-1)
 
-    encoded = tokenizer(texts, truncation=True, max_length=max_length)
+    length = min(max_length, max_positions(model) or max_length)
+    encoded = tokenizer(texts, truncation=True, max_length=length)
     return run_batches(encoded, tokenizer, model.device, forward, progress)

@@ -31,10 +31,16 @@ UNITS: dict[str, Callable[[str], list[str]]] = {
 
 
 def answer_scores(predicted: str, gold: tuple[str, ...], unit: str) -> tuple[float, float]:
-    """Exact match and F1 of an answer, each the maximum over all right answers."""
+    """Exact match and F1 of an answer, each the maximum over all right answers.
+
+    Of two answers without any unit, F1 is 0 by SQuAD's evaluation (words) and 1 by JGLUE's
+    (characters).
+    """
     units = UNITS[unit](predicted)
     answers = [UNITS[unit](answer) for answer in gold]
     exact = any(units == answer for answer in answers)
+    if unit == "characters" and not units and exact:
+        return 1.0, 1.0
     return float(exact), max(_f1(units, answer) for answer in answers)
 
 

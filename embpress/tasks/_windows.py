@@ -29,7 +29,9 @@ class Windows:
 
 def windows_of(examples: Examples, tokenizer: Any, max_length: int, stride: int) -> Windows:
     """Windows of at most `max_length` tokens, each sharing `stride` tokens of its context with the
-    one before.
+    one before, as transformers' run_qa.py cuts them.
+
+    BERT's run_squad.py gives the same name to the step between the starts of windows.
 
     Args:
         examples: contexts as texts, questions as seconds.

@@ -37,6 +37,7 @@ class RetrievalEntry(TaskEntry):
         Metric("accuracy", "accuracy at 1"),
         Metric("accuracy_ja_en", "ja to en"),
         Metric("accuracy_en_ja", "en to ja"),
+        Metric("vector_cosine", "cosine to uncompressed vectors", of_itself=1.0),
     )
 
     kind: Literal["retrieval"] = Field(description="Kind of task.")
@@ -83,10 +84,13 @@ class Retrieval(Task[RetrievalEntry]):
     def outcomes(
         self, model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, progress: Progress
     ) -> Outcomes:
-        """See base class. 1 where the nearest neighbour by cosine is the translation."""
+        """See base class. 1 where the nearest neighbour by cosine is the translation; and the
+        sentences beside the uncompressed model's, see `compare_vectors`.
+        """
         import numpy as np
 
         from ._encoding import sentence_embeddings
+        from ._vectors import compare_vectors
 
         texts = [self.entry.prefix + text for side in zip(*self.pairs) for text in side]
         vectors = sentence_embeddings(model, tokenizer, texts, progress)
@@ -96,6 +100,7 @@ class Retrieval(Task[RetrievalEntry]):
         return {
             "en_ja": (similarity.argmax(1) == right).astype(np.uint8),
             "ja_en": (similarity.argmax(0) == right).astype(np.uint8),
+            **compare_vectors(vectors, self.reference),
         }
 
     @staticmethod
@@ -111,8 +116,12 @@ class Retrieval(Task[RetrievalEntry]):
         indices = bootstrap_indices["pair"]
         ja_en = outcomes["ja_en"][indices].mean(1)
         en_ja = outcomes["en_ja"][indices].mean(1)
-        return {
+        scores = {
             "accuracy": (ja_en + en_ja) / 2,
             "accuracy_ja_en": ja_en,
             "accuracy_en_ja": en_ja,
         }
+        if "cosines" in outcomes:  # of the English sides, then of the Japanese ones
+            of_pairs = outcomes["cosines"].reshape(2, -1).mean(0)
+            scores["vector_cosine"] = of_pairs[indices].mean(1)
+        return scores

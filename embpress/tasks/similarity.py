@@ -87,6 +87,7 @@ class SimilarityEntry(TaskEntry):
     known_metrics: ClassVar[tuple[Metric, ...]] = (
         Metric("spearman", "mean Spearman"),
         *(Metric(f"spearman_{name}", name) for name in READERS),
+        Metric("vector_cosine", "cosine to uncompressed vectors", of_itself=1.0),
     )
 
     kind: Literal["similarity"] = Field(description="Kind of task.")
@@ -120,14 +121,19 @@ class Similarity(Task[SimilarityEntry]):
     def outcomes(
         self, model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, progress: Progress
     ) -> Outcomes:
-        """See base class. For each set (n, 2): cosine and human judgement."""
+        """See base class. For each set (n, 2): cosine and human judgement; and its texts beside the
+        uncompressed model's, see `compare_vectors`.
+        """
         import numpy as np
 
         from ._encoding import sentence_embeddings
+        from ._vectors import compare_vectors
 
-        outcomes = {}
+        outcomes: Outcomes = {}
         for name, pairs in self.sets.items():
-            vectors = sentence_embeddings(model, tokenizer, pairs.texts, progress).double().numpy()
+            embedded = sentence_embeddings(model, tokenizer, pairs.texts, progress)
+            outcomes |= compare_vectors(embedded, self.reference, f"_{name}")
+            vectors = embedded.double().numpy()
             cosine = (vectors[pairs.positions[:, 0]] * vectors[pairs.positions[:, 1]]).sum(1)
             # Rounded, so that equal inputs tie: their cosines differ in the last bits by their
             # place in a batch.
@@ -137,7 +143,7 @@ class Similarity(Task[SimilarityEntry]):
     @staticmethod
     def n_resampling_units(outcomes: Outcomes) -> dict[str, int]:
         """See base class."""
-        return {name: len(pairs) for name, pairs in outcomes.items()}
+        return {name: len(values) for name, values in outcomes.items() if _is_compared(name)}
 
     @staticmethod
     def scores(
@@ -149,14 +155,27 @@ class Similarity(Task[SimilarityEntry]):
         from ._metrics import resampled_spearman
 
         each = {}
-        for name, pairs in outcomes.items():
-            cosines, gold = pairs.T
-            samples = bootstrap_indices[name]
-            each[f"spearman_{name}"] = resampled_spearman(cosines, gold, samples)
-        return {"spearman": np.mean(list(each.values()), axis=0), **each}
+        to_reference = []
+        for name, samples in bootstrap_indices.items():
+            if name in READERS:
+                cosines, gold = outcomes[name].T
+                each[f"spearman_{name}"] = resampled_spearman(cosines, gold, samples)
+            elif name in outcomes:
+                to_reference.append(outcomes[name][samples].mean(1))
+        scores = {"spearman": np.mean(list(each.values()), axis=0), **each}
+        if to_reference:
+            scores["vector_cosine"] = np.mean(to_reference, axis=0)
+        return scores
 
     @staticmethod
     def n_examples(outcomes: Outcomes) -> dict[str, int]:
-        """Pairs of each set, and of all together."""
-        each = {f"spearman_{name}": len(pairs) for name, pairs in outcomes.items()}
-        return {"spearman": sum(each.values()), **each}
+        """Pairs of each set, and of all together; for `vector_cosine` texts."""
+        sizes = Similarity.n_resampling_units(outcomes)
+        each = {f"spearman_{name}": n for name, n in sizes.items() if name in READERS}
+        n_texts = sum(n for name, n in sizes.items() if name not in READERS)
+        return {"spearman": sum(each.values()), **each, "vector_cosine": n_texts}
+
+
+def _is_compared(name: str) -> bool:
+    """Whether an outcome has units that are resampled: pairs of a set, or cosines of its texts."""
+    return name in READERS or name.startswith("cosines_")

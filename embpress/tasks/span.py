@@ -83,7 +83,10 @@ class SpanEntry(LabelledTaskEntry):
         description="Tokens of question and context; a longer context is read in windows.",
     )
     stride: int = Field(
-        ge=0, description="Tokens of a context that a window shares with the one before."
+        ge=0,
+        description="Tokens of a context that a window shares with the one before, as `doc_stride` "
+        "of transformers' run_qa.py. In BERT's run_squad.py, `doc_stride` is the step between the "
+        "starts of windows.",
     )
 
 

@@ -8,7 +8,7 @@ teacher have the same hidden sizes, so there are no projections between them.
 
 Choices that the paper leaves open: L_logits is the Kullback-Leibler divergence at temperature 1
 (for a number, the squared error), as each kind of task defines it; padding is masked out of all
-terms; the student runs without dropout, as its teacher does.
+terms; the student runs without dropout, as its teacher does, also where L_task is the only term.
 """
 
 from collections.abc import Callable, Collection, Iterable

@@ -15,7 +15,10 @@ from transformers import (
 from ..errors import UserError
 from ..files import atomic_directory, write_json
 from ..models.checkpoints import read_metadata
-from ..models.embedding import auto_class, write_metadata
+from ..models.embedding import write_metadata
+from ..models.loading import class_with_head
+from ..models.positions import check_length
+from ..models.pretrained import save_model
 from ..models.tokenization import load_tokenizer
 from ..study.search import RECORD
 from ..study.task_training import Training
@@ -57,7 +60,7 @@ def finetune(
     source = read_metadata(base)["source"]
     source |= {"finetuned_on": len(data.rows), "seed": context.seed}
     with atomic_directory(folder) as partial:
-        model.eval().save_pretrained(partial)
+        save_model(model.eval(), partial)
         tokenizer.save_pretrained(partial)
         write_metadata(model, tokenizer.all_special_ids, partial, source)
         write_history(history, partial)
@@ -113,11 +116,17 @@ def try_candidate(
 
 
 def load_with_new_head(base: Path, task: LabelledTask[Any], seed: int) -> PreTrainedModel:
-    """Load a checkpoint in float32 with a randomly initialized head for a task."""
+    """Load a checkpoint in float32 with a randomly initialized head for a task.
+
+    Raises:
+        UserError: if transformers has no such head, or the model has too few positions.
+    """
     set_seed(seed)
-    return auto_class(task.head).from_pretrained(
+    model = class_with_head(base, task.head).from_pretrained(
         base, **task.head_options(), dtype=torch.float32, local_files_only=True
     )
+    check_length(model, task.entry.max_length, "max_length")
+    return model
 
 
 def task_loss(model: nn.Module, batch: Batch) -> dict[str, Tensor]:

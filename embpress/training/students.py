@@ -29,13 +29,8 @@ from ..models.compressed_model import (
     read_matrix_list,
     write_matrix_list,
 )
-from ..models.embedding import (
-    AUTO_CLASSES,
-    OTHER_WEIGHTS,
-    find_embedding,
-    load_model,
-    write_other_weights,
-)
+from ..models.embedding import OTHER_WEIGHTS, find_embedding, write_other_weights
+from ..models.loading import AUTO_CLASSES, load_model
 from ..models.tokenization import load_tokenizer, sample_token_blocks
 from ..study.task_training import TextStage, Training
 from ..tasks import LabelledTask
@@ -263,9 +258,12 @@ def _make_loss(
     terms: Collection[str],
     logits_loss: LogitsLoss | None = None,
 ) -> Loss:
-    """The distillation loss; with the term `task` alone, the task's loss in `train` mode."""
+    """The distillation loss; with the term `task` alone, the task's loss.
+
+    The student stays in `eval` mode whatever the terms, so that all students of
+    `compress_then_distil` are trained without dropout, as their teacher runs.
+    """
     if set(terms) == {"task"}:
-        student.train()
         return task_loss
     return Distillation(student, teacher, terms, logits_loss)
 

@@ -69,6 +69,12 @@ def test_means_over_seeds():
     assert row["value_sd"] == pytest.approx(frame[pick]["value"].std())
 
 
+def test_intervals_of_means_are_those_over_all_seeds_not_means_of_those_of_each():
+    frame = fake_scores(seeds=2).assign(mean_retention_low=68.5, mean_retention_high=91.5)
+    means = mean_over_seeds(frame[frame["task"] == "rotten"])
+    assert set(means["retention_low"]) == {68.5} and set(means["retention_high"]) == {91.5}
+
+
 def test_one_task_never_mixes_protocols():
     frame = fake_scores(seeds=2)
     frame.loc[frame["seed"] == 1, "protocol"] = "compress_then_finetune"
@@ -122,5 +128,8 @@ def test_rows_as_published_are_told_from_those_at_their_best():
     assert list(best.methods) == list(fake_labels().methods)
     pandas.testing.assert_frame_equal(best.rows(both), scores)
     assert set(labels.rows(both)["setting"]) == {"best", "published"}
+    # A method that a study has only as published is shown.
+    only = replace(labels, methods={k: v for k, v in labels.methods.items() if k != "svd"})
+    assert "svd_published" in only.at_best().methods
     # Tables of sizes have rows of the checkpoint itself.
     assert len(best.rows(pandas.DataFrame({"method": ["", "svd", "svd_published"]}))) == 2

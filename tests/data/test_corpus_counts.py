@@ -138,7 +138,7 @@ def count_slowly(*arguments):
 corpus_counts.count_words = count_slowly
 outputs = CountOutputs(out / "words.tsv", out / "counted.jsonl", out / "held_out.jsonl")
 shards = shards.list_shards(corpus, "text")
-count_corpus(shards, CountSettings(), outputs, out / "shards", 2, print)
+count_corpus(shards, CountSettings("whitespace"), outputs, out / "shards", 2, print)
 """
 
 

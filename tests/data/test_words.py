@@ -2,6 +2,7 @@ import pytest
 
 from embpress.data import words as words_module
 from embpress.data.words import (
+    PARAGRAPH,
     count_words,
     merge_words,
     read_words,
@@ -17,6 +18,7 @@ def test_whitespace_words_are_counted_with_their_space():
         ("be", True): 2,
         ("or", True): 1,
         ("not", True): 1,
+        PARAGRAPH: 2,
     }
 
 
@@ -32,7 +34,7 @@ def test_table_round_trips_words_that_look_like_line_ends(tmp_path):
     words = count_words(["a\u2028b c", "c"])
     write_words(words, tmp_path / "words.tsv")
     assert read_words(tmp_path / "words.tsv") == words
-    assert (tmp_path / "words.tsv").read_text().split("\n")[:2] == ["count\tspace\tword", "2\t1\tc"]
+    assert (tmp_path / "words.tsv").read_text().split("\n")[:2] == ["count\tspace\tword", "2\t0\t"]
 
 
 def test_unknown_segmenter_is_named():
@@ -44,6 +46,7 @@ def test_unknown_segmenter_is_named():
 
 def test_runs_keep_every_space_and_line_end():
     words = count_words(["a  b\n\nc\x1cd\u3000e \n", "a", " "], "runs")
+    assert words.pop(PARAGRAPH) == 3
     assert not any(spaced for _, spaced in words)
     assert {word: n for (word, _), n in words.items()} == {
         "a": 2,
@@ -60,13 +63,22 @@ def test_control_characters_that_python_takes_for_spaces_stay_in_words():
         ("a\x1cb", True): 1,
         ("c\x1f", True): 1,
         ("d", True): 1,
+        PARAGRAPH: 2,
     }
 
 
 def test_japanese_berts_words_are_normalised_first():
     words = count_words(["ﾌｧｲﾙを１個\u3000開く"], "mecab_nfkc")
     assert words == dict.fromkeys(
-        [("ファイル", False), ("を", False), ("1", False), ("個", False), ("開く", False)], 1
+        [
+            PARAGRAPH,
+            ("ファイル", False),
+            ("を", False),
+            ("1", False),
+            ("個", False),
+            ("開く", False),
+        ],
+        1,
     )
 
 

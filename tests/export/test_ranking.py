@@ -64,10 +64,24 @@ def test_all_that_fit_keep_the_budget_and_the_nearest_wins(matrix):
 def test_counts_decide_which_rows_matter(matrix):
     counts = torch.ones(400, dtype=torch.int64)
     counts[:100] = 10_000
-    plain, counted = (rank(matrix, 0.02, ["svd"], counts=c).best for c in (None, counts))
-    assert plain.relative_error == counted.relative_error
+    plain, counted = (rank(matrix, 0.006, ["svd"], counts=c).best for c in (None, counts))
+    assert plain.options["weighting"] == "uniform" and counted.options["weighting"] == "counts"
+    assert plain.relative_error < counted.relative_error
     assert plain.weighted_relative_error == pytest.approx(plain.relative_error)
     assert counted.weighted_relative_error != pytest.approx(counted.relative_error)
+
+
+def test_each_method_is_fitted_at_its_best_precision_for_the_size(matrix):
+    for megabytes in (0.005, 0.012, 0.02):
+        best = rank(matrix, megabytes, ["svd"]).best
+        ratio = 4 * matrix.numel() / megabytes / MEGABYTE
+        errors = {}
+        for dtype in ("float32", "int8", "int4"):
+            decoded = compress(matrix, "svd", ratio, factor_dtype=dtype).dense()
+            errors[dtype] = float((decoded - matrix).norm() / matrix.norm())
+        assert best.options["factor_dtype"] == min(errors, key=lambda dtype: errors[dtype])
+        assert best.relative_error == pytest.approx(min(errors.values()))
+    assert rank(matrix, 0.02, ["integer"]).best.options == {}
 
 
 def test_what_cannot_be_reached_is_a_note(matrix):

@@ -9,7 +9,12 @@ from pathlib import Path
 
 import pandas
 import pytest
+import torch
 import yaml
+
+from embpress.data.texts import read_texts
+from embpress.data.token_counts import count_texts, read_counts
+from embpress.models.tokenization import load_tokenizer
 
 ROOT = Path(__file__).parents[2]
 CONTROLS = ("random", "mean")
@@ -232,11 +237,16 @@ def test_the_paper_is_made_when_asked_for(folder):
     assert (folder / "results/logs/paper.log").read_text() == ""
 
 
-def test_words_of_japanese_are_mecabs(folder):
-    words = (folder / "results/frequency/software/words.tsv").read_text().split("\n")
-    assert any(line.endswith("\tファイル") for line in words) and any(
-        line.endswith("\tの") for line in words
-    )
+def test_japanese_is_counted_as_e5_reads_it(folder):
+    results = folder / "results"
+    tokenizer = load_tokenizer(results / "models/e5")
+    found = read_counts(results / "frequency/software/tokens-e5.safetensors")
+    texts = read_texts(results / "corpora/software/counted.jsonl")
+    expected = count_texts(texts, tokenizer, len(found))
+    start, end = tokenizer.convert_tokens_to_ids(["<s>", "</s>"])
+    assert found[start] == found[end] >= len(texts) > 0 == expected[start]
+    expected[[start, end]] = found[start]
+    assert torch.equal(found, expected)
 
 
 def test_adding_a_method_runs_only_that_method(folder, tmp_path):

@@ -9,7 +9,7 @@ from embpress.methods._base import Context
 
 CONTROLS = ("identity", "random_rows", "mean_row")
 RATIOS = [1.5, 3.9, 4, 7, 10, 25]
-DTYPES = ["float32", "float16", "int8"]
+DTYPES = ["float32", "float16", "int8", "int4"]
 QUICK = {"direction_autoencoder": {"epochs": 1}, "offline_autoencoder": {"epochs": 1}}
 """Options where only sizes and layout matter."""
 AT_MOST_4_BITS = ("bitshift_trellis", "e8_lattice")

@@ -64,7 +64,8 @@ def test_narrow_factors_lose_little_at_the_same_sizes(name, dtype):
     found.prepare()
     wanted.prepare()
     lost, lost_in_float32 = ((matrix - m.dense()).norm() for m in (found, wanted))
-    assert lost <= 1.02 * lost_in_float32 + 0.02 * matrix.norm()
+    rounding = 0.2 if dtype == "int4" else 0.02
+    assert lost <= 1.02 * lost_in_float32 + rounding * matrix.norm()
 
 
 def test_weights_of_rows_move_the_error_to_rows_that_count_less(name):
@@ -91,7 +92,7 @@ def test_weights_of_rows_move_the_error_to_rows_that_count_less(name):
     )
 
 
-@pytest.mark.parametrize("dtype", ["float16", "int8"])
+@pytest.mark.parametrize("dtype", ["float16", "int8", "int4"])
 def test_factors_beyond_float16_are_named(name, dtype):
     if name in CONTROLS or not method_class(name).has_factors:
         return

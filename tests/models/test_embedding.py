@@ -10,11 +10,11 @@ from embpress.models.checkpoints import embedding_matrix, read_metadata
 from embpress.models.embedding import (
     EmbeddingSlot,
     find_embedding,
-    load_model,
     tied_head,
     untie_head,
     write_metadata,
 )
+from embpress.models.loading import load_model
 
 IDS = torch.tensor([[3, 5, 5, 9], [1, 0, 2, 3]])
 

@@ -7,13 +7,8 @@ from embpress import storage
 from embpress.data.models import prepare_checkpoint
 from embpress.methods import compress
 from embpress.models.checkpoints import embedding_matrix, read_metadata
-from embpress.models.embedding import (
-    EmbeddingSlot,
-    find_embedding,
-    load_model,
-    tied_head,
-    untie_head,
-)
+from embpress.models.embedding import EmbeddingSlot, find_embedding, tied_head, untie_head
+from embpress.models.loading import load_model
 from embpress.study.checks import check_model_folder
 from tests.studies import model_entry
 from tests.zoo import V, outputs, tiny

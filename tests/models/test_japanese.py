@@ -22,8 +22,10 @@ from transformers import (
 
 from embpress import storage
 from embpress.data import corpora, packages
+from embpress.data.corpus_tokens import CountedCorpus, choose_segmentation
 from embpress.data.models import prepare_checkpoint
-from embpress.data.token_counts import check_segmenter, count_table, count_tokens
+from embpress.data.texts import write_texts
+from embpress.data.token_counts import count_table, count_tokens
 from embpress.data.words import SEGMENTERS, count_words, write_words
 from embpress.errors import UserError
 from embpress.methods import compress
@@ -170,18 +172,12 @@ def test_counting_by_words_equals_counting_texts(folder, texts, tmp_path):
     )
 
 
-def test_words_that_were_cut_otherwise_are_refused(folder, wordpiece):
+def test_words_that_were_cut_otherwise_are_refused(folder, texts):
     tokenizer = load_tokenizer(folder)
-    check_segmenter(tokenizer, "mecab_nfkc", "news")
-    check_segmenter(wordpiece, "whitespace", "news")
-    with pytest.raises(
-        UserError,
-        match=r"corpora\.news: .*whitespace.* set `segmenter: mecab_nfkc`",
-    ):
-        check_segmenter(tokenizer, "whitespace", "news")
-    tokenizer.mecab_kwargs = {"mecab_dic": "ipadic"}
-    with pytest.raises(UserError, match=r"mecab \(ipadic\).*unidic_lite"):
-        check_segmenter(tokenizer, "mecab_nfkc", "news")
+    assert choose_segmentation(texts, tokenizer, "news", "mecab_nfkc") == ("mecab_nfkc", 0)
+    assert choose_segmentation(texts[:50], tokenizer, "news") == ("texts", 0)
+    with pytest.raises(UserError, match=r"corpora\.news: .*whitespace.*%.*remove `segmenter`"):
+        choose_segmentation(texts[-200:], tokenizer, "news", "whitespace")
 
 
 def test_a_tokenizer_of_foreign_code_is_not_run(folders, tmp_path):
@@ -251,8 +247,10 @@ def test_the_suite_runs_on_them_from_checkpoint_to_score(folder, texts, tmp_path
 def test_what_cannot_be_done_with_them_is_told(folder, texts, tmp_path):
     entry = model_entry(path=str(folder), vocabulary={"seen_in": ["news"]})
     write_words(count_words(texts[:5], "mecab_nfkc"), tmp_path / "words.tsv")
+    write_texts(texts[:5], tmp_path / "counted.jsonl")
+    corpus = CountedCorpus("news", tmp_path / "words.tsv", tmp_path / "counted.jsonl", "mecab_nfkc")
     with pytest.raises(UserError, match="cannot trim a BertJapaneseTokenizer: .*`vocabulary`"):
-        prepare_checkpoint(entry, {}, [tmp_path / "words.tsv"], tmp_path / "out")
+        prepare_checkpoint(entry, {}, [corpus], tmp_path / "out")
     with pytest.raises(
         UserError,
         match="10 rows: resize the model",

@@ -167,6 +167,14 @@ def test_a_checkpoint_is_measured_on_text_and_weights_come_of_it(folder, tmp_pat
     again = read_sensitivity(tmp_path / "s.safetensors", ROWS)
     weights = method_class("b23")(weighting="fisher").row_weights(Context(sensitivity=again), ROWS)
     assert weights.mean() == pytest.approx(1) and weights.min() > 0
+    # B23 multiplies a row's error by its sensitivity c, FWSVD its squared error by c^2.
+    frequent, rare = 2, 14
+    ratio = again["fisher"][frequent] / again["fisher"][rare]
+    for method, power in (("b23", 1), ("svd", 2)):
+        own = method_class(method)(weighting="fisher").row_weights(Context(sensitivity=again), ROWS)
+        own = own - own.min()
+        assert float(own[frequent] / own[rare]) == pytest.approx(float(ratio) ** power, rel=1e-4)
+        assert again["fisher"].argmin() == own.argmin()
     with pytest.raises(UserError, match="fisher of 17 rows.* 5"):
         read_sensitivity(tmp_path / "s.safetensors", 5)
 

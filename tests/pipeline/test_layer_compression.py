@@ -14,7 +14,8 @@ from embpress.fidelity.record import read_result
 from embpress.methods import method_class
 from embpress.models import sensitivity
 from embpress.models.compressed_model import CompressedModel, linear_weight, read_matrix_list
-from embpress.models.embedding import load_model, write_metadata
+from embpress.models.embedding import write_metadata
+from embpress.models.loading import load_model
 from embpress.models.sensitivity_file import read_sensitivity, write_sensitivity
 from embpress.pipeline.aggregation import Evaluation
 from embpress.pipeline.bit_allocation import LayerBudget, allocate_ratios, matrix_bits

@@ -77,7 +77,7 @@ def page(tmp_path_factory):
     comparison = {"better": "b23", "worse": "svd", "on": "rotten", "by": "accuracy"}
     claims = {"one": claim | {"comparisons": [comparison]}}
     numbers = ("ratio", "better_value", "worse_value", "difference", "low", "high")
-    about = dict.fromkeys((*numbers, "better_achieved_ratio", "worse_achieved_ratio"), 1.0)
+    about = dict.fromkeys((*numbers, "better_achieved_ratio", "worse_achieved_ratio", "seeds"), 1.0)
     row = {
         "claim": "one",
         "better": "b23",

@@ -98,8 +98,10 @@ def test_a_task_with_the_papers_data_stands_in_its_column(scores, labels):
     tasks = labels.tasks | {"rotten": replace(labels.tasks["rotten"], label="SST-2")}
     table = paper_table(KRONECKER, scores, replace(labels, tasks=tasks))
     own = lines_of(table, "Kronecker (init only)")
-    assert len(own) == 6  # with GLUE's columns, and with the study's own
-    value = own[4][1]
+    # With the columns of GLUE's test and development splits, whose metrics differ, and the study's.
+    assert len(own) == 9
+    value = own[7][1]
+    assert value in own[4]
     assert re.fullmatch(r"\d\d\.\d", value) and own[1][2:5] == [
         r"\multicolumn{2}{c}{\tiny not available}",
         value,

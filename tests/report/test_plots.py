@@ -133,7 +133,11 @@ def test_a_score_far_below_the_floor_stays_visible():
         & (scores["method"] == "kronecker")
         & (scores["target_ratio"] == 25)
     )
-    scores.loc[pick, ["retention", "retention_low", "retention_high"]] = [-300.0, -310.0, -290.0]
+    scores.loc[pick, ["retention", "mean_retention_low", "mean_retention_high"]] = [
+        -300.0,
+        -310.0,
+        -290.0,
+    ]
     for figure in (retention_by_ratio(scores, LABELS), error_vs_score(scores, LABELS)):
         assert figure.axes[0].get_ylim()[0] > 0
         assert [t.get_text() for t in figure.axes[0].texts] == ["↓-300"]
@@ -286,9 +290,9 @@ def test_a_task_out_of_reach_of_all_its_methods_still_draws():
         SCORES["method"].isin(["identity", "svd"]) & SCORES["target_ratio"].isin([3.9, 25])
     ].copy()
     scores["target_ratio"] = 7.5
-    scores[["value", "retention", "retention_low", "retention_high", "achieved_ratio"]] = float(
-        "nan"
-    )
+    scores[
+        ["value", "retention", "mean_retention_low", "mean_retention_high", "achieved_ratio"]
+    ] = float("nan")
     assert retention_of_task(scores, LABELS, "bitext").axes[0].get_title() == title_of(
         LABELS, "bitext"
     )

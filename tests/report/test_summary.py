@@ -36,7 +36,7 @@ def test_whole_models_do_not_compete_and_students_have_no_part_in_the_mean():
     )
     with_whole = dataclasses.replace(labels, methods=labels.methods | {"whole": best})
     better = scores[scores["method"] == "b23"].assign(
-        method="whole", retention=99.9, retention_low=99, retention_high=101
+        method="whole", retention=99.9, mean_retention_low=99, mean_retention_high=101
     )
     assert (
         recommend_methods(pandas.concat([scores, better], ignore_index=True), with_whole) == before
@@ -53,7 +53,7 @@ def test_whole_models_do_not_compete_and_students_have_no_part_in_the_mean():
 def test_methods_within_the_intervals_of_all_tasks_are_named():
     scores = fake_scores()
     labels = fake_labels()
-    for column in ("retention", "retention_low", "retention_high"):
+    for column in ("retention", "mean_retention_low", "mean_retention_high"):
         scores.loc[scores["method"] == "svd", column] = scores[scores["method"] == "b23"][
             column
         ].to_numpy()

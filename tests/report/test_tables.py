@@ -52,8 +52,8 @@ def test_values_stand_in_their_cells(scores, labels):
     set_score(scores, "rotten", "svd", 10, value=0.7123, retention=91.34)
     set_score(scores, "wikitext", "svd", 10, value=23.46, retention=81.5)
     cells = block(main_table(scores, labels), 10)["SVD"]
-    assert cells[3:5] == ["71.2", "91.3"]
-    assert cells[7:9] == ["23.5", "81.5"]
+    assert cells[4:6] == ["71.2", "91.3"]
+    assert cells[8:10] == ["23.5", "81.5"]
 
 
 def test_blocks_come_in_order_with_uncompressed_on_top_and_controls_below(scores, labels):
@@ -77,17 +77,17 @@ def test_blocks_come_in_order_with_uncompressed_on_top_and_controls_below(scores
 def test_best_is_bold_also_where_lower_is_better(scores, labels):
     set_score(scores, "wikitext", "t24", 10, value=10.0, retention=191.3)
     cells = block(main_table(scores, labels), 10)
-    assert cells["T24 sparse coding"][7] == r"\bfseries 10.0"
-    assert cells["B23 mixture of decoders"][3].startswith(r"\bfseries")
-    for column in (2, 3, 4, 7, 8):
+    assert cells["T24 sparse coding"][8] == r"\bfseries 10.0"
+    assert cells["B23 mixture of decoders"][4].startswith(r"\bfseries")
+    for column in (2, 3, 4, 5, 8, 9):
         assert sum("bfseries" in row[column] for row in cells.values()) == 1
 
 
 def test_over_budget_row_is_marked_and_never_bold(scores, labels):
     table = main_table(scores, labels)
     cells = block(table, 4)
-    assert float(cells["int8 rows"][4]) > float(
-        cells["B23 mixture of decoders"][4].removeprefix(r"\bfseries ")
+    assert float(cells["int8 rows"][5]) > float(
+        cells["B23 mixture of decoders"][5].removeprefix(r"\bfseries ")
     )
     assert not any("bfseries" in c for c in cells["int8 rows"])
     assert any("bfseries" in c for c in cells["B23 mixture of decoders"])
@@ -107,7 +107,7 @@ def test_a_ratio_just_below_the_budget_is_not_rounded_up(scores, labels):
 
 def test_infeasible_is_a_dash_with_the_reason_once(scores, labels):
     table = main_table(scores, labels)
-    assert block(table, 10)["int4 rows"][3] == r"{--\textsuperscript{b}}"
+    assert block(table, 10)["int4 rows"][4] == r"{--\textsuperscript{b}}"
     assert table.count("int4 rows reaches at most 7.8 on 30522 x 384: use a lower ratio.") == 1
     assert block(table, 10)["int4 rows"][2] == "{--}"
 
@@ -117,6 +117,45 @@ def test_mean_retention_needs_every_task(scores, labels):
     table = main_table(scores, labels)
     assert block(table, 10)["SVD"][2] == "{--}"
     assert "Not part of this study." in table
+
+
+def test_the_mean_is_shown_with_and_without_perplexity(scores, labels):
+    for task, retention in zip(labels.tasks, (90, 80, 10, 70)):
+        set_score(scores, task, "svd", 10, retention=retention)
+    assert list(labels.tasks)[2] == "wikitext"
+    table = main_table(scores, labels)
+    assert [float(cell) for cell in block(table, 10)["SVD"][2:4]] == [62.5, 80]
+    assert "without Wikipedia excerpt" in table
+    bounded = {name: task for name, task in labels.tasks.items() if task.percent}
+    rest = main_table(scores[scores["task"] != "wikitext"], replace(labels, tasks=bounded))
+    assert "without" not in rest
+
+
+def test_ratios_are_also_bits_a_weight_and_against_bf16(scores, labels):
+    set_score(scores, "rotten", "svd", 10, achieved_ratio=10.0)
+    text = text_table(scores, labels, 200)
+    assert "Target ratio 10×: 3.2 bits a weight, 5× against bf16" in text
+    assert "Target ratio 4×: 8 bits a weight, 2× against bf16" in text
+    html = tables.to_html(tables.main_table(scores, labels))
+    assert "Bits a weight" in html and ">3.20<" in html and ">5.00<" in html
+
+
+def test_further_metrics_have_their_own_scale_and_direction(scores, labels):
+    about = replace(
+        labels.tasks["wikitext"],
+        metrics={"top1_agreement": "top-1 agreement", "kl_divergence": "KL, nats"},
+        unscaled=["kl_divergence"],
+        lower_is_better=["kl_divergence"],
+    )
+    labels = replace(labels, tasks=labels.tasks | {"wikitext": about})
+    own = scores[(scores["task"] == "wikitext") & (scores["method"] != "identity")]
+    more = [
+        own.assign(metric=name, value=value, retention=float("nan"))
+        for name, value in (("top1_agreement", 0.9), ("kl_divergence", 0.25))
+    ]
+    table = task_table(pandas.concat([scores, *more]), labels, "wikitext")
+    cells = block(table, 10)["SVD"]
+    assert "90.0" in " ".join(cells) and "0.250" in " ".join(cells)
 
 
 def test_labels_are_escaped_and_reconstructions_marked(scores, labels):
@@ -145,7 +184,7 @@ def test_seeds_show_the_standard_deviation(labels):
         )
         scores.loc[pick & (scores["seed"] == seed), "value"] = value
     table = main_table(scores, labels)
-    assert block(table, 10)["SVD"][3] == "71.0(14)"
+    assert block(table, 10)["SVD"][4] == "71.0(14)"
     assert "table-format=2.1(2)" in table and "Means over 2 seeds" in table
 
 
@@ -155,8 +194,8 @@ def test_task_table_has_all_metrics_interval_and_errors(scores, labels):
         "similarity",
         "svd",
         10,
-        retention_low=86.04,
-        retention_high=90.0,
+        mean_retention_low=86.04,
+        mean_retention_high=90.0,
         weighted_relative_error=0.1234,
     )
     table = task_table(scores, labels, "similarity")
@@ -173,7 +212,7 @@ def test_more_tasks_than_fit_show_retention_only(scores, labels):
     more = [scores[scores["task"] == "rotten"].assign(task=name) for name in ("five", "six")]
     tasks = labels.tasks | {name: labels.tasks["rotten"] for name in ("five", "six")}
     table = main_table(pandas.concat([scores, *more]), replace(labels, tasks=tasks))
-    assert len(block(table, 10)["SVD"]) == 2 + 6 + 1
+    assert len(block(table, 10)["SVD"]) == 3 + 6 + 1
 
 
 def test_text_table_of_many_tasks_stands_in_parts_that_fit(scores, labels):
@@ -184,8 +223,8 @@ def test_text_table_of_many_tasks_stands_in_parts_that_fit(scores, labels):
     heads = [line for line in text.splitlines() if "achieved" in line]
     # The mean comes first and is repeated, like the ratio, in every part.
     assert len(heads) > 1
-    assert all(head.split()[:3] == ["Method", "achieved", "mean"] for head in heads)
-    assert [name for head in heads for name in head.split()[3:]] == [name[:10] for name in more]
+    assert all(head.split()[:4] == ["Method", "achieved", "mean", "no-ppl"] for head in heads)
+    assert [name for head in heads for name in head.split()[4:]] == [name[:10] for name in more]
 
 
 @pytest.mark.parametrize("width", [80, 120])

@@ -12,7 +12,9 @@ from safetensors.torch import save_file
 from embpress.errors import UserError
 from embpress.pipeline.aggregation import labels
 from embpress.study.checks import check_model_folder
+from embpress.study.study import Study
 from embpress.study.yaml_files import read_yaml
+from embpress.tasks import parse_entry
 
 from ..studies import load
 
@@ -42,11 +44,25 @@ def changed(config, path, value):
         "studies/ratios.yaml",
         "studies/distillation.yaml",
         "studies/full.yaml",
+        "studies/unseen.yaml",
     ],
 )
 def test_shipped_studies_are_right(path):
     config = yaml.safe_load((ROOT / path).read_text())
     load(config)
+
+
+def test_the_unseen_tasks_have_the_default_studys_methods_and_settings():
+    default = yaml.safe_load((ROOT / "config.yaml").read_text())
+    unseen = yaml.safe_load((ROOT / "studies/unseen.yaml").read_text())
+    without_ratios = [
+        {name: {k: v for k, v in entry.items() if k != "ratios"} for name, entry in methods.items()}
+        for methods in (unseen["methods"], default["methods"])
+    ]
+    assert without_ratios[0].items() <= without_ratios[1].items()
+    assert not {task for task in unseen["tasks"]} & {task for task in default["tasks"]}
+    used = {task["data"].get("package") for task in default["tasks"].values() if "data" in task}
+    assert not used & {task["data"]["package"] for task in unseen["tasks"].values()}
 
 
 HUB = {"label": "X", "format": "transformers", "hub": {"model": "a/b", "revision": 40 * "0"}}
@@ -450,6 +466,32 @@ def test_a_method_as_published_is_labelled_so(default_config):
     assert methods["svd_paper"]["label"] == methods["svd"]["label"] + ", as published"
     assert [methods[name]["setting"] for name in ("svd", "svd_paper")] == ["best", "published"]
     # A label of the kind of row changes no fit.
-    fit_settings = study.variants["svd_paper"].fit_settings
+    fit_settings = study.variants["svd_paper"].fit_settings(4)
     assert fit_settings == fit_settings.model_validate(fit_settings.model_dump())
     assert "setting" not in fit_settings.model_dump()
+
+
+def test_options_at_a_ratio_replace_those_of_the_entry(default_config):
+    options = {"factor_dtype": "int4", "weighting": "counts"}
+    at = [{"ratios": [4], "options": {"factor_dtype": "int8"}}]
+    default_config["methods"]["svd"] = {"options": options, "options_at": at}
+    study = load(default_config)
+    of_ratio = {
+        ratio: study.variants["svd"].fit_settings(ratio).matrices[0].options for ratio in (4, 10)
+    }
+    assert of_ratio == {4: options | {"factor_dtype": "int8"}, 10: options}
+    again = Study.from_config(study.to_json(), parse_entry)
+    assert again.variants["svd"].fit_settings(4) == study.variants["svd"].fit_settings(4)
+    for ratios, kept, message in (
+        ([5], options, "methods.svd.options_at: 5 .*4, 10, 25.*remove"),
+        ([4, 25, 4], options, "ratios.*twice"),
+        ([4], {"factor_dtype": "int3"}, "methods.svd.*int3"),
+        ([4], {"weighting": "fisher"}, "methods.svd.options_at.*sensitivity.*weighting"),
+    ):
+        at[0] = {"ratios": ratios, "options": kept}
+        with pytest.raises(UserError, match=message):
+            load(default_config)
+    at[0] = {"ratios": [4], "options": {"factor_dtype": "int8"}}
+    default_config["methods"]["svd"]["modules"] = ["query"]
+    with pytest.raises(UserError, match="methods.svd.options_at .*modules"):
+        load(default_config)

@@ -3,6 +3,7 @@
 import pytest
 
 from embpress.errors import UserError
+from embpress.pipeline.aggregation import checkpoint_label
 
 from ..studies import load
 
@@ -120,8 +121,29 @@ def test_what_is_of_students_alone_is_refused_elsewhere(default_config):
         checked(default_config)
 
 
-def test_students_on_text_fit_only_tasks_of_the_same_switch(default_config):
+@pytest.mark.parametrize("key", ["factors", "corpus"])
+def test_students_on_text_fit_only_tasks_of_the_same_switch_and_corpus(default_config, key):
     on_text = STUDENT | {"distil": {"stage2": TRAINING, "stage1": ON_TEXT}}
-    other = STUDENT | {"distil": {"stage2": TRAINING, "stage1": "on_text"}, "factors": "frozen"}
-    with pytest.raises(UserError, match="tasks.other.distil.stage1: on_text .*`model`.*`factors`"):
+    other = STUDENT | {"distil": {"stage2": TRAINING, "stage1": "on_text"}}
+    other[key] = {"factors": "frozen", "corpus": "software"}[key]
+    with pytest.raises(UserError, match=f"tasks.other.distil.stage1: on_text .*`{key}`"):
         checked(default_config, on_text=on_text, other=other)
+
+
+def test_a_second_corpus_of_a_checkpoint_is_a_fit_of_its_own(default_config):
+    again = default_config["tasks"]["similarity"] | {"corpus": "software"}
+    tuned = {"label": "x", "protocol": "compress_then_finetune", "checkpoint": "rotten"}
+    by_software = tuned | {"corpus": "software"}
+    study = checked(default_config, again=again, tuned=tuned, by_software=by_software)
+    fits = {task: study.fit_of(task) for task in study.tasks}
+    assert fits["rotten"] == fits["rotten_distilled"] == "rotten"
+    assert fits["similarity"] == fits["tuned"] == "minilm"
+    assert fits["again"] == fits["by_software"] == "minilm+software"
+    # Where nothing is trained afterwards, a student's task evaluates its fine-tuned checkpoint.
+    assert study.evaluated_fit_of("tuned") == "rotten"
+    assert study.evaluated_fit_of("by_software") == "rotten+software"
+    assert study.second_fits() == ["minilm+software", "rotten+software"]
+    assert study.split_fit("minilm+software") == ("minilm", "software")
+    assert study.split_fit("minilm") == ("minilm", "wikipedia")
+    labels = [checkpoint_label(study, task) for task in ("similarity", "again")]
+    assert labels[1] == f"{labels[0]}, counts of software"

@@ -17,7 +17,7 @@ from safetensors.torch import save_file
 from transformers import BertConfig
 
 from embpress.errors import UserError
-from embpress.models.embedding import auto_class
+from embpress.models.loading import auto_class
 from embpress.pipeline.compression import FitInputs, compress_checkpoint
 from embpress.pipeline.evaluation import evaluate, read_outcomes, write_outcomes
 from embpress.study.artefact import Artefact

@@ -18,7 +18,8 @@ from embpress import storage
 from embpress.errors import UserError
 from embpress.methods import compress
 from embpress.models.checkpoints import embedding_matrix
-from embpress.models.embedding import load_model, write_metadata
+from embpress.models.embedding import write_metadata
+from embpress.models.loading import load_model
 from embpress.pipeline.evaluation import evaluate
 from embpress.tasks import TaskInputs
 from embpress.tasks._span_metrics import answer_scores
@@ -111,6 +112,8 @@ def jglue_f1(gold, predicted):
     Written again from its lines.
     """
     texts = [" ".join(text.lower().rstrip("。").split()) for text in (gold, predicted)]
+    if not all(texts):
+        return int(texts[0] == texts[1])
     same = sum((Counter(texts[0]) & Counter(texts[1])).values())
     if same == 0:
         return 0
@@ -128,6 +131,14 @@ def test_characters_are_scored_as_jglue_does(predicted):
     exact, f1 = answer_scores(predicted, gold, "characters")
     assert f1 == pytest.approx(max(jglue_f1(g, predicted) for g in gold))
     assert exact == (predicted in ("小笠原諸島。", "ABC 梅雨。。"))
+
+
+@pytest.mark.parametrize(
+    ("predicted", "gold"), [("", "。"), ("。", "。。"), ("", "梅雨"), ("梅雨", "。")]
+)
+def test_two_empty_answers_agree_by_jglue_and_not_by_squad(predicted, gold):
+    assert answer_scores(predicted, (gold,), "characters")[1] == jglue_f1(gold, predicted)
+    assert answer_scores("the.", ("a",), "words") == (1, 0)
 
 
 def test_windows_cover_the_context_and_overlap_by_the_stride(tokenizer, task):

@@ -13,7 +13,7 @@ from safetensors.torch import load_file
 from embpress import storage
 from embpress.methods import compress
 from embpress.models.checkpoints import embedding_matrix
-from embpress.models.embedding import load_model
+from embpress.models.loading import load_model
 from embpress.pipeline.evaluation import evaluate
 from embpress.tasks import TaskInputs
 from embpress.tasks._encoding import encode_examples

@@ -17,7 +17,8 @@ from embpress.files import write_json
 from embpress.methods import compress
 from embpress.models.checkpoints import embedding_matrix
 from embpress.models.compressed_model import StoredMatrix, write_matrix_list
-from embpress.models.embedding import OTHER_WEIGHTS, load_model, write_metadata
+from embpress.models.embedding import OTHER_WEIGHTS, write_metadata
+from embpress.models.loading import load_model
 from embpress.pipeline.compression import FitInputs, compress_checkpoint
 from embpress.pipeline.evaluation import evaluate
 from embpress.study.artefact import Artefact
@@ -120,6 +121,20 @@ def inputs_of(folder, source, start):
 
 def bits(folder):
     return json.loads((folder / RESULT).read_text())["stored_bits"]
+
+
+@pytest.mark.parametrize("terms", [["task"], ["logits", "task"]])
+def test_distilled_students_have_no_dropout_whatever_the_terms(folder, terms):
+    start = compressed(folder, "tuned")
+    config = folder / "tuned" / "config.json"
+    curves = []
+    for rate in (0.0, 0.5):
+        about = json.loads(config.read_text())
+        about |= {"hidden_dropout_prob": rate, "attention_probs_dropout_prob": rate}
+        config.write_text(json.dumps(about))
+        student = distilled(folder, start, f"dropout-{rate}", distil={"terms": terms})
+        curves.append(json.loads((student / HISTORY).read_text())["rows"])
+    assert curves[0] == curves[1]
 
 
 @pytest.mark.parametrize("dtype", ["float32", "float16", "int8"])

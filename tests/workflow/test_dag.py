@@ -68,6 +68,7 @@ def test_models_and_corpora_of_the_hub_folders_and_tasks(tmp_path, default_confi
         jobs["streamed_words"] == 2
         and jobs["task_corpus"] == jobs["words"] == 1
         and jobs["tokens"] == 3
+        and jobs["check_segmenter"] == 1  # of the corpus that names one
     )
     assert "corpus" not in jobs
 

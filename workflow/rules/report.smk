@@ -4,7 +4,7 @@ from embpress.analysis.published import read_published
 
 
 rule tables:
-    """Write the main table and those of tasks, papers, predictors, sizes, speed and ablations."""
+    """Write the main table and those of tasks, papers, predictors, sizes, speed, ablations and protocols."""
     input:
         scores="results/scores.csv",
         labels="results/labels.json",
@@ -15,6 +15,14 @@ rule tables:
         **(
             {"ablations": "results/tables/ablations.tex"}
             if STUDY.compares_variants
+            else {}
+        ),
+        **(
+            {
+                "protocols": "results/tables/protocols.tex",
+                "protocols_text": "results/tables/protocols.txt",
+            }
+            if STUDY.compares_protocols
             else {}
         ),
         main="results/tables/main.tex",
@@ -193,6 +201,11 @@ rule figures:
         "../scripts/figures.py"
 
 
+# Only the process that plans the study knows all of its jobs.
+localrules:
+    provenance,
+
+
 rule provenance:
     """Collect versions, hashes, and times and peak memory of all jobs."""
     input:
@@ -214,7 +227,7 @@ rule provenance:
         code=code_of("provenance"),
         study=STUDY_JSON,
         packages={name: as_json(pin) for name, pin in PACKAGES.items()},
-        rules=lambda wildcards: sorted(rule.name for rule in workflow.rules),
+        logs=planned_logs,
     message:
         "collecting provenance"
     script:

@@ -105,6 +105,8 @@ rule model:
     params:
         code=code_of("model"),
         entry=model_entry,
+        wheels=model_wheels,
+        corpora=model_corpora,
     message:
         "preparing model {wildcards.model}"
     script:

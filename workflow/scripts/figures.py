@@ -9,6 +9,7 @@ with run(snakemake):
 
     from embpress.analysis.ablations import compare_variants
     from embpress.analysis.predictors import correlate_metrics
+    from embpress.analysis.protocols import compare_protocols
     from embpress.analysis.scores import Labels, read_scores
     from embpress.pipeline.training_logs import read_logs
     from embpress.report import plots
@@ -42,6 +43,9 @@ with run(snakemake):
             best.rows(pandas.read_csv(given.speed)), best
         ),
         "ablations": lambda: plots.ablation_bars(compare_variants(scores, labels), labels),
+        "protocols": lambda: plots.retention_by_protocol(
+            compare_protocols(best_scores, best), best
+        ),
         "learning_curves": lambda: plots.learning_curves(
             read_logs([TrainedModel.from_json(m) for m in snakemake.params.trained]), labels
         ),

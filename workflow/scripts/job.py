@@ -188,6 +188,23 @@ def read_study(snakemake: Any) -> Any:
     return Study.from_config(snakemake.params.study, parse_entry)
 
 
+def counted_corpus(snakemake: Any, name: str) -> Any:
+    """The files of a counted corpus, from the rule's inputs and `params.corpora`."""
+    from embpress.data.corpus_tokens import CountedCorpus
+
+    entry = snakemake.params.corpora[name]
+    folder = snakemake.input.get(f"folder_{name}")
+    return CountedCorpus(
+        name,
+        Path(snakemake.input[f"words_{name}"]),
+        Path(snakemake.input[f"texts_{name}"]),
+        entry.get("segmenter"),
+        folder and Path(folder),
+        entry.get("column", "text"),
+        entry.get("held_out", 0.0),
+    )
+
+
 def read_json(path: str | Path) -> Any:
     """Read a JSON file."""
     return json.loads(Path(path).read_text())

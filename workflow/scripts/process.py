@@ -24,6 +24,9 @@ def set_environment(threads: int, offline: bool) -> None:
     # OpenBLAS threads wait for at most 2^4 cycles before they leave the core to torch's threads.
     os.environ["OPENBLAS_THREAD_TIMEOUT"] = "4"
     os.environ["TOKENIZERS_PARALLELISM"] = "false"
+    # Progress bars and load reports of every job would hide the workflow's own lines.
+    os.environ["TRANSFORMERS_VERBOSITY"] = "error"
+    os.environ["HF_HUB_DISABLE_PROGRESS_BARS"] = "1"
     if offline:
         os.environ["HF_HUB_OFFLINE"] = "1"
         os.environ["HF_DATASETS_OFFLINE"] = "1"

@@ -10,6 +10,6 @@ with run(snakemake):
     from embpress.study.loading import read_pins
 
     pins = read_pins(snakemake.params.packages)
-    rules = snakemake.params.rules
-    provenance = collect(read_study(snakemake), pins, Path("results/logs"), rules)
+    logs = [Path(log) for log in snakemake.params.logs]
+    provenance = collect(read_study(snakemake), pins, Path("results/logs"), logs)
     write_json(Path(snakemake.output[0]), provenance)

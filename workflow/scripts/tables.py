@@ -9,6 +9,7 @@ with run(snakemake):
 
     from embpress.analysis.ablations import compare_variants
     from embpress.analysis.predictors import correlate_metrics
+    from embpress.analysis.protocols import compare_protocols
     from embpress.analysis.published import read_published
     from embpress.analysis.scores import Labels, read_scores
     from embpress.files import write_text
@@ -33,8 +34,14 @@ with run(snakemake):
         ],
         output.speed: [tables.speed_table(best.rows(pandas.read_csv(given.speed)), best)],
     }
+    protocols = tables.protocol_tables(compare_protocols(best_scores, best), best)
+    if side_by_side := output.get("protocols"):
+        latex[side_by_side] = protocols
+        write_text(Path(output.protocols_text), "\n".join(map(tables.to_text, protocols)))
     if compared := output.get("ablations"):
+        counts = tables.counts_table(scores, labels)
         latex[compared] = [tables.ablations_table(compare_variants(scores, labels), labels)]
+        latex[compared] += [counts] if counts.rows() else []
     for key, cells in read_published(Path(given.published)).items():
         latex[f"results/tables/paper_{key}.tex"] = tables.paper_tables(cells, scores, labels)
     for task in labels.tasks:

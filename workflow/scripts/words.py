@@ -6,8 +6,9 @@ from job import run
 
 with run(snakemake) as log:
     from embpress.data.texts import read_texts
-    from embpress.data.words import count_words, write_words
+    from embpress.data.words import PARAGRAPH, RUN_WORDS, count_words, write_words
 
-    words = count_words(read_texts(Path(snakemake.input[0])), snakemake.params.segmenter)
-    log.info("%d words, %d different ones", words.total(), len(words))
+    segmenter = snakemake.params.segmenter or RUN_WORDS
+    words = count_words(read_texts(Path(snakemake.input[0])), segmenter)
+    log.info("%d paragraphs, %d different words", words[PARAGRAPH], len(words) - 1)
     write_words(words, Path(snakemake.output[0]))

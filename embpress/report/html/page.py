@@ -17,6 +17,7 @@ from pandas import DataFrame
 from ...analysis.ablations import compare_variants
 from ...analysis.averages import average_labels
 from ...analysis.predictors import correlate_metrics
+from ...analysis.protocols import compare_protocols
 from ...analysis.published import read_published
 from ...analysis.scores import Labels, read_scores
 from ...files import write_text
@@ -35,6 +36,7 @@ FIGURE_CATEGORIES = {
     "error_vs_ratio": "Errors of the matrix",
     "error_by_decile": "Errors of the matrix",
     "spectra": "Errors of the matrix",
+    "protocols": "Scores",
     "ablations": "Ablations",
     "latency_vs_size": "Size and speed",
     "learning_curves": "Training",
@@ -166,10 +168,13 @@ def _page_tables(
         shown += [
             PageTable("Scores", tables.average_table(averages, own, name)) for name in own.tasks
         ]
+    protocols = tables.protocol_tables(compare_protocols(best_scores, best), best)
+    shown += [PageTable("Scores", table) for table in protocols]
     if inputs.modules is not None:
         modules = tables.read_modules(inputs.modules)
         shown.append(PageTable("Scores", tables.whole_model_table(modules, scores, labels)))
     shown += [
+        PageTable("Scores", tables.counts_table(scores, labels)),
         PageTable("Scores", tables.every_metric_table(scores, labels), folded=True),
         PageTable("Size and speed", tables.speed_table(best.rows(speed), best), folded=True),
         PageTable("Size and speed", tables.tensors_table(sizes, labels), folded=True),

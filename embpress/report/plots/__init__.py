@@ -5,6 +5,7 @@ from .errors import error_by_decile, error_vs_ratio
 from .learning import learning_curves
 from .pareto import pareto
 from .predictors import score_vs_predictors
+from .protocols import retention_by_protocol
 from .retention import (
     error_vs_score,
     retention_by_ratio,
@@ -22,6 +23,7 @@ __all__ = [
     "latency_vs_size",
     "learning_curves",
     "pareto",
+    "retention_by_protocol",
     "retention_by_ratio",
     "retention_of_task",
     "retention_of_layers",

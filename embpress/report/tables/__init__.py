@@ -2,11 +2,13 @@
 
 from .ablations import ablations_table
 from .claims import claims_overview, claims_table
+from .counts import counts_table
 from .html import to_html
 from .jobs import jobs_table, rules_table
 from .latex import latex_document, to_latex
 from .papers import paper_tables, published_table
 from .predictors import predictors_table
+from .protocols import protocol_tables
 from .scores import average_table, errors_table, every_metric_table, main_table, task_table
 from .search import search_table
 from .sizes import read_sizes, stored_table, tensors_table, weights_table
@@ -21,6 +23,7 @@ __all__ = [
     "average_table",
     "claims_overview",
     "claims_table",
+    "counts_table",
     "errors_table",
     "every_metric_table",
     "jobs_table",
@@ -28,6 +31,7 @@ __all__ = [
     "main_table",
     "paper_tables",
     "predictors_table",
+    "protocol_tables",
     "published_table",
     "read_modules",
     "read_sizes",

@@ -30,11 +30,10 @@ Claims = Mapping[str, ClaimEntry]
 """Entries under `claims:`, by name."""
 
 NOTES = [
-    "Holds: the 95 % interval of the difference (paired bootstrap over the same test examples) "
-    "lies on "
-    "the claimed side of 0. Undecided: it covers 0. Does not hold: it lies on the other side. "
-    "Errors of "
-    "the matrix have no test examples: the numbers alone decide, and a tie is undecided.",
+    "Holds: the 95 % interval of the difference (paired bootstrap over the same test examples, and "
+    "over the seeds) lies on the claimed side of 0. Undecided: it covers 0. Does not hold: it lies "
+    "on the other side. Errors of the matrix have no test examples: the numbers alone decide, and "
+    "a tie is undecided.",
     "Both methods have the same target ratio of the embedding. Their achieved ratios, first and "
     "second, may be higher. Difference: first minus second number. Of many comparisons without a "
     "true difference, about one in twenty is decided by chance.",
@@ -71,7 +70,8 @@ def claims_table(rows: DataFrame, claims: Claims, labels: Labels) -> Table:
             results = list(group)
             cells = [_cells(result, labels, footnotes) for result in results]
             sections.append(_comparison(results[0], key, cells, labels))
-    return Table("claims", "Every comparison", HEADER, sections, NOTES, footnotes, KEYS, long=True)
+    notes = [*NOTES, *_seed_note(rows)]
+    return Table("claims", "Every comparison", HEADER, sections, notes, footnotes, KEYS, long=True)
 
 
 def claims_overview(rows: DataFrame, claims: Claims) -> Table:
@@ -92,7 +92,13 @@ def claims_overview(rows: DataFrame, claims: Claims) -> Table:
         cells,
         NOTES[0],
         NOTES[2],
+        *_seed_note(rows),
     )
+
+
+def _seed_note(rows: DataFrame) -> list[str]:
+    """That a study has one seed, over which intervals are not."""
+    return ["One seed: intervals are over its test examples."] if rows["seeds"].max() == 1 else []
 
 
 def _compared(row: Any) -> tuple[str, ...]:
@@ -108,9 +114,8 @@ def _comparison(row: Any, claim: str, cells: list[list[Cell]], labels: Labels) -
         metric = row.metric.replace("_", " ")
         higher = ERRORS[row.metric]
     else:
-        main = row.metric == task.metric
-        metric = task.metric_label if main else task.metrics.get(row.metric, row.metric)
-        higher = task.higher_is_better
+        metric = task.label_of(row.metric)
+        higher = task.is_higher_better(row.metric)
     title = f"{better} better than {worse}: {task.label}, {metric}\u00a0{'↑' if higher else '↓'}"
     keys = (claim.replace("_", " "), better, worse, task.label, metric)
     return Section(title, cells, tuple(map(Cell, keys)), level=1)
@@ -121,7 +126,8 @@ def _cells(row: Any, labels: Labels, footnotes: Notes) -> list[Cell]:
     if row.metric in ERRORS:
         scale, decimals = 1, 3
     else:
-        scale, decimals = (100, 1) if labels.tasks[row.task].percent else (1, 2)
+        is_percent = labels.tasks[row.task].is_percent(row.metric)
+        scale, decimals = (100, 1) if is_percent else (1, 2)
     values = (row.better_value, row.worse_value, row.difference)
     marks = (footnotes.mark(row.note),) if row.note else ()
     ratio = math.nan if row.ratio is None else float(row.ratio)

@@ -31,6 +31,8 @@ PROTOCOLS = {
     "compress_then_distil": "compressed, then distilled",
     "distilled": "distilled",
 }
+FP32_BITS = 32
+BF16_BITS = 16
 BEST = "the best at a ratio, among methods that reach it"
 NOT_IN_STUDY = "Not part of this study."
 
@@ -140,7 +142,7 @@ def blocks_of(rows: list[Row]) -> list[tuple[str, list[Row]]]:
         title = "" if row.method == "identity" else "Controls"
         if not math.isnan(row.block):
             more = ", layers compressed too" if row.compresses_layers else ""
-            title = f"Target ratio {row.block:g}×{more}"
+            title = f"Target ratio {row.block:g}×{more}: {bits_text(row.block)}"
         blocks.setdefault(title, []).append(row)
     return list(blocks.items())
 
@@ -195,16 +197,24 @@ def fixed_size_note(row: Row, labels: Labels) -> str:
     return f"Fixed size, target ratio {row.target:g}×{over if row.over_budget else ''}."
 
 
-def score_text(result: Any, task: TaskLabel) -> str:
-    """A score, with its standard deviation over seeds if there are several."""
-    scale = 100 if task.percent else 1
-    return number(result.value * scale, sd=result.value_sd * scale)
+def score_text(result: Any, task: TaskLabel, metric: str = "") -> str:
+    """A score, of the main metric by default, with its standard deviation over seeds if there are
+    several.
+    """
+    metric = metric or task.metric
+    is_percent = task.is_percent(metric)
+    scale = 100 if is_percent else 1
+    decimals = 1 if is_percent or metric == task.metric else 3
+    return number(result.value * scale, decimals, result.value_sd * scale)
 
 
 def score_cell(row: Row, key: str, task: TaskLabel, notes: Notes) -> Cell:
     """A score, or a dash with the reason."""
     missing = missing_cell(row, key, notes)
-    return missing or Cell(score_text(row.results[key], task), float(row.value(key, "value")))
+    if missing:
+        return missing
+    result = row.results[key]
+    return Cell(score_text(result, task, result.metric), float(result.value))
 
 
 def missing_cell(row: Row, key: str, notes: Notes) -> Cell | None:
@@ -219,6 +229,32 @@ def achieved_column() -> RowColumn:
     """The smallest achieved ratio of the embedding over all results."""
     column = Column("Achieved ratio", align="right", short="achieved", width=8)
     return RowColumn(column, lambda row: row.ratio_cell("achieved_ratio"))
+
+
+def bits_text(ratio: float) -> str:
+    """What a ratio to fp32 is in bits a weight, and against bf16."""
+    return (
+        f"{FP32_BITS / ratio:.2g} bits a weight, {ratio * BF16_BITS / FP32_BITS:.3g}× against bf16"
+    )
+
+
+def bits_columns() -> list[RowColumn]:
+    """Bits a weight at the smallest achieved ratio, and the ratio to bf16; on the page alone."""
+
+    def cell(row: Row, to_bf16: bool) -> Cell:
+        if math.isnan(row.block) and row.method != "identity":
+            return Cell(DASH)
+        ratio = row.spread("achieved_ratio")[0]
+        return number_cell(ratio * BF16_BITS / FP32_BITS if to_bf16 else FP32_BITS / ratio, 2)
+
+    heads = {"Bits a weight": False, "Against bf16": True}
+    return [
+        RowColumn(
+            Column(head, formats=("html",)),
+            lambda row, to_bf16=to_bf16: cell(row, to_bf16),  # type: ignore[misc]
+        )
+        for head, to_bf16 in heads.items()
+    ]
 
 
 def task_columns(
@@ -257,6 +293,13 @@ def averaged_tasks(scores: DataFrame, tasks: list[str]) -> list[str]:
     return [t for t in tasks if protocols.get(t) not in STUDENT_PROTOCOLS] or tasks
 
 
+def bounded_tasks(labels: Labels, tasks: list[str]) -> list[str]:
+    """Those of some tasks whose scores have an upper bound: not perplexity, whose retention falls
+    exponentially with the nats lost.
+    """
+    return [task for task in tasks if labels.tasks[task].percent]
+
+
 def average_note(scores: DataFrame, labels: Labels, tasks: list[str]) -> list[str]:
     """The tasks that are not in the mean, if any."""
     left_out = [labels.tasks[t].label for t in tasks if t not in averaged_tasks(scores, tasks)]
@@ -283,11 +326,23 @@ def retention_note(labels: Labels, tasks: list[str]) -> str:
     return f"Retention (ret.): score / uncompressed score, in %{inverted if lower else ''}."
 
 
+def interval_note(scores: DataFrame, examples: str = "test examples") -> str:
+    """What the intervals are over.
+
+    Args:
+        scores: with the seeds that a table shows.
+        examples: what is resampled.
+    """
+    if scores["seed"].nunique() == 1:
+        return f"Interval: paired bootstrap over {examples}, of one seed."
+    return f"Interval: paired bootstrap over seeds and {examples}, for the mean over seeds."
+
+
 def seed_and_task_notes(scores: DataFrame, labels: Labels, tasks: list[str]) -> list[str]:
-    """What numbers in parentheses are, and the tasks' own footnotes."""
+    """The number of seeds, what numbers in parentheses are, and the tasks' own footnotes."""
     seeds = scores["seed"].nunique()
     notes = [f"{labels.tasks[t].label}: {f}" for t in tasks if (f := labels.tasks[t].footnote)]
     if seeds == 1:
-        return notes
+        return ["One seed.", *notes]
     deviation = "the standard deviation is in parentheses, in units of the last digit"
     return [f"Means over {seeds} seeds; {deviation}.", *notes]

@@ -9,13 +9,18 @@ from ...analysis.predictors import PREDICTOR_METRICS
 from ...analysis.scores import Labels, MethodLabel, mean_over_seeds
 from .rows import (
     BEST,
+    BF16_BITS,
+    FP32_BITS,
     PROTOCOLS,
     Row,
     RowColumn,
     achieved_column,
     average_note,
     averaged_tasks,
+    bits_columns,
+    bounded_tasks,
     compared_rows,
+    interval_note,
     metric_head,
     protocol_note,
     retention_note,
@@ -69,19 +74,18 @@ def main_table(scores: DataFrame, labels: Labels) -> Table:
             lambda row: Cell(labels.methods[row.method].kind),
         ),
         achieved_column(),
+        *bits_columns(),
         RowColumn(
             Column("Model ratio", align="right", width=6, formats=("latex",)),
             lambda row: row.ratio_cell("model_ratio", spread=True),
         ),
     ]
     if len(tasks) > 1:
-        columns.append(
-            RowColumn(
-                Column("Mean ret.", short="mean", width=5),
-                lambda row: number_cell(row.mean_retention(averaged)),
-                lambda row: row.mean_retention(averaged),
-            )
-        )
+        columns.append(_mean_column(Column("Mean ret.", short="mean", width=5), averaged))
+    bounded = bounded_tasks(labels, averaged)
+    if len(tasks) > 1 and 0 < len(bounded) < len(averaged):
+        head = Column("Mean without ppl.", short="no-ppl", width=7)
+        columns.append(_mean_column(head, bounded))
     n_leading = 1 + len(columns)
     for task, about in labels.tasks.items():
         protocol = str(protocols.get(task, ""))
@@ -94,6 +98,7 @@ def main_table(scores: DataFrame, labels: Labels) -> Table:
         sections_of(compared_rows(scores, labels), columns, labels, notes),
         [
             "Achieved ratio: of the embedding, the smallest over tasks.",
+            *_mean_notes(labels, averaged),
             retention_note(labels, tasks),
             *average_note(scores, labels, tasks),
             protocol_note(scores, labels),
@@ -107,6 +112,27 @@ def main_table(scores: DataFrame, labels: Labels) -> Table:
     )
 
 
+def _mean_notes(labels: Labels, averaged: list[str]) -> list[str]:
+    """What the mean without perplexity leaves out, and why there is one."""
+    bounded = bounded_tasks(labels, averaged)
+    if not 0 < len(bounded) < len(averaged):
+        return []
+    left_out = ", ".join(labels.tasks[task].label for task in averaged if task not in bounded)
+    return [
+        f"Mean without ppl.: without {left_out}, whose retention is exp(-nats lost a token) and "
+        "therefore falls faster than that of the other scores."
+    ]
+
+
+def _mean_column(head: Column, tasks: list[str]) -> RowColumn:
+    """Mean retention over some tasks."""
+    return RowColumn(
+        head,
+        lambda row: number_cell(row.mean_retention(tasks)),
+        lambda row: row.mean_retention(tasks),
+    )
+
+
 def task_table(scores: DataFrame, labels: Labels, task: str) -> Table:
     """All metrics of one task, with n, the interval of retention, and the errors of the matrix."""
     about = labels.tasks[task]
@@ -116,6 +142,7 @@ def task_table(scores: DataFrame, labels: Labels, task: str) -> Table:
     counts = means.groupby("metric")["n"].max()
     columns = [
         achieved_column(),
+        *bits_columns(),
         RowColumn(
             Column("Param. ratio", align="right", width=7),
             lambda row: row.ratio_cell("parameter_ratio"),
@@ -140,7 +167,7 @@ def task_table(scores: DataFrame, labels: Labels, task: str) -> Table:
             _setting(means, labels, task),
             retention_note(labels, [task]),
             *seed_and_task_notes(scores, labels, [task]),
-            "Interval: paired bootstrap over test examples.",
+            interval_note(scores),
             "Error and cosine: of the embedding's rows; w.: weighted by token frequency.",
         ],
         notes,
@@ -193,8 +220,8 @@ def average_table(averages: DataFrame, labels: Labels, name: str) -> Table:
             _setting(means, labels, name),
             retention_note(labels, [name]),
             *seed_and_task_notes(rows, labels, [name]),
-            "A task's score is the mean of its metrics. "
-            "Interval: paired bootstrap over the test examples of each task.",
+            "A task's score is the mean of its metrics.",
+            interval_note(rows, "the test examples of each task"),
         ],
         notes,
         RATIO_KEY,
@@ -206,11 +233,13 @@ def average_table(averages: DataFrame, labels: Labels, name: str) -> Table:
 def _metric_column(metric: str, n: int, labels: Labels, task: str, notes: Notes) -> RowColumn:
     """One metric of a task with its number of test examples."""
     about = labels.tasks[task]
-    sign = 1 if about.higher_is_better else -1
+    sign = 1 if about.is_higher_better(metric) else -1
     label = metric.removeprefix(about.metric).strip("_").replace("_", " ")
     head = about.metrics.get(metric, label)
     if metric == about.metric:
         head = metric_head(about)
+    elif sign < 0:
+        head += "\u00a0↓"
     return RowColumn(
         Column(f"{head}\nn={n}"),
         # A ratio that is not reached has one row, of the main metric, which tells the reason.
@@ -255,9 +284,8 @@ def every_metric_table(scores: DataFrame, labels: Labels) -> Table:
     for row in mean_over_seeds(scores).itertuples():
         result: Any = row
         about = labels.tasks[result.task]
-        scale = 100 if about.percent else 1
-        main = result.metric == about.metric
-        label = about.metric_label if main else about.metrics.get(result.metric, result.metric)
+        scale = 100 if about.is_percent(result.metric) else 1
+        label = about.label_of(result.metric)
         rows.append(
             [
                 Cell(about.label),
@@ -265,6 +293,8 @@ def every_metric_table(scores: DataFrame, labels: Labels) -> Table:
                 method_cell(labels.methods[result.method]),
                 ratio_cell(result.target_ratio),
                 number_cell(result.achieved_ratio, 2),
+                number_cell(FP32_BITS / result.achieved_ratio, 2),
+                number_cell(result.achieved_ratio * BF16_BITS / FP32_BITS, 2),
                 number_cell(result.value * scale, 2),
                 number_cell(result.value_sd * scale, 2),
                 number_cell(result.retention, 2),
@@ -275,12 +305,13 @@ def every_metric_table(scores: DataFrame, labels: Labels) -> Table:
         )
     columns = [
         *text_columns("Task", "Metric", "Method"),
-        *map(Column, ("Target ratio", "Achieved ratio", "Score", "Standard deviation over seeds")),
+        *map(Column, ("Target ratio", "Achieved ratio", "Bits a weight", "Against bf16")),
+        *map(Column, ("Score", "Standard deviation over seeds")),
         *map(Column, ("Ret.", "95 % interval of ret.", "n")),
         *text_columns("Note"),
     ]
-    note = "Interval: paired bootstrap over test examples. n: number of test examples."
-    return flat_table("scores", "Every metric", columns, rows, note)
+    notes = [interval_note(scores), "n: number of test examples."]
+    return flat_table("scores", "Every metric", columns, rows, *notes)
 
 
 def errors_table(scores: DataFrame, labels: Labels) -> Table:

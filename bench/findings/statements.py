@@ -1,0 +1,311 @@
+"""Sentences and tables of a kept run, for the templates of pages.
+
+A sentence that orders two methods comes from their paired difference: it says that one is better
+where the interval excludes 0, and else that they cannot be told apart.
+"""
+
+from collections.abc import Sequence
+
+from pandas import DataFrame
+
+from embpress.analysis.predictors import PREDICTOR_METRICS, correlate_metrics
+from embpress.analysis.scores import mean_over_seeds
+from embpress.analysis.verdicts import FAILS, HOLDS, UNDECIDED
+from embpress.pipeline.paired_differences import MEAN, MEAN_OF_SCORES
+from embpress.report import tables
+from embpress.report.tables.table import Table, number
+from embpress.study.metric_names import ERRORS
+
+from .kept_run import Estimate, KeptRun, NotKept
+
+DASH = "–"
+ABOVE = ">"
+TIED = "≈"
+LEAST_RETENTION = 5.0
+"""Percent of the uncompressed score below which a model is of no use."""
+
+
+class WrongStatement(AssertionError):
+    """A page states an order that the interval of the difference does not show."""
+
+
+class Statements:
+    """What templates call, for one kept run."""
+
+    def __init__(self, run: KeptRun) -> None:
+        self.run = run
+
+    def provenance(self) -> str:
+        """Commit, date, command and cost of the run."""
+        about = self.run.about
+        seeds = self.run.scores["seed"].nunique()
+        return (
+            f"`{about['command']}` at commit `{about['commit'][:10]}`, {about['date']}, "
+            f"{'one seed' if seeds == 1 else f'{seeds} seeds'}, "
+            f"{about['core_seconds']:,} core-seconds "
+            f"([tables and config](runs/{self.run.folder.name}))"
+        )
+
+    def value(self, method: str, ratio: float, task: str = MEAN) -> str:
+        """Retention in percent."""
+        return number(self.run.retention(method, ratio, task).value)
+
+    def interval(self, method: str, ratio: float, task: str = MEAN) -> str:
+        """Retention with its interval; a dash where the run has none."""
+        try:
+            return with_interval(self.run.retention(method, ratio, task))
+        except NotKept:
+            return DASH
+
+    def score(self, method: str, ratio: float | None, task: str) -> str:
+        """A task's main score, mean over seeds; a control has no ratio.
+
+        Raises:
+            NotKept: if the run has none.
+        """
+        about = self.run.labels.tasks[task]
+        rows = mean_over_seeds(self.run.scores)
+        rows = rows[(rows["method"] == method) & (rows["task"] == task)]
+        rows = rows[rows["metric"] == about.metric]
+        rows = rows[rows["target_ratio"].isna() if ratio is None else rows["target_ratio"] == ratio]
+        if len(rows) != 1 or rows["value"].isna().any():
+            raise NotKept(f"{self.run.folder.name} has no score of {method} on {task} at {ratio}x")
+        return number(float(rows["value"].iloc[0]) * (100 if about.percent else 1))
+
+    def compare(self, first: str, second: str, ratio: float, task: str = MEAN) -> str:
+        """Clause that orders two methods as far as the interval shows it."""
+        gap = self.run.difference(first, second, ratio, task)
+        names = self.run.label(first), self.run.label(second)
+        if not gap.sign:
+            return (
+                f"{names[0]} and {names[1]} cannot be told apart "
+                f"(difference {with_interval(gap)} points)"
+            )
+        word = "better" if gap.sign > 0 else "worse"
+        size = Estimate(abs(gap.value), *sorted((gap.sign * gap.low, gap.sign * gap.high)))
+        return f"{names[0]} is {number(size.value)} points {word} than {names[1]}, {bounds(size)}"
+
+    def better(self, first: str, second: str, ratio: float, task: str = MEAN) -> str:
+        """The difference with its interval, for a sentence that calls the first method better.
+
+        Raises:
+            WrongStatement: unless the interval lies above 0.
+        """
+        gap = self.run.difference(first, second, ratio, task)
+        if gap.sign <= 0:
+            raise WrongStatement(
+                f"{self.run.folder.name}: {first} is not better than {second} on {task} at "
+                f"{ratio:g}x, {with_interval(gap)}: change the sentence in the template"
+            )
+        return f"{number(gap.value)} points, {bounds(gap)}"
+
+    def ranking(self, ratio: float, task: str = MEAN, among: Sequence[str] | None = None) -> str:
+        """Methods from the best to the worst; ≈ between neighbours that cannot be told apart."""
+        ranked = [m for m in self.run.methods(ratio, task) if among is None or m in among]
+        parts = [self.run.label(method) for method in ranked[:1]]
+        for better, worse in zip(ranked, ranked[1:]):
+            gap = self.run.difference(better, worse, ratio, task)
+            parts += [ABOVE if gap.sign > 0 else TIED, self.run.label(worse)]
+        return " ".join(parts)
+
+    def leaders(self, ratio: float, task: str = MEAN) -> str:
+        """Clause on the method with the highest retention, and those not told apart from it."""
+        best, *others = self.run.methods(ratio, task)
+        tied = [m for m in others if not self.run.difference(best, m, ratio, task).sign]
+        if not tied:
+            return f"{self.run.label(best)} is better than every other method"
+        names = listed([self.run.label(method) for method in tied])
+        return f"{names} cannot be told apart from {self.run.label(best)}, which is first"
+
+    def means_table(self, ratios: Sequence[float], methods: Sequence[str] | None = None) -> str:
+        """Markdown table of mean retention by ratio, of all tasks and of those without perplexity.
+
+        Rows have the order of the study.
+        """
+        means = [(MEAN, "all tasks")]
+        if any(self._has(MEAN_OF_SCORES, ratio) for ratio in ratios):
+            means.append((MEAN_OF_SCORES, "without perplexity"))
+        titles = [f", {title}" if len(means) > 1 else "" for _, title in means]
+        head = ["method", *(f"{r:g}x{title}" for r in ratios for title in titles)]
+        rows = [
+            [self._name(m), *(self.interval(m, r, mean) for r in ratios for mean, _ in means)]
+            for m in self._rows(methods, ratios)
+        ]
+        return markdown(head, rows)
+
+    def settings_table(self, ratios: Sequence[float]) -> str:
+        """Markdown table of the mean retention of methods as published and at their best; "" if
+        the study has none as published.
+        """
+        methods = self.run.labels.methods
+        published = {m.base: name for name, m in methods.items() if m.setting == "published"}
+        best = {m.base: name for name, m in reversed(self.run.best.methods.items())}
+        titles = ("as published", "at its best")
+        head = ["method", *(f"{ratio:g}x, {title}" for ratio in ratios for title in titles)]
+        rows = [
+            [
+                self.run.label(best[base]),
+                *(self.interval(m, ratio) for ratio in ratios for m in (name, best[base])),
+            ]
+            for base, name in published.items()
+            if base in best
+        ]
+        return markdown(head, rows) if rows else ""
+
+    def tasks_table(self, ratio: float) -> str:
+        """Markdown table of the retention on each task at a ratio."""
+        tasks = self.run.tasks
+        means = [MEAN] if self._has(MEAN, ratio) else []
+        head = ["method", *(self.run.labels.tasks[task].label for task in tasks)]
+        rows = [
+            [self._name(m), *(self.interval(m, ratio, t) for t in (*tasks, *means))]
+            for m in self._rows(None, [ratio])
+        ]
+        return markdown([*head, *means], rows)
+
+    def seeds_clause(self) -> str:
+        """Whether intervals cover seeds."""
+        return " and seeds" if self.run.scores["seed"].nunique() > 1 else "; one seed"
+
+    def task_labels(self) -> str:
+        """Labels of the tasks that means are over."""
+        return listed([self.run.labels.tasks[task].label for task in self.run.tasks])
+
+    def fixed_sizes(self) -> str:
+        """Methods that only reach the lowest ratio of the study, with their achieved ratios."""
+        scores = self.run.scores
+        lowest = min(self.run.labels.ratios)
+        achieved = scores.groupby("method")["achieved_ratio"].agg(["min", "max"])
+        blocks = scores["target_ratio"].dropna().map(self.run.labels.block)
+        single = blocks.groupby(scores["method"]).agg(["min", "max"])
+        names = single[(single["max"] == lowest)].index
+        chosen = [
+            m
+            for m, about in self.run.best.methods.items()
+            if m in names and not about.compresses_layers
+        ]
+        return listed([f"{self.run.label(m)} {achieved['min'][m]:.2f}x" for m in chosen])
+
+    def best_value(self, ratio: float, task: str, among: Sequence[str]) -> str:
+        """The highest retention among some methods, with the method."""
+        best = next(m for m in self.run.methods(ratio, task) if m in among)
+        return f"{self.value(best, ratio, task)} ({self.run.label(best)})"
+
+    def predictors_table(self) -> str:
+        """Markdown table of rank correlations at equal ratio, the highest first."""
+        found = correlate_metrics(self.run.best_scores, self.run.best).equal_ratio
+        ranked = sorted(found.items(), key=lambda item: -item[1].value)
+        return markdown(
+            ["metric", "rank correlation"],
+            [
+                [PREDICTOR_METRICS[name][0], f"{c.value:.2f} [{c.low:.2f}, {c.high:.2f}]"]
+                for name, c in ranked
+            ],
+        )
+
+    def n_predicted(self) -> int:
+        """Rows that `predictors_table` correlates."""
+        found = correlate_metrics(self.run.best_scores, self.run.best).equal_ratio
+        return max(correlation.n for correlation in found.values())
+
+    def epochs(self, task: str) -> str:
+        """Epochs of the last stage of a distilled task."""
+        return str(self.run.config["tasks"][task]["distil"]["stage2"]["epochs"])
+
+    def bound_table(self, method: str, ratios: Sequence[float]) -> str:
+        """Markdown table of a method's weighted error and distance to the bound by checkpoint."""
+        scores = self.run.scores
+        own = scores[(scores["method"] == method) & scores["task"].isin(self.run.tasks)]
+        rows = []
+        for task in self.run.tasks:
+            cells = []
+            for ratio in ratios:
+                of_task = own[(own["task"] == task) & (own["target_ratio"] == ratio)]
+                error, distance = (
+                    of_task[name].mean()
+                    for name in ("weighted_relative_error", "weighted_distance_db")
+                )
+                cells.append(f"{error:.4f}, {distance:.1f} dB")
+            about = self.run.labels.tasks[task]
+            rows.append([about.checkpoint or about.model, *cells])
+        unique = {row[0]: row for row in rows}
+        return markdown(["table", *(f"{ratio:g}x" for ratio in ratios)], list(unique.values()))
+
+    def claims_overview(self) -> str:
+        """Markdown table of the claims, with a tally of task scores and one of matrix errors."""
+        rows = self.run.claims
+        head = ["paper", "claim", "evidence", *(f"scores: {v}" for v in TALLY)]
+        head += ["scores: of no use", *(f"errors: {v}" for v in (HOLDS, FAILS))]
+        lines = []
+        for key, claim in self.run.claim_entries.items():
+            own = rows[rows["claim"] == key]
+            errors = own["metric"].isin(list(ERRORS))
+            useless = ~errors & own.apply(self._is_useless, axis=1).astype(bool)
+            scores = own[~errors & ~useless]
+            cells = [*tally(scores, TALLY), str(int(useless.sum()))]
+            cells += tally(own[errors], (HOLDS, FAILS))
+            lines.append([claim.label or claim.paper, claim.text, claim.evidence, *cells])
+        return markdown(head, lines, n_text=3)
+
+    def claims_text(self) -> str:
+        """Every comparison of the claims, as results/tables/claims.txt has it."""
+        table: Table = tables.claims_table(self.run.claims, self.run.claim_entries, self.run.labels)
+        return tables.to_text(table).rstrip()
+
+    def _is_useless(self, comparison: "DataFrame") -> bool:
+        """Whether neither model of a comparison keeps 5 % of the uncompressed score."""
+        scores = self.run.scores
+        chosen = scores["method"].isin([comparison["better"], comparison["worse"]])
+        chosen &= scores["task"] == comparison["task"]
+        chosen &= scores["metric"] == comparison["metric"]
+        chosen &= scores["target_ratio"].isna() | (scores["target_ratio"] == comparison["ratio"])
+        kept = scores[chosen]["retention"]
+        return bool(len(kept)) and bool((kept < LEAST_RETENTION).all())
+
+    def _rows(self, methods: Sequence[str] | None, ratios: Sequence[float]) -> list[str]:
+        """Methods of a table in the order of the study, those that the run has."""
+        tasks = (MEAN, *self.run.tasks)
+        known = [
+            m
+            for m, about in self.run.best.methods.items()
+            if not about.compresses_layers
+            and any(self.interval(m, r, task) != DASH for r in ratios for task in tasks)
+        ]
+        return known if methods is None else [m for m in methods if m in known]
+
+    def _name(self, method: str) -> str:
+        """The label; controls are in italics."""
+        about = self.run.labels.methods[method]
+        return f"*{about.label}* (control)" if about.kind == "control" else about.label
+
+    def _has(self, task: str, ratio: float) -> bool:
+        return bool(self.run.methods(ratio, task))
+
+
+TALLY = (HOLDS, UNDECIDED, FAILS)
+
+
+def tally(rows: DataFrame, verdicts: Sequence[str]) -> list[str]:
+    """Number of comparisons by verdict."""
+    return [str(int((rows["verdict"] == v).sum())) for v in verdicts]
+
+
+def bounds(estimate: Estimate) -> str:
+    """The interval in brackets."""
+    return f"[{number(estimate.low)}, {number(estimate.high)}]"
+
+
+def with_interval(estimate: Estimate) -> str:
+    """A number and its interval."""
+    return f"{number(estimate.value)} {bounds(estimate)}"
+
+
+def listed(names: Sequence[str]) -> str:
+    """Names in a sentence."""
+    return names[0] if len(names) == 1 else f"{', '.join(names[:-1])} and {names[-1]}"
+
+
+def markdown(head: Sequence[str], rows: Sequence[Sequence[str]], n_text: int = 1) -> str:
+    """A Markdown table whose first columns are text and the others numbers."""
+    rule = "|" + "---|" * n_text + "--:|" * (len(head) - n_text)
+    return "\n".join([f"| {' | '.join(head)} |", rule, *(f"| {' | '.join(r)} |" for r in rows)])

@@ -161,6 +161,8 @@ COMMANDS = {
     "--option factor_dtype=float16 --out DIR-small": Run(prints="written to DIR-small"),
     "embpress compress --model DIR --method integer --ratio 7 --counts counts.tsv "
     "--out DIR-small": Run(prints="written to DIR-small"),
+    "embpress compress --model DIR --method ectcq --matrices all --ratio 6 "
+    "--calibration texts.txt --out DIR-small": Run(prints="written to DIR-small"),
     "embpress inspect DIR-small": Run(prints="compressed by"),
     "python -m pytest tests/methods/test_contract.py -k pca": Run(prints="passed"),
     "python -m pytest tests/test_storage.py": Run(prints="passed"),
@@ -206,6 +208,7 @@ def workplace(tmp_path_factory):
     (folder / "counts.tsv").write_text(
         "".join(f"{word}\t{1000 // (i + 1)}\n" for i, word in enumerate(words))
     )
+    (folder / "texts.txt").write_text("the cat\nthe ticket w1 w2\n")
     with (folder / "tickets.csv").open("w", newline="") as file:
         csv.writer(file).writerows(
             [["subject", "urgent"], *([f"ticket {i}", "yes" if i % 2 else "no"] for i in range(12))]

@@ -17,10 +17,11 @@ from torch import Tensor
 from ..errors import InfeasibleRatio, UserError
 from ..files import check_replaceable, replace_directory, summarize_error
 from ..formats._base import CompressedMatrix
+from ..methods._water_level import code_at_one_level
 from ..models.calibration import Calibration, calibrate, encode_texts, longest_text
 from ..models.embedding import EmbeddingSlot, find_embedding, other_weights
 from ..models.pretrained import load_tokenizer_if_any
-from ..models.whole_model_code import code_matrices, find_matrices
+from ..models.whole_model_code import find_matrices, make_coders
 from ..study.layer_kinds import EMBEDDING
 from .compress import (
     SourceModel,
@@ -223,7 +224,8 @@ def _code(
             f"the weights that are not coded take {rest_bits // 8} bytes: use a ratio below "
             f"{dense_bits / rest_bits:.1f}"
         )
-    coded = code_matrices(model, calibration, budget, source.context)
+    coders = make_coders(model, calibration, source.context.counts)
+    coded = code_at_one_level(coders, budget, source.context)
     layers = []
     for matrix in matrices:
         code = coded.matrices[matrix.name]

@@ -1,4 +1,4 @@
-"""Find all matrices of a model, and code them at one water level that fills a budget of bits."""
+"""Find all matrices of a model, and their moments on calibration texts, for a code of all."""
 
 from typing import NamedTuple
 
@@ -8,7 +8,7 @@ from transformers import PreTrainedModel
 from transformers.pytorch_utils import Conv1D
 
 from ..errors import UserError
-from ..methods._base import Context, checked_matrix
+from ..methods._base import checked_matrix
 from ..methods._layer_code import (
     ALL,
     CodeOptions,
@@ -17,7 +17,6 @@ from ..methods._layer_code import (
     mean_precision,
     plain_moments,
 )
-from ..methods._water_level import CodedModel, code_at_one_level
 from ..numerics.weights import smooth_counts
 from ..study.layer_kinds import EMBEDDING
 from .calibration import Calibration
@@ -110,39 +109,32 @@ def layer_moments(matrices: list[DenseMatrix], calibration: Calibration) -> list
     ]
 
 
-def code_matrices(
+def make_coders(
     model: PreTrainedModel,
     calibration: Calibration,
-    budget: int,
-    context: Context,
+    counts: Tensor | None = None,
     options: CodeOptions = ALL,
-) -> CodedModel:
-    """Code the embedding and all matrices of a model at one water level.
+) -> dict[str, LayerCoder]:
+    """Coders of the embedding, under `layer_kinds.EMBEDDING`, and of all matrices by layer.
 
     Args:
         model: a float32 model on the CPU.
         calibration: moments of its layers; an empty one weights relative errors alike.
-        budget: bits of all codes together.
-        context: token counts if any, and progress.
+        counts: (V,) token counts, if any.
         options: ingredients to leave out.
-
-    Returns:
-        Codes by name of the layer, that of the embedding under `layer_kinds.EMBEDDING`.
 
     Raises:
         UserError: if a matrix cannot be coded, such as one with NaN.
-        InfeasibleRatio: if the codes do not fit the budget at any level.
     """
+    weight = find_embedding(model)[1].weight.detach()
+    checked_matrix(weight)
+    moments = embedding_moments(model, calibration, counts)
+    coders = {EMBEDDING: LayerCoder(weight, moments, options, has_mean=True)}
     matrices = find_matrices(model)
-    for matrix in matrices:
+    for matrix, own in zip(matrices, layer_moments(matrices, calibration)):
         try:
             checked_matrix(matrix.weight)
         except UserError as error:
             raise UserError(f"{matrix.name}: {error}") from error
-    weight = find_embedding(model)[1].weight.detach()
-    checked_matrix(weight)
-    moments = embedding_moments(model, calibration, context.counts)
-    coders = {EMBEDDING: LayerCoder(weight, moments, options, has_mean=True)}
-    for matrix, own in zip(matrices, layer_moments(matrices, calibration)):
         coders[matrix.name] = LayerCoder(matrix.weight, own, options)
-    return code_at_one_level(coders, budget, context)
+    return coders

@@ -16,8 +16,8 @@ SHIFT_UNIT = 128
 """Shifts of decoded levels are stored in units of 1 / SHIFT_UNIT steps."""
 PER_OCTAVE = 4
 """Exponents are in quarter octaves, as spread classes are."""
-LENGTH_WORDS = 2
-"""16-bit words of the length of a coded part."""
+NUMBER_WORDS = 2
+"""16-bit words of the length of a coded part, and of the numbers of rows and columns."""
 EXPONENT_CLASS = UNIT + 2
 """Spread class with which row and column exponents are coded; their probabilities are learned."""
 LARGEST_EXPONENT = 256
@@ -63,8 +63,8 @@ class EntropyCodedIntegers(CompressedMatrix):
 
     Stored are the mean row, if there is one, the step, an offset of the spread classes, the shifts
     of levels with |z| = 1 and |z| > 1 to the mean of what they code, and one stream of 16-bit
-    words: row and column exponents, then the integers z, by parts of whole rows. Each part is
-    preceded by its number of words. The code of z_ij is conditioned on its spread class, which is
+    words: the shape, row and column exponents, then the integers z, by parts of whole rows. Each
+    part is preceded by its number of words. The code of z_ij is conditioned on its spread class
     row_spread_i + column_spread_j - row_step_i - column_step_j + offset (see `adaptive_coding`).
 
     Rows are decoded once, in `prepare`, and then take the memory of a dense matrix: layers multiply
@@ -176,7 +176,9 @@ def encode_words(values: np.ndarray, scales: GridScales, offset: int) -> np.ndar
                 values[part], row_class[part], scales.column_class, learned.zero, learned.seen
             )
         )
-    return np.concatenate([piece for part in parts for piece in (_length_words(part), part)])
+    shape = [_number_words(size) for size in values.shape]
+    coded = [piece for part in parts for piece in (_number_words(len(part)), part)]
+    return np.concatenate([*shape, *coded])
 
 
 _ZERO = np.zeros(1, dtype=np.int64)
@@ -187,9 +189,9 @@ def rows_of_part(d: int) -> int:
     return max(1, PART // d)
 
 
-def _length_words(part: np.ndarray) -> np.ndarray:
-    """Number of words of a part as words, the lower first."""
-    return np.array([len(part) & 0xFFFF, len(part) >> 16], dtype=np.uint16)
+def _number_words(number: int) -> np.ndarray:
+    """A number as words, the lower first."""
+    return np.array([number & 0xFFFF, number >> 16], dtype=np.uint16)
 
 
 def _decode_words(
@@ -198,14 +200,18 @@ def _decode_words(
     """Decode what `encode_words` encoded: exponents, and int32 (n, d).
 
     Raises:
-        ValueError: if a part does not fit into the stream, or an exponent is too large.
+        ValueError: if the stream is of another shape, a part does not fit into it, or an exponent
+            is too large.
     """
     n, d = shape
-    position = 0
+    # Compared before memory is allocated for a shape that an altered header gives.
+    if words[: 2 * NUMBER_WORDS].tolist() != [w for s in shape for w in (s & 0xFFFF, s >> 16)]:
+        raise ValueError("the stream is of a matrix of another shape")
+    position = 2 * NUMBER_WORDS
 
     def next_part() -> np.ndarray:
         nonlocal position
-        start = position + LENGTH_WORDS
+        start = position + NUMBER_WORDS
         if start > len(words):
             raise ValueError("the stream ends within a part")
         position = start + int(words[start - 2]) + (int(words[start - 1]) << 16)

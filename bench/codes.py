@@ -308,7 +308,8 @@ def markdown(lines: list[Line]) -> Iterator[str]:
         yield f"- Lines of {date} were measured at commits {', '.join(measured)}."
     if set(commits) & SPECIAL_TOKENS_UNCOUNTED:
         yield "- At these commits the counts of special tokens such as `[CLS]` were 0, so that"
-        yield "  weighted errors and fits by counts neglect them. Now a text counts them once."
+        yield "  weighted errors and fits by counts neglect them. Now they have the count of"
+        yield "  the inputs."
     for model, label in MODELS.items():
         rows = [line for line in lines if line.model == model and line.ratio]
         if not rows:

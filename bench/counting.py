@@ -22,8 +22,13 @@ from tokenizers import Tokenizer, models, normalizers, pre_tokenizers, trainers
 from transformers import PreTrainedTokenizerFast
 
 from embpress.data.corpus_counts import CountOutputs, CountSettings, count_corpus
+from embpress.data.corpus_tokens import (
+    CountedCorpus,
+    count_corpus_tokens,
+    special_tokens_per_input,
+)
 from embpress.data.shards import iterate_texts, list_shards
-from embpress.data.token_counts import count_table
+from embpress.data.words import RUN_WORDS
 from embpress.models.tokenization import load_tokenizer
 
 from .common import Table, parser, peak_bytes, verdict
@@ -88,14 +93,19 @@ def ours(folder: str, model: str, segmenter: str, out: str) -> None:
     outputs = CountOutputs(place / "words.tsv", place / "counted.jsonl", place / "held_out.jsonl")
     count_corpus(
         list_shards(Path(folder), "text"),
-        CountSettings(segmenter),
+        CountSettings(segmenter or RUN_WORDS),
         outputs,
         place / "shards",
         PROCESSES,
         lambda line: None,
     )
     counted = time.perf_counter()
-    counts = count_table(outputs.words, tokenizer, len(tokenizer))
+    corpus = CountedCorpus(
+        "bench", outputs.words, outputs.counted, segmenter or None, folder=Path(folder)
+    )
+    counts, _, n_inputs = count_corpus_tokens(corpus, tokenizer, len(tokenizer))
+    for i, times in special_tokens_per_input(tokenizer).items():
+        counts[i] -= times * n_inputs
     found = {
         "words": counted - start,
         "tokens": time.perf_counter() - counted,
@@ -153,7 +163,7 @@ def main() -> None:
         "--model",
         help="folder of a tokenizer; else a WordPiece like BERT's is trained on generated text",
     )
-    options.add_argument("--segmenter", default="whitespace", help="runs for byte-level BPE")
+    options.add_argument("--segmenter", default="", help="by default it follows from the model")
     chosen = options.parse_args()
     table = Table(
         f"Counting tokens: by words in {PROCESSES} processes, target at least 1 M tokens/s and at "

@@ -45,7 +45,7 @@ RATIOS = (4.0, 10.0, 25.0)
 DTYPES = {
     method: ("int8", "int4")
     for method in ("b21", "b23", "lighttoken")  # their fits take longer
-} | {"pq": ("int8", "float16")}
+} | {"pq": ("float16", "int8")}
 ALL_DTYPES = ("int8", "int4", "float16", "float32")
 TIES = 1.01
 """Candidates within this factor of the least error are as good."""
@@ -57,10 +57,13 @@ LONG: dict[str, dict[str, Any]] = {
     "b23": {"epochs": 15},
     "lighttoken": {"training": "joint", "epochs": 10, "learning_rate": 1e-4},
 }
-"""Longer training, with counts and int4 factors (LightToken: int8), at the highest ratio."""
-UNWEIGHTED = ("t24", "signs")
+"""Longer training, with counts and int4 factors (LightToken: int8), at the highest ratio.
+
+B23's also at the next one.
+"""
+UNWEIGHTED = ("t24", "prune")
 """Methods whose fits cannot weight rows."""
-METHODS = ("svd", "kronecker", "b21", "b23", "lighttoken", "t24", "pq", "ectcq")
+METHODS = ("svd", "kronecker", "b21", "b23", "lighttoken", "t24", "prune", "pq", "ectcq")
 
 
 class Line(NamedTuple):
@@ -89,7 +92,7 @@ def candidates(method: str, ratio: float) -> Iterator[dict[str, Any]]:
         for weighting in weightings:
             options = SHORT.get(method, {}) | {"factor_dtype": dtype}
             yield options if method in UNWEIGHTED else options | {"weighting": weighting}
-    if method in LONG and ratio == max(RATIOS):
+    if method in LONG and (ratio == max(RATIOS) or method == "b23"):
         dtype = "int8" if method == "lighttoken" else "int4"
         yield LONG[method] | {"factor_dtype": dtype, "weighting": "counts"}
 

@@ -76,10 +76,10 @@ def _copy(source: str, target: str) -> None:
 def read_scores(folder: Path) -> pandas.DataFrame:
     """The scores of a finished study.
 
-    Ratios that are out of reach are left out, and so are the floors: a perplexity of 10^6 says
-    nothing about rounding.
+    Left out are ratios that are out of reach, metrics without retention, which compare a model with
+    the uncompressed one, and the floors: a perplexity of 10^6 says nothing about rounding.
     """
-    scores = pandas.read_csv(folder / "results/scores.csv").dropna(subset=["value"])
+    scores = pandas.read_csv(folder / "results/scores.csv").dropna(subset=["value", "retention"])
     floors = controls() - {"identity"}
     return scores[[aliases().get(name, name) not in floors for name in scores["method"]]]
 

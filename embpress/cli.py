@@ -1,6 +1,6 @@
-"""The command line: `embpress compress`, `inspect`, `budget` and `table`.
+"""The command line: `embpress compress`, `inspect`, `budget`, `table` and `export`.
 
-It parses arguments and prints results; the work is done by `export` and `report`.
+It parses arguments and prints results; the work is done by `export`, `integrations` and `report`.
 """
 
 import argparse
@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 from . import __version__
 from .errors import UserError
+from .integrations.command import EXPORT, add_export_options
 from .methods import FOLDER as METHODS
 from .methods import aliases, resolve_name
 from .methods import names as method_names
@@ -22,7 +23,13 @@ from .methods import names as method_names
 if TYPE_CHECKING:
     from .export.ranking import Ranking
 
-EXTRAS = {"faiss": "faiss", "pandas": "workflow"}
+EXTRAS = {
+    "faiss": "faiss",
+    "pandas": "workflow",
+    "onnx": "onnx",
+    "onnxruntime": "onnx",
+    "onnxscript": "onnx",
+}
 """Optional packages that a command may need, and the extra of pyproject.toml that installs each."""
 
 COMPRESS = """Compress the embedding of a local transformers model (safetensors weights, one file or
@@ -98,6 +105,10 @@ def build_parser() -> argparse.ArgumentParser:
         "table", help="print all or some scores of a study", description=TABLE
     )
     _add_table_options(table)
+    export = commands.add_parser(
+        "export", help="write a compressed model for another library", description=EXPORT
+    )
+    add_export_options(export)
     return parser
 
 

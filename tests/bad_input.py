@@ -65,7 +65,7 @@ def set_to(*path: str, value: Any) -> Case:
 CONFIGS: dict[str, Case] = {
     "a duplicate key": replaced("seeds: [0]", "seeds: [0]\nseeds: [1]"),
     "two methods of one name": replaced(
-        "  svd: {}", "  svd: {}\n  svd: {options: {weighting: counts}}"
+        "  ectcq: {}", "  ectcq: {}\n  ectcq: {options: {weighting: uniform}}"
     ),
     "no YAML": lambda: checked("methods: [svd\n"),
     "a tab before a key": lambda: checked("methods:\n\tsvd: {}\n"),
@@ -80,7 +80,7 @@ CONFIGS: dict[str, Case] = {
     "a path as the name of a model": set_to("models", "../minilm", value={}),
     "a path as the name of a task": set_to("tasks", "/etc/passwd", value={}),
     "a number as the name of a method": set_to("methods", 8, value={}),
-    "an empty method entry": replaced("  svd: {}\n", "  svd:\n"),
+    "an empty method entry": replaced("  ectcq: {}\n", "  ectcq:\n"),
     "a seed that is true": set_to("seeds", value=[True]),
     "a seed beyond 32 bits": set_to("seeds", value=[2**32]),
     "a ratio that is no number": set_to("ratios", value=[float("nan")]),

@@ -60,7 +60,7 @@ def test_both_ways_to_count_find_the_same_tokens(tmp_path, monkeypatch, capsys):
     counting.write_text(tmp_path / "text/a.txt", 0.2)
     counting.write_wordpiece(tmp_path / "text/a.txt", tmp_path / "model")
     for way in (counting.ours, counting.tokenizer_alone):
-        way(tmp_path / "text", tmp_path / "model", "whitespace", tmp_path)
+        way(tmp_path / "text", tmp_path / "model", "", tmp_path)
     by_words, alone = map(json.loads, capsys.readouterr().out.splitlines())
     counts = np.load(tmp_path / "ours.npy")
     assert counts.sum() > 30_000 and (counts == np.load(tmp_path / "tokenizer_alone.npy")).all()

@@ -162,7 +162,8 @@ COMMANDS = {
     "embpress compress --model DIR --method integer --ratio 7 --counts counts.tsv "
     "--out DIR-small": Run(prints="written to DIR-small"),
     "embpress compress --model DIR --method ectcq --matrices all --ratio 6 "
-    "--calibration texts.txt --out DIR-small": Run(prints="written to DIR-small"),
+    "--calibration texts.txt --out DIR-whole": Run(prints="written to DIR-whole"),
+    "embpress export DIR-small --onnx model.onnx": Run(prints="written to model.onnx"),
     "embpress inspect DIR-small": Run(prints="compressed by"),
     "python -m pytest tests/methods/test_contract.py -k pca": Run(prints="passed"),
     "python -m pytest tests/test_storage.py": Run(prints="passed"),

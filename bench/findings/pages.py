@@ -18,6 +18,7 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from matplotlib.figure import Figure
 from PIL import Image
 
+from embpress.analysis.protocols import compare_protocols
 from embpress.files import partial_file, write_text
 from embpress.report import plots
 from embpress.report.plots.style import styled
@@ -39,6 +40,12 @@ FIGURES: dict[str, tuple[str, Callable[[KeptRun], Figure]]] = {
     "error_vs_ratio.png": (
         "default",
         lambda run: plots.error_vs_ratio(run.best_scores, run.bounds, run.best),
+    ),
+    "protocols.png": (
+        "protocols",
+        lambda run: plots.retention_by_protocol(
+            compare_protocols(run.best_scores, run.best), run.best
+        ),
     ),
 }
 """Figures by file name: the run that they show, and how they are drawn."""

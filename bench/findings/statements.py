@@ -133,6 +133,35 @@ class Statements:
         ]
         return markdown(head, rows)
 
+    def protocols_table(self, ratio: float) -> str:
+        """Markdown table of the retention on every task, students among them, at a ratio."""
+        tasks = self.run.labels.tasks
+        head = ["method", *(about.label for about in tasks.values())]
+        rows = [
+            [self._name(method), *(self.interval(method, ratio, task) for task in tasks)]
+            for method, about in self.run.best.methods.items()
+            if not about.compresses_layers
+        ]
+        return markdown(head, [row for row in rows if set(row[1:]) != {DASH}])
+
+    def metrics_table(self, task: str, ratio: float) -> str:
+        """Markdown table of every metric of a task at a ratio, means over seeds."""
+        about = self.run.labels.tasks[task]
+        rows = mean_over_seeds(self.run.best_scores)
+        own = rows[(rows["task"] == task) & rows["value"].notna()]
+        metrics = [m for m in (about.metric, *about.metrics) if m in set(own["metric"])]
+        values = own.set_index(["method", "target_ratio", "metric"])["value"].to_dict()
+        ordered = ["identity", *self.run.methods(ratio, task)]
+        lines = []
+        for method in ordered:
+            at = [r for (m, r, _) in values if m == method and (method == "identity" or r == ratio)]
+            if at:
+                cells = [values.get((method, at[0], m)) for m in metrics]
+                shown = [DASH if v is None else number(v, 3) for v in cells]
+                lines.append([self._name(method), *shown])
+        names = [about.metrics.get(m, about.metric_label) for m in metrics]
+        return markdown(["method", *names], lines)
+
     def settings_table(self, ratios: Sequence[float]) -> str:
         """Markdown table of the mean retention of methods as published and at their best; "" if
         the study has none as published.

@@ -57,11 +57,11 @@ class RowTiers(CompressedMatrix):
     def config(self) -> dict[str, Any]:
         """See base class."""
         tiers = [
-            {**tier, "config": part.config()} for tier, part in zip(self.tiers, self._matrices())
+            {**tier, "config": part.config()} for tier, part in zip(self.tiers, self.matrices())
         ]
         return {"tiers": tiers, "padding": self.padding_bytes}
 
-    def _matrices(self) -> list[CompressedMatrix]:
+    def matrices(self) -> list[CompressedMatrix]:
         """The matrices of the tiers."""
         return list(self.parts)  # type: ignore[arg-type]
 
@@ -74,7 +74,7 @@ class RowTiers(CompressedMatrix):
         ids = torch.arange(self.shape[0], device=self.tier.device)
         tier = bits.gather(self.tier, ids, self.tier_width)
         place = torch.zeros_like(tier)
-        for number, part in enumerate(self._matrices()):
+        for number, part in enumerate(self.matrices()):
             chosen = tier == number
             if int(chosen.sum()) != part.shape[0]:
                 raise ValueError(f"tier {number} does not have {part.shape[0]} rows")
@@ -88,7 +88,7 @@ class RowTiers(CompressedMatrix):
         tier = self.tier_of_row.index_select(0, ids)
         place = self.place.index_select(0, ids).long()
         decoded = torch.empty(len(ids), self.shape[1], device=ids.device)
-        for number, part in enumerate(self._matrices()):
+        for number, part in enumerate(self.matrices()):
             chosen = (tier == number).nonzero().flatten()
             if len(chosen):
                 decoded.index_copy_(0, chosen, part.rows(place.index_select(0, chosen)))
@@ -96,32 +96,32 @@ class RowTiers(CompressedMatrix):
 
     def product(self, x: Tensor) -> Tensor:
         """See base class; the products of the tiers, in the order of the rows."""
-        products = torch.cat([part.product(x) for part in self._matrices()], dim=-1)
+        products = torch.cat([part.product(x) for part in self.matrices()], dim=-1)
         first = torch.tensor([0, *(tier["rows"] for tier in self.tiers)], device=x.device).cumsum(0)
         return products.index_select(-1, first[self.tier_of_row.long()] + self.place)
 
     def decode_flops(self, n_rows: int) -> int:
         """See base class; of rows of the tier that takes most."""
-        return max(part.decode_flops(n_rows) for part in self._matrices())
+        return max(part.decode_flops(n_rows) for part in self.matrices())
 
     def product_flops(self, n_vectors: int) -> int:
         """See base class."""
-        return sum(part.product_flops(n_vectors) for part in self._matrices())
+        return sum(part.product_flops(n_vectors) for part in self.matrices())
 
     def unfreeze(self) -> None:
         """See base class."""
-        for part in self._matrices():
+        for part in self.matrices():
             part.unfreeze()
 
     def freeze(self) -> None:
         """See base class."""
-        for part in self._matrices():
+        for part in self.matrices():
             part.freeze()
 
     @property
     def stored_floats(self) -> int | None:
         """See base class; None if a tier stores integer codes."""
-        counts = [part.stored_floats for part in self._matrices()]
+        counts = [part.stored_floats for part in self.matrices()]
         return None if None in counts else sum(n for n in counts if n is not None)
 
 

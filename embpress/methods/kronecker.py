@@ -92,10 +92,14 @@ class KroneckerFactorization(Method):
         widths = _divisors(d, options.n)
         if options.terms == 0 and heights and widths:
             return self._plan_terms(shape, ratio, _middle(heights, rows), _middle(widths, d))
+        # A scalar B would leave the matrix itself in the precision of the factors.
+        least = max(options.terms, 1 if options.n else 2)
         possible = sorted(
-            ((m, n) for m in heights for n in widths if m * n >= options.terms),
+            ((m, n) for m in heights for n in widths if m * n >= least),
             key=lambda pair: (pair[0] * pair[1], abs(math.log(pair[0] / pair[1]))),
         )
+        if not possible and widths == heights == [1]:
+            raise InfeasibleRatio(f"Kronecker has no product on {rows} x {d}: use another method")
         if not possible and options.m == 1:
             raise UserError(
                 f"option n is {options.n}, but must divide d = {d} and be at least terms = "

@@ -44,7 +44,7 @@ def test_sizes_of_the_paper():
 
 
 def test_reachable_ratios_are_named():
-    with pytest.raises(InfeasibleRatio, match="Kronecker reaches 1, 2, 3,"):
+    with pytest.raises(InfeasibleRatio, match="Kronecker reaches 2, 3, 3.99,"):
         KroneckerFactorization().plan((1000, 12), 100)
     with pytest.raises(UserError, match="terms is -1"):
         KroneckerFactorization(terms=-1)

@@ -67,6 +67,7 @@ def test_the_table_has_a_column_for_each_protocol(study):
     (row,) = (row for row in table.sections[1].rows if row[0].text == labels.methods["t24"].label)
     assert row[4].text == "--" and row[4].marks and row[2].sort != row[6].sort
     assert any("3 seeds" in note for note in table.notes)
+    assert to_text(table).splitlines()[0].split()[3:5] == ["tuned", "first"]
     for text in (to_text(table), to_latex(table), to_html(table)):
         assert "Rotten Tomatoes" in text
 

@@ -137,7 +137,7 @@ def test_distilled_students_have_no_dropout_whatever_the_terms(folder, terms):
     assert curves[0] == curves[1]
 
 
-@pytest.mark.parametrize("dtype", ["float32", "float16", "int8"])
+@pytest.mark.parametrize("dtype", ["float32", "float16", "int8", "int4"])
 def test_training_changes_a_student_but_not_its_size(folder, dtype):
     start = compressed(folder, "tuned", ratio=6, factor_dtype=dtype)
     stage = STAGE | {"epochs": 12, "learning_rate": 3e-3}

@@ -66,7 +66,7 @@ DISTRIBUTIONS = {
 """Distributions of modules that have another name."""
 BROUGHT_BY = {"cycler": "matplotlib", "markupsafe": "jinja2", "pydantic_core": "pydantic"}
 """Distributions that are a dependency of a listed one."""
-INTEGRATIONS = {"sentence-transformers"}
+INTEGRATIONS = {"onnx", "sentence-transformers"}
 """Extras that a study does not need; the tests need them."""
 CORE_ROOMS = ("export", "formats", "methods", "models", "numerics", "study")
 """Rooms that `embpress.load`, `compress` and `inspect` import, with the core dependencies alone."""

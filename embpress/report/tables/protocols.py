@@ -21,6 +21,12 @@ from .table import (
     ratio_cell,
 )
 
+SHORT = {
+    "fine-tuned, then compressed": "tuned first",
+    "compressed, then fine-tuned": "tuned last",
+    "compressed, then distilled": "distilled",
+}
+"""Heads in the terminal, which shows no heads above them."""
 NOT_RUN = "Not run by this protocol."
 
 
@@ -42,7 +48,7 @@ def _table(family: str, rows: DataFrame, labels: Labels) -> Table:
     heads = protocol_heads(rows, labels, PROTOCOLS)
     columns = [Column("Method", align="left"), Column("Achieved ratio", align="right", width=8)]
     for head in heads.values():
-        columns.append(Column("ret.", (head,), short="ret."))
+        columns.append(Column("ret.", (head,), short=SHORT.get(head, head)))
         columns.append(Column("95 % interval", (head,), short="95 % interval", width=8))
     sections = []
     for ratio, block in rows.groupby("block", sort=False):

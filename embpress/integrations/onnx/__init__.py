@@ -1,0 +1,1 @@
+"""Exported models as ONNX files, whose embedding stays compressed."""

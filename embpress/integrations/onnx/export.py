@@ -1,0 +1,314 @@
+"""Write an exported model as an ONNX file.
+
+torch.onnx exports the model with one node for each use of the compressed matrix; these nodes are
+then replaced by the operators that decode it. Distinct ids of a batch are decoded once.
+"""
+
+import inspect
+import warnings
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import onnx
+import onnxruntime
+import onnxscript  # noqa: F401  torch.onnx imports it
+import torch
+from onnx import helper
+from torch import Tensor, nn
+from transformers import PreTrainedModel
+
+from ...errors import UserError
+from ...export.exported_model import load
+from ...files import partial_file, summarize_error
+from ...formats._base import CompressedMatrix
+from ...methods import compress
+from ...models.pretrained import open_tokenizer
+from .graph import Graph
+from .lookup import IR_VERSION, OPSET, opset_imports
+from .matrices import decode, is_supported
+
+DOMAIN = "embpress"
+MAX_BYTES = 2**31 - 2**20
+"""Largest ONNX file; the tensors of larger models are written to a second file, FILE.data."""
+MAX_DIFFERENCE = 1e-4
+"""Largest accepted difference between the outputs of onnxruntime and of torch, relative to the
+largest output."""
+
+
+@dataclass(frozen=True)
+class OnnxSummary:
+    """What an ONNX file contains."""
+
+    file: Path
+    inputs: tuple[str, ...]
+    output: str
+    format: str
+    """Format of the stored embedding."""
+    is_recoded: bool
+    """Whether the embedding was decoded to int8 rows, as ONNX has no operators for its format."""
+    embedding_bytes: int
+    """Bytes of its tensors in the file."""
+    counted_bytes: int
+    """Stored bytes of the compressed matrix in the exported model."""
+    file_bytes: int
+    difference: float
+    """Largest absolute difference between the outputs of onnxruntime and of torch on a sample."""
+
+    def to_json(self) -> dict[str, Any]:
+        """As plain JSON values."""
+        return asdict(self) | {"file": str(self.file), "inputs": list(self.inputs)}
+
+    def render(self) -> str:
+        """As lines of text."""
+        recoded = ", decoded and rounded: ONNX has no operators for the format"
+        return "\n".join(
+            [
+                f"inputs     {', '.join(self.inputs)}",
+                f"output     {self.output}, up to {self.difference:.1e} from torch's",
+                f"embedding  {self.format}, {self.embedding_bytes:,} bytes "
+                f"({self.counted_bytes:,} in the exported model)" + recoded * self.is_recoded,
+                f"file       {self.file_bytes:,} bytes, written to {self.file}",
+            ]
+        )
+
+
+class _MatrixNode(nn.Module):
+    """In place of a compressed matrix: one node for each use."""
+
+    product_dtype = torch.float32
+
+    def __init__(self, shape: tuple[int, int]) -> None:
+        super().__init__()
+        self.shape = shape
+
+    def rows(self, ids: Tensor) -> Tensor:
+        """(n,) to (n, d)."""
+        return self._node("Rows", ids, (ids.shape[0], self.shape[1]))
+
+    def product(self, x: Tensor) -> Tensor:
+        """(..., d) to (..., V)."""
+        return self._node("Product", x, (*x.shape[:-1], self.shape[0]))
+
+    @staticmethod
+    def _node(name: str, x: Tensor, shape: tuple[Any, ...]) -> Tensor:
+        return torch.onnx.ops.symbolic(
+            f"{DOMAIN}::{name}", (x,), dtype=torch.float32, shape=shape, version=1
+        )
+
+
+class _FirstOutput(nn.Module):
+    """A model with these inputs whose only output is the first: hidden states, or logits."""
+
+    def __init__(self, model: PreTrainedModel, inputs: list[str]) -> None:
+        super().__init__()
+        self.model = model
+        self.inputs = inputs
+        takes_cache = "use_cache" in inspect.signature(model.forward).parameters
+        self.constants = {"use_cache": False} if takes_cache else {}
+
+    def forward(self, *values: Tensor) -> Tensor:
+        """The values of the inputs, int64 (batch, sequence) each, to the output."""
+        inputs = dict(zip(self.inputs, values))
+        return self.model(**inputs, **self.constants, return_dict=True)[0]
+
+
+def export_onnx(folder: str | Path, file: str | Path, contrib: bool = False) -> OnnxSummary:
+    """Write an exported model as an ONNX file whose embedding stays compressed.
+
+    Inputs are those that the tokenizer returns, int64 (batch, sequence) of any size; the output is
+    the first one of the model, such as `last_hidden_state`, in float32. The file is run by
+    onnxruntime on a sample, and compared with torch, before it is written.
+
+    Args:
+        folder: a folder that `compress_model` wrote.
+        file: the file to write.
+        contrib: use onnxruntime's operator GatherBlockQuantized for integer rows of 4 and 8 bits.
+
+    Raises:
+        UserError: if the folder contains no exported model, torch cannot export it, or onnxruntime
+            computes other outputs.
+    """
+    file = Path(file)
+    if file.is_dir() or not file.parent.is_dir():
+        raise UserError(f"{file} cannot be written: name a file in a folder that exists")
+    model: Any = load(folder).float()
+    matrix = model.embedding_slot.matrix
+    stored = matrix if is_supported(matrix) else _int8_rows(matrix)
+    if stored is not matrix:
+        model.embedding_slot.set_matrix(stored)
+    sample = _sample_inputs(model, Path(folder))
+    name, expected = _first_output(model, sample, Path(folder))
+    for layer in model.embedding_slot.layer_names:
+        model.get_submodule(layer).matrix = _MatrixNode(stored.shape)
+    exported = _run_exporter(model, sample, name, Path(folder))
+    embedding_bytes = _insert_decoders(exported, stored, contrib)
+    difference = _write_checked(exported, file, sample, expected)
+    return OnnxSummary(
+        file=file,
+        inputs=tuple(sample),
+        output=name,
+        format=stored.format,
+        is_recoded=stored is not matrix,
+        embedding_bytes=embedding_bytes,
+        counted_bytes=matrix.stored_bits // 8,
+        file_bytes=sum(path.stat().st_size for path in (file, _data_file(file)) if path.exists()),
+        difference=difference,
+    )
+
+
+def _int8_rows(matrix: CompressedMatrix) -> CompressedMatrix:
+    """A matrix decoded, and rounded to int8 rows."""
+    return compress(matrix.dense(), "integer", 1, bits=8)
+
+
+def _sample_inputs(model: Any, folder: Path) -> dict[str, Tensor]:
+    """Inputs of two texts, of which one is padded on the right."""
+    tokenizer = open_tokenizer(folder, lambda message: None)
+    names = ["input_ids", "attention_mask"]
+    if tokenizer is not None:
+        names = list(dict.fromkeys([*tokenizer.model_input_names, *names]))
+    accepted = inspect.signature(model.forward).parameters
+    torch.manual_seed(0)
+    n_rows = model.embedding_slot.shape[0]
+    mask = torch.ones(2, 7, dtype=torch.int64)
+    mask[1, 5:] = 0
+    values = {
+        "input_ids": torch.randint(n_rows, (2, 7)),
+        "attention_mask": mask,
+        "token_type_ids": torch.zeros(2, 7, dtype=torch.int64),
+    }
+    return {name: values[name] for name in names if name in accepted and name in values}
+
+
+def _first_output(
+    model: PreTrainedModel, sample: dict[str, Tensor], folder: Path
+) -> tuple[str, Tensor]:
+    """Name and values of the first output.
+
+    Raises:
+        UserError: if the model needs other inputs, such as images or decoder ids.
+    """
+    try:
+        with torch.no_grad():
+            return next(iter(model(**sample, return_dict=True).items()))
+    except Exception as error:  # of any part of the model
+        raise UserError(
+            f"{folder}: a {type(model).__name__} does not run on {', '.join(sample)} alone "
+            f"({summarize_error(error)}): only models with these inputs can be exported"
+        ) from error
+
+
+def _run_exporter(
+    model: PreTrainedModel, sample: dict[str, Tensor], output: str, folder: Path
+) -> onnx.ModelProto:
+    """Export with torch.onnx, with any number of texts and tokens.
+
+    Raises:
+        UserError: if the model cannot be exported.
+    """
+    axes = {0: torch.export.Dim("batch"), 1: torch.export.Dim("sequence")}
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            program: Any = torch.onnx.export(
+                _FirstOutput(model, list(sample)).eval(),
+                tuple(sample.values()),
+                dynamic_shapes={"values": tuple(axes for _ in sample)},
+                input_names=list(sample),
+                output_names=[output],
+                opset_version=OPSET,
+                dynamo=True,
+                verbose=False,
+            )
+    except Exception as error:  # any part of the model may fail to export
+        raise UserError(
+            f"{folder}: torch cannot export a {type(model).__name__} "
+            f"({summarize_error(_first_cause(error))}): use embpress.load"
+        ) from error
+    return program.model_proto
+
+
+def _first_cause(error: BaseException) -> Exception:
+    """The error at the start of a chain; the exporter wraps errors in general advice."""
+    while error.__cause__ is not None:
+        error = error.__cause__
+    return error  # type: ignore[return-value]
+
+
+def _insert_decoders(exported: onnx.ModelProto, matrix: CompressedMatrix, contrib: bool) -> int:
+    """Replace the nodes of the matrix by those that decode it, and return its stored bytes."""
+    graph = Graph(contrib)
+    nodes: list[onnx.NodeProto] = []
+    for node in exported.graph.node:
+        if node.domain != DOMAIN:
+            nodes.append(node)
+            continue
+        (x,) = node.input
+        first = len(graph.nodes)
+        graph.feeds_product = node.op_type == "Product"
+        if not graph.feeds_product:
+            result = decode(matrix, graph, x)
+        else:
+            rows = decode(matrix, graph, graph.stored(torch.arange(matrix.shape[0])))
+            result = graph.add("MatMul", x, graph.add("Transpose", rows, perm=[1, 0]))
+        nodes += graph.nodes[first:]
+        nodes.append(helper.make_node("Identity", [result], list(node.output)))
+    del exported.graph.node[:]
+    exported.graph.node.extend(nodes)
+    exported.graph.initializer.extend(graph.initializers)
+    del exported.opset_import[:]
+    exported.opset_import.extend(opset_imports(contrib))
+    exported.ir_version = IR_VERSION
+    return graph.stored_bytes
+
+
+def _write_checked(
+    exported: onnx.ModelProto, file: Path, sample: dict[str, Tensor], expected: Tensor
+) -> float:
+    """Write a file, run it, and let it replace `file` only if its outputs are right.
+
+    Returns:
+        The largest absolute difference to the expected outputs.
+
+    Raises:
+        UserError: if onnxruntime refuses the file, or its outputs differ.
+    """
+    partial = partial_file(file)
+    is_large = exported.ByteSize() > MAX_BYTES
+    try:
+        onnx.save_model(
+            exported, partial, save_as_external_data=is_large, location=_data_file(file).name
+        )
+        outputs = _run(partial, sample)
+        difference = float((outputs - expected).abs().max())
+        if not difference <= MAX_DIFFERENCE * max(1.0, float(expected.abs().max())):
+            raise UserError(
+                f"{file}: the outputs of onnxruntime differ by {difference:g} from those of torch: "
+                "use embpress.load, and report this model"
+            )
+        partial.replace(file)
+    finally:
+        partial.unlink(missing_ok=True)
+    return difference
+
+
+def _data_file(file: Path) -> Path:
+    """The file with the tensors of a model that one ONNX file cannot hold."""
+    return file.with_name(f"{file.name}.data")
+
+
+def _run(file: Path, sample: dict[str, Tensor]) -> Tensor:
+    """The first output of a file on one thread."""
+    options = onnxruntime.SessionOptions()
+    options.intra_op_num_threads = 1
+    try:
+        session = onnxruntime.InferenceSession(file, options, providers=["CPUExecutionProvider"])
+        inputs: dict[str, np.ndarray] = {name: value.numpy() for name, value in sample.items()}
+        return torch.from_numpy(session.run(None, inputs)[0])
+    except Exception as error:  # onnxruntime has exceptions of its own
+        raise UserError(
+            f"onnxruntime cannot run the exported model ({summarize_error(error)}): update "
+            "onnxruntime, or use embpress.load"
+        ) from error

@@ -26,6 +26,7 @@ if TYPE_CHECKING:
 EXTRAS = {
     "faiss": "faiss",
     "pandas": "workflow",
+    "gguf": "gguf",
     "onnx": "onnx",
     "onnxruntime": "onnx",
     "onnxscript": "onnx",

@@ -164,6 +164,11 @@ COMMANDS = {
     "embpress compress --model DIR --method ectcq --matrices all --ratio 6 "
     "--calibration texts.txt --out DIR-whole": Run(prints="written to DIR-whole"),
     "embpress export DIR-small --onnx model.onnx": Run(prints="written to model.onnx"),
+    "embpress compress --model DIR --method integer --ratio 7 --option bits=4 --out DIR-int4": Run(
+        prints="written to DIR-int4"
+    ),
+    "embpress export DIR-int4 --gguf table.gguf": Run(prints="Q4_0"),
+    "embpress export DIR-int4 --compressed-tensors DIR-packed": Run(prints="int4"),
     "embpress inspect DIR-small": Run(prints="compressed by"),
     "python -m pytest tests/methods/test_contract.py -k pca": Run(prints="passed"),
     "python -m pytest tests/test_storage.py": Run(prints="passed"),
@@ -178,9 +183,12 @@ SHORTER = {
 }
 """Shorter text in place of a part of a Python example."""
 PYTHON_ELSEWHERE = {
-    "safetensors_matrix(Path": Elsewhere("tests/numerics/test_matrices.py", "safetensors_matrix")
+    "import mteb": Elsewhere(
+        "tests/integrations/test_recipes.py", "test_mteb_evaluates_variants_side_by_side"
+    ),
+    "safetensors_matrix(Path": Elsewhere("tests/numerics/test_matrices.py", "safetensors_matrix"),
 }
-"""Python examples that need a file which the tests of their module make."""
+"""Python examples that need files, data or packages which only the tests named here have."""
 
 
 @pytest.fixture(scope="module")

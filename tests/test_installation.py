@@ -66,6 +66,7 @@ IMPORTS = {
     "plots": "from embpress.report import plots",
     "hub": "import datasets\nfrom embpress.data import hub, hub_files, shards",
     "sentence-transformers": "from embpress.integrations import sentence_transformers",
+    "gguf": "from embpress.integrations import gguf_table",
     "onnx": "from embpress.integrations.onnx import export",
     "japanese": "import fugashi, sentencepiece, unidic_lite\nfrom embpress.data import words",
 }

@@ -216,9 +216,9 @@ class Statements:
         return listed([f"{self.run.label(m)} {achieved['min'][m]:.2f}x" for m in chosen])
 
     def best_value(self, ratio: float, task: str, among: Sequence[str]) -> str:
-        """The highest retention among some methods, with the method."""
+        """The highest retention among some methods in %, with the method before it."""
         best = next(m for m in self.run.methods(ratio, task) if m in among)
-        return f"{self.value(best, ratio, task)} ({self.run.label(best)})"
+        return f"{self.run.label(best)} {self.value(best, ratio, task)} %"
 
     def predictors_table(self) -> str:
         """Markdown table of rank correlations at equal ratio, the highest first."""

@@ -6,6 +6,8 @@ from dataclasses import dataclass
 import pandas
 from pandas import DataFrame
 
+from ..study.metric_names import ERRORS
+
 HOLDS = "holds"
 UNDECIDED = "undecided"
 FAILS = "does not hold"
@@ -50,7 +52,21 @@ def verdict(values: MetricPair, higher_is_better: bool) -> str:
 
 
 def summarize_claim(rows: DataFrame) -> str:
-    """Summarize the verdicts of a claim's comparisons, as in "holds at 3 of 4 (1 undecided)"."""
+    """Summarize the verdicts of a claim's comparisons, as in "holds at 3 of 4 (1 undecided)".
+
+    Errors of the matrix, whose differences have no interval, are counted apart.
+    """
+    if (rows["verdict"] == NOT_MEASURED).all():
+        return NOT_MEASURED
+    is_error = rows["metric"].isin(list(ERRORS))
+    parts = [_count(rows[~is_error])] if not is_error.all() else []
+    if is_error.any():
+        parts.append(f"of errors without interval {_count(rows[is_error])}")
+    return "; ".join(parts)
+
+
+def _count(rows: DataFrame) -> str:
+    """Number of comparisons by verdict."""
     counts = {v: int((rows["verdict"] == v).sum()) for v in VERDICTS}
     measured = len(rows) - counts[NOT_MEASURED]
     if not measured:

@@ -3,19 +3,34 @@
 import argparse
 import json
 from pathlib import Path
+from typing import Any
 
 from ..errors import UserError
 
-EXPORT = """Write a folder that `compress` wrote as one ONNX file. The embedding stays compressed:
-standard operators gather the codes of a batch and decode them. Formats without such operators are
-decoded and stored as int8 rows. onnxruntime runs the file on a sample, and its outputs are compared
-with torch's, before it is written."""
+EXPORT = """Write a folder that `compress` wrote in the format of another library. --onnx: the model
+as one file. The embedding stays compressed: standard operators gather the codes of a batch and
+decode them; formats without such operators are decoded and stored as int8 rows. onnxruntime runs
+the file on a sample, and its outputs are compared with torch's, before it is written. --gguf and
+--compressed-tensors: integer rows with exactly the same values."""
 
 
 def add_export_options(command: argparse.ArgumentParser) -> None:
     """Add the options of `embpress export` to its parser."""
     command.add_argument("folder", type=Path, metavar="DIR", help="folder that `compress` wrote")
-    command.add_argument("--onnx", type=Path, metavar="FILE", help="ONNX file to write")
+    formats = command.add_mutually_exclusive_group()
+    formats.add_argument("--onnx", type=Path, metavar="FILE", help="the model as an ONNX file")
+    formats.add_argument(
+        "--gguf",
+        type=Path,
+        metavar="FILE",
+        help="the embedding alone as the tensor token_embd.weight of a GGUF file",
+    )
+    formats.add_argument(
+        "--compressed-tensors",
+        type=Path,
+        metavar="OUT",
+        help="the model as a folder in the format pack-quantized of compressed-tensors",
+    )
     command.add_argument(
         "--contrib",
         action="store_true",
@@ -31,11 +46,21 @@ def run_export(arguments: argparse.Namespace) -> None:
     Raises:
         UserError: if no format is named, or the model cannot be written in it.
     """
-    if arguments.onnx is None:
-        raise UserError("embpress export: name the file to write, for example --onnx model.onnx")
-    from .onnx.export import export_onnx
+    summary: Any
+    if arguments.onnx is not None:
+        from .onnx.export import export_onnx
 
-    summary = export_onnx(arguments.folder, arguments.onnx, arguments.contrib)
+        summary = export_onnx(arguments.folder, arguments.onnx, arguments.contrib)
+    elif arguments.gguf is not None:
+        from .gguf_table import export_gguf
+
+        summary = export_gguf(arguments.folder, arguments.gguf)
+    elif arguments.compressed_tensors is not None:
+        from .compressed_tensors import export_compressed_tensors
+
+        summary = export_compressed_tensors(arguments.folder, arguments.compressed_tensors)
+    else:
+        raise UserError("embpress export: name a format and a file, for example --onnx model.onnx")
     if arguments.json:
         print(json.dumps(summary.to_json(), indent=1))
     else:

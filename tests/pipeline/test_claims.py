@@ -226,12 +226,16 @@ def test_verdicts_by_interval(low, high, up, wanted):
     assert verdict(MetricPair(1, 2, low, high, 5), up) == wanted
 
 
-def test_a_claims_verdict_counts_its_rows():
-    rows = pandas.DataFrame(
-        {"verdict": ["holds", "holds", "undecided", "does not hold", "not measured"]}
-    )
-    assert summarize_claim(rows) == "holds at 2 of 4 (1 undecided, 1 against it, 1 not measured)"
+def test_a_claims_verdict_counts_scores_and_errors_apart():
+    verdicts = ["holds", "holds", "undecided", "does not hold", "not measured"]
+    rows = pandas.DataFrame({"verdict": verdicts, "metric": "accuracy"})
+    all_scores = "holds at 2 of 4 (1 undecided, 1 against it, 1 not measured)"
+    assert summarize_claim(rows) == all_scores
     assert summarize_claim(rows[:2]) == "holds at 2 of 2"
+    errors = pandas.DataFrame({"verdict": ["holds", "does not hold"], "metric": "mean_cosine"})
+    of_errors = "of errors without interval holds at 1 of 2 (1 against it)"
+    assert summarize_claim(errors) == of_errors
+    assert summarize_claim(pandas.concat([rows, errors])) == f"{all_scores}; {of_errors}"
 
 
 def test_a_missing_column_or_row_is_named(config, found):
@@ -290,7 +294,10 @@ def test_text_tells_claims_numbers_and_verdicts(rows, claim_entries, labels):
     text = to_text(claims_table(rows, claim_entries, labels), 110)
     assert max(map(len, text.splitlines())) <= 110
     words = " ".join(text.split())
-    verdict = "holds at 4 of 7 (2 undecided, 1 against it, 2 not measured)"
+    verdict = (
+        "holds at 2 of 5 (2 undecided, 1 against it, 2 not measured); "
+        "of errors without interval holds at 2 of 2"
+    )
     assert f"B21: 50% & more_of it. (abstract) → {verdict}" in words
     assert "Tamura et al. 2024: Good beats bad. (inferred) → not measured" in words
     # The pair once, then a row for each ratio.
@@ -308,7 +315,7 @@ def test_text_tells_claims_numbers_and_verdicts(rows, claim_entries, labels):
 
 def test_latex_escapes_and_repeats_no_words(rows, claim_entries, labels):
     table = to_latex(claims_table(rows, claim_entries, labels))
-    assert r"50\% \& more\_of it. (abstract) $\to$ holds at 4 of 7" in table
+    assert r"50\% \& more\_of it. (abstract) $\to$ holds at 2 of 5" in table
     assert table.count(r"A\_good better than A\_bad: Rotten \& co, accuracy\,$\uparrow$") == 1
     achieved = r"\{\$10\.0,\\,10\.0\$\}"
     holds = rf"^10 & {achieved} & 97\.\d & .* & \{{\\bfseries holds\}} \\\\$"

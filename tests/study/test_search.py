@@ -14,6 +14,7 @@ from safetensors.torch import load_file
 from snakemake.target_jobs import parse_target_jobs_cli_args
 
 from embpress.errors import UserError
+from embpress.models.loading import auto_class
 from embpress.report.paper import TABLES
 from embpress.report.tables import search_table, to_latex, to_text
 from embpress.study import search
@@ -263,7 +264,7 @@ def test_candidates_never_see_held_out_rows_and_the_best_is_trained(
     assert chosen["finetune"] == best["settings"]
     alone = task_of(tmp_path, best["settings"]).within_training(1 / 3)
     training.finetune(base, alone, CONTEXT, tmp_path / "alone")
-    model = training.auto_class("classifier").from_pretrained(tmp_path / "alone")
+    model = auto_class("classifier").from_pretrained(tmp_path / "alone")
     predicted = alone.outcomes(model.eval(), wordpiece, lambda line: None)["predicted"]
     assert best["score"] == pytest.approx(
         np.corrcoef(predicted, [float(y) for y in alone.test.labels])[0, 1], abs=1e-6

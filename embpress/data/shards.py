@@ -48,17 +48,29 @@ def list_shards(folder: Path, column: str) -> list[Shard]:
         )
     shards: list[Shard] = []
     for path in files:
-        if path.suffix == PARQUET:
-            shards += _parquet_shards(path, column)
-            continue
-        size = path.stat().st_size
-        for start in range(0, size, SHARD_BYTES):
-            shards.append(Shard(path, start, min(start + SHARD_BYTES, size), column))
+        shards += file_shards(path, column)
     if not shards:
         raise UserError(
             f"the {len(files)} files of {folder} are all empty: check `path` of the corpus"
         )
     return shards
+
+
+def file_shards(path: Path, column: str) -> list[Shard]:
+    """List the shards of one .txt, .jsonl or .parquet file; none if it is empty.
+
+    Raises:
+        UserError: if it does not exist, is of another kind, or a damaged Parquet file.
+    """
+    if path.suffix not in (LINES, ROWS, PARQUET) or not path.is_file():
+        raise UserError(f"{path} is not a .txt, .jsonl or .parquet file: name files with texts")
+    if path.suffix == PARQUET:
+        return _parquet_shards(path, column)
+    size = path.stat().st_size
+    return [
+        Shard(path, start, min(start + SHARD_BYTES, size), column)
+        for start in range(0, size, SHARD_BYTES)
+    ]
 
 
 def iterate_texts(shard: Shard) -> Iterator[str]:

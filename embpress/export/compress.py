@@ -1,6 +1,6 @@
 """Compress the embedding of a transformers folder and write an exported model."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -9,13 +9,12 @@ import torch
 from torch import Tensor, nn
 from transformers import PreTrainedModel
 
-from ..data.corpus_tokens import with_special_tokens
-from ..data.counts import counts_from_file
 from ..errors import UserError
 from ..files import check_replaceable, replace_directory
 from ..formats.dense import DenseRows
 from ..methods import compress
 from ..methods._base import Context
+from ..models.decoding import most_frequent
 from ..models.embedding import (
     CompressedEmbedding,
     DenseWeightAccess,
@@ -26,6 +25,7 @@ from ..models.embedding import (
 from ..models.pretrained import find_special_ids, load_dense_model, open_tokenizer
 from ..models.tokenization import find_input_length
 from .carried_files import find_carried_files
+from .choice import CountSource, choose_method
 from .exported_model import (
     MANIFEST,
     About,
@@ -33,6 +33,7 @@ from .exported_model import (
     FitRecord,
     write_exported_model,
 )
+from .model_source import locate_model
 from .sentence_modules import copy_modules, find_transformer
 
 
@@ -49,6 +50,8 @@ class Summary:
     model_after: int
     ratio: float
     """Dense fp32 bits of the embedding / stored bits."""
+    counts_source: str
+    """What the token counts of the fit were counted in."""
     out: Path
 
     def to_json(self) -> dict[str, Any]:
@@ -64,15 +67,20 @@ class SourceModel:
     matrix: Tensor
     """(V, d), in the dtype of the weights."""
     context: Context
+    counts_source: str
+    """What the counts of the context were counted in."""
 
 
 def open_source_model(
     folder: Path,
     counts: str | Path | Tensor | None = None,
+    texts: Sequence[str | Path] = (),
     seed: int = 0,
     progress: Callable[[str], None] = lambda message: None,
 ) -> SourceModel:
     """Open a transformers folder for compression.
+
+    Without counts and texts, counts are those of `find_counts`.
 
     Args:
         folder: folder with config.json and safetensors weights, in one file or in shards, or a
@@ -80,6 +88,7 @@ def open_source_model(
         counts: (V,) token counts or a file of them; see `counts_from_file`. Special tokens that the
             tokenizer adds to each input and that the counts lack are counted; see
             `with_special_tokens`.
+        texts: text files to count tokens in, instead of `counts`; see `count_files`.
         seed: seed of the fit.
         progress: called with messages about the fit.
 
@@ -93,40 +102,40 @@ def open_source_model(
     model = load_dense_model(folder)
     matrix = find_embedding(model)[1].weight.detach()
     tokenizer = open_tokenizer(folder, progress)
-    if isinstance(counts, (str, Path)):
-        counts = counts_from_file(Path(counts), len(matrix), tokenizer)
-    elif counts is not None and counts.shape != matrix.shape[:1]:
-        raise UserError(
-            f"the counts have shape {tuple(counts.shape)}, but the model has {len(matrix)} rows: "
-            "count with the model's tokenizer"
-        )
-    if counts is not None and tokenizer is not None:
-        counts = with_special_tokens(counts, tokenizer, find_input_length(folder, tokenizer))
     special_ids = find_special_ids(folder, model.config, tokenizer, len(matrix))
-    context = Context(counts=counts, special_ids=special_ids, seed=seed, progress=progress)
-    return SourceModel(model, matrix, context)
+    length = find_input_length(folder, tokenizer) if tokenizer is not None else None
+    given = CountSource(counts, texts, tokenizer, len(matrix), special_ids, length)
+    found = given.resolve(progress)
+    progress(f"token counts: {found.source}")
+    context = Context(counts=found.counts, special_ids=special_ids, seed=seed, progress=progress)
+    return SourceModel(model, matrix, context, found.source)
 
 
 def compress_model(
     model: str | Path,
     out: str | Path,
-    method: str,
-    ratio: float,
+    method: str | None = None,
+    ratio: float = 10.0,
     *,
     counts: str | Path | Tensor | None = None,
+    texts: Sequence[str | Path] = (),
     seed: int = 0,
     options: Mapping[str, object] | None = None,
     progress: Callable[[str], None] = lambda message: None,
 ) -> Summary:
-    """Compress the embedding of a local transformers model, and write the model for `load`.
+    """Compress the embedding of a transformers model, and write the model for `load`.
 
     Args:
-        model: folder with config.json and safetensors weights, in one file or in shards. Pooling,
-            normalization, prompts and maximal length of a sentence-transformers folder are kept.
+        model: folder with config.json and safetensors weights, in one file or in shards, or the id
+            of a model of the hub, `owner/name` or `owner/name@revision`. Pooling, normalization,
+            prompts and maximal length of a sentence-transformers folder are kept.
         out: folder to write; an earlier exported model is replaced, anything else refused.
-        method: name of a method.
+        method: name of a method; None chooses the best for the ratio, see `choose_method`.
         ratio: dense fp32 bits of the embedding / bits to store, at least.
         counts: (V,) token counts or a file of them, for methods that weight rows by frequency.
+            Without counts and texts, those of the package for the same vocabulary, or else a prior
+            over the order of the vocabulary.
+        texts: text files to count tokens in, instead of `counts`.
         seed: seed of the fit.
         options: options of the method.
         progress: called with messages about the fit.
@@ -148,12 +157,20 @@ def compress_model(
         >>> summary.shape, summary.ratio >= 2
         ((200, 32), True)
     """
-    folder = Path(model)
     out = Path(out)
     check_replaceable(out, MANIFEST)
-    source = open_source_model(folder, counts, seed, progress)
+    folder = locate_model(model)
+    source = open_source_model(folder, counts, texts, seed, progress)
+    if method is None:
+        method = choose_method((source.matrix.shape[0], source.matrix.shape[1]), ratio)
+        progress(f"method: {method}, the best for ratio {ratio:g}")
     fit = FitRecord(
-        method=method, options=options or {}, ratio=ratio, seed=seed, counts=counts is not None
+        method=method,
+        options=options or {},
+        ratio=ratio,
+        seed=seed,
+        counts=True,
+        counts_source=source.counts_source,
     )
     return _export(source, fit, folder, out)
 
@@ -181,7 +198,9 @@ def _export(source: SourceModel, fit: FitRecord, folder: Path, out: Path) -> Sum
     files = find_carried_files(find_transformer(folder))
     with replace_directory(out, MANIFEST) as partial:
         copy_modules(folder, partial)
-        about = About(made=fit, before=before)
+        counts = source.context.counts
+        frequent = [] if counts is None else most_frequent(counts)
+        about = About(made=fit, before=before, frequent=frequent)
         write_exported_model(source.model, slot, about, partial, files)
     embedding_after = compressed.stored_bits // 8
     return Summary(
@@ -192,6 +211,7 @@ def _export(source: SourceModel, fit: FitRecord, folder: Path, out: Path) -> Sum
         model_before=model_before,
         model_after=embedding_after + _weight_bytes(other_weights(source.model)),
         ratio=compressed.ratio,
+        counts_source=source.counts_source,
         out=out,
     )
 

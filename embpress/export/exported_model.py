@@ -19,7 +19,7 @@ import shutil
 from collections.abc import Iterable, Mapping
 from os import PathLike
 from pathlib import Path
-from typing import Any, TypedDict
+from typing import Any, NotRequired, TypedDict
 
 import torch
 from transformers import GenerationConfig, PreTrainedConfig, PreTrainedModel
@@ -27,6 +27,7 @@ from transformers import GenerationConfig, PreTrainedConfig, PreTrainedModel
 from .. import __version__, storage
 from ..errors import UserError
 from ..files import merge_into_directory, read_json, sha256_of, summarize_error, write_json
+from ..models.decoding import Decode, stored_matrix, with_decoding
 from ..models.embedding import (
     OTHER_WEIGHTS,
     EmbeddingSlot,
@@ -55,7 +56,9 @@ class FitRecord(TypedDict):
     ratio: float
     seed: int
     counts: bool
-    """Whether token counts were given."""
+    """Whether the fit had token counts."""
+    counts_source: NotRequired[str]
+    """What they were counted in."""
 
 
 class DenseSizes(TypedDict):
@@ -71,6 +74,8 @@ class About(TypedDict, total=False):
 
     made: FitRecord
     before: DenseSizes
+    frequent: list[int]
+    """Ids of the most frequent tokens, for `decode="cached"`."""
 
 
 class ReplacedLayers(TypedDict):
@@ -206,7 +211,7 @@ def write_exported_model(
         write_other_weights(model, folder)
     else:
         write_coded_weights(model, layers, folder)
-    storage.save(slot.matrix, folder, about.get("made"))
+    storage.save(stored_matrix(slot.matrix), folder, about.get("made"))
     for file in files or []:
         shutil.copyfile(file, folder / file.name)
     paths = sorted(path for path in folder.rglob("*") if path.is_file())
@@ -230,13 +235,16 @@ def _write_trainer_index(model: PreTrainedModel, folder: Path) -> None:
     write_json(folder / TRAINER_INDEX, {"weight_map": dict.fromkeys(names, OTHER_WEIGHTS)})
 
 
-def load(folder: str | Path) -> PreTrainedModel:
+def load(folder: str | Path, decode: Decode = "rows") -> PreTrainedModel:
     """Load an exported model, which decodes the rows of a batch and never builds the dense matrix.
 
     Sizes in the headers of all files are compared before any memory is allocated.
 
     Args:
         folder: a folder that `compress_model` wrote.
+        decode: `rows` decodes the rows of each batch. `cached` keeps the rows of the 4,096 most
+            frequent tokens decoded, which answer most lookups. `dense` decodes all rows now, which
+            takes the memory of the dense matrix.
 
     Returns:
         A model of the class in transformers that the dense model has, in evaluation mode.
@@ -262,7 +270,9 @@ def load(folder: str | Path) -> PreTrainedModel:
     model_class = _check_shapes(config, manifest["replaced"], folder)
     matrix = storage.load(folder)
     model = _build_model(model_class, config, folder)
-    model.embedding_slot.set_matrix(matrix)
+    frequent = manifest.get("frequent", [])
+    model.embedding_slot.set_matrix(with_decoding(matrix, decode, frequent, model.dtype))
+    model.embpress["frequent"] = frequent
     if "made" in manifest:
         model.embpress["made"] = manifest["made"]
     if "before" in manifest:

@@ -21,6 +21,7 @@ from ..methods import compress, method_class, names
 from ..methods._base import Context, checked_matrix
 from ..study.task_entry import STUDENT_PROTOCOLS
 from .compress import open_source_model
+from .model_source import locate_model
 
 MEGABYTE = 10**6
 MIN_SCORES = 10
@@ -70,8 +71,13 @@ class RankingSettings:
     methods: Sequence[str] | None = None
     """Names of methods; None means all but the controls."""
     counts: str | Path | Tensor | None = None
-    """(V,) token counts, or for a model's folder a file of them. Without counts all rows have the
-    same weight, and methods that need counts do not fit."""
+    """(V,) token counts, or for a model's folder a file of them.
+
+    Without counts, a model's are found as `compress_model` does. All rows of a matrix have the same
+    weight then, and methods that need counts do not fit.
+    """
+    texts: Sequence[str | Path] = ()
+    """Text files of which tokens are counted, instead of `counts`; only for a model."""
     special_ids: tuple[int, ...] | None = None
     """Rows of special tokens; None means those of a folder's model, and none for a matrix."""
     scores: str | Path | None = None
@@ -89,8 +95,8 @@ class Ranking:
     target_ratio: float
     """Dense fp32 bits of the matrix / bits of the size limit."""
     max_megabytes: float
-    has_counts: bool
-    """Whether rows were weighted by token counts."""
+    counts_source: str
+    """What the tokens were counted in by whose counts rows are weighted; empty without counts."""
     retention_error: float = math.nan
     """Mean absolute error of the estimated retention in cross-validation, in percentage points."""
 
@@ -142,7 +148,7 @@ def rank_methods(
         'integer'
     """
     settings = settings or RankingSettings()
-    matrix, context = _matrix_and_context(matrix, settings)
+    matrix, context, counts_source = _matrix_and_context(matrix, settings)
     dense_bytes = 4 * matrix.numel()
     if not 0 < max_megabytes < math.inf:
         raise UserError(f"{max_megabytes:g} MB is not a size: give a number above 0")
@@ -167,13 +173,13 @@ def rank_methods(
             for c in candidates
         ]
     candidates.sort(key=_rank_key)
-    return Ranking(candidates, ratio, max_megabytes, context.counts is not None, retention_error)
+    return Ranking(candidates, ratio, max_megabytes, counts_source, retention_error)
 
 
 def _matrix_and_context(
     matrix: Tensor | str | Path, settings: RankingSettings
-) -> tuple[Tensor, Context]:
-    """The matrix to compress, and the context of all fits."""
+) -> tuple[Tensor, Context, str]:
+    """The matrix to compress, the context of all fits, and what its tokens were counted in."""
     if isinstance(matrix, Tensor):
         if isinstance(settings.counts, (str, Path)):
             raise UserError(
@@ -181,13 +187,17 @@ def _matrix_and_context(
                 "may be a file: read the file first"
             )
         context = Context(counts=settings.counts, seed=settings.seed)
+        counts_source = "" if settings.counts is None else "the given tensor"
     else:
-        source = open_source_model(Path(matrix), settings.counts, settings.seed)
+        source = open_source_model(
+            locate_model(matrix), settings.counts, settings.texts, settings.seed, settings.progress
+        )
         matrix = source.matrix
         context = source.context
+        counts_source = source.counts_source
     if settings.special_ids is not None:
         context = replace(context, special_ids=settings.special_ids)
-    return matrix, context
+    return matrix, context, counts_source
 
 
 def _rank_key(candidate: Candidate) -> tuple[bool, float, int, str]:

@@ -26,6 +26,7 @@ def render_summary(summary: Summary) -> str:
             _align_columns(rows),
             f"ratio {summary.ratio:.2f} (dense fp32 bits / bits stored) of a {n_rows} x {d} "
             "embedding",
+            f"token counts: {summary.counts_source}",
             f"written to {summary.out}; load it with embpress.load({str(summary.out)!r})",
         ]
     )
@@ -98,7 +99,7 @@ def render_inspection(inspection: Inspection) -> str:
 def render_ranking(ranking: Ranking) -> str:
     """All methods of a ranking, and how retention was estimated."""
     has_estimates = ranking.retention_error == ranking.retention_error  # not NaN
-    error_name = "weighted error" if ranking.has_counts else "error"
+    error_name = "weighted error" if ranking.counts_source else "error"
     rows = [["method", "bytes", "ratio", error_name, "rel. error", "cosine"]]
     if has_estimates:
         rows[0].append("retention (estimate)")
@@ -108,10 +109,7 @@ def render_ranking(ranking: Ranking) -> str:
         f"at most {ranking.max_megabytes:g} MB (10^6 bytes) for the embedding matrix: "
         f"ratio {ranking.target_ratio:.2f} or more"
     ]
-    if not ranking.has_counts:
-        lines.append(
-            "no --counts: all rows have the same weight, though frequent tokens matter more in text"
-        )
+    lines.append(f"rows are weighted by token counts: {ranking.counts_source or 'none'}")
     lines += ["", _align_columns(rows)]
     if notes:
         lines += ["", *notes]

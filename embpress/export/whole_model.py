@@ -20,17 +20,18 @@ from ..formats._base import CompressedMatrix
 from ..methods._water_level import code_at_one_level
 from ..models.calibration import Calibration, calibrate, encode_texts, longest_text
 from ..models.embedding import EmbeddingSlot, find_embedding, other_weights
-from ..models.pretrained import load_tokenizer_if_any
+from ..models.tokenization import check_vocabulary, load_tokenizer
 from ..models.whole_model_code import find_matrices, make_coders
 from ..study.layer_kinds import EMBEDDING
+from .carried_files import find_carried_files
 from .compress import (
     SourceModel,
     check_forward,
     check_lookup,
-    find_tokenizer_files,
     open_source_model,
 )
 from .exported_model import MANIFEST, About, DenseSizes, FitRecord, write_exported_model
+from .model_source import locate_model
 from .sentence_modules import copy_modules, find_transformer
 from .stored_layers import CodedWeights, count_bits, uncoded_weights
 
@@ -77,19 +78,23 @@ def compress_whole_model(
     *,
     calibration: str | Path | Sequence[str] | None = None,
     counts: str | Path | Tensor | None = None,
+    texts: Sequence[str | Path] = (),
     seed: int = 0,
     progress: Callable[[str], None] = lambda message: None,
 ) -> WholeModelSummary:
-    """Compress all matrices of a local transformers model, and write the model for `load`.
+    """Compress all matrices of a transformers model, and write the model for `load`.
 
     Args:
-        model: folder with config.json and safetensors weights, in one file or in shards.
+        model: folder with config.json and safetensors weights, in one file or in shards, or the id
+            of a model of the hub, `owner/name` or `owner/name@revision`.
         out: folder to write; an earlier exported model is replaced, anything else refused.
         ratio: dense fp32 bits of all parameters / bits of all stored tensors, at least.
         calibration: texts, or a file with a text a line, of the kind that the model will read;
             never the test's. Moments are taken on 256 of them, tokens are counted in all.
         counts: (V,) token counts or a file of them, which are averaged with those of all
-            calibration texts.
+            calibration texts. Without counts and texts, the calibration texts alone are counted;
+            without these too, counts are those of `find_counts`.
+        texts: text files to count tokens in, instead of `counts`.
         seed: seed of the fit.
         progress: called with messages about the fit.
 
@@ -110,13 +115,13 @@ def compress_whole_model(
         >>> summary.ratio >= 4, type(embpress.load("compressed")).__name__
         (True, 'BertModel')
     """
-    folder = Path(model)
     out = Path(out)
     check_replaceable(out, MANIFEST)
     if not ratio >= 1:
         raise UserError(f"ratio {ratio} is below 1: a ratio is dense bits / stored bits")
-    texts = _read_texts(calibration)
-    source = open_source_model(folder, counts, seed, progress)
+    calibration_texts = _read_texts(calibration)
+    folder = locate_model(model)
+    source = open_source_model(folder, counts, texts, seed, progress)
     check_lookup(find_embedding(source.model)[1])
     before = DenseSizes(
         embedding=source.matrix.nbytes,
@@ -124,21 +129,25 @@ def compress_whole_model(
         dtype=str(source.matrix.dtype).removeprefix("torch."),
     )
     source.model.float()
-    found = _calibrate(source, texts, folder) if texts else Calibration()
-    matrix, layers = _code(source, found, ratio)
+    found = _calibrate(source, calibration_texts, folder) if calibration_texts else Calibration()
+    # Counts of the texts that the model will read serve it better than those of another corpus.
+    is_given = counts is not None or bool(texts)
+    own_counts = source.context.counts if is_given or not calibration_texts else None
+    matrix, layers = _code(source, found, own_counts, ratio)
     fit = FitRecord(
         method="entropy_coded_trellis",
         options={"matrices": "all", "calibration_texts": found.n_texts},
         ratio=ratio,
         seed=seed,
-        counts=source.context.counts is not None,
+        counts=True,
+        counts_source=source.counts_source if own_counts is not None else "the calibration texts",
     )
     slot = EmbeddingSlot(source.model)
     slot.set_matrix(matrix)
     check_forward(source.model)
     with replace_directory(out, MANIFEST) as partial:
         copy_modules(folder, partial)
-        files = find_tokenizer_files(find_transformer(folder))
+        files = find_carried_files(find_transformer(folder))
         about = About(made=fit, before=before)
         write_exported_model(source.model, slot, about, partial, files, layers)
     return _summarize(source, layers, slot, before, found, out)
@@ -174,12 +183,8 @@ def _calibrate(source: SourceModel, texts: list[str], folder: Path) -> Calibrati
     Raises:
         UserError: if the folder has no tokenizer, or the model does not run on texts alone.
     """
-    tokenizer = load_tokenizer_if_any(find_transformer(folder))
-    if tokenizer is None:
-        raise UserError(
-            f"{folder} has no tokenizer, which calibration texts need: complete its files, or "
-            "leave out the texts"
-        )
+    tokenizer = load_tokenizer(find_transformer(folder))
+    check_vocabulary(tokenizer, folder)
     encoded = encode_texts(texts, tokenizer, longest_text(source.model))
     context = source.context
     try:
@@ -200,7 +205,7 @@ def _calibrate(source: SourceModel, texts: list[str], folder: Path) -> Calibrati
 
 
 def _code(
-    source: SourceModel, calibration: Calibration, ratio: float
+    source: SourceModel, calibration: Calibration, counts: Tensor | None, ratio: float
 ) -> tuple[CompressedMatrix, list[CodedWeights]]:
     """Codes of the embedding and of all other matrices, which the model's weights then are.
 
@@ -224,7 +229,7 @@ def _code(
             f"the weights that are not coded take {rest_bits // 8} bytes: use a ratio below "
             f"{dense_bits / rest_bits:.1f}"
         )
-    coders = make_coders(model, calibration, source.context.counts)
+    coders = make_coders(model, calibration, counts)
     coded = code_at_one_level(coders, budget, source.context)
     layers = []
     for matrix in matrices:

@@ -5,7 +5,7 @@ Rows of the embedding and pieces of the tokenizer are removed, and the ids of th
 
 import json
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from typing import Any
 
 import torch
@@ -13,14 +13,25 @@ from torch import nn
 from transformers import PreTrainedModel, PreTrainedTokenizerBase, PreTrainedTokenizerFast
 
 from ..errors import UserError
-from .embedding import find_embedding, tied_head
+from .embedding import find_embedding
 
+BYTE = re.compile(r"<0x[0-9A-F]{2}>")
+"""Pieces that stand for one byte of a character that has no piece."""
 SCRIPTS = {"japanese": re.compile(r"[\u3000-\u30ff\u3400-\u4dbf\u4e00-\u9fff\uff00-\uffef]")}
 """Characters by which a piece belongs to a script: for Japanese kana, kanji, their punctuation and
 full-width forms."""
 
 WORD_STARTS = "▁Ġ#"
 """Characters with which tokenizers mark that a piece begins or continues a word."""
+
+
+TOKEN_LISTS = {"suppress_tokens", "begin_suppress_tokens", "bad_words_ids", "forced_decoder_ids"}
+"""Attributes of configs with lists of ids."""
+SETTINGS = (
+    *("model_max_length", "padding_side", "truncation_side", "model_input_names"),
+    *("chat_template", "clean_up_tokenization_spaces"),
+)
+"""Attributes of a tokenizer beside its JSON description."""
 
 
 def pieces_of_script(vocabulary: dict[str, int], script: str) -> set[int]:
@@ -41,7 +52,8 @@ def kept_ids(
 ) -> list[int]:
     """Ids to keep, ascending.
 
-    Special and added tokens, single ASCII characters, all pieces of some scripts, and pieces seen.
+    Special and added tokens, bytes for unknown characters, single ASCII characters, all pieces of
+    some scripts, and pieces seen.
 
     Args:
         tokenizer: the model's.
@@ -52,10 +64,7 @@ def kept_ids(
         UserError: if the tokenizer is not a fast one, such as MeCab's: it has no JSON description
             that could be trimmed.
     """
-    if not isinstance(tokenizer, PreTrainedTokenizerFast):
-        raise UserError(
-            f"cannot trim a {type(tokenizer).__name__}: remove `vocabulary` from the model's entry"
-        )
+    description = describe(tokenizer)
     vocabulary = tokenizer.get_vocab()
     keep = set(tokenizer.all_special_ids) | set(tokenizer.added_tokens_decoder) | set(seen)
     keep |= {
@@ -64,9 +73,25 @@ def kept_ids(
         if len(piece.lstrip(WORD_STARTS)) <= 1 and piece.isascii()
     }
     keep |= {vocabulary[p] for p in WORD_STARTS if p in vocabulary}
+    if description["model"].get("byte_fallback"):
+        keep |= {i for piece, i in vocabulary.items() if BYTE.fullmatch(piece)}
     for script in scripts:
         keep |= pieces_of_script(vocabulary, script)
-    return sorted(keep | _parts_of_merges(json.loads(tokenizer.backend_tokenizer.to_str()), keep))
+    return sorted(keep | _parts_of_merges(description, keep))
+
+
+def describe(tokenizer: PreTrainedTokenizerBase) -> dict[str, Any]:
+    """The JSON description of a fast tokenizer.
+
+    Raises:
+        UserError: if the tokenizer is not a fast one.
+    """
+    if not isinstance(tokenizer, PreTrainedTokenizerFast):
+        raise UserError(
+            f"cannot trim a {type(tokenizer).__name__}: use a model whose tokenizer has a "
+            "tokenizer.json, or remove `vocabulary`"
+        )
+    return json.loads(tokenizer.backend_tokenizer.to_str())
 
 
 def _parts_of_merges(description: dict[str, Any], keep: set[int]) -> set[int]:
@@ -86,55 +111,121 @@ def _parts_of_merges(description: dict[str, Any], keep: set[int]) -> set[int]:
 def trim_tokenizer(tokenizer: PreTrainedTokenizerBase, keep: list[int]) -> PreTrainedTokenizerFast:
     """Build the tokenizer with only the pieces `keep`, numbered in that order.
 
+    Texts are split into kept pieces: those of WordPiece and Unigram by the vocabulary, those of BPE
+    by the merges whose result is kept.
+
     Raises:
-        UserError: if the tokenizer is neither Unigram, WordPiece nor BPE.
+        UserError: if the tokenizer is neither Unigram, WordPiece nor BPE, or names a token that is
+            not kept.
     """
-    description = json.loads(tokenizer.backend_tokenizer.to_str())
+    description = describe(tokenizer)
     new_id = {old: new for new, old in enumerate(keep)}
     model = description["model"]
     if model["type"] == "Unigram":
         model["vocab"] = [model["vocab"][old] for old in keep if old < len(model["vocab"])]
-        model["unk_id"] = new_id[model["unk_id"]]
+        model["unk_id"] = None if model["unk_id"] is None else new_id[model["unk_id"]]
     elif model["type"] in ("WordPiece", "BPE"):
         model["vocab"] = {
             piece: new_id[old] for piece, old in model["vocab"].items() if old in new_id
         }
     else:
         raise UserError(
-            f"cannot trim a tokenizer of type {model['type']}: remove `vocabulary` from the "
-            "model's entry"
+            f"cannot trim a tokenizer of type {model['type']}: use a model with a WordPiece, "
+            "Unigram or BPE tokenizer, or remove `vocabulary`"
         )
     if model["type"] == "BPE":
         vocabulary = model["vocab"]
         model["merges"] = [(a, b) for a, b in model["merges"] if {a, b, a + b} <= vocabulary.keys()]
     for token in description["added_tokens"]:
         token["id"] = new_id[token["id"]]
-    post_processor = description.get("post_processor") or {}
-    for token in (post_processor.get("special_tokens") or {}).values():
-        token["ids"] = [new_id[i] for i in token["ids"]]
-    if post_processor.get("type") == "BertProcessing":
-        for mark in ("sep", "cls"):
-            post_processor[mark][1] = new_id[post_processor[mark][1]]
+    _renumber_post_processor(description.get("post_processor") or {}, new_id)
     backend = type(tokenizer.backend_tokenizer).from_str(json.dumps(description))
-    return PreTrainedTokenizerFast(tokenizer_object=backend, **tokenizer.special_tokens_map)
+    settings = {name: getattr(tokenizer, name, None) for name in SETTINGS}
+    given = {name: value for name, value in settings.items() if value is not None}
+    return PreTrainedTokenizerFast(
+        tokenizer_object=backend, **given, **tokenizer.special_tokens_map
+    )
+
+
+def _renumber_post_processor(processor: dict[str, Any], new_id: dict[int, int]) -> None:
+    """Renumber the ids that a post-processor adds, or those in a sequence of them, in place.
+
+    They are under `special_tokens` of a template, and beside `sep` and `cls` of BERT's and
+    RoBERTa's.
+    """
+    for part in processor.get("processors", ()):
+        _renumber_post_processor(part, new_id)
+    for token in (processor.get("special_tokens") or {}).values():
+        token["ids"] = [new_id[i] for i in token["ids"]]
+    for mark in ("sep", "cls"):
+        if isinstance(processor.get(mark), list):
+            processor[mark][1] = new_id[processor[mark][1]]
 
 
 def trim_model(model: PreTrainedModel, keep: list[int]) -> None:
-    """Keep only the rows `keep` of a model's embedding and tied head.
+    """Keep only the rows `keep` of a model's embedding and output head, tied or not.
 
-    The special ids in its config are renumbered.
+    The ids of tokens in its configs are renumbered.
     """
-    _, embedding = find_embedding(model)
-    head = tied_head(model)
-    rows = embedding.weight.detach()[torch.tensor(keep)].clone()
-    trimmed = nn.Embedding.from_pretrained(rows, freeze=False, padding_idx=None)
-    model.set_input_embeddings(trimmed)
-    if head is not None:
-        head.weight = trimmed.weight
-        head.out_features = len(keep)  # type: ignore[assignment]
+    embedding = find_embedding(model)[1]
+    n_rows = embedding.num_embeddings
+    head = model.get_output_embeddings()
+    rows = torch.tensor(keep)
+    matrices = [embedding.weight] if head is None else [embedding.weight, head.weight]
+    trimmed = {id(m): nn.Parameter(m.detach()[rows].clone()) for m in matrices}
+    for module in model.modules():
+        for name, weight in module.named_parameters(recurse=False):
+            if id(weight) in trimmed:
+                setattr(module, name, trimmed[id(weight)])
+                size = "num_embeddings" if isinstance(module, nn.Embedding) else "out_features"
+                setattr(module, size, len(keep))
+    for bias in [*model.parameters(), *model.buffers()]:
+        if bias.numel() == n_rows == bias.shape[-1]:
+            bias.data = bias.data[..., rows].clone()
     new_id = {old: new for new, old in enumerate(keep)}
-    model.config.vocab_size = len(keep)
-    for token in ("pad", "bos", "eos", "unk", "cls", "sep"):
-        old = getattr(model.config, f"{token}_token_id", None)
-        if isinstance(old, int):
-            setattr(model.config, f"{token}_token_id", new_id.get(old))
+    for config in _configs(model):
+        if getattr(config, "vocab_size", None) == n_rows:
+            config.vocab_size = len(keep)
+        for name in _token_id_names(config):
+            setattr(config, name, _renumbered(getattr(config, name), new_id))
+
+
+def ids_in_configs(model: PreTrainedModel) -> set[int]:
+    """Ids of tokens that a model's configs name, which trimming must keep."""
+    n_rows = find_embedding(model)[1].num_embeddings
+    values = [getattr(c, name) for c in _configs(model) for name in _token_id_names(c)]
+    return {i for i in _flatten(values) if 0 <= i < n_rows}
+
+
+def _configs(model: PreTrainedModel) -> list[Any]:
+    """A model's config, those of its parts, and its generation config."""
+    configs = [part.config for part in model.modules() if isinstance(part, PreTrainedModel)]
+    configs += [config.get_text_config() for config in configs]
+    configs.append(getattr(model, "generation_config", None))
+    return list({id(config): config for config in configs if config is not None}.values())
+
+
+def _token_id_names(config: Any) -> list[str]:
+    """Attributes of a config that hold ids of tokens: a number, or lists of them."""
+    return [
+        name
+        for name, value in vars(config).items()
+        if value is not None and (name.endswith("_token_id") or name in TOKEN_LISTS)
+    ]
+
+
+def _flatten(value: Any) -> Iterator[int]:
+    """All whole numbers in nested lists."""
+    if isinstance(value, (list, tuple)):
+        for item in value:
+            yield from _flatten(item)
+    elif isinstance(value, int):
+        yield value
+
+
+def _renumbered(value: Any, new_id: dict[int, int]) -> Any:
+    """Ids in nested lists by their new numbers; those that are not kept are left out of lists."""
+    if isinstance(value, (list, tuple)):
+        items = [_renumbered(item, new_id) for item in value]
+        return [item for item in items if item is not None]
+    return new_id.get(value)

@@ -28,6 +28,12 @@ constant or a function of another file changed.
 """
 
 
+def is_cached() -> bool:
+    """Whether code of this version of the package was compiled before."""
+    folder = Path(getattr(numba.config, "CACHE_DIR", "") or FOLDER)
+    return any(folder.glob("**/*.nbi"))
+
+
 def compiled(function: Function, **options: Any) -> Function:
     """Compile a function of numbers and numpy arrays with numba.njit and its options.
 

@@ -2,6 +2,7 @@
 
 import copy
 from collections.abc import Mapping
+from pathlib import Path
 
 from ..errors import UserError
 from .fields import nearest
@@ -64,6 +65,22 @@ def _spelled_out(name: str, entry: RawTask, declared: Mapping[str, RawTask]) -> 
 
 
 def _in_folder(folder: str, part: RawTask, own: dict[str, object]) -> dict[str, object]:
-    """Paths of the splits in a folder; file names that the entry gives are relative to it too."""
-    files = {split: f"{folder}/{own.pop(split, part[split])}" for split in ("train", "test")}
+    """Paths of the splits in a folder; file names that the entry gives are relative to it too.
+
+    A split has one name, or several patterns of names that its distributions give it.
+    """
+    files = {}
+    for split in ("train", "test"):
+        names = own.pop(split, part[split])
+        files[split] = (
+            f"{folder}/{_find_name(folder, [names] if isinstance(names, str) else names)}"
+        )
     return {**part, **files}
+
+
+def _find_name(folder: str, patterns: list[str]) -> str:
+    """Name of the file in a folder that matches the first pattern, the newest version if there are
+    several; the first pattern if none matches, which the check of files then names.
+    """
+    found = (sorted(path.name for path in Path(folder).glob(pattern)) for pattern in patterns)
+    return next((names[-1] for names in found if names), patterns[0])

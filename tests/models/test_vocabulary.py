@@ -1,10 +1,14 @@
+import json
+
+import pytest
 import torch
-from tokenizers import Tokenizer, decoders, models, pre_tokenizers
+from tokenizers import Tokenizer, decoders, models, pre_tokenizers, processors
 from tokenizers.trainers import BpeTrainer
 from transformers import GPT2Config, GPT2LMHeadModel, PreTrainedTokenizerFast
 
 from embpress.models.embedding import find_embedding, tied_head
-from embpress.models.vocabulary import kept_ids, trim_model, trim_tokenizer
+from embpress.models.vocabulary import ids_in_configs, kept_ids, trim_model, trim_tokenizer
+from tests.zoo import outputs, tiny
 
 
 def ids(tokenizer, *pieces):
@@ -81,3 +85,83 @@ def test_trimming_keeps_a_tied_head_tied():
     trim_model(model, [3, 5, 7])
     assert tied_head(model) is not None
     torch.testing.assert_close(model(input_ids=torch.tensor([[0, 1]])).logits, before)
+
+
+POST_PROCESSORS = {
+    "Llama-3": processors.Sequence(
+        [
+            processors.ByteLevel(trim_offsets=True),
+            processors.TemplateProcessing(
+                single="[CLS] $A [SEP]", special_tokens=[("[CLS]", 2), ("[SEP]", 3)]
+            ),
+        ]
+    ),
+    "RoBERTa": processors.RobertaProcessing(sep=("[SEP]", 3), cls=("[CLS]", 2)),
+    "BERT": processors.BertProcessing(sep=("[SEP]", 3), cls=("[CLS]", 2)),
+}
+
+
+@pytest.mark.parametrize("kind", POST_PROCESSORS)
+def test_special_tokens_of_any_post_processor_are_renumbered(wordpiece, kind):
+    backend = wordpiece.backend_tokenizer
+    description = json.loads(backend.to_str())
+    # The special tokens are the last pieces, so that trimming moves their ids.
+    n = len(description["model"]["vocab"])
+    pieces = sorted(description["model"]["vocab"].items(), key=lambda item: (item[1] < 5, item[1]))
+    new_id = {old: new for new, (_, old) in enumerate(pieces)}
+    description["model"]["vocab"] = {piece: new_id[old] for piece, old in pieces}
+    post = json.loads(POST_PROCESSORS[kind].__getstate__())
+    text = json.dumps(post).replace('"[SEP]", 3', f'"[SEP]", {n - 2}')
+    text = text.replace('"[CLS]", 2', f'"[CLS]", {n - 3}')
+    text = text.replace('"ids": [2]', f'"ids": [{n - 3}]').replace(
+        '"ids": [3]', f'"ids": [{n - 2}]'
+    )
+    description["post_processor"] = json.loads(text)
+    for token in description["added_tokens"]:
+        token["id"] = new_id[token["id"]]
+    tokenizer = PreTrainedTokenizerFast(
+        tokenizer_object=Tokenizer.from_str(json.dumps(description)), **wordpiece.special_tokens_map
+    )
+    before = tokenizer.convert_ids_to_tokens(tokenizer("cat")["input_ids"])
+    trimmed = trim_tokenizer(tokenizer, kept_ids(tokenizer, [], ids(tokenizer, "cat")))
+    found = trimmed("cat")["input_ids"]
+    assert max(found) < len(trimmed) < n
+    assert trimmed.convert_ids_to_tokens(found) == before == ["[CLS]", "cat", "[SEP]"]
+
+
+def test_a_bytes_piece_stands_for_unknown_characters_after_trimming():
+    pieces = ["<unk>", *(f"<0x{b:02X}>" for b in range(256)), "cat", "dog"]
+    backend = Tokenizer(models.Unigram([(p, -1.0) for p in pieces], unk_id=0, byte_fallback=True))
+    backend.decoder = decoders.ByteFallback()
+    tokenizer = PreTrainedTokenizerFast(tokenizer_object=backend, unk_token="<unk>")
+    trimmed = trim_tokenizer(tokenizer, kept_ids(tokenizer, [], ids(tokenizer, "cat")))
+    assert trimmed.tokenize("cat") == ["cat"] and len(trimmed) == len(tokenizer) - 1
+    assert trimmed.decode(trimmed("cat dog猫")["input_ids"]).replace(" ", "") == "catdog猫"
+
+
+@pytest.mark.parametrize("name", ["llama_untied", "llama_tied", "bert_mlm", "t5", "bart"])
+def test_head_and_biases_are_trimmed_with_the_embedding(name, tmp_path):
+    model = tiny(name)
+    keep = [0, 1, 2, 3, 5, 9, 22]
+    before = outputs(model)[..., keep]
+    trim_model(model, keep)
+    model.save_pretrained(tmp_path)
+    again = type(model).from_pretrained(tmp_path).eval()
+    for found in (model, again):
+        ids_before = torch.tensor([[3, 5, 5, 9], [1, 0, 2, 22]])
+        new = torch.tensor([[keep.index(i) for i in row] for row in ids_before.tolist()])
+        more = {"decoder_input_ids": new} if model.config.is_encoder_decoder else {}
+        with torch.no_grad():
+            torch.testing.assert_close(found(input_ids=new, **more).logits, before)
+
+
+def test_ids_in_all_configs_are_renumbered():
+    model = tiny("gpt2")
+    model.generation_config.eos_token_id = [1, 7]
+    model.generation_config.suppress_tokens = [5, 9]
+    model.config.sep_token_id = 11
+    assert ids_in_configs(model) == {0, 1, 5, 7, 9, 11}
+    trim_model(model, [0, 7, 9, 11])
+    assert (model.config.bos_token_id, model.config.sep_token_id) == (0, 3)
+    assert model.generation_config.eos_token_id == [1]
+    assert model.generation_config.suppress_tokens == [2]

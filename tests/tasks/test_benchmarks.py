@@ -451,6 +451,37 @@ def test_own_keys_replace_declared_ones():
     assert DECLARED["mrpc"]["max_length"] == 128 and "hub" in DECLARED["mrpc"]
 
 
+@pytest.mark.parametrize(
+    ("name", "files"),
+    [
+        ("jsts", {"train": "train-v1.3.json", "test": "valid-v1.3.json"}),
+        ("jnli", {"train": "train-v1.1.json", "test": "valid-v1.1.json"}),
+        ("jcommonsenseqa", {"train": "train-v1.3.json", "test": "valid-v1.3.json"}),
+        ("jsquad", {"train": "train-v1.3.json", "test": "valid-v1.3.json"}),
+        ("squad", {"train": "train-v1.1.json", "test": "dev-v1.1.json"}),
+        ("cola", {"train": "train.tsv", "test": "dev.tsv"}),
+        ("mrpc", {"train": "msr_paraphrase_train.txt", "test": "msr_paraphrase_test.txt"}),
+    ],
+)
+def test_files_are_found_by_the_names_of_their_distribution(name, files, tmp_path):
+    for file in (*files.values(), "train-v1.0.json"):
+        (tmp_path / file).touch()
+    entry = ENTRY | {"benchmark": name, "data": {"folder": str(tmp_path)}}
+    data = resolve_benchmarks({"x": entry}, DECLARED)["x"]["data"]
+    assert {split: data[split] for split in files} == {
+        split: f"{tmp_path}/{file}" for split, file in files.items()
+    }
+
+
+def test_names_of_ours_come_first_and_a_missing_file_is_named(tmp_path):
+    entry = ENTRY | {"benchmark": "jsts", "data": {"folder": str(tmp_path)}}
+    for file in ("train-v1.3.json", "train.jsonl"):
+        (tmp_path / file).touch()
+    data = resolve_benchmarks({"x": entry}, DECLARED)["x"]["data"]
+    assert data["train"] == f"{tmp_path}/train.jsonl"
+    assert data["test"] == f"{tmp_path}/valid.jsonl"
+
+
 def test_an_unknown_benchmark_and_one_from_nowhere_are_named():
     with pytest.raises(
         UserError, match="tasks.x: there is no benchmark 'sst-2'; did you mean 'sst2'"

@@ -139,6 +139,7 @@ def _inspect(folder: Path, manifest: Manifest) -> Inspection:
     files = [*sorted(manifest["sha256"]), MANIFEST]
     before = manifest["before"]
     replaced = manifest["replaced"]
+    rest_bytes = sum(tensor.bytes for tensor in others)
     layers = [
         InspectedLayer(
             layer.name,
@@ -163,7 +164,7 @@ def _inspect(folder: Path, manifest: Manifest) -> Inspection:
         embedding_before_dtype=before["dtype"],
         embedding_ratio=32 * n_rows * d / (8 * n_bytes),
         model_before=before["model"],
-        model_after=n_bytes + sum(part.bytes for part in [*others, *layers]),
+        model_after=n_bytes + rest_bytes + sum(layer.bytes for layer in layers),
         files={name: (folder / name).stat().st_size for name in files},
         kept=group_uncompressed(others, n_rows),
         layers=layers,

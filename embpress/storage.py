@@ -15,6 +15,7 @@ import numpy as np
 import torch
 from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
+from torch import Tensor
 from torch.overrides import TorchFunctionMode
 
 from .errors import UserError
@@ -101,15 +102,55 @@ def save(
         raise UserError(
             f"the compressed matrix was changed after loading ({error}): load it again to save it"
         ) from error
-    stored = {
+    write_json(folder / HEADER, describe(matrix) | {"about": about or {}})
+
+
+def describe(matrix: CompressedMatrix) -> dict[str, Any]:
+    """What a header says about a matrix, as JSON values."""
+    return {
         "embpress": FORMAT_VERSION,
         "format": matrix.format,
         "shape": list(matrix.shape),
-        "config": header.config,
+        "config": matrix.config(),
         "stored_bits": matrix.stored_bits,
-        "about": about or {},
     }
-    write_json(folder / HEADER, stored)
+
+
+def pack(matrix: CompressedMatrix) -> Tensor:
+    """All stored tensors of a matrix as bytes, one after another: uint8 (n,)."""
+    tensors = [tensor.detach().cpu().contiguous() for tensor in matrix.state_dict().values()]
+    return torch.cat([tensor.flatten().view(torch.uint8) for tensor in tensors])
+
+
+def unpack(stored: Any, packed: Tensor, folder: Path) -> CompressedMatrix:
+    """Build the matrix that `describe` and `pack` describe.
+
+    Args:
+        stored: what `describe` returned.
+        packed: uint8 (n,).
+        folder: where they come from, for errors.
+
+    Raises:
+        UserError: if the format version is newer, or the format does not exist.
+        ValueError: if description and bytes do not fit each other.
+        LookupError: if the description lacks a field.
+    """
+    header = _parse_header(stored, folder)
+    empty = _empty_tensors(header)
+    sizes = [tensor.numel() * tensor.element_size() for tensor in empty.values()]
+    if sum(sizes) != packed.numel() or packed.dtype != torch.uint8:
+        raise ValueError(f"a matrix has {packed.numel()} bytes, not {sum(sizes)}")
+    matrix = header.format(header.shape, **header.config)
+    # Cloned, as a view of another type must be aligned.
+    tensors = {
+        name: part.clone().view(tensor.dtype).view(tensor.shape)
+        for (name, tensor), part in zip(empty.items(), packed.split(sizes))
+    }
+    matrix.load_state_dict(tensors)
+    if stored["stored_bits"] != matrix.stored_bits:
+        raise ValueError(f"stored_bits is {stored['stored_bits']}, not {matrix.stored_bits}")
+    matrix.prepare()
+    return matrix.eval()
 
 
 def load(folder: str | Path) -> CompressedMatrix:
@@ -185,19 +226,28 @@ def check_version(version: object, newest: int, folder: Path) -> None:
         )
 
 
+def _empty_tensors(header: _MatrixHeader) -> dict[str, Tensor]:
+    """The tensors of a format by name, without memory.
+
+    Raises:
+        ValueError: if the config does not fit the format.
+    """
+    try:
+        with torch.device("meta"):
+            return header.format(header.shape, **header.config).state_dict()
+    except Exception as error:  # an invalid config may fail in a constructor with any exception
+        raise ValueError(
+            f"config {header.config} does not fit {header.format.format}: {summarize_error(error)}"
+        ) from error
+
+
 def _check_tensors(header: _MatrixHeader, path: Path) -> None:
     """Compare the tensors of a file with those that the format expects, without allocating either.
 
     Raises:
         ValueError: with the first difference.
     """
-    try:
-        with torch.device("meta"):
-            empty = header.format(header.shape, **header.config).state_dict()
-    except Exception as error:  # an invalid config may fail in a constructor with any exception
-        raise ValueError(
-            f"config {header.config} does not fit {header.format.format}: {summarize_error(error)}"
-        ) from error
+    empty = _empty_tensors(header)
     stored = read_header(path).tensors
     if empty.keys() != stored.keys():
         raise ValueError(

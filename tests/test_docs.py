@@ -164,6 +164,8 @@ COMMANDS = {
     "--option factor_dtype=float16 --out DIR-small": Run(prints="written to DIR-small"),
     "embpress compress --model DIR --method integer --ratio 7 --counts counts.tsv "
     "--out DIR-small": Run(prints="written to DIR-small"),
+    "embpress compress --model DIR --method ectcq --matrices all --ratio 6 "
+    "--calibration texts.txt --out DIR-whole": Run(prints="written to DIR-whole"),
     "embpress compress --model DIR --ratio 10 --out DIR-small": Run(prints="written to DIR-small"),
     "embpress export DIR-small --onnx model.onnx": Run(prints="written to model.onnx"),
     "embpress compress --model DIR --method integer --ratio 7 --option bits=4 --out DIR-int4": Run(
@@ -219,6 +221,7 @@ def workplace(tmp_path_factory):
     (folder / "counts.tsv").write_text(
         "".join(f"{word}\t{1000 // (i + 1)}\n" for i, word in enumerate(words))
     )
+    (folder / "texts.txt").write_text("the cat\nthe ticket w1 w2\n")
     with (folder / "tickets.csv").open("w", newline="") as file:
         csv.writer(file).writerows(
             [["subject", "urgent"], *([f"ticket {i}", "yes" if i % 2 else "no"] for i in range(12))]

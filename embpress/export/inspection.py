@@ -12,6 +12,7 @@ from ..models.pretrained import CONFIG
 from ..safetensors_header import SafetensorsHeader, read_header
 from .exported_model import MANIFEST, Manifest, invalid_model_error, read_manifest
 from .load_memory import measure_load_memory
+from .stored_layers import layers_header_bytes, read_layer_list
 
 MATRIX_AXES = 2
 """Dimensions of the weight of an embedding or an output head."""
@@ -34,6 +35,18 @@ class Group:
     name: str
     bytes: int
     why: str
+
+
+@dataclass(frozen=True)
+class InspectedLayer:
+    """One compressed matrix beside the embedding."""
+
+    name: str
+    weights: tuple[str, ...]
+    """Weights of the model that it replaces."""
+    format: str
+    shape: tuple[int, int]
+    bytes: int
 
 
 @dataclass(frozen=True)
@@ -60,13 +73,17 @@ class Inspection:
     """Dense fp32 bits / stored bits."""
     model_before: int
     model_after: int
-    """Tensors of the matrix and all other weights, without headers."""
+    """Tensors of all matrices and all other weights, without headers."""
     files: dict[str, int] = field(default_factory=dict)
     """Bytes of each file on disk."""
     kept: list[Group] = field(default_factory=list)
     """Weights that were not compressed, the largest group first."""
     load_memory: dict[str, int] = field(default_factory=dict)
     """Peak memory of loading by way to decode, if it was measured; see `measure_load_memory`."""
+    layers: list[InspectedLayer] = field(default_factory=list)
+    """Compressed matrices beside the embedding."""
+    layers_header: int = 0
+    """Bytes of layers.safetensors before its first tensor, and of layers.json."""
 
     @property
     def embedding_after(self) -> int:
@@ -127,6 +144,17 @@ def _inspect(folder: Path, manifest: Manifest) -> Inspection:
     files = [*sorted(manifest["sha256"]), MANIFEST]
     before = manifest["before"]
     replaced = manifest["replaced"]
+    rest_bytes = sum(tensor.bytes for tensor in others)
+    layers = [
+        InspectedLayer(
+            layer.name,
+            layer.weights,
+            layer.header["format"],
+            layer.shape,
+            layer.header["stored_bits"] // 8,
+        )
+        for layer in read_layer_list(folder)
+    ]
     return Inspection(
         architecture=read_json(folder / CONFIG, MAX_MODEL_JSON_BYTES)["architectures"][0],
         method=manifest["made"]["method"],
@@ -141,9 +169,11 @@ def _inspect(folder: Path, manifest: Manifest) -> Inspection:
         embedding_before_dtype=before["dtype"],
         embedding_ratio=32 * n_rows * d / (8 * n_bytes),
         model_before=before["model"],
-        model_after=n_bytes + sum(tensor.bytes for tensor in others),
+        model_after=n_bytes + rest_bytes + sum(layer.bytes for layer in layers),
         files={name: (folder / name).stat().st_size for name in files},
         kept=group_uncompressed(others, n_rows),
+        layers=layers,
+        layers_header=layers_header_bytes(folder) if layers else 0,
     )
 
 

@@ -199,7 +199,9 @@ def ids_in_configs(model: PreTrainedModel) -> set[int]:
 
 def _configs(model: PreTrainedModel) -> list[Any]:
     """A model's config, those of its parts, and its generation config."""
-    configs = [part.config for part in model.modules() if isinstance(part, PreTrainedModel)]
+    configs: list[Any] = [
+        part.config for part in model.modules() if isinstance(part, PreTrainedModel)
+    ]
     configs += [config.get_text_config() for config in configs]
     configs.append(getattr(model, "generation_config", None))
     return list({id(config): config for config in configs if config is not None}.values())

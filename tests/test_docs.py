@@ -157,8 +157,6 @@ COMMANDS = {
     ),
     "embpress budget --model DIR --megabytes 1 --methods integer,svd "
     "--scores results/scores.csv": Run(prints="retention"),
-    "embpress compress --model DIR --method lighttoken --ratio 10 "
-    "--option factor_dtype=float16 --out DIR-small": Run(prints="written to DIR-small"),
     "embpress compress --model DIR --method integer --ratio 7 --counts counts.tsv "
     "--out DIR-small": Run(prints="written to DIR-small"),
     "embpress compress --model DIR --method ectcq --matrices all --ratio 6 "

@@ -160,6 +160,11 @@ def _add_compress_options(command: argparse.ArgumentParser) -> None:
 
 def _add_inspect_options(command: argparse.ArgumentParser) -> None:
     command.add_argument("folder", type=Path, metavar="DIR", help="folder that `compress` wrote")
+    command.add_argument(
+        "--memory",
+        action="store_true",
+        help="load the model in each way to decode, and report the peak memory (Linux)",
+    )
     command.add_argument("--json", action="store_true", help="print everything as JSON")
     command.set_defaults(run=run_inspect)
 
@@ -311,7 +316,7 @@ def run_inspect(arguments: argparse.Namespace) -> None:
     from .export.inspection import inspect
     from .export.rendering import render_inspection
 
-    inspection = inspect(arguments.folder)
+    inspection = inspect(arguments.folder, arguments.memory)
     if arguments.json:
         print(json.dumps(inspection.to_json(), indent=1))
     else:

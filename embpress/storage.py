@@ -7,14 +7,16 @@ A file that is cut or altered is refused before any memory is allocated for its 
 """
 
 import math
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
+import numpy as np
 import torch
 from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import Tensor
+from torch.overrides import TorchFunctionMode
 
 from .errors import UserError
 from .files import read_json, summarize_error, write_json
@@ -40,6 +42,27 @@ DTYPE_NAMES = {
     torch.bool: "BOOL",
 }
 """Names that safetensors gives to the dtypes of torch."""
+
+
+class _UntouchedZeros(TorchFunctionMode):
+    """While it is entered, `torch.zeros` gives tensors whose pages take no memory until written.
+
+    A format allocates its tensors before those of a file replace them.
+    """
+
+    def __torch_function__(
+        self,
+        func: Callable[..., Any],
+        types: Any,
+        args: tuple[Any, ...] = (),
+        kwargs: dict[str, Any] | None = None,
+    ) -> Any:
+        """Call a function of torch."""
+        if func is not torch.zeros:
+            return func(*args, **kwargs or {})
+        meta = torch.zeros(*args, **{**(kwargs or {}), "device": "meta"})
+        # numpy's zeros come from calloc.
+        return torch.from_numpy(np.zeros(meta.nbytes, np.uint8)).view(meta.dtype).view(meta.shape)
 
 
 class _MatrixHeader(NamedTuple):
@@ -133,7 +156,9 @@ def unpack(stored: Any, packed: Tensor, folder: Path) -> CompressedMatrix:
 def load(folder: str | Path) -> CompressedMatrix:
     """Read a compressed matrix exactly as it was saved.
 
-    Shapes and dtypes are checked before any memory is allocated for the tensors.
+    Shapes and dtypes are checked before any memory is allocated for the tensors. The tensors are
+    mapped from the file: their pages are read when rows are first decoded from them, and the system
+    may drop them again, so that a matrix on the CPU may be larger than the memory.
 
     Raises:
         UserError: if the folder contains no compressed matrix, or one that is truncated, altered or
@@ -144,8 +169,9 @@ def load(folder: str | Path) -> CompressedMatrix:
         stored = read_json(folder / HEADER)
         header = _parse_header(stored, folder)
         _check_tensors(header, folder / TENSORS)
-        matrix = header.format(header.shape, **header.config)
-        matrix.load_state_dict(load_file(folder / TENSORS))
+        with _UntouchedZeros():
+            matrix = header.format(header.shape, **header.config)
+        matrix.load_state_dict(load_file(folder / TENSORS), assign=True)
         if stored["stored_bits"] != matrix.stored_bits:
             raise ValueError(
                 f"{HEADER} gives {stored['stored_bits']} bits, not {matrix.stored_bits}"

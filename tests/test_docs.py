@@ -102,6 +102,9 @@ COMMANDS = {
     "python -m bench.codes": Elsewhere(
         "tests/test_bench_codes.py", "test_a_line_is_measured_once_and_stands_in_the_page"
     ),
+    "python -m bench.decoding --results results": Elsewhere(
+        "tests/test_bench.py", "test_lookups_of_text_are_timed_by_each_way_to_decode"
+    ),
     "python -m bench.lookups --methods int8,T24 --rows 30522 --dims 768": Run(
         "python -m bench.lookups --methods int8 --rows 500 --dims 16 --runs 3", "int8"
     ),

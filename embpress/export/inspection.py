@@ -1,7 +1,7 @@
 """Report the size of everything in an exported model, from file headers without loading tensors."""
 
 from collections import defaultdict
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +11,7 @@ from ..models.embedding import OTHER_WEIGHTS
 from ..models.pretrained import CONFIG
 from ..safetensors_header import SafetensorsHeader, read_header
 from .exported_model import MANIFEST, Manifest, invalid_model_error, read_manifest
+from .load_memory import measure_load_memory
 from .stored_layers import layers_header_bytes, read_layer_list
 
 MATRIX_AXES = 2
@@ -77,6 +78,8 @@ class Inspection:
     """Bytes of each file on disk."""
     kept: list[Group] = field(default_factory=list)
     """Weights that were not compressed, the largest group first."""
+    load_memory: dict[str, int] = field(default_factory=dict)
+    """Peak memory of loading by way to decode, if it was measured; see `measure_load_memory`."""
     layers: list[InspectedLayer] = field(default_factory=list)
     """Compressed matrices beside the embedding."""
     layers_header: int = 0
@@ -98,11 +101,12 @@ class Inspection:
         return asdict(self) | derived
 
 
-def inspect(folder: str | Path) -> Inspection:
+def inspect(folder: str | Path, memory: bool = False) -> Inspection:
     """Describe an exported model from the headers of its files.
 
     Args:
         folder: a folder that `compress_model` wrote.
+        memory: load the model in each way to decode, and measure the peak memory (on Linux).
 
     Raises:
         UserError: if the folder contains no exported model, or one that is incomplete, altered or
@@ -121,10 +125,11 @@ def inspect(folder: str | Path) -> Inspection:
     folder = Path(folder)
     manifest = read_manifest(folder)
     try:
-        return _inspect(folder, manifest)
+        found = _inspect(folder, manifest)
     # A folder that `compress_model` did not write may fail here with any exception.
     except Exception as error:
         raise invalid_model_error(folder, summarize_error(error)) from error
+    return replace(found, load_memory=measure_load_memory(folder)) if memory else found
 
 
 def _inspect(folder: Path, manifest: Manifest) -> Inspection:

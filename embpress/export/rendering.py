@@ -72,6 +72,10 @@ def render_inspection(inspection: Inspection) -> str:
     groups = [["not compressed", "bytes", "why"]]
     groups += [[group.name, f"{group.bytes:,}", group.why] for group in inspection.kept]
     disk_bytes = sum(inspection.files.values())
+    memory = [
+        f'memory     {peak:,} bytes at most while embpress.load(DIR, decode="{decode}") runs'
+        for decode, peak in inspection.load_memory.items()
+    ]
     return "\n".join(
         [
             f"{inspection.architecture}, embedding {n_rows} x {d} compressed by "
@@ -90,6 +94,7 @@ def render_inspection(inspection: Inspection) -> str:
             f"{inspection.rest_header:,} for the other weights"
             + (f", {inspection.layers_header:,} for the layers" if inspection.layers else ""),
             f"on disk    {disk_bytes:,} bytes in {len(inspection.files)} files, with the tokenizer",
+            *memory,
             "",
             _align_columns(groups),
         ]

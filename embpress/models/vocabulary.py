@@ -254,22 +254,33 @@ def trim_model(model: PreTrainedModel, keep: list[int]) -> None:
                 setattr(module, name, trimmed[id(weight)])
                 size = "num_embeddings" if isinstance(module, nn.Embedding) else "out_features"
                 setattr(module, size, len(keep))
-    new_weights = {id(weight) for weight in trimmed.values()}
-    for module in model.modules():
-        # A module with another weight is not a head, such as a norm over as many features as rows.
-        weight = getattr(module, "weight", None)
-        if weight is not None and id(weight) not in new_weights:
-            continue
-        own = [*module.named_parameters(recurse=False), *module.named_buffers(recurse=False)]
-        for name, bias in own:
-            if name.endswith("bias") and bias.numel() == n_rows == bias.shape[-1]:
-                bias.data = bias.data[..., rows].clone()
+    _trim_biases(model, {id(weight) for weight in trimmed.values()}, n_rows, rows)
     new_id = {old: new for new, old in enumerate(keep)}
     for config in _configs(model):
         if getattr(config, "vocab_size", None) == n_rows:
             config.vocab_size = len(keep)
         for name in _token_id_names(config):
             setattr(config, name, _renumbered(getattr(config, name), new_id))
+
+
+def _trim_biases(model: nn.Module, heads: set[int], n_rows: int, rows: Tensor) -> None:
+    """Keep the entries `rows` of biases of `n_rows` entries, in place.
+
+    Args:
+        model: the model.
+        heads: `id` of the weights of its embedding and head.
+        n_rows: number of rows before trimming.
+        rows: int64 (n,).
+    """
+    for module in model.modules():
+        weight = getattr(module, "weight", None)
+        # A module with another weight is no head, such as a norm over as many features as rows.
+        if weight is not None and id(weight) not in heads:
+            continue
+        own = [*module.named_parameters(recurse=False), *module.named_buffers(recurse=False)]
+        for name, bias in own:
+            if name.endswith("bias") and bias.numel() == n_rows == bias.shape[-1]:
+                bias.data = bias.data[..., rows].clone()
 
 
 def ids_in_configs(model: PreTrainedModel) -> set[int]:
@@ -298,7 +309,7 @@ def ids_before_padding(model: PreTrainedModel) -> set[int]:
 
 def _configs(model: PreTrainedModel) -> list[Any]:
     """A model's config, those of its parts, and its generation config."""
-    configs = [part.config for part in model.modules() if isinstance(part, PreTrainedModel)]
+    configs: list[Any] = [m.config for m in model.modules() if isinstance(m, PreTrainedModel)]
     configs += [config.get_text_config() for config in configs]
     configs.append(getattr(model, "generation_config", None))
     return list({id(config): config for config in configs if config is not None}.values())

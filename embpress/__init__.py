@@ -8,6 +8,7 @@ if TYPE_CHECKING:
     from .export.exported_model import load
     from .export.inspection import inspect
     from .export.ranking import RankingSettings, rank_methods
+    from .export.whole_model import compress_whole_model
     from .methods import compress
 
 __version__ = "0.1.0"
@@ -17,6 +18,7 @@ __all__ = [
     "__version__",
     "compress",
     "compress_model",
+    "compress_whole_model",
     "inspect",
     "load",
     "rank_methods",
@@ -26,6 +28,7 @@ _MODULES = {
     "RankingSettings": "export.ranking",
     "compress": "methods",
     "compress_model": "export.compress",
+    "compress_whole_model": "export.whole_model",
     "inspect": "export.inspection",
     "load": "export.exported_model",
     "rank_methods": "export.ranking",

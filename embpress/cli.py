@@ -18,7 +18,7 @@ from .errors import UserError
 from .export.progress_line import ProgressLine
 from .integrations.command import EXPORT, add_export_options
 from .methods import FOLDER as METHODS
-from .methods import TRIMMING, aliases
+from .methods import TRIMMING, aliases, resolve_name
 from .methods import names as method_names
 
 # torch and transformers take seconds to import: the commands import them, `--help` does not.
@@ -37,7 +37,9 @@ EXTRAS = {
 
 COMPRESS = """Compress the embedding of a transformers model (safetensors weights) and write the
 model to one folder: config, tokenizer, all other weights unchanged, and the compressed matrix. An
-output head that is tied to the embedding runs on the same matrix; an untied one stays dense."""
+output head that is tied to the embedding runs on the same matrix; an untied one stays dense. With
+--matrices all ECTCQ compresses linear layers, heads and position tables too, and stores what is
+left in 16 bits."""
 INSPECT = """Report the contents of a compressed model's folder: tensors, types, shapes and bytes of
 the compressed matrix, the layers that run on it, headers, and why other weights were not
 compressed."""
@@ -124,7 +126,20 @@ def _add_compress_options(command: argparse.ArgumentParser) -> None:
         "--ratio",
         type=float,
         required=True,
-        help="dense fp32 bits of the embedding / bits stored, at least; 10 means a tenth",
+        help="dense fp32 bits of the embedding (of the model with --matrices all) / bits stored, "
+        "at least; 10 means a tenth",
+    )
+    command.add_argument(
+        "--matrices",
+        choices=["embedding", "all"],
+        default="embedding",
+        help="what to compress (default: embedding); all is by ectcq",
+    )
+    command.add_argument(
+        "--calibration",
+        type=Path,
+        metavar="FILE",
+        help="with --matrices all: a text a line, of the kind that the model will read",
     )
     command.add_argument(
         "--option",
@@ -146,6 +161,11 @@ def _add_compress_options(command: argparse.ArgumentParser) -> None:
 
 def _add_inspect_options(command: argparse.ArgumentParser) -> None:
     command.add_argument("folder", type=Path, metavar="DIR", help="folder that `compress` wrote")
+    command.add_argument(
+        "--memory",
+        action="store_true",
+        help="load the model in each way to decode, and report the peak memory (Linux)",
+    )
     command.add_argument("--json", action="store_true", help="print everything as JSON")
     command.set_defaults(run=run_inspect)
 
@@ -236,6 +256,11 @@ def parse_options(pairs: Sequence[str]) -> dict[str, Any]:
 def run_compress(arguments: argparse.Namespace) -> None:
     """Run the command `compress`."""
     options = parse_options(arguments.option)
+    if arguments.matrices == "all":
+        _run_compress_whole_model(arguments, options)
+        return
+    if arguments.calibration:
+        raise UserError("--calibration needs --matrices all: the embedding alone reads no texts")
     from .export.compress import compress_model
     from .export.rendering import render_summary
 
@@ -257,12 +282,42 @@ def run_compress(arguments: argparse.Namespace) -> None:
         print(render_summary(summary))
 
 
+def _run_compress_whole_model(arguments: argparse.Namespace, options: dict[str, Any]) -> None:
+    """Run the command `compress` with `--matrices all`."""
+    method = arguments.method
+    if method is not None and resolve_name(method) != "entropy_coded_trellis":
+        raise UserError(
+            f"--matrices all needs --method ectcq, not {method}: the other methods compress "
+            "the matrices of a whole model in studies (key `modules`)"
+        )
+    if options:
+        raise UserError(f"--matrices all has no option {min(options)!r}: leave out --option")
+    from .export.rendering import render_whole_model
+    from .export.whole_model import compress_whole_model
+
+    with closing(_start_progress()) as progress:
+        summary = compress_whole_model(
+            arguments.model,
+            arguments.out,
+            arguments.ratio,
+            calibration=arguments.calibration,
+            counts=arguments.counts,
+            texts=arguments.text,
+            seed=arguments.seed,
+            progress=progress,
+        )
+    if arguments.json:
+        print(json.dumps(summary.to_json(), indent=1))
+    else:
+        print(render_whole_model(summary))
+
+
 def run_inspect(arguments: argparse.Namespace) -> None:
     """Run the command `inspect`."""
     from .export.inspection import inspect
     from .export.rendering import render_inspection
 
-    inspection = inspect(arguments.folder)
+    inspection = inspect(arguments.folder, arguments.memory)
     if arguments.json:
         print(json.dumps(inspection.to_json(), indent=1))
     else:

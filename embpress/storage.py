@@ -7,13 +7,16 @@ A file that is cut or altered is refused before any memory is allocated for its 
 """
 
 import math
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
+import numpy as np
 import torch
 from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
+from torch import Tensor
+from torch.overrides import TorchFunctionMode
 
 from .errors import UserError
 from .files import read_json, summarize_error, write_json
@@ -39,6 +42,27 @@ DTYPE_NAMES = {
     torch.bool: "BOOL",
 }
 """Names that safetensors gives to the dtypes of torch."""
+
+
+class _UntouchedZeros(TorchFunctionMode):
+    """While it is entered, `torch.zeros` gives tensors whose pages take no memory until written.
+
+    A format allocates its tensors before those of a file replace them.
+    """
+
+    def __torch_function__(
+        self,
+        func: Callable[..., Any],
+        types: Any,
+        args: tuple[Any, ...] = (),
+        kwargs: dict[str, Any] | None = None,
+    ) -> Any:
+        """Call a function of torch."""
+        if func is not torch.zeros:
+            return func(*args, **kwargs or {})
+        meta = torch.zeros(*args, **{**(kwargs or {}), "device": "meta"})
+        # numpy's zeros come from calloc.
+        return torch.from_numpy(np.zeros(meta.nbytes, np.uint8)).view(meta.dtype).view(meta.shape)
 
 
 class _MatrixHeader(NamedTuple):
@@ -78,21 +102,63 @@ def save(
         raise UserError(
             f"the compressed matrix was changed after loading ({error}): load it again to save it"
         ) from error
-    stored = {
+    write_json(folder / HEADER, describe(matrix) | {"about": about or {}})
+
+
+def describe(matrix: CompressedMatrix) -> dict[str, Any]:
+    """What a header says about a matrix, as JSON values."""
+    return {
         "embpress": FORMAT_VERSION,
         "format": matrix.format,
         "shape": list(matrix.shape),
-        "config": header.config,
+        "config": matrix.config(),
         "stored_bits": matrix.stored_bits,
-        "about": about or {},
     }
-    write_json(folder / HEADER, stored)
+
+
+def pack(matrix: CompressedMatrix) -> Tensor:
+    """All stored tensors of a matrix as bytes, one after another: uint8 (n,)."""
+    tensors = [tensor.detach().cpu().contiguous() for tensor in matrix.state_dict().values()]
+    return torch.cat([tensor.flatten().view(torch.uint8) for tensor in tensors])
+
+
+def unpack(stored: Any, packed: Tensor, folder: Path) -> CompressedMatrix:
+    """Build the matrix that `describe` and `pack` describe.
+
+    Args:
+        stored: what `describe` returned.
+        packed: uint8 (n,).
+        folder: where they come from, for errors.
+
+    Raises:
+        UserError: if the format version is newer, or the format does not exist.
+        ValueError: if description and bytes do not fit each other.
+        LookupError: if the description lacks a field.
+    """
+    header = _parse_header(stored, folder)
+    empty = _empty_tensors(header)
+    sizes = [tensor.numel() * tensor.element_size() for tensor in empty.values()]
+    if sum(sizes) != packed.numel() or packed.dtype != torch.uint8:
+        raise ValueError(f"a matrix has {packed.numel()} bytes, not {sum(sizes)}")
+    matrix = header.format(header.shape, **header.config)
+    # Cloned, as a view of another type must be aligned.
+    tensors = {
+        name: part.clone().view(tensor.dtype).view(tensor.shape)
+        for (name, tensor), part in zip(empty.items(), packed.split(sizes))
+    }
+    matrix.load_state_dict(tensors)
+    if stored["stored_bits"] != matrix.stored_bits:
+        raise ValueError(f"stored_bits is {stored['stored_bits']}, not {matrix.stored_bits}")
+    matrix.prepare()
+    return matrix.eval()
 
 
 def load(folder: str | Path) -> CompressedMatrix:
     """Read a compressed matrix exactly as it was saved.
 
-    Shapes and dtypes are checked before any memory is allocated for the tensors.
+    Shapes and dtypes are checked before any memory is allocated for the tensors. The tensors are
+    mapped from the file: their pages are read when rows are first decoded from them, and the system
+    may drop them again, so that a matrix on the CPU may be larger than the memory.
 
     Raises:
         UserError: if the folder contains no compressed matrix, or one that is truncated, altered or
@@ -103,8 +169,9 @@ def load(folder: str | Path) -> CompressedMatrix:
         stored = read_json(folder / HEADER)
         header = _parse_header(stored, folder)
         _check_tensors(header, folder / TENSORS)
-        matrix = header.format(header.shape, **header.config)
-        matrix.load_state_dict(load_file(folder / TENSORS))
+        with _UntouchedZeros():
+            matrix = header.format(header.shape, **header.config)
+        matrix.load_state_dict(load_file(folder / TENSORS), assign=True)
         if stored["stored_bits"] != matrix.stored_bits:
             raise ValueError(
                 f"{HEADER} gives {stored['stored_bits']} bits, not {matrix.stored_bits}"
@@ -159,19 +226,28 @@ def check_version(version: object, newest: int, folder: Path) -> None:
         )
 
 
+def _empty_tensors(header: _MatrixHeader) -> dict[str, Tensor]:
+    """The tensors of a format by name, without memory.
+
+    Raises:
+        ValueError: if the config does not fit the format.
+    """
+    try:
+        with torch.device("meta"):
+            return header.format(header.shape, **header.config).state_dict()
+    except Exception as error:  # an invalid config may fail in a constructor with any exception
+        raise ValueError(
+            f"config {header.config} does not fit {header.format.format}: {summarize_error(error)}"
+        ) from error
+
+
 def _check_tensors(header: _MatrixHeader, path: Path) -> None:
     """Compare the tensors of a file with those that the format expects, without allocating either.
 
     Raises:
         ValueError: with the first difference.
     """
-    try:
-        with torch.device("meta"):
-            empty = header.format(header.shape, **header.config).state_dict()
-    except Exception as error:  # an invalid config may fail in a constructor with any exception
-        raise ValueError(
-            f"config {header.config} does not fit {header.format.format}: {summarize_error(error)}"
-        ) from error
+    empty = _empty_tensors(header)
     stored = read_header(path).tensors
     if empty.keys() != stored.keys():
         raise ValueError(

@@ -262,7 +262,10 @@ def fake_speed():
                         }
                     )
     return pandas.DataFrame(rows).assign(
-        low=lambda r: 0.9 * r["microseconds"], high=lambda r: 1.2 * r["microseconds"]
+        low=lambda r: 0.9 * r["microseconds"],
+        high=lambda r: 1.2 * r["microseconds"],
+        cached=2.0,
+        decoded=1.0,
     )
 
 

@@ -2,6 +2,7 @@ import argparse
 import json
 import shutil
 import sys
+from typing import get_args
 
 import numpy as np
 import pandas
@@ -9,10 +10,12 @@ import pytest
 import torch
 from safetensors.torch import save_file
 
-from bench import counting, gpu, studies, study
+from bench import counting, decoding, gpu, studies, study
 from bench.common import GENERATED, chosen_of, matrix, peak_bytes, write_matrix
 from bench.scale import fit
 from embpress.data.texts import write_texts
+from embpress.methods import compress
+from embpress.models.decoding import Decode
 from embpress.numerics.matrices import FileMatrix
 from embpress.numerics.timing import summarize_times
 
@@ -155,3 +158,11 @@ def test_core_seconds_are_set_beside_those_of_a_release(tmp_path, monkeypatch, c
     study.main()
     assert json.loads(release.read_text())["by_rule"]["evaluate"]["total"] == 4.0
     assert "all | 3 | 6.0 | 25% | 3 | 6.0 | 1.00" in capsys.readouterr().out
+
+
+def test_lookups_of_text_are_timed_by_each_way_to_decode():
+    dense = matrix(200, 16)
+    windows = torch.arange(4 * decoding.TOKENS).view(4, -1) % 200
+    stored = compress(dense, "integer", 3.5)
+    times = decoding.measured(stored, dense, [3, 4], windows, runs=2)
+    assert len(times) == 1 + len(get_args(Decode)) and min(times) > 0

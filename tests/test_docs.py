@@ -102,6 +102,9 @@ COMMANDS = {
     "python -m bench.codes": Elsewhere(
         "tests/test_bench_codes.py", "test_a_line_is_measured_once_and_stands_in_the_page"
     ),
+    "python -m bench.decoding --results results": Elsewhere(
+        "tests/test_bench.py", "test_lookups_of_text_are_timed_by_each_way_to_decode"
+    ),
     "python -m bench.lookups --methods int8,T24 --rows 30522 --dims 768": Run(
         "python -m bench.lookups --methods int8 --rows 500 --dims 16 --runs 3", "int8"
     ),
@@ -161,6 +164,8 @@ COMMANDS = {
     "--option factor_dtype=float16 --out DIR-small": Run(prints="written to DIR-small"),
     "embpress compress --model DIR --method integer --ratio 7 --counts counts.tsv "
     "--out DIR-small": Run(prints="written to DIR-small"),
+    "embpress compress --model DIR --method ectcq --matrices all --ratio 6 "
+    "--calibration texts.txt --out DIR-whole": Run(prints="written to DIR-whole"),
     "embpress compress --model DIR --ratio 10 --out DIR-small": Run(prints="written to DIR-small"),
     "embpress compress --model DIR --method vocabulary_trimming --ratio 4 "
     "--text english.txt japanese.txt --out DIR-trimmed": Elsewhere(
@@ -220,6 +225,7 @@ def workplace(tmp_path_factory):
     (folder / "counts.tsv").write_text(
         "".join(f"{word}\t{1000 // (i + 1)}\n" for i, word in enumerate(words))
     )
+    (folder / "texts.txt").write_text("the cat\nthe ticket w1 w2\n")
     with (folder / "tickets.csv").open("w", newline="") as file:
         csv.writer(file).writerows(
             [["subject", "urgent"], *([f"ticket {i}", "yes" if i % 2 else "no"] for i in range(12))]

@@ -55,7 +55,8 @@ def test_every_public_name_resolves_and_is_declared_for_type_checkers():
     assert resources.files(embpress).joinpath("py.typed").is_file()
 
 
-PUBLIC_FUNCTIONS = ["compress", "compress_model", "inspect", "load", "rank_methods"]
+PUBLIC_FUNCTIONS = ["compress", "compress_model", "compress_whole_model", "inspect", "load"]
+PUBLIC_FUNCTIONS += ["rank_methods"]
 
 
 @pytest.mark.parametrize("name", PUBLIC_FUNCTIONS)

@@ -1,11 +1,15 @@
+import gc
 import json
+import sys
 
 import pytest
 import torch
 
 from embpress import storage
 from embpress.errors import UserError
+from embpress.formats.integer_rows import IntegerRows
 from embpress.formats.low_rank import LowRank
+from embpress.numerics.memory import malloc_trim, resident_bytes, restart_peak
 
 
 @pytest.fixture
@@ -69,3 +73,23 @@ def test_newer_version_and_broken_json_are_refused(artefact):
     file.write_text("{")
     with pytest.raises(UserError, match="not a valid compressed matrix"):
         storage.load(artefact)
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="memory is measured on Linux")
+def test_rows_are_read_from_the_file_when_they_are_decoded(tmp_path):
+    stored = IntegerRows((200_000, 256), 8)
+    stored.codes[-256:] = 130
+    stored.scale.fill_(0.5)
+    storage.save(stored, tmp_path)
+    del stored
+    gc.collect()
+    malloc_trim()
+    restart_peak()
+    before = resident_bytes().now
+    loaded = storage.load(tmp_path)
+    assert loaded.rows(torch.tensor([199_999])).tolist() == [[1.0] * 256]
+    assert resident_bytes().peak - before < 0.2 * loaded.stored_bits / 8
+    # A file that is replaced is not the one that was mapped.
+    storage.save(IntegerRows((200_000, 256), 8), tmp_path / "new")
+    (tmp_path / "new" / storage.TENSORS).replace(tmp_path / storage.TENSORS)
+    assert loaded.rows(torch.tensor([199_999])).tolist() == [[1.0] * 256]

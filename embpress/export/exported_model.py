@@ -3,6 +3,8 @@
     config.json, tokenizer files   as transformers writes them
     rest.safetensors               all weights but the embedding and the heads tied to it
     matrix.safetensors, .json      the compressed embedding, as `storage` writes it
+    layers.safetensors, .json      compressed layers, where not the embedding alone is compressed;
+                                   see `stored_layers`
     embpress.json                  the manifest: replaced layers, sizes before, SHA-256 of all files
     modules.json, 1_Pooling, ...   of a sentence-transformers model; see `sentence_modules`
 
@@ -20,7 +22,6 @@ from pathlib import Path
 from typing import Any, NotRequired, TypedDict
 
 import torch
-from safetensors.torch import load_file
 from transformers import GenerationConfig, PreTrainedConfig, PreTrainedModel
 
 from .. import __version__, storage
@@ -35,8 +36,8 @@ from ..models.embedding import (
 )
 from ..models.pretrained import CONFIG, GENERATION_CONFIG, find_model_class, read_config
 from ..models.quiet import quiet_transformers
-from ..safetensors_header import read_header
 from .sentence_modules import check_inside
+from .stored_layers import CodedWeights, load_weights, weight_shapes, write_coded_weights
 
 MANIFEST_VERSION = 1
 MANIFEST = "embpress.json"
@@ -185,6 +186,7 @@ def write_exported_model(
     about: About,
     folder: Path,
     files: list[Path] | None = None,
+    layers: list[CodedWeights] | None = None,
 ) -> None:
     """Write a model that runs on a compressed matrix to a folder.
 
@@ -194,6 +196,7 @@ def write_exported_model(
         about: JSON about the compression (method, sizes before, ...) that the manifest keeps.
         folder: an empty folder, or one whose files become a part of the exported model.
         files: further files to copy, such as the tokenizer's.
+        layers: compressed layers; the weights that none codes are then stored in 16 bits.
 
     Raises:
         UserError: if `load` could not read what was written.
@@ -204,7 +207,10 @@ def write_exported_model(
     if model.can_generate() and getattr(model, "generation_config", None) is not None:
         # Its `save_pretrained` refuses values that its `from_pretrained` reads with a warning.
         model.generation_config.to_json_file(folder / GENERATION_CONFIG)
-    write_other_weights(model, folder)
+    if layers is None:
+        write_other_weights(model, folder)
+    else:
+        write_coded_weights(model, layers, folder)
     storage.save(stored_matrix(slot.matrix), folder, about.get("made"))
     for file in files or []:
         shutil.copyfile(file, folder / file.name)
@@ -287,7 +293,7 @@ def _build_model(
             loaded: Any = model_class.from_pretrained(
                 None,
                 config=config,
-                state_dict=load_file(folder / OTHER_WEIGHTS),
+                state_dict=load_weights(folder),
                 dtype=config.dtype or "auto",
                 output_loading_info=True,
             )
@@ -371,16 +377,14 @@ def _check_shapes(
                 f"by {CONFIG} the matrix belongs at {', '.join(slot.layer_names)}, but {MANIFEST} "
                 "names other layers"
             )
-        stored = read_header(folder / OTHER_WEIGHTS).tensors
+        stored = weight_shapes(folder)
         expected = {k: tuple(t.shape) for k, t in other_weights(skeleton).items()}
         for name in sorted(expected.keys() ^ stored.keys()):
             problem = "lacks" if name in expected else "has the unexpected weight"
             raise ValueError(f"{OTHER_WEIGHTS} {problem} {name}")
         for name, shape in expected.items():
-            if stored[name].shape != shape:
-                raise ValueError(
-                    f"{name} is {list(stored[name].shape)}, but by {CONFIG} {list(shape)}"
-                )
+            if stored[name] != shape:
+                raise ValueError(f"{name} is {list(stored[name])}, but by {CONFIG} {list(shape)}")
     except UserError:
         raise
     # An invalid config may fail in the model's constructor with any exception.

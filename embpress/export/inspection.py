@@ -1,7 +1,7 @@
 """Report the size of everything in an exported model, from file headers without loading tensors."""
 
 from collections import defaultdict
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +13,8 @@ from ..models.embedding import OTHER_WEIGHTS
 from ..models.pretrained import CONFIG
 from ..safetensors_header import SafetensorsHeader, read_header
 from .exported_model import MANIFEST, Manifest, invalid_model_error, read_manifest
+from .load_memory import measure_load_memory
+from .stored_layers import layers_header_bytes, read_layer_list
 
 MATRIX_AXES = 2
 """Dimensions of the weight of an embedding or an output head."""
@@ -35,6 +37,18 @@ class Group:
     name: str
     bytes: int
     why: str
+
+
+@dataclass(frozen=True)
+class InspectedLayer:
+    """One compressed matrix beside the embedding."""
+
+    name: str
+    weights: tuple[str, ...]
+    """Weights of the model that it replaces."""
+    format: str
+    shape: tuple[int, int]
+    bytes: int
 
 
 @dataclass(frozen=True)
@@ -64,11 +78,17 @@ class Inspection:
     """Dense fp32 bits / stored bits."""
     model_before: int
     model_after: int
-    """Tensors of the matrix and all other weights, without headers."""
+    """Tensors of all matrices and all other weights, without headers."""
     files: dict[str, int] = field(default_factory=dict)
     """Bytes of each file on disk."""
     kept: list[Group] = field(default_factory=list)
     """Weights that were not compressed, the largest group first."""
+    load_memory: dict[str, int] = field(default_factory=dict)
+    """Peak memory of loading by way to decode, if it was measured; see `measure_load_memory`."""
+    layers: list[InspectedLayer] = field(default_factory=list)
+    """Compressed matrices beside the embedding."""
+    layers_header: int = 0
+    """Bytes of layers.safetensors before its first tensor, and of layers.json."""
 
     @property
     def embedding_after(self) -> int:
@@ -86,11 +106,12 @@ class Inspection:
         return asdict(self) | derived
 
 
-def inspect(folder: str | Path) -> Inspection:
+def inspect(folder: str | Path, memory: bool = False) -> Inspection:
     """Describe an exported model from the headers of its files.
 
     Args:
         folder: a folder that `compress_model` wrote.
+        memory: load the model in each way to decode, and measure the peak memory (on Linux).
 
     Raises:
         UserError: if the folder contains no exported model, or one that is incomplete, altered or
@@ -109,10 +130,11 @@ def inspect(folder: str | Path) -> Inspection:
     folder = Path(folder)
     manifest = read_manifest(folder)
     try:
-        return _inspect(folder, manifest)
+        found = _inspect(folder, manifest)
     # A folder that `compress_model` did not write may fail here with any exception.
     except Exception as error:
         raise invalid_model_error(folder, summarize_error(error)) from error
+    return replace(found, load_memory=measure_load_memory(folder)) if memory else found
 
 
 def _inspect(folder: Path, manifest: Manifest) -> Inspection:
@@ -128,6 +150,17 @@ def _inspect(folder: Path, manifest: Manifest) -> Inspection:
     before = manifest["before"]
     replaced = manifest["replaced"]
     n_values = before["embedding"] // getattr(torch, before["dtype"]).itemsize
+    rest_bytes = sum(tensor.bytes for tensor in others)
+    layers = [
+        InspectedLayer(
+            layer.name,
+            layer.weights,
+            layer.header["format"],
+            layer.shape,
+            layer.header["stored_bits"] // 8,
+        )
+        for layer in read_layer_list(folder)
+    ]
     return Inspection(
         architecture=read_json(folder / CONFIG, MAX_MODEL_JSON_BYTES)["architectures"][0],
         method=manifest["made"]["method"],
@@ -143,9 +176,11 @@ def _inspect(folder: Path, manifest: Manifest) -> Inspection:
         embedding_before_dtype=before["dtype"],
         embedding_ratio=32 * n_values / (8 * n_bytes),
         model_before=before["model"],
-        model_after=n_bytes + sum(tensor.bytes for tensor in others),
+        model_after=n_bytes + rest_bytes + sum(layer.bytes for layer in layers),
         files={name: (folder / name).stat().st_size for name in files},
         kept=group_uncompressed(others, n_rows),
+        layers=layers,
+        layers_header=layers_header_bytes(folder) if layers else 0,
     )
 
 

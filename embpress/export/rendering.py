@@ -1,10 +1,14 @@
 """Summaries, inspections and rankings as plain text for the terminal."""
 
 from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
 from .compress import Summary
 from .inspection import Inspection
 from .ranking import Candidate, Ranking
+
+if TYPE_CHECKING:  # importing it imports numba
+    from .whole_model import WholeModelSummary
 
 
 def render_summary(summary: Summary) -> str:
@@ -30,6 +34,31 @@ def render_summary(summary: Summary) -> str:
     )
 
 
+def render_whole_model(summary: "WholeModelSummary") -> str:
+    """What `compress_whole_model` wrote."""
+    rows = [["matrix", "shape", "bytes", "bits per weight"]]
+    for matrix in summary.matrices:
+        n, d = matrix.shape
+        rate = f"{matrix.bits / (n * d):.2f}"
+        rows.append([matrix.name, f"{n} x {d}", f"{matrix.bits // 8:,}", rate])
+    texts = "no calibration texts: errors relative to each matrix's variance count alike"
+    if summary.calibration_texts:
+        texts = (
+            f"{summary.calibration_texts} calibration texts, {summary.calibration_tokens:,} tokens"
+        )
+    return "\n".join(
+        [
+            _align_columns(rows),
+            texts,
+            f"model {summary.model_before:,} bytes -> {summary.model_after:,}, of which "
+            f"{summary.uncoded:,} are weights in 16 bits",
+            f"ratio {summary.ratio:.2f} (dense fp32 bits / bits stored) of "
+            f"{summary.parameters:,} parameters",
+            f"written to {summary.out}; load it with embpress.load({str(summary.out)!r})",
+        ]
+    )
+
+
 def render_inspection(inspection: Inspection) -> str:
     """Sizes of an exported model."""
     n_rows, d = inspection.shape
@@ -37,10 +66,19 @@ def render_inspection(inspection: Inspection) -> str:
     for tensor in inspection.stored:
         shape = " x ".join(map(str, tensor.shape))
         tensors.append([tensor.name, tensor.dtype, shape, f"{tensor.bytes:,}"])
+    layers = [["compressed layer", "format", "shape", "bytes", "bits per weight"]]
+    for layer in inspection.layers:
+        shape = " x ".join(map(str, layer.shape))
+        rate = f"{8 * layer.bytes / (layer.shape[0] * layer.shape[1]):.2f}"
+        layers.append([layer.name, layer.format, shape, f"{layer.bytes:,}", rate])
     groups = [["not compressed", "bytes", "why"]]
     groups += [[group.name, f"{group.bytes:,}", group.why] for group in inspection.kept]
     disk_bytes = sum(inspection.files.values())
     vocabulary = [f"vocabulary: {n_rows:,} of {inspection.n_rows_before:,} tokens"]
+    memory = [
+        f'memory     {peak:,} bytes at most while embpress.load(DIR, decode="{decode}") runs'
+        for decode, peak in inspection.load_memory.items()
+    ]
     return "\n".join(
         [
             f"{inspection.architecture}, embedding {n_rows} x {d} compressed by "
@@ -50,14 +88,17 @@ def render_inspection(inspection: Inspection) -> str:
             "",
             _align_columns(tensors),
             "",
+            *([_align_columns(layers), ""] if inspection.layers else []),
             f"embedding  {inspection.embedding_before:,} bytes as "
             f"{inspection.embedding_before_dtype} -> {inspection.embedding_after:,}; "
             f"ratio {inspection.embedding_ratio:.2f} (dense fp32 bits / bits stored)",
             f"model      {inspection.model_before:,} bytes -> {inspection.model_after:,}; "
             f"ratio {inspection.model_ratio:.2f} (as stored)",
             f"headers    {inspection.matrix_header:,} bytes for the matrix, "
-            f"{inspection.rest_header:,} for the other weights",
+            f"{inspection.rest_header:,} for the other weights"
+            + (f", {inspection.layers_header:,} for the layers" if inspection.layers else ""),
             f"on disk    {disk_bytes:,} bytes in {len(inspection.files)} files, with the tokenizer",
+            *memory,
             "",
             _align_columns(groups),
         ]

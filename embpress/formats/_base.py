@@ -8,6 +8,7 @@ from typing import Any, ClassVar
 
 import torch
 from torch import Tensor, nn
+from torch.nn import functional
 
 ROW_BLOCK = 4096
 """Rows decoded at once when a whole matrix is decoded: bounds memory to ROW_BLOCK x d floats."""
@@ -43,6 +44,11 @@ class CompressedMatrix(nn.Module, ABC):
     @abstractmethod
     def rows(self, ids: Tensor) -> Tensor:
         """Decode rows without building the dense matrix: int64 ids (n,) to float32 (n, d)."""
+
+    def lookup(self, ids: Tensor) -> Tensor:
+        """Rows of ids of any shape (...): (..., d). Each distinct id is decoded once."""
+        distinct_ids, positions = ids.unique(return_inverse=True)
+        return functional.embedding(positions, self.rows(distinct_ids))
 
     def _apply(self, fn: Callable[[Tensor], Tensor], recurse: bool = True) -> "CompressedMatrix":
         """Move tensors as nn.Module does, but keep their types.

@@ -4,6 +4,7 @@ from typing import Literal, get_args
 
 import torch
 from torch import Tensor
+from torch.nn import functional
 
 from ..errors import UserError
 from ..formats._base import CompressedMatrix
@@ -39,8 +40,8 @@ class CachedRows(_RuntimeMatrix):
 
     def __init__(self, stored: CompressedMatrix, frequent: Tensor) -> None:
         super().__init__(stored)
-        position = torch.full((self.shape[0],), -1, dtype=torch.int64)
-        position[frequent] = torch.arange(len(frequent))
+        position = torch.full((self.shape[0], 1), -1, dtype=torch.int32)
+        position[frequent, 0] = torch.arange(len(frequent), dtype=torch.int32)
         with torch.no_grad():
             cache = stored.rows(frequent)
         self.register_buffer("position", position, persistent=False)
@@ -48,13 +49,17 @@ class CachedRows(_RuntimeMatrix):
 
     def rows(self, ids: Tensor) -> Tensor:
         """See base class."""
-        position = self.position[ids]
-        is_missing = position < 0
-        if not is_missing.any():
-            return self.cache[position]
-        rows = self.cache[position.clamp(min=0)]
-        rows[is_missing] = self.stored.rows(ids[is_missing])
-        return rows
+        return self.lookup(ids)
+
+    def lookup(self, ids: Tensor) -> Tensor:
+        """See base class."""
+        position = functional.embedding(ids.flatten(), self.position).squeeze(1)
+        rows = functional.embedding(position.clamp(min=0), self.cache)
+        missing = (position < 0).nonzero().squeeze(1)
+        if len(missing):
+            others = ids.flatten().index_select(0, missing)
+            rows.index_copy_(0, missing, self.stored.lookup(others))
+        return rows.view(*ids.shape, -1)
 
     def product(self, x: Tensor) -> Tensor:
         """See base class."""
@@ -88,7 +93,11 @@ class DecodedRows(_RuntimeMatrix):
 
     def rows(self, ids: Tensor) -> Tensor:
         """See base class."""
-        return self.values[ids].float()
+        return self.lookup(ids).float()
+
+    def lookup(self, ids: Tensor) -> Tensor:
+        """See base class; in the type of the model."""
+        return functional.embedding(ids, self.values)
 
     def product(self, x: Tensor) -> Tensor:
         """See base class."""

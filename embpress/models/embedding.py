@@ -181,7 +181,7 @@ class _CompressedLayer(nn.Module):
 
 
 class CompressedEmbedding(_CompressedLayer):
-    """Replaces `nn.Embedding`; decodes each distinct token of a batch once.
+    """Replaces `nn.Embedding`; see `CompressedMatrix.lookup`.
 
     Args:
         matrix: the compressed (V, d) matrix; None leaves the layer empty until a matrix is set.
@@ -196,12 +196,11 @@ class CompressedEmbedding(_CompressedLayer):
 
     def forward(self, ids: Tensor) -> Tensor:
         """Ids of any shape (...) to rows (..., d)."""
-        distinct_ids, positions = ids.unique(return_inverse=True)
-        rows = self.matrix.rows(distinct_ids).to(self.compute_dtype)
+        rows = self.matrix.lookup(ids).to(self.compute_dtype)
         if self.scale != 1.0:
             rounded = torch.tensor(self.scale, dtype=rows.dtype)
             rows = rows * (rounded if self.scale_in_dtype else self.scale)
-        return rows[positions]
+        return rows
 
 
 class CompressedLinear(_CompressedLayer):

@@ -106,6 +106,18 @@ def load_tokenizer(folder: Path) -> PreTrainedTokenizerBase:
         ) from error
 
 
+def check_vocabulary(tokenizer: PreTrainedTokenizerBase, folder: Path) -> None:
+    """Check that a tokenizer has a vocabulary.
+
+    Without a vocabulary file, transformers builds a tokenizer that has special tokens only.
+
+    Raises:
+        UserError: if it has none.
+    """
+    if set(tokenizer.get_vocab()) <= set(tokenizer.all_special_tokens):
+        raise UserError(f"{folder} contains no tokenizer: save the model's tokenizer there too")
+
+
 def find_input_length(folder: Path, tokenizer: PreTrainedTokenizerBase) -> int | None:
     """Number of tokens that a model reads at once, by its tokenizer or else its config.
 

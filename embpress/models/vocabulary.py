@@ -309,7 +309,9 @@ def ids_before_padding(model: PreTrainedModel) -> set[int]:
 
 def _configs(model: PreTrainedModel) -> list[Any]:
     """A model's config, those of its parts, and its generation config."""
-    configs: list[Any] = [m.config for m in model.modules() if isinstance(m, PreTrainedModel)]
+    configs: list[Any] = [
+        part.config for part in model.modules() if isinstance(part, PreTrainedModel)
+    ]
     configs += [config.get_text_config() for config in configs]
     configs.append(getattr(model, "generation_config", None))
     return list({id(config): config for config in configs if config is not None}.values())

@@ -1,8 +1,13 @@
-"""How glibc returns freed memory to the operating system. Other C libraries are left alone."""
+"""How much memory the process holds, and how glibc returns freed memory to the operating system.
+
+Other C libraries are left alone.
+"""
 
 import ctypes
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
+from pathlib import Path
+from typing import NamedTuple
 
 TRIM_THRESHOLD, MMAP_MAX = -1, -4  # of glibc's <malloc.h>
 DEFAULTS = {TRIM_THRESHOLD: 128 << 10, MMAP_MAX: 65536}
@@ -39,3 +44,31 @@ def _set_malloc_options(options: dict[int, int]) -> None:
         library = ctypes.CDLL("libc.so.6")
         for option, value in options.items():
             library.mallopt(option, value)
+
+
+class ResidentBytes(NamedTuple):
+    """Resident memory of this process in bytes."""
+
+    now: int
+    peak: int
+    """The most since the process started or `restart_peak` was called."""
+
+
+def resident_bytes() -> ResidentBytes:
+    """Read the resident memory of this process.
+
+    Raises:
+        OSError: if the system is not Linux.
+    """
+    lines = Path("/proc/self/status").read_text().splitlines()
+    kibibytes = {line.split(":")[0]: line.split()[1] for line in lines if line.endswith(" kB")}
+    return ResidentBytes(1024 * int(kibibytes["VmRSS"]), 1024 * int(kibibytes["VmHWM"]))
+
+
+def restart_peak() -> None:
+    """Let the peak of `resident_bytes` begin with the present memory.
+
+    Raises:
+        OSError: if the system is not Linux.
+    """
+    Path("/proc/self/clear_refs").write_text("5")

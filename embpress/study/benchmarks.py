@@ -72,9 +72,8 @@ def _in_folder(folder: str, part: RawTask, own: dict[str, object]) -> dict[str, 
     files = {}
     for split in ("train", "test"):
         names = own.pop(split, part[split])
-        files[split] = (
-            f"{folder}/{_find_name(folder, [names] if isinstance(names, str) else names)}"
-        )
+        patterns = list(names) if isinstance(names, list) else [str(names)]
+        files[split] = f"{folder}/{_find_name(folder, patterns)}"
     return {**part, **files}
 
 

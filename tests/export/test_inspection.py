@@ -1,6 +1,8 @@
 import math
+import sys
 
 import pytest
+from transformers import BertConfig, BertModel
 
 from embpress import compress_model, inspect
 from embpress.models.embedding import OTHER_WEIGHTS
@@ -38,3 +40,22 @@ def test_it_says_what_did_not_shrink_and_why(tmp_path):
     assert found.replaced == ["model.embed_tokens"]
     assert "left dense" in why["lm_head.weight: one row per token"]
     assert why["layers model.layers.*"] == "not an embedding"
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="memory is measured on Linux")
+def test_loading_takes_less_memory_than_the_dense_model_unless_all_rows_are_decoded(tmp_path):
+    config = BertConfig(
+        vocab_size=100_000,
+        hidden_size=128,
+        num_hidden_layers=1,
+        num_attention_heads=2,
+        intermediate_size=64,
+    )
+    BertModel(config).save_pretrained(tmp_path / "dense")
+    compress_model(tmp_path / "dense", tmp_path / "out", "integer", 3.5)
+    found = inspect(tmp_path / "out", memory=True)
+    peaks = found.load_memory
+    assert peaks["rows"] < peaks["cached"] < found.model_before
+    assert peaks["dense"] >= found.embedding_before == 4 * 128 * 100_000
+    assert peaks["rows"] < found.embedding_after  # its rows are mapped, and not read before use
+    assert inspect(tmp_path / "out").load_memory == {}

@@ -16,6 +16,7 @@ from embpress import formats, storage
 GOLDEN = Path(__file__).parent / "golden"
 INEXACT = (
     "entropy_coded",
+    "entropy_coded_integers",
     "mlp_decoder",
     "rotated_lattice",
     "rotated_levels",

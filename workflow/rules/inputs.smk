@@ -256,6 +256,7 @@ def speed_inputs(wildcards):
         "scores": "results/scores.csv",
         "artefacts": inputs["artefacts"],
         "checkpoints": inputs["checkpoints"],
+        "counts": inputs["counts"],
     }
 
 

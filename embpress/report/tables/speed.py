@@ -12,9 +12,14 @@ NOTES = [
     "Median time of a lookup of so many rows in one thread, in µs, with quartiles where there is "
     "room. "
     "× dense: relative to a dense lookup of the same rows in the same run.",
+    "× dense, cached and decoded: of tokens drawn by their counts, in a model that keeps its most "
+    "frequent rows decoded, and in one that keeps all rows decoded.",
     "MB: a million bytes of stored tensors. Times depend on the machine and differ from run to "
     "run.",
 ]
+
+WAYS = ("cached", "decoded")
+"""Columns of the times of other ways to decode."""
 
 
 def speed_table(speed: DataFrame, labels: Labels) -> Table:
@@ -33,6 +38,8 @@ def speed_table(speed: DataFrame, labels: Labels) -> Table:
             Column("quartiles", group, detail=-1),
             Column("× dense", group),
         ]
+        if n == counts[-1]:
+            columns += [Column(f"× dense, {way}", group) for way in WAYS]
     sections = []
     for model, of_model in speed.groupby("model", sort=False):
         for ratio, block in _blocks(of_model, labels):
@@ -76,4 +83,4 @@ def _cells(own: DataFrame, counts: list[int]) -> list[Cell]:
             interval_cell(time.low, time.high),
             number_cell(time.microseconds / time.dense),
         ]
-    return cells
+    return cells + [number_cell(float(getattr(times[counts[-1]], way))) for way in WAYS]

@@ -1,0 +1,197 @@
+"""Whole models in one code, and what each of its ingredients is worth, against the dense model."""
+
+import math
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import NamedTuple
+
+import torch
+from torch import Tensor
+from torch.nn import functional
+from transformers import PreTrainedModel
+
+from embpress.data.counts import counts_from_file
+from embpress.methods._base import Context
+from embpress.methods._layer_code import ALL, CodeOptions, LayerCoder
+from embpress.methods._water_level import CodedModel, code_at_one_level
+from embpress.models.calibration import Calibration, calibrate, encode_texts, longest_text
+from embpress.models.embedding import find_embedding
+from embpress.models.pretrained import load_dense_model
+from embpress.models.tokenization import load_tokenizer
+from embpress.models.whole_model_code import find_matrices, make_coders
+from embpress.study.layer_kinds import EMBEDDING
+
+from .common import Table, parser
+
+BATCH = 32
+PAIR = 2
+
+
+class Row(NamedTuple):
+    """A way to code a model."""
+
+    label: str
+    options: CodeOptions = ALL
+    has_calibration: bool = True
+    is_one_level: bool = True
+    """One water level for all matrices, or the same bits per weight for each."""
+
+
+OURS = Row("ours")
+ROWS = (
+    Row("without rows by G", CodeOptions(row_steps=False)),
+    Row("one step a matrix", CodeOptions(column_steps=False, row_steps=False)),
+    Row("without feedback", CodeOptions(feedback=False)),
+    Row(
+        "equal bits, without rows by G (WaterSIC's core)", CodeOptions(row_steps=False), True, False
+    ),
+    Row(
+        "equal bits, one step a matrix (entropy-coded GPTQ)",
+        CodeOptions(column_steps=False, row_steps=False),
+        True,
+        False,
+    ),
+    Row("without calibration (data-free)", CodeOptions(feedback=False), False),
+)
+
+
+class Texts(NamedTuple):
+    """Test texts and their labels, if they have any."""
+
+    ids: list[list[int]]
+    labels: Tensor | None
+
+
+def read_texts(path: Path, encode: Callable[[list[str]], list[list[int]]]) -> Texts:
+    """Texts a line; after a tab the position of the label."""
+    lines = [line.split("\t") for line in path.read_text(encoding="utf-8").splitlines() if line]
+    is_labelled = all(len(line) == PAIR for line in lines)
+    labels = torch.tensor([int(line[1]) for line in lines]) if is_labelled else None
+    return Texts(encode([line[0] for line in lines]), labels)
+
+
+def predict(model: PreTrainedModel, texts: Texts) -> Tensor:
+    """Log-probabilities of a classifier, (n, C), or of a language model at every token."""
+    pad = getattr(model.config, "pad_token_id", None) or 0
+    logs = []
+    with torch.no_grad():
+        for start in range(0, len(texts.ids), BATCH):
+            batch = texts.ids[start : start + BATCH]
+            ids = torch.full((len(batch), max(map(len, batch))), pad)
+            mask = torch.zeros_like(ids)
+            for i, text in enumerate(batch):
+                ids[i, : len(text)] = torch.tensor(text)
+                mask[i, : len(text)] = 1
+            logits = model(input_ids=ids, attention_mask=mask).logits
+            is_token = logits.ndim > PAIR
+            logs.append((logits[mask.bool()] if is_token else logits).float().log_softmax(-1))
+    return torch.cat(logs)
+
+
+def perplexity(logs: Tensor, texts: Texts) -> float:
+    """Of the next tokens, from the log-probabilities at all tokens."""
+    total, n, start = 0.0, 0, 0
+    for text in texts.ids:
+        own = logs[start : start + len(text) - 1]
+        total -= float(own.gather(1, torch.tensor(text[1:])[:, None]).sum())
+        start += len(text)
+        n += len(text) - 1
+    return math.exp(total / n)
+
+
+def code(
+    model: PreTrainedModel, calibration: Calibration, budget: int, row: Row, counts: Tensor | None
+) -> CodedModel:
+    """Codes of all matrices of a model in so many bits."""
+    coders = make_coders(model, calibration, counts, row.options)
+    context = Context()
+    if row.is_one_level:
+        return code_at_one_level(coders, budget, context)
+    sizes = {name: coder.weight.size for name, coder in coders.items()}
+    matrices = {}
+    for name, coder in coders.items():
+        share = budget * sizes[name] // sum(sizes.values())
+        share = max(share, _least_bits(coder))
+        matrices |= code_at_one_level({name: coder}, share, context).matrices
+    return CodedModel(matrices, math.nan)
+
+
+def _least_bits(coder: LayerCoder) -> int:
+    """Bits of a small matrix, whose exponents alone take more than its share."""
+    n, d = coder.weight.shape
+    return 16 * (n + d) + n * d + 500
+
+
+def evaluate(
+    folder: Path, calibration: Calibration, row: Row, ratio: float, counts: Tensor | None
+) -> tuple[PreTrainedModel, float, float, float]:
+    """The compressed model, its ratio, bits a weight of the layers, and seconds of coding."""
+    model = load_dense_model(folder).float()
+    of_layers = sum(place.weight.numel() for place in find_matrices(model))
+    coded_entries = of_layers + find_embedding(model)[1].weight.numel()
+    parameters = sum(parameter.numel() for parameter in model.parameters())
+    rest = 16 * (parameters - coded_entries)
+    start = time.process_time()
+    own = calibration if row.has_calibration else Calibration()
+    coded = code(model, own, int(32 * parameters / ratio) - rest, row, counts)
+    seconds = time.process_time() - start
+    for matrix in coded.matrices.values():
+        matrix.prepare()
+    with torch.no_grad():
+        find_embedding(model)[1].weight.copy_(coded.matrices[EMBEDDING].dense())
+        for place in find_matrices(model):
+            place.weight.copy_(coded.matrices[place.name].dense())
+    layers = coded.stored_bits - coded.matrices[EMBEDDING].stored_bits
+    rate = layers / of_layers
+    return model, 32 * parameters / (coded.stored_bits + rest), rate, seconds
+
+
+def main() -> None:
+    """Print a table: one row a code and ratio."""
+    options = parser(__doc__)
+    options.add_argument("--model", type=Path, required=True, help="folder of a classifier or LM")
+    options.add_argument("--calibration", type=Path, required=True, help="a text a line")
+    options.add_argument("--test", type=Path, required=True, help="a text a line, tab, label")
+    options.add_argument("--counts", type=Path, help="token counts")
+    options.add_argument("--ratios", default="16,23,32", help="of the whole model, for our code")
+    options.add_argument("--ablated", type=float, default=0, help="ratio of the ablations")
+    options.add_argument("--tokens", type=int, default=48, help="tokens of a text")
+    chosen = options.parse_args()
+    tokenizer = load_tokenizer(chosen.model)
+    dense = load_dense_model(chosen.model).float()
+    longest = min(chosen.tokens, longest_text(dense))
+    counts = None
+    if chosen.counts:
+        rows = find_embedding(dense)[1].num_embeddings
+        counts = counts_from_file(chosen.counts, rows, tokenizer)
+    texts = read_texts(chosen.test, lambda lines: encode_texts(lines, tokenizer, longest))
+    wanted = predict(dense, texts)
+    lines = chosen.calibration.read_text(encoding="utf-8").splitlines()
+    encoded = encode_texts(lines, tokenizer, longest)
+    calibration = calibrate(dense, encoded, mask_id=tokenizer.mask_token_id)
+    columns = ("code", "ratio", "bits a weight, layers", "KL", "agreement", "score", "of dense")
+    table = Table(f"{chosen.model.name}: {calibration.n_texts} calibration texts", *columns, "s")
+    runs = [(OURS, float(ratio)) for ratio in chosen.ratios.split(",") if ratio]
+    runs += [(row, chosen.ablated) for row in ROWS if chosen.ablated]
+    dense_score = score(wanted, texts)
+    for row, ratio in runs:
+        model, reached, rate, seconds = evaluate(chosen.model, calibration, row, ratio, counts)
+        found = predict(model, texts)
+        kl = float(functional.kl_div(found, wanted, log_target=True, reduction="batchmean"))
+        agreement = float((found.argmax(1) == wanted.argmax(1)).float().mean())
+        value = score(found, texts)
+        cells = [f"{reached:.2f}", f"{rate:.2f}", f"{kl:.4f}", f"{100 * agreement:.1f}"]
+        table.add(row.label, *cells, f"{value:.4f}", f"{value / dense_score:.4f}", f"{seconds:.0f}")
+    table.print()
+
+
+def score(logs: Tensor, texts: Texts) -> float:
+    """Accuracy of labelled texts, else perplexity."""
+    if texts.labels is None:
+        return perplexity(logs, texts)
+    return float((logs.argmax(1) == texts.labels).float().mean())
+
+
+if __name__ == "__main__":
+    main()

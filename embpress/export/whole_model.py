@@ -1,0 +1,271 @@
+"""Compress all matrices of a transformers folder at one water level, and write an exported model.
+
+ECTCQ's rule, one step for everything in units of the loss and a code by expected spread, for the
+embedding, linear layers, untied heads, position and type tables: entropy-coded integers rounded
+with feedback (`methods._layer_code`). Biases, norms and small matrices are stored in 16 bits.
+Calibration texts give the second moments that weight all errors; without them, errors relative to
+each matrix's variance count alike. Matrices are decoded once, when the model is loaded.
+"""
+
+from collections.abc import Callable, Sequence
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+from torch import Tensor
+
+from ..errors import InfeasibleRatio, UserError
+from ..files import check_replaceable, replace_directory, summarize_error
+from ..formats._base import CompressedMatrix
+from ..methods._water_level import code_at_one_level
+from ..models.calibration import Calibration, calibrate, encode_texts, longest_text
+from ..models.embedding import EmbeddingSlot, find_embedding, other_weights
+from ..models.tokenization import check_vocabulary, load_tokenizer
+from ..models.whole_model_code import find_matrices, make_coders
+from ..study.layer_kinds import EMBEDDING
+from .carried_files import find_carried_files
+from .compress import (
+    SourceModel,
+    check_forward,
+    check_lookup,
+    open_source_model,
+)
+from .exported_model import MANIFEST, About, DenseSizes, FitRecord, write_exported_model
+from .model_source import locate_model
+from .sentence_modules import copy_modules, find_transformer
+from .stored_layers import CodedWeights, count_bits, uncoded_weights
+
+FLOAT_BITS = 32
+
+
+@dataclass(frozen=True)
+class CodedMatrix:
+    """Size of one coded matrix."""
+
+    name: str
+    shape: tuple[int, int]
+    bits: int
+    """Bits of its code."""
+
+
+@dataclass(frozen=True)
+class WholeModelSummary:
+    """Sizes of a model in bytes before and after compression, and the achieved ratio."""
+
+    parameters: int
+    model_before: int
+    """In the dtypes of the model's weights; the ratio counts from float32 instead."""
+    model_after: int
+    """All stored tensors."""
+    uncoded: int
+    """Of these, weights that are not coded."""
+    ratio: float
+    """Dense fp32 bits of all parameters / bits of all stored tensors."""
+    calibration_texts: int
+    calibration_tokens: int
+    out: Path
+    matrices: list[CodedMatrix] = field(default_factory=list)
+
+    def to_json(self) -> dict[str, Any]:
+        """As plain JSON values."""
+        return asdict(self) | {"out": str(self.out)}
+
+
+def compress_whole_model(
+    model: str | Path,
+    out: str | Path,
+    ratio: float,
+    *,
+    calibration: str | Path | Sequence[str] | None = None,
+    counts: str | Path | Tensor | None = None,
+    texts: Sequence[str | Path] = (),
+    seed: int = 0,
+    progress: Callable[[str], None] = lambda message: None,
+) -> WholeModelSummary:
+    """Compress all matrices of a transformers model, and write the model for `load`.
+
+    Args:
+        model: folder with config.json and safetensors weights, in one file or in shards, or the id
+            of a model of the hub, `owner/name` or `owner/name@revision`.
+        out: folder to write; an earlier exported model is replaced, anything else refused.
+        ratio: dense fp32 bits of all parameters / bits of all stored tensors, at least.
+        calibration: texts, or a file with a text a line, of the kind that the model will read;
+            never the test's. Moments are taken on 256 of them, tokens are counted in all.
+        counts: (V,) token counts or a file of them, which are averaged with those of all
+            calibration texts. Without counts and texts, the calibration texts alone are counted;
+            without these too, counts are those of `find_counts`.
+        texts: text files to count tokens in, instead of `counts`.
+        seed: seed of the fit.
+        progress: called with messages about the fit.
+
+    Returns:
+        Sizes before and after, and the achieved ratio.
+
+    Raises:
+        UserError: if an argument cannot be used; nothing is written then.
+        InfeasibleRatio: if the ratio cannot be reached.
+
+    Example:
+        >>> import embpress
+        >>> from transformers import BertConfig, BertModel
+        >>> config = BertConfig(vocab_size=200, hidden_size=32, num_hidden_layers=1,
+        ...                     num_attention_heads=2, intermediate_size=64)
+        >>> BertModel(config).save_pretrained("dense")
+        >>> summary = embpress.compress_whole_model("dense", "compressed", ratio=4)
+        >>> summary.ratio >= 4, type(embpress.load("compressed")).__name__
+        (True, 'BertModel')
+    """
+    out = Path(out)
+    check_replaceable(out, MANIFEST)
+    if not ratio >= 1:
+        raise UserError(f"ratio {ratio} is below 1: a ratio is dense bits / stored bits")
+    calibration_texts = _read_texts(calibration)
+    folder = locate_model(model)
+    source = open_source_model(folder, counts, texts, seed, progress)
+    check_lookup(find_embedding(source.model)[1])
+    before = DenseSizes(
+        embedding=source.matrix.nbytes,
+        model=count_bits(other_weights(source.model)) // 8,
+        dtype=str(source.matrix.dtype).removeprefix("torch."),
+    )
+    source.model.float()
+    found = _calibrate(source, calibration_texts, folder) if calibration_texts else Calibration()
+    # Counts of the texts that the model will read serve it better than those of another corpus.
+    is_given = counts is not None or bool(texts)
+    own_counts = source.context.counts if is_given or not calibration_texts else None
+    matrix, layers = _code(source, found, own_counts, ratio)
+    fit = FitRecord(
+        method="entropy_coded_trellis",
+        options={"matrices": "all", "calibration_texts": found.n_texts},
+        ratio=ratio,
+        seed=seed,
+        counts=True,
+        counts_source=source.counts_source if own_counts is not None else "the calibration texts",
+    )
+    slot = EmbeddingSlot(source.model)
+    slot.set_matrix(matrix)
+    check_forward(source.model)
+    with replace_directory(out, MANIFEST) as partial:
+        copy_modules(folder, partial)
+        files = find_carried_files(find_transformer(folder))
+        about = About(made=fit, before=before)
+        write_exported_model(source.model, slot, about, partial, files, layers)
+    return _summarize(source, layers, slot, before, found, out)
+
+
+def _read_texts(calibration: str | Path | Sequence[str] | None) -> list[str]:
+    """Calibration texts, or lines of a file of them; none without.
+
+    Raises:
+        UserError: if the file cannot be read or has no text.
+    """
+    if calibration is None:
+        return []
+    if isinstance(calibration, (str, Path)):
+        try:
+            texts = Path(calibration).read_text(encoding="utf-8").splitlines()
+        except (OSError, ValueError) as error:
+            raise UserError(
+                f"{calibration} cannot be read as calibration texts ({summarize_error(error)}): "
+                "give a UTF-8 file with a text a line"
+            ) from error
+    else:
+        texts = list(calibration)
+    texts = [text for text in texts if text.strip()]
+    if not texts:
+        raise UserError("there is no calibration text: give a file with a text a line")
+    return texts
+
+
+def _calibrate(source: SourceModel, texts: list[str], folder: Path) -> Calibration:
+    """Moments of the model's layers on texts.
+
+    Raises:
+        UserError: if the folder has no tokenizer, or the model does not run on texts alone.
+    """
+    tokenizer = load_tokenizer(find_transformer(folder))
+    check_vocabulary(tokenizer, folder)
+    encoded = encode_texts(texts, tokenizer, longest_text(source.model))
+    context = source.context
+    try:
+        return calibrate(
+            source.model,
+            encoded,
+            mask_id=tokenizer.mask_token_id,
+            seed=context.seed,
+            progress=context.progress,
+        )
+    except UserError:
+        raise
+    except Exception as error:  # a model that needs images fails with any exception
+        raise UserError(
+            f"{type(source.model).__name__} does not run on the calibration texts "
+            f"({summarize_error(error)}): leave them out"
+        ) from error
+
+
+def _code(
+    source: SourceModel, calibration: Calibration, counts: Tensor | None, ratio: float
+) -> tuple[CompressedMatrix, list[CodedWeights]]:
+    """Codes of the embedding and of all other matrices, which the model's weights then are.
+
+    Raises:
+        InfeasibleRatio: if the ratio cannot be reached.
+    """
+    model = source.model
+    matrices = find_matrices(model)
+    dense_bits = 32 * sum(parameter.numel() for parameter in model.parameters())
+    coded_names = {f"{matrix.name}.weight" for matrix in matrices}
+    embedding = find_embedding(model)[1].weight
+    rest = {
+        name: weight
+        for name, weight in other_weights(model).items()
+        if weight is not embedding and name not in coded_names
+    }
+    rest_bits = count_bits(uncoded_weights(rest, []))
+    budget = int(dense_bits / ratio) - rest_bits
+    if budget <= 0:
+        raise InfeasibleRatio(
+            f"the weights that are not coded take {rest_bits // 8} bytes: use a ratio below "
+            f"{dense_bits / rest_bits:.1f}"
+        )
+    coders = make_coders(model, calibration, counts)
+    coded = code_at_one_level(coders, budget, source.context)
+    layers = []
+    for matrix in matrices:
+        code = coded.matrices[matrix.name]
+        code.prepare()
+        matrix.weight.copy_(code.dense())
+        layers.append(
+            CodedWeights(matrix.name, (f"{matrix.name}.weight",), matrix.is_transposed, code)
+        )
+    embedding_code = coded.matrices[EMBEDDING]
+    embedding_code.prepare()
+    return embedding_code, layers
+
+
+def _summarize(
+    source: SourceModel,
+    layers: list[CodedWeights],
+    slot: EmbeddingSlot,
+    before: DenseSizes,
+    calibration: Calibration,
+    out: Path,
+) -> WholeModelSummary:
+    """Sizes of a model that runs on its compressed embedding."""
+    rest = count_bits(uncoded_weights(other_weights(source.model), layers))
+    matrices = [CodedMatrix("embedding", slot.matrix.shape, slot.matrix.stored_bits)]
+    matrices += [CodedMatrix(c.name, c.matrix.shape, c.matrix.stored_bits) for c in layers]
+    bits = rest + sum(matrix.bits for matrix in matrices)
+    parameters = source.matrix.numel() + sum(p.numel() for p in source.model.parameters())
+    return WholeModelSummary(
+        parameters=parameters,
+        model_before=before["model"],
+        model_after=bits // 8,
+        uncoded=rest // 8,
+        ratio=FLOAT_BITS * parameters / bits,
+        calibration_texts=calibration.n_texts,
+        calibration_tokens=calibration.n_tokens,
+        out=out,
+        matrices=matrices,
+    )

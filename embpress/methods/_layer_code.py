@@ -1,0 +1,295 @@
+"""Code of one matrix at a water level: grid by second moments, rounding with feedback.
+
+An error dW of a layer's (n, d) weight changes the loss by about tr(G dW H dW^T) / 2, where H is the
+second moment of the layer's inputs and G that of the gradient at its outputs (K-FAC's metric;
+Martens and Grosse 2015). With the diagonal of G and the Cholesky factor L of H, the loss is least
+at a rate if all rounding errors are equal in the whitened domain: the step of (i, j) is
+
+    c / (L_jj sqrt(G_ii)),
+
+with one water level c for all matrices of a model. Steps by column are WaterSIC's (arXiv
+2603.04956), which has no G and a level for each matrix.
+
+An embedding table is such a matrix too: row i, which token i reads, counts by the uses of the token
+(its one-hot inputs have a diagonal second moment), and its columns by the second moment of the
+gradient at the looked-up rows. Roles are exchanged: this moment feeds errors back and gives the
+columns' steps, the uses give the rows'.
+"""
+
+from dataclasses import dataclass
+from typing import NamedTuple
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from ..formats.entropy_coded_integers import (
+    LARGEST_EXPONENT,
+    PER_OCTAVE,
+    SHIFT_UNIT,
+    EntropyCodedIntegers,
+    GridScales,
+    Level,
+)
+from ..numerics.compiled import compiled
+from ..numerics.feedback import Grid, Rounded, round_with_feedback
+from ..numerics.index_tables import CLASSES, UNIT, WIDTH, high_part, split_spread_class
+
+BIT_PRICE = 0.1155
+"""Squared error, in squared steps, accepted to save a bit: 2 log 2 times that of rounding, 1/12."""
+INPUT_DAMPING = 1e-2
+"""Share of the mean diagonal that is added to H, which a sample leaves nearly singular."""
+OUTPUT_DAMPING = 1e-2
+"""Share of the mean that is added to the diagonal of G."""
+PRIOR = 20.0
+"""Number of observations that the Laplace law counts as in the price of bits."""
+SPREAD_PASSES = 3
+"""Alternations that fit the spread of rows and columns."""
+
+
+class Moments(NamedTuple):
+    """Second moments of a layer, over the tokens of calibration texts.
+
+    Of an embedding table `inputs` is the (d, d) second moment of the gradient at its output, and
+    `outputs` the (V,) uses of each row in a text.
+    """
+
+    inputs: Tensor
+    """float (d, d), mean of x x^T."""
+    outputs: Tensor
+    """float (n,), mean squared gradient of the log-probability at each output, summed over the
+    tokens of a text."""
+
+    def scaled(self, factor: float) -> "Moments":
+        """The same with a multiple of the loss."""
+        return Moments(self.inputs, self.outputs * factor)
+
+
+@dataclass(frozen=True)
+class CodeOptions:
+    """Ingredients that an ablation or a baseline leaves out."""
+
+    feedback: bool = True
+    """Feed rounding errors back to later columns, as GPTQ does."""
+    column_steps: bool = True
+    """Step of a column c / L_jj; otherwise one step for all columns, as GPTQ has."""
+    row_steps: bool = True
+    """Step of a row by the diagonal of G; otherwise its mean serves all rows."""
+
+
+def plain_moments(weight: Tensor, precision: float = 1.0) -> Moments:
+    """Moments that weight all errors alike, relative to the variance of the weights.
+
+    Args:
+        weight: (n, d).
+        precision: importance of the squared relative error.
+    """
+    n, d = weight.shape
+    variance = weight.double().square().mean().clamp_min(1e-30)
+    return Moments(torch.eye(d), torch.full((n,), precision / float(variance)))
+
+
+def mean_precision(weight: Tensor, moments: Moments) -> float:
+    """Mean importance of the squared relative errors of a weight's entries."""
+    variance = float(weight.double().square().mean())
+    return variance * float(moments.inputs.diagonal().mean() * moments.outputs.mean())
+
+
+ALL = CodeOptions()
+
+
+class LayerCoder:
+    """Codes one matrix at any water level; spreads and prices carry over from call to call.
+
+    Args:
+        weight: (n, d).
+        moments: of its inputs and outputs.
+        options: what to leave out.
+        has_mean: store the mean row, as embeddings have one, and code what is left.
+    """
+
+    def __init__(
+        self,
+        weight: Tensor,
+        moments: Moments,
+        options: CodeOptions = ALL,
+        has_mean: bool = False,
+    ) -> None:
+        dense = weight.detach().float()
+        self.mean = dense.mean(0).half() if has_mean else None
+        if self.mean is not None:
+            dense = dense - self.mean.float()
+        self.weight = np.ascontiguousarray(dense.numpy())
+        self.second_moment, lower = _damped_factor(moments.inputs)
+        diagonal = lower.diagonal()
+        outputs = moments.outputs.double().clamp_min(0)
+        outputs = outputs + (OUTPUT_DAMPING * outputs.mean()).clamp_min(1e-30)
+        self.outputs = outputs
+        if not options.row_steps:
+            outputs = outputs.mean().expand_as(outputs)
+        columns = (
+            diagonal if options.column_steps else diagonal.log().mean().exp().expand_as(diagonal)
+        )
+        self.factor = None
+        if options.feedback:
+            self.factor = np.ascontiguousarray((lower / diagonal).float().numpy())
+        self.row_step, row_base = _exponents(-0.5 * outputs.log2())
+        self.column_step, column_base = _exponents(-columns.log2())
+        self.base = row_base + column_base
+        """log2 of the step of exponents 0 at level 1."""
+        self.price = _price(np.zeros((CLASSES, WIDTH)))
+        self.shift = np.zeros(2, dtype=np.int8)
+        self.row_deviation, self.column_deviation = _fit_deviations(
+            self.weight, self._relative(self.row_step), self._relative(self.column_step)
+        )
+
+        self._is_fitted = False
+
+    def predicted_bits(self, log_level: float) -> float:
+        """Bits of a Gaussian matrix of these spreads at a water level, without rounding it."""
+        deviation = np.log2(self.row_deviation) - self.row_step / PER_OCTAVE
+        columns = np.log2(self.column_deviation) - self.column_step / PER_OCTAVE
+        # Deviations of rows and columns in steps, by quarter octaves.
+        rows, row_times = np.unique(np.round(PER_OCTAVE * deviation), return_counts=True)
+        columns, column_times = np.unique(np.round(PER_OCTAVE * columns), return_counts=True)
+        steps = (rows[:, None] + columns) / PER_OCTAVE - (log_level + self.base)
+        rates = 0.5 * np.log2(1 + 12 * np.exp2(2 * steps.clip(-100, 100)))
+        return float(row_times @ rates @ column_times)
+
+    @staticmethod
+    def _relative(exponents: np.ndarray) -> np.ndarray:
+        """Steps of exponents, relative to that of exponent 0."""
+        return np.exp2(exponents / PER_OCTAVE)
+
+    def encode(self, log_level: float) -> EntropyCodedIntegers:
+        """Code the matrix at a water level.
+
+        Args:
+            log_level: log2 of the level c.
+        """
+        if not self._is_fitted:
+            self._round(log_level)  # fits spreads, prices and shifts
+        self._is_fitted = True
+        return self._round(log_level)
+
+    def _round(self, log_level: float) -> EntropyCodedIntegers:
+        """Round at a level, code it, and fit spreads, prices and shifts to it."""
+        step = np.float32(2.0 ** (log_level + self.base))
+        row_spread, row_base = _spread_exponents(self.row_deviation)
+        column_spread, column_base = _spread_exponents(self.column_deviation)
+        scales = GridScales(self.row_step, self.column_step, row_spread, column_spread)
+        offset = UNIT + round(row_base + column_base - PER_OCTAVE * (log_level + self.base))
+        grid = Grid(
+            (step * self._relative(self.row_step)).astype(np.float32),
+            self._relative(self.column_step).astype(np.float32),
+            scales.row_class + offset,
+            scales.column_class,
+            self.shift.astype(np.float32) / SHIFT_UNIT,
+            (BIT_PRICE * self.price).astype(np.float32),
+        )
+        rounded = round_with_feedback(self.weight, self.factor, grid)
+        self.error = rounded.error
+        level = Level(float(step), offset, self.shift)
+        self._learn(rounded, grid)
+        return EntropyCodedIntegers.encode(rounded.values, scales, level, self.mean)
+
+    def _learn(self, rounded: Rounded, grid: Grid) -> None:
+        """Fit spreads, prices and shifts to a rounded matrix."""
+        counts, excess = _survey(rounded.values, rounded.targets, grid)
+        self.price = _price(counts)
+        mean = excess[0] / np.maximum(excess[1], 1)
+        self.shift = np.clip(np.round(SHIFT_UNIT * mean), -64, 64).astype(np.int8)
+        self.row_deviation, self.column_deviation = _fit_deviations(
+            rounded.targets, self._relative(self.row_step), self._relative(self.column_step)
+        )
+
+    def loss(self) -> float:
+        """Predicted increase of the loss by the last code's error, in nats: tr(G E H E^T) / 2."""
+        error = torch.from_numpy(self.error).double()
+        return 0.5 * float(((error @ self.second_moment) * error).sum(1) @ self.outputs)
+
+
+def _damped_factor(moment: Tensor) -> tuple[Tensor, Tensor]:
+    """A second moment with damping, and its Cholesky factor: float64 (d, d) each."""
+    damped = moment.double().clone()
+    mean = float(damped.diagonal().mean())
+    damped.diagonal().add_(max(INPUT_DAMPING * mean, 1e-30))
+    return damped, torch.linalg.cholesky(damped)
+
+
+def _exponents(logarithms: Tensor) -> tuple[np.ndarray, float]:
+    """Quarter octaves about their median, and log2 of the step at exponent 0."""
+    base = float(logarithms.median())
+    exponents = (PER_OCTAVE * (logarithms - base)).round().long().numpy()
+    return exponents.clip(-LARGEST_EXPONENT, LARGEST_EXPONENT), base
+
+
+def _spread_exponents(deviation: np.ndarray) -> tuple[np.ndarray, int]:
+    """Standard deviations in quarter octaves about their median, and that median."""
+    logarithms = np.round(PER_OCTAVE * np.log2(np.maximum(deviation, 1e-30)))
+    median = int(np.median(logarithms))
+    return (logarithms - median).astype(np.int64).clip(-64, 64), median
+
+
+def _fit_deviations(
+    samples: np.ndarray, row_step: np.ndarray, column_step: np.ndarray
+) -> tuple[np.ndarray, np.ndarray]:
+    """Standard deviations a_i b_j of samples (n, d), by alternating maximum likelihood.
+
+    The samples are taken in steps first, so that rows and columns of coarse steps, whose spread
+    matters less, are fitted alike.
+    """
+    squares = np.square(samples, dtype=np.float32)
+    columns = np.square(column_step).astype(np.float32)
+    for _ in range(SPREAD_PASSES):
+        rows = np.maximum(squares @ (1 / columns) / len(columns), 1e-30)
+        columns = np.maximum((1 / rows) @ squares / len(rows), 1e-30).astype(np.float32)
+    return np.sqrt(rows), np.sqrt(columns)
+
+
+def _price(counts: np.ndarray) -> np.ndarray:
+    """Bits of each high part, by table: (CLASSES, WIDTH), of the decisions that code it.
+
+    Args:
+        counts: (CLASSES, WIDTH) by table and high part + WIDTH // 2.
+    """
+    middle = WIDTH // 2
+    price = np.zeros((CLASSES, WIDTH))
+    sizes = np.arange(middle + 1)
+    for table in range(CLASSES):
+        scale = 2 ** ((table - UNIT) / PER_OCTAVE) / 2**0.5
+        above = np.exp(-(sizes + 0.5) / scale)  # P(|k| > m) of a Laplace source
+        seen = counts[table, middle:] + counts[table, middle::-1]
+        seen[0] /= 2
+        at_least = seen[::-1].cumsum()[::-1]
+        reached = np.concatenate([[1.0], above[:-1]])
+        more = (at_least - seen + PRIOR * above) / (at_least + PRIOR * reached).clip(1e-30)
+        more = more.clip(2.0**-12, 1 - 2.0**-12)
+        bits = np.concatenate([[0], -np.log2(more[:-1]).cumsum()]) - np.log2(1 - more)
+        bits[1:] += 1  # the sign
+        price[table] = np.concatenate([bits[:0:-1], bits])
+    return price
+
+
+@compiled
+def _survey(values: np.ndarray, targets: np.ndarray, grid: Grid) -> tuple[np.ndarray, np.ndarray]:
+    """Count high parts, and sum by how much targets exceed their levels.
+
+    Returns:
+        Counts (CLASSES, WIDTH), and sum and number (2, 2) of |T| in steps - |z|, where the second
+        axis is whether |z| is above 1.
+    """
+    counts = np.zeros((CLASSES, WIDTH))
+    excess = np.zeros((2, 2))
+    for i in range(values.shape[0]):
+        for j in range(values.shape[1]):
+            table, low = split_spread_class(grid.row_class[i] + grid.column_class[j])
+            value = values[i, j]
+            place = high_part(value, low) + WIDTH // 2
+            counts[table, min(max(place, 0), WIDTH - 1)] += 1
+            if value:
+                larger = int(abs(value) > 1)
+                sample = abs(targets[i, j]) / (grid.row_step[i] * grid.column_step[j])
+                excess[0, larger] += sample - abs(value)
+                excess[1, larger] += 1
+    return counts, excess

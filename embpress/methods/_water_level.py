@@ -1,0 +1,89 @@
+"""One water level for all matrices of a model, at which their codes together fill a budget.
+
+At the least loss for a number of bits, a bit saves the same loss in every matrix: reverse
+water-filling (Cover and Thomas, section 10.3.3) over all matrices. A matrix's code at level c
+accepts a loss proportional to c^2 for a bit, whatever its weights, so that this is one level.
+"""
+
+from collections.abc import Callable, Mapping
+from typing import NamedTuple
+
+from ..errors import InfeasibleRatio
+from ..formats._base import CompressedMatrix
+from ._base import Context
+from ._layer_code import LayerCoder
+
+FILLED = 0.997
+"""Least share of the budget to use."""
+TRIALS = 10
+"""Levels tried on all matrices."""
+BISECTIONS = 60
+LOWEST, HIGHEST = -60.0, 60.0
+"""Range of log2 of the water level."""
+LONGEST_MOVE = 2.0
+"""Largest change of log2 of the level from a trial to the next."""
+
+
+class CodedModel(NamedTuple):
+    """Codes of all matrices at one water level."""
+
+    matrices: dict[str, CompressedMatrix]
+    log_level: float
+    """log2 of the water level c."""
+
+    @property
+    def stored_bits(self) -> int:
+        """Bits of all codes."""
+        return sum(matrix.stored_bits for matrix in self.matrices.values())
+
+
+def code_at_one_level(
+    coders: Mapping[str, LayerCoder], budget: int, context: Context
+) -> CodedModel:
+    """Code matrices at the lowest level found whose bits keep a budget.
+
+    Args:
+        coders: coders of the matrices by name.
+        budget: bits of all codes together.
+        context: where progress is reported.
+
+    Raises:
+        InfeasibleRatio: if the codes do not fit the budget at any level.
+    """
+
+    def predicted(log_level: float) -> float:
+        return sum(coder.predicted_bits(log_level) for coder in coders.values())
+
+    log_level = _falling_root(lambda level: predicted(level) - budget)
+    best: CodedModel | None = None
+    for trial in range(TRIALS):
+        codes: dict[str, CompressedMatrix] = {
+            name: coder.encode(log_level) for name, coder in coders.items()
+        }
+        coded = CodedModel(codes, log_level)
+        bits = coded.stored_bits
+        context.progress(f"level {trial + 1}/{TRIALS}: {bits / max(budget, 1):.4f} of the bits")
+        if bits <= budget and (best is None or log_level < best.log_level):
+            best = coded
+        if FILLED * budget <= bits <= budget:
+            break
+        slope = (predicted(log_level - 0.05) - predicted(log_level + 0.05)) / 0.1
+        move = (bits - (1 + FILLED) / 2 * budget) / max(slope, 1.0)
+        log_level += min(max(move, -LONGEST_MOVE), LONGEST_MOVE)
+    if best is None:
+        raise InfeasibleRatio(
+            f"the matrices do not fit into {max(budget, 0) // 8} bytes: use a lower ratio"
+        )
+    return best
+
+
+def _falling_root(function: Callable[[float], float]) -> float:
+    """Where a falling function of log2 of the level is 0, by bisection."""
+    low, high = LOWEST, HIGHEST
+    for _ in range(BISECTIONS):
+        middle = (low + high) / 2
+        if function(middle) > 0:
+            low = middle
+        else:
+            high = middle
+    return high

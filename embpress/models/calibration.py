@@ -1,0 +1,284 @@
+"""Second moments of the inputs and output gradients of a model's layers on calibration texts.
+
+They weight the errors of compressed weights (see `methods._layer_code`). The gradient is that of
+the log-probability of labels drawn from the model's own predictions, so that no labels are needed
+and the moments are those of the Fisher information:
+
+- classifiers and token classifiers: a label drawn from the softmax;
+- causal language models: the next token, drawn at every position;
+- masked language models: the token at masked positions, MASKED of all;
+- span heads: a start and an end;
+- regressions, and models without a head: a Gaussian about the output, of variance 1.
+
+Only moments are kept, (d, d) and (n,) of each layer; texts are read batch by batch.
+"""
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.utils.hooks import RemovableHandle
+from transformers import PreTrainedModel, PreTrainedTokenizerBase
+from transformers.pytorch_utils import Conv1D
+
+from ..errors import UserError
+from ..methods._layer_code import Moments
+from .embedding import find_embedding
+
+N_TEXTS = 256
+"""Texts on which moments are taken."""
+LONGEST = 256
+"""Tokens of a text that are read."""
+TOKENS_A_BATCH = 1024
+"""Tokens of a batch, which bound the memory of the backward pass."""
+MASKED = 0.15
+"""Share of tokens that are masked for a masked language model."""
+UNSEEN_USE = 0.1
+"""Least use of a row of a position or type table, as a share of the most used row's."""
+LABEL_AXES = 2
+"""Axes of the logits of one label a text."""
+
+
+@dataclass
+class _Sums:
+    """Sums over tokens of one layer."""
+
+    inputs: Tensor
+    outputs: Tensor
+    n_tokens: int = 0
+
+
+@dataclass
+class Calibration:
+    """What calibration texts say about the layers of a model."""
+
+    moments: dict[str, Moments] = field(default_factory=dict)
+    """By name of the layer in the model. Of an embedding table the roles are exchanged: `inputs` is
+    the (d, d) second moment of the gradient at its output, `outputs` the (V,) uses of each row in a
+    text."""
+    token_counts: Tensor = field(default_factory=lambda: torch.zeros(0))
+    """(V,), of all given texts, also of those that the moments leave out."""
+    n_texts: int = 0
+    n_tokens: int = 0
+    """Texts and tokens of the moments."""
+
+
+def encode_texts(
+    texts: list[str], tokenizer: PreTrainedTokenizerBase, longest: int
+) -> list[list[int]]:
+    """Token ids of texts, cut to a number of tokens.
+
+    Raises:
+        UserError: if no text has a token.
+    """
+    encoded = [tokenizer(text, truncation=True, max_length=longest)["input_ids"] for text in texts]
+    encoded = [ids for ids in encoded if ids]
+    if not encoded:
+        raise UserError("the calibration texts have no tokens: give a file with a text a line")
+    return encoded
+
+
+def longest_text(model: PreTrainedModel) -> int:
+    """Tokens of a text that a model reads: LONGEST, or its positions if it has fewer."""
+    positions = getattr(model.config, "max_position_embeddings", None) or LONGEST
+    # RoBERTa's positions begin after the padding id.
+    return min(LONGEST, positions - 2)
+
+
+def calibrate(
+    model: PreTrainedModel,
+    encoded: list[list[int]],
+    *,
+    mask_id: int | None = None,
+    seed: int = 0,
+    progress: Callable[[str], None] = lambda message: None,
+) -> Calibration:
+    """Compute the second moments of all linear layers and embedding tables of a model.
+
+    Args:
+        model: a float32 model.
+        encoded: token ids of each text. Tokens are counted in all; moments are taken on N_TEXTS of
+            them, spread evenly.
+        mask_id: id of the mask token, for a masked language model.
+        seed: of the drawn labels and masked positions.
+        progress: called with a line about every batch.
+    """
+    generator = torch.Generator().manual_seed(seed)
+    all_ids = torch.tensor([i for ids in encoded for i in ids])
+    token_counts = torch.bincount(all_ids, minlength=find_embedding(model)[1].num_embeddings)
+    encoded = encoded[:: max(1, len(encoded) // N_TEXTS)][:N_TEXTS]
+    model.requires_grad_(False)
+    watch = _Watch(model)
+    done = 0
+    try:
+        for ids, mask in _batches(encoded, getattr(model.config, "pad_token_id", None) or 0):
+            watch.mask = mask
+            is_masked = None
+            if type(model).__name__.endswith("ForMaskedLM") and mask_id is not None:
+                is_masked = (torch.rand(ids.shape, generator=generator) < MASKED) & mask
+                ids = ids.masked_fill(is_masked, mask_id)
+            output = _run(model, ids, mask)
+            loss = _sampled_log_probability(
+                output, mask if is_masked is None else is_masked, generator
+            )
+            if loss.requires_grad:
+                loss.backward()
+            watch.end_batch()
+            done += len(ids)
+            progress(f"calibration: {done}/{len(encoded)} texts")
+    finally:
+        watch.remove()
+    n_tokens = sum(map(len, encoded))
+    return Calibration(watch.moments(len(encoded)), token_counts, len(encoded), n_tokens)
+
+
+def _batches(encoded: list[list[int]], pad_id: int) -> Iterator[tuple[Tensor, Tensor]]:
+    """Padded ids (B, T) and their mask, texts of similar length together."""
+    order = sorted(encoded, key=len)
+    while order:
+        size = max(1, TOKENS_A_BATCH // len(order[-1]))
+        batch, order = order[-size:], order[:-size]
+        ids = torch.full((len(batch), max(map(len, batch))), pad_id)
+        mask = torch.zeros_like(ids, dtype=torch.bool)
+        for i, text in enumerate(batch):
+            ids[i, : len(text)] = torch.tensor(text)
+            mask[i, : len(text)] = True
+        yield ids, mask
+
+
+def _run(model: PreTrainedModel, ids: Tensor, mask: Tensor) -> Any:
+    """The model's output for a batch."""
+    inputs = {"input_ids": ids, "attention_mask": mask.long()}
+    if type(model).__name__.endswith("ForMultipleChoice"):
+        inputs = {name: value[None] for name, value in inputs.items()}
+    if model.config.is_encoder_decoder and "Encoder" not in type(model).__name__:
+        inputs["decoder_input_ids"] = ids
+    if getattr(model.config, "use_cache", False):
+        return model(**inputs, use_cache=False)
+    return model(**inputs)
+
+
+def _sampled_log_probability(output: Any, mask: Tensor, generator: torch.Generator) -> Tensor:
+    """Sum over texts of the log-probability of labels drawn from the model's predictions."""
+    if hasattr(output, "start_logits"):
+        return sum(
+            _log_probability(logits.masked_fill(~mask, -1e4), generator)
+            for logits in (output.start_logits, output.end_logits)
+        )  # type: ignore[return-value]
+    logits = getattr(output, "logits", None)
+    if logits is None:
+        hidden = output.last_hidden_state
+        return _gaussian(hidden[mask] if hidden.shape[:2] == mask.shape else hidden, generator)
+    if logits.shape[-1] == 1 or (logits.ndim == LABEL_AXES and logits.shape == mask.shape):
+        return _gaussian(logits, generator)
+    if logits.ndim > LABEL_AXES and logits.shape[:2] == mask.shape:
+        logits = logits[mask]
+    return _log_probability(logits, generator)
+
+
+def _log_probability(logits: Tensor, generator: torch.Generator) -> Tensor:
+    """Sum of the log-probabilities of labels drawn from logits (..., C)."""
+    logs = logits.flatten(0, -2).log_softmax(-1)
+    drawn = torch.multinomial(logs.detach().exp(), 1, generator=generator)
+    return logs.gather(1, drawn).sum()
+
+
+def _gaussian(values: Tensor, generator: torch.Generator) -> Tensor:
+    """Log-density of values drawn about the outputs, but for constants."""
+    return (values * torch.randn(values.shape, generator=generator)).sum()
+
+
+class _Watch:
+    """Hooks that sum up second moments of all linear layers and embedding tables of a model."""
+
+    def __init__(self, model: nn.Module) -> None:
+        self.mask = torch.ones(0, 0, dtype=torch.bool)
+        self._sums: dict[str, _Sums] = {}
+        self._shared: dict[str, str] = {}
+        """Layers whose inputs are those of another layer, as query, key and value."""
+        self._inputs: dict[int, tuple[Tensor, str]] = {}
+        self._handles: list[RemovableHandle] = []
+        self._tables: set[str] = set()
+        for name, module in model.named_modules():
+            if isinstance(module, nn.Embedding):
+                self._tables.add(name)
+                self._handles.append(module.register_forward_hook(self._table_hook(name)))
+            elif type(module) is nn.Linear or isinstance(module, Conv1D):
+                self._handles.append(module.register_forward_hook(self._layer_hook(name)))
+
+    def remove(self) -> None:
+        """Remove the hooks."""
+        for handle in self._handles:
+            handle.remove()
+
+    def end_batch(self) -> None:
+        """Forget the inputs of a batch."""
+        self._inputs.clear()
+
+    def _layer_hook(self, name: str) -> Callable[..., None]:
+        def hook(module: nn.Module, inputs: tuple[Tensor, ...], output: Tensor) -> None:
+            x = inputs[0].detach()
+            sums = self._of(name, x.shape[-1], output.shape[-1])
+            _, owner = self._inputs.setdefault(id(inputs[0]), (inputs[0], name))
+            if owner == name:
+                rows = x[self.mask] if x.shape[:2] == self.mask.shape else x.flatten(0, -2)
+                sums.inputs.addmm_(rows.T, rows)
+                sums.n_tokens += len(rows)
+            else:
+                self._shared[name] = owner
+            if output.requires_grad:
+                output.register_hook(lambda g: self._add(sums.outputs, g))
+
+        return hook
+
+    def _table_hook(self, name: str) -> Callable[..., Tensor]:
+        def hook(module: nn.Embedding, inputs: tuple[Tensor, ...], output: Tensor) -> Tensor:
+            ids = inputs[0]
+            if ids.is_floating_point():  # BART computes positions from embedded tokens
+                return output
+            used = ids[self.mask] if ids.shape == self.mask.shape else ids.flatten()
+            sums = self._of(name, output.shape[-1], module.num_embeddings)
+            sums.outputs.index_add_(0, used.flatten(), torch.ones(used.numel()))
+            sums.n_tokens += used.numel()
+
+            def add(gradient: Tensor) -> None:
+                rows = gradient.flatten(0, -2)
+                sums.inputs.addmm_(rows.T, rows)
+
+            # A clone, as some models add to it in place.
+            leaf = output.detach().requires_grad_().clone()
+            leaf.register_hook(add)
+            return leaf
+
+        return hook
+
+    def _of(self, name: str, d: int, n: int) -> _Sums:
+        """The sums of a layer, of inputs of width d and n outputs."""
+        if name not in self._sums:
+            self._sums[name] = _Sums(torch.zeros(d, d), torch.zeros(n))
+        return self._sums[name]
+
+    @staticmethod
+    def _add(outputs: Tensor, gradient: Tensor) -> None:
+        """Add squared gradients."""
+        outputs += gradient.flatten(0, -2).square().sum(0)
+
+    def moments(self, n_texts: int) -> dict[str, Moments]:
+        """Moments by layer; layers that no text reached, or without gradient, are left out."""
+        moments = {}
+        for name, sums in self._sums.items():
+            of_inputs = self._sums[self._shared.get(name, name)]
+            if not of_inputs.n_tokens:
+                continue
+            outputs = sums.outputs / n_texts
+            if name in self._tables:
+                outputs = outputs + UNSEEN_USE * outputs.max()
+            found = Moments(of_inputs.inputs / of_inputs.n_tokens, outputs)
+            if all(
+                bool(m.isfinite().all()) and float(m.sum()) != 0
+                for m in (found.inputs.diagonal(), outputs)
+            ):
+                moments[name] = found
+        return moments

@@ -1,0 +1,140 @@
+"""Find all matrices of a model, and their moments on calibration texts, for a code of all."""
+
+from typing import NamedTuple
+
+import torch
+from torch import Tensor, nn
+from transformers import PreTrainedModel
+from transformers.pytorch_utils import Conv1D
+
+from ..errors import UserError
+from ..methods._base import checked_matrix
+from ..methods._layer_code import (
+    ALL,
+    CodeOptions,
+    LayerCoder,
+    Moments,
+    mean_precision,
+    plain_moments,
+)
+from ..numerics.weights import smooth_counts
+from ..study.layer_kinds import EMBEDDING
+from .calibration import Calibration
+from .compressed_model import linear_weight
+from .embedding import EmbeddingSlot, find_embedding
+
+MIN_ENTRIES = 256
+"""Smaller matrices take fewer bits in float16 than the exponents of a code."""
+
+
+class DenseMatrix(NamedTuple):
+    """A matrix of a model beside its embedding."""
+
+    name: str
+    """Name of the layer in the model."""
+    weight: Tensor
+    """(n, d), a view of the model's weight."""
+    is_transposed: bool
+    """Whether the model holds the transposed weight."""
+
+
+def find_matrices(model: PreTrainedModel) -> list[DenseMatrix]:
+    """All linear layers and embedding tables but the input embedding and what is tied to it.
+
+    Layers of less than MIN_ENTRIES entries, and those whose weight another one shares, are left
+    out.
+    """
+    seen = {id(find_embedding(model)[1].weight)}
+    matrices = []
+    for name, module in model.named_modules():
+        is_linear = type(module) is nn.Linear or isinstance(module, Conv1D)
+        if not is_linear and type(module) is not nn.Embedding:
+            continue
+        weight = module.get_parameter("weight")
+        if id(weight) not in seen and weight.numel() >= MIN_ENTRIES:
+            rows = linear_weight(module, name) if is_linear else weight
+            if len(rows) > 1:
+                matrices.append(DenseMatrix(name, rows.detach(), isinstance(module, Conv1D)))
+        seen.add(id(weight))
+    return matrices
+
+
+def embedding_moments(
+    model: PreTrainedModel, calibration: Calibration, counts: Tensor | None
+) -> Moments:
+    """Moments of the embedding, as a lookup and as a tied head.
+
+    As a lookup a row counts by its uses, with the second moment of the gradient at looked-up rows;
+    as a row of a tied head by the gradient of its logit, with that of the head's inputs. The sum of
+    the two Kronecker products is replaced by one, of the sums of their factors.
+
+    Args:
+        model: the model.
+        calibration: moments of its layers.
+        counts: (V,) token counts; None takes those of the calibration texts alone.
+    """
+    slot = EmbeddingSlot(model)
+    weight = find_embedding(model)[1].weight.detach()
+    of_lookup = calibration.moments.get(slot.lookups[0])
+    if of_lookup is None:
+        plain = plain_moments(weight)
+        return plain if counts is None else plain._replace(outputs=smooth_counts(counts))
+    uses = smooth_counts(calibration.token_counts)
+    if counts is not None:
+        uses = (uses + smooth_counts(counts)) / 2
+    uses = uses / uses.sum() * calibration.n_tokens / calibration.n_texts
+    parts = [of_lookup._replace(outputs=uses)]
+    parts += [calibration.moments[head] for head in slot.heads if head in calibration.moments]
+    columns = torch.stack([part.inputs.double() * part.outputs.mean() for part in parts])
+    traces = torch.stack([moment.diagonal().mean() for moment in columns])
+    rows = torch.stack([part.outputs.double() / part.outputs.mean() for part in parts])
+    return Moments(columns.sum(0) / traces.sum(), traces @ rows)
+
+
+def layer_moments(matrices: list[DenseMatrix], calibration: Calibration) -> list[Moments]:
+    """Moments of each matrix.
+
+    A matrix that no calibration text reached gets plain weights: its squared relative error is as
+    important as that of the median matrix.
+    """
+    precisions = [
+        mean_precision(matrix.weight, calibration.moments[matrix.name])
+        for matrix in matrices
+        if matrix.name in calibration.moments
+    ]
+    median = float(torch.tensor(precisions).median()) if precisions else 1.0
+    return [
+        calibration.moments.get(matrix.name) or plain_moments(matrix.weight, median)
+        for matrix in matrices
+    ]
+
+
+def make_coders(
+    model: PreTrainedModel,
+    calibration: Calibration,
+    counts: Tensor | None = None,
+    options: CodeOptions = ALL,
+) -> dict[str, LayerCoder]:
+    """Coders of the embedding, under `layer_kinds.EMBEDDING`, and of all matrices by layer.
+
+    Args:
+        model: a float32 model on the CPU.
+        calibration: moments of its layers; an empty one weights relative errors alike.
+        counts: (V,) token counts, if any.
+        options: ingredients to leave out.
+
+    Raises:
+        UserError: if a matrix cannot be coded, such as one with NaN.
+    """
+    weight = find_embedding(model)[1].weight.detach()
+    checked_matrix(weight)
+    moments = embedding_moments(model, calibration, counts)
+    coders = {EMBEDDING: LayerCoder(weight, moments, options, has_mean=True)}
+    matrices = find_matrices(model)
+    for matrix, own in zip(matrices, layer_moments(matrices, calibration)):
+        try:
+            checked_matrix(matrix.weight)
+        except UserError as error:
+            raise UserError(f"{matrix.name}: {error}") from error
+        coders[matrix.name] = LayerCoder(matrix.weight, own, options)
+    return coders

@@ -1,0 +1,213 @@
+"""Adaptive entropy coding of matrices of integers: binary decisions of learned probability.
+
+An integer z with a spread class (see `index_tables`) is split into raw low bits and a high part k.
+The high part is coded as decisions: whether k is 0; its sign; whether |k| is above 1, above 2, and
+so on. Each decision has a probability by table and place, which coder and decoder learn alike from
+the decisions before, so that no table is stored. From `UNARY` on, |k| - UNARY is in
+Exp-Golomb code. The decisions are coded by rANS (`entropy_coding`). All arithmetic is of integers,
+so that every machine decodes the same numbers.
+"""
+
+import numpy as np
+
+from .compiled import compiled
+from .entropy_coding import PRECISION, SLOTS, encode, init_decoder, max_encoded_words, renormalize
+from .index_tables import CLASSES, high_part, join_index, raw_part, split_spread_class
+
+UNARY = 14
+"""High parts of smaller absolute value are coded by decisions alone."""
+EXPONENTS = 20
+"""Largest exponent of the Exp-Golomb code, which bounds |z| to about 2^(EXPONENTS + low bits)."""
+PLACES = UNARY + EXPONENTS
+FRACTION_BITS = 24
+"""Bits of a learned probability."""
+MEMORY = 400
+"""Decisions over which a probability is averaged; fewer at first."""
+SHARES = np.array([(1 << 16) // (n + 2) for n in range(MEMORY)])
+"""Share of the newest decision in the probability after n decisions, in units of 2^-16."""
+
+
+class Probabilities:
+    """Learned probabilities of all decisions.
+
+    Attributes:
+        zero: int64 (CLASSES, PLACES), probability of the answer no, in units of 2^-FRACTION_BITS.
+        seen: int64 (CLASSES, PLACES), decisions so far, at most MEMORY - 1.
+    """
+
+    def __init__(self) -> None:
+        self.zero = np.full((CLASSES, PLACES), 1 << (FRACTION_BITS - 1), dtype=np.int64)
+        self.seen = np.zeros((CLASSES, PLACES), dtype=np.int64)
+
+
+@compiled
+def _frequency(zero: int) -> int:
+    """Slots of the answer no."""
+    return min(max(zero >> (FRACTION_BITS - PRECISION), 1), SLOTS - 1)
+
+
+@compiled
+def _learn(zero: np.ndarray, seen: np.ndarray, place: int, bit: int) -> None:
+    """Update one probability of a table by a decision."""
+    n = seen[place]
+    target = 0 if bit else 1 << FRACTION_BITS
+    zero[place] += (target - zero[place]) * SHARES[n] >> 16
+    if n < MEMORY - 1:
+        seen[place] = n + 1
+
+
+@compiled
+def _decide(
+    bit: int,
+    model: tuple[np.ndarray, np.ndarray],
+    place: int,
+    out: tuple[np.ndarray, np.ndarray],
+    n: int,
+) -> int:
+    """Append a decision to `out` and learn from it; returns the number of decisions."""
+    frequency = _frequency(model[0][place])
+    out[0][n] = SLOTS - frequency if bit else frequency
+    out[1][n] = frequency if bit else 0
+    _learn(model[0], model[1], place, bit)
+    return n + 1
+
+
+@compiled
+def _append_raw(bits: int, count: int, out: tuple[np.ndarray, np.ndarray], n: int) -> int:
+    """Append equally probable bits, the lowest first; returns the number of decisions."""
+    for b in range(count):
+        out[0][n] = SLOTS // 2
+        out[1][n] = (bits >> b & 1) * (SLOTS // 2)
+        n += 1
+    return n
+
+
+@compiled
+def _count_decisions(values: np.ndarray, rows: np.ndarray, columns: np.ndarray) -> int:
+    """Upper bound on the number of decisions of a matrix."""
+    n = 0
+    for i in range(len(rows)):
+        for j in range(len(columns)):
+            _, low = split_spread_class(rows[i] + columns[j])
+            n += min(abs(high_part(values[i, j], low)), UNARY) + 2 + low
+            if abs(high_part(values[i, j], low)) >= UNARY:
+                n += 2 * EXPONENTS
+    return n
+
+
+@compiled
+def encode_matrix(
+    values: np.ndarray, rows: np.ndarray, columns: np.ndarray, zero: np.ndarray, seen: np.ndarray
+) -> np.ndarray:
+    """Encode a matrix of integers, row by row.
+
+    Args:
+        values: int32 (n, d).
+        rows: int64 (n,), what each row adds to the spread classes of its values.
+        columns: int64 (d,), what each column adds.
+        zero: as in `Probabilities`; changed.
+        seen: as in `Probabilities`; changed.
+
+    Returns:
+        The words, uint16.
+    """
+    room = _count_decisions(values, rows, columns)
+    out = (np.empty(room, dtype=np.int64), np.empty(room, dtype=np.int64))
+    n = 0
+    for i in range(len(rows)):
+        for j in range(len(columns)):
+            table, low = split_spread_class(rows[i] + columns[j])
+            value = int(values[i, j])
+            high = high_part(value, low)
+            model = (zero[table], seen[table])
+            size = abs(high)
+            n = _decide(int(size > 0), model, 0, out, n)
+            if size:
+                n = _append_raw(int(high < 0), 1, out, n)
+                place = 1
+                while place < UNARY and size > place:
+                    n = _decide(1, model, place, out, n)
+                    place += 1
+                if place < UNARY:
+                    n = _decide(0, model, place, out, n)
+                else:
+                    rest = size - UNARY + 1
+                    exponent = 0
+                    while rest >> (exponent + 1):
+                        n = _decide(1, model, UNARY + exponent, out, n)
+                        exponent += 1
+                    n = _decide(0, model, UNARY + exponent, out, n)
+                    n = _append_raw(rest & ((1 << exponent) - 1), exponent, out, n)
+            n = _append_raw(raw_part(value, low), low, out, n)
+    words = np.empty(max_encoded_words(n), dtype=np.uint16)
+    return words[: encode(out[0][:n], out[1][:n], words)].copy()
+
+
+@compiled
+def _read(state: int, words: np.ndarray, position: int, frequency: int) -> tuple[int, int, int]:
+    """Decode a decision whose answer no has `frequency` slots: the answer, state and position."""
+    slot = state & (SLOTS - 1)
+    if slot < frequency:
+        bit = 0
+        state = frequency * (state >> PRECISION) + slot
+    else:
+        bit = 1
+        state = (SLOTS - frequency) * (state >> PRECISION) + slot - frequency
+    state, position = renormalize(state, words, position, len(words))
+    return bit, state, position
+
+
+@compiled
+def _read_learned(
+    state: int, words: np.ndarray, position: int, model: tuple[np.ndarray, np.ndarray], place: int
+) -> tuple[int, int, int]:
+    """Decode a decision and learn from it: the answer, state and position."""
+    bit, state, position = _read(state, words, position, _frequency(model[0][place]))
+    _learn(model[0], model[1], place, bit)
+    return bit, state, position
+
+
+@compiled
+def decode_matrix(
+    words: np.ndarray, rows: np.ndarray, columns: np.ndarray, zero: np.ndarray, seen: np.ndarray
+) -> np.ndarray:
+    """Decode what `encode_matrix` encoded, with the same arguments: int32 (n, d).
+
+    Words that are no code of the matrix give some other integers, never an error.
+    """
+    values = np.empty((len(rows), len(columns)), dtype=np.int32)
+    state, position = init_decoder(words, 0, len(words))
+    for i in range(len(rows)):
+        for j in range(len(columns)):
+            table, low = split_spread_class(rows[i] + columns[j])
+            model = (zero[table], seen[table])
+            bit, state, position = _read_learned(state, words, position, model, 0)
+            high = 0
+            if bit:
+                negative, state, position = _read(state, words, position, SLOTS // 2)
+                size = 1
+                while size < UNARY and bit:
+                    bit, state, position = _read_learned(state, words, position, model, size)
+                    size += bit
+                if size == UNARY:
+                    exponent = 0
+                    bit = 1
+                    while bit:
+                        place = UNARY + exponent
+                        bit, state, position = _read_learned(state, words, position, model, place)
+                        exponent += bit
+                        if exponent == EXPONENTS:  # only in damaged words
+                            exponent -= 1
+                            bit = 0
+                    rest = 1 << exponent
+                    for b in range(exponent):
+                        bit, state, position = _read(state, words, position, SLOTS // 2)
+                        rest |= bit << b
+                    size += rest - 1
+                high = -size if negative else size
+            raw = 0
+            for b in range(low):
+                bit, state, position = _read(state, words, position, SLOTS // 2)
+                raw |= bit << b
+            values[i, j] = join_index(high, raw, low)
+    return values

@@ -1,0 +1,95 @@
+"""Second moments of layers against direct computations, for models of several kinds."""
+
+import pytest
+import torch
+
+from embpress.models.calibration import UNSEEN_USE, calibrate, longest_text
+from embpress.models.whole_model_code import embedding_moments, find_matrices, layer_moments
+
+from ..zoo import V, tiny
+
+TEXTS = [[3, 5, 7], [4, 4, 9, 11, 2], [8]]
+KINDS = ["bert_classifier", "bert_mlm", "gpt2", "llama_tied", "llama_untied", "deberta_mlm"]
+KINDS += ["distilbert_mlm", "roberta_mlm", "modernbert_mlm", "electra_mlm", "t5"]
+
+
+@pytest.mark.parametrize("name", KINDS)
+def test_every_matrix_of_a_model_gets_moments(name):
+    model = tiny(name)
+    calibration = calibrate(model, TEXTS, mask_id=1)
+    for matrix in find_matrices(model):
+        moments = calibration.moments[matrix.name]
+        n, d = matrix.weight.shape
+        is_table = isinstance(model.get_submodule(matrix.name), torch.nn.Embedding)
+        assert moments.inputs.shape == (d, d)
+        assert moments.outputs.shape == (n,)
+        assert is_table or float(moments.inputs.diagonal().min()) >= 0
+    assert calibration.token_counts.sum() == sum(map(len, TEXTS))
+    assert calibration.n_texts == len(TEXTS)
+
+
+def test_moments_are_those_of_a_direct_computation_without_padding():
+    model = tiny("llama_untied")
+    calibration = calibrate(model, TEXTS)
+    name = "model.layers.0.mlp.down_proj"
+    layer = model.get_submodule(name)
+    inputs = []
+    handle = layer.register_forward_hook(lambda m, x, y: inputs.append(x[0].detach()[0]))
+    with torch.no_grad():
+        for text in TEXTS:
+            model(input_ids=torch.tensor([text]))
+    handle.remove()
+    tokens = torch.cat(inputs)
+    wanted = tokens.T @ tokens / len(tokens)
+    torch.testing.assert_close(calibration.moments[name].inputs, wanted, rtol=1e-4, atol=1e-6)
+    # Query, key and value read the same tensor, which is summed once.
+    of_query, of_value = (
+        calibration.moments[f"model.layers.0.self_attn.{part}_proj"].inputs for part in "qv"
+    )
+    assert torch.equal(of_query, of_value)
+
+
+def test_outputs_of_a_head_have_the_fisher_information_of_a_softmax():
+    model = tiny("bert_classifier")
+    texts = TEXTS * 80
+    moments = calibrate(model, texts, seed=1).moments["classifier"]
+    with torch.no_grad():
+        logits = [model(input_ids=torch.tensor([text])).logits for text in TEXTS]
+    probabilities = torch.cat(logits).softmax(1)
+    wanted = (probabilities * (1 - probabilities)).mean(0)
+    torch.testing.assert_close(moments.outputs, wanted, rtol=0.25, atol=0.02)
+
+
+def test_rows_of_tables_count_by_their_uses_and_heads_add_to_the_embedding():
+    model = tiny("llama_tied")
+    calibration = calibrate(model, TEXTS)
+    table = calibration.moments["model.embed_tokens"]
+    counts = torch.bincount(torch.tensor(sum(TEXTS, [])), minlength=V) / len(TEXTS)
+    torch.testing.assert_close(table.outputs, counts + UNSEEN_USE * counts.max())
+    moments = embedding_moments(model, calibration, None)
+    assert float(moments.inputs.diagonal().mean()) == pytest.approx(1)
+
+
+def test_token_counts_are_averaged_with_those_of_the_texts():
+    model = tiny("llama_untied")
+    calibration = calibrate(model, TEXTS)
+    of_texts = embedding_moments(model, calibration, None).outputs
+    of_both = embedding_moments(model, calibration, torch.arange(V) * 1000).outputs
+    assert of_texts[3] > 1.5 * of_texts[V - 1]
+    assert of_both[V - 1] > 1.5 * of_texts[V - 1]
+
+
+def test_layers_that_no_text_reaches_get_plain_weights():
+    model = tiny("bert")
+    calibration = calibrate(model, TEXTS)
+    assert "pooler.dense" not in calibration.moments
+    matrices = find_matrices(model)
+    names = [matrix.name for matrix in matrices]
+    plain = layer_moments(matrices, calibration)[names.index("pooler.dense")]
+    assert torch.equal(plain.inputs, torch.eye(16))
+    assert plain.outputs.std() == 0
+    assert plain.outputs.mean() > 0
+
+
+def test_texts_are_cut_to_the_positions_of_a_model():
+    assert longest_text(tiny("bert")) == 14

@@ -18,7 +18,7 @@ from .errors import UserError
 from .export.progress_line import ProgressLine
 from .integrations.command import EXPORT, add_export_options
 from .methods import FOLDER as METHODS
-from .methods import aliases, resolve_name
+from .methods import TRIMMING, aliases, resolve_name
 from .methods import names as method_names
 
 # torch and transformers take seconds to import: the commands import them, `--help` does not.
@@ -119,7 +119,8 @@ def _add_compress_options(command: argparse.ArgumentParser) -> None:
     _add_model_options(command)
     command.add_argument(
         "--method",
-        help=f"one of {', '.join(method_names())} (default: the best for the ratio)",
+        help=f"one of {', '.join(method_names())}, or {TRIMMING}, which removes rare tokens from "
+        "the tokenizer too (default: the best for the ratio)",
     )
     command.add_argument(
         "--ratio",

@@ -160,13 +160,15 @@ COMMANDS = {
     ),
     "embpress budget --model DIR --megabytes 1 --methods integer,svd "
     "--scores results/scores.csv": Run(prints="retention"),
-    "embpress compress --model DIR --method lighttoken --ratio 10 "
-    "--option factor_dtype=float16 --out DIR-small": Run(prints="written to DIR-small"),
     "embpress compress --model DIR --method integer --ratio 7 --counts counts.tsv "
     "--out DIR-small": Run(prints="written to DIR-small"),
     "embpress compress --model DIR --method ectcq --matrices all --ratio 6 "
     "--calibration texts.txt --out DIR-whole": Run(prints="written to DIR-whole"),
     "embpress compress --model DIR --ratio 10 --out DIR-small": Run(prints="written to DIR-small"),
+    "embpress compress --model DIR --method vocabulary_trimming --ratio 4 "
+    "--text english.txt japanese.txt --out DIR-trimmed": Elsewhere(
+        "tests/export/test_trimming.py", "test_the_command_reports_both_vocabularies"
+    ),
     "embpress export DIR-small --onnx model.onnx": Run(prints="written to model.onnx"),
     "embpress compress --model DIR --method integer --ratio 7 --option bits=4 --out DIR-int4": Run(
         prints="written to DIR-int4"

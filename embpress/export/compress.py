@@ -7,12 +7,13 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
-from transformers import PreTrainedModel
+from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 from ..errors import UserError
 from ..files import check_replaceable, replace_directory
+from ..formats._base import CompressedMatrix
 from ..formats.dense import DenseRows
-from ..methods import compress
+from ..methods import TRIMMING, compress
 from ..methods._base import Context
 from ..models.decoding import most_frequent
 from ..models.embedding import (
@@ -35,6 +36,7 @@ from .exported_model import (
 )
 from .model_source import locate_model
 from .sentence_modules import copy_modules, find_transformer
+from .trimming import trim_vocabulary
 
 
 @dataclass(frozen=True)
@@ -43,6 +45,9 @@ class Summary:
 
     method: str
     shape: tuple[int, int]
+    """(V, d) of the dense embedding."""
+    n_rows: int
+    """Rows of the compressed embedding, fewer than V after vocabulary trimming."""
     embedding_before: int
     """In the dtype of the model's weights; the ratio counts from float32 instead."""
     embedding_after: int
@@ -69,6 +74,7 @@ class SourceModel:
     context: Context
     counts_source: str
     """What the counts of the context were counted in."""
+    tokenizer: PreTrainedTokenizerBase | None
 
 
 def open_source_model(
@@ -108,7 +114,7 @@ def open_source_model(
     found = given.resolve(progress)
     progress(f"token counts: {found.source}")
     context = Context(counts=found.counts, special_ids=special_ids, seed=seed, progress=progress)
-    return SourceModel(model, matrix, context, found.source)
+    return SourceModel(model, matrix, context, found.source, tokenizer)
 
 
 def compress_model(
@@ -130,7 +136,8 @@ def compress_model(
             of a model of the hub, `owner/name` or `owner/name@revision`. Pooling, normalization,
             prompts and maximal length of a sentence-transformers folder are kept.
         out: folder to write; an earlier exported model is replaced, anything else refused.
-        method: name of a method; None chooses the best for the ratio, see `choose_method`.
+        method: name of a method, or `vocabulary_trimming`, which trims the tokenizer too; None
+            chooses the best for the ratio, see `choose_method`.
         ratio: dense fp32 bits of the embedding / bits to store, at least.
         counts: (V,) token counts or a file of them, for methods that weight rows by frequency.
             Without counts and texts, those of the package for the same vocabulary, or else a prior
@@ -160,6 +167,8 @@ def compress_model(
     out = Path(out)
     check_replaceable(out, MANIFEST)
     folder = locate_model(model)
+    if method == TRIMMING and options:
+        raise UserError(f"{TRIMMING} has no option {next(iter(options))!r}: leave it out")
     source = open_source_model(folder, counts, texts, seed, progress)
     if method is None:
         method = choose_method((source.matrix.shape[0], source.matrix.shape[1]), ratio)
@@ -184,36 +193,47 @@ def _export(source: SourceModel, fit: FitRecord, folder: Path, out: Path) -> Sum
         folder: the model's folder, with its tokenizer.
         out: folder to write.
     """
-    slot = EmbeddingSlot(source.model)
-    check_lookup(find_embedding(source.model)[1])
-    embedding_before = source.matrix.nbytes
-    model_before = _weight_bytes(source.model.state_dict(keep_vars=True))
-    compressed = compress(
-        source.matrix, fit["method"], fit["ratio"], source.context, **fit["options"]
-    )
+    model = source.model
+    check_lookup(find_embedding(model)[1])
+    model_before = _weight_bytes(model.state_dict(keep_vars=True))
+    counts = source.context.counts
+    trimmed = None
+    if fit["method"] == TRIMMING:
+        trimmed = trim_vocabulary(model, source.tokenizer, counts, fit["ratio"])
+        counts = trimmed.counts
+    slot = EmbeddingSlot(model)
+    compressed = trimmed.matrix if trimmed else _fit(source, fit)
     slot.set_matrix(compressed)
-    check_forward(source.model)
+    check_forward(model)
     dtype = str(source.matrix.dtype).removeprefix("torch.")
-    before = DenseSizes(embedding=embedding_before, model=model_before, dtype=dtype)
+    before = DenseSizes(embedding=source.matrix.nbytes, model=model_before, dtype=dtype)
     files = find_carried_files(find_transformer(folder))
     with replace_directory(out, MANIFEST) as partial:
         copy_modules(folder, partial)
-        counts = source.context.counts
+        if trimmed:
+            trimmed.tokenizer.save_pretrained(partial)
+            files = trimmed.kept_files(files)
         frequent = [] if counts is None else most_frequent(counts)
         about = About(made=fit, before=before, frequent=frequent)
-        write_exported_model(source.model, slot, about, partial, files)
+        write_exported_model(model, slot, about, partial, files)
     embedding_after = compressed.stored_bits // 8
     return Summary(
         method=fit["method"],
-        shape=compressed.shape,
-        embedding_before=embedding_before,
+        shape=(source.matrix.shape[0], source.matrix.shape[1]),
+        n_rows=compressed.shape[0],
+        embedding_before=source.matrix.nbytes,
         embedding_after=embedding_after,
         model_before=model_before,
-        model_after=embedding_after + _weight_bytes(other_weights(source.model)),
-        ratio=compressed.ratio,
+        model_after=embedding_after + _weight_bytes(other_weights(model)),
+        ratio=compressed.ratio * len(source.matrix) / compressed.shape[0],
         counts_source=source.counts_source,
         out=out,
     )
+
+
+def _fit(source: SourceModel, fit: FitRecord) -> CompressedMatrix:
+    """The compressed embedding of an open model."""
+    return compress(source.matrix, fit["method"], fit["ratio"], source.context, **fit["options"])
 
 
 def check_lookup(dense: nn.Embedding) -> None:

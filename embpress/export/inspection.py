@@ -5,6 +5,8 @@ from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
+import torch
+
 from .. import storage
 from ..files import MAX_MODEL_JSON_BYTES, read_json, summarize_error
 from ..models.embedding import OTHER_WEIGHTS
@@ -57,6 +59,9 @@ class Inspection:
     method: str
     format: str
     shape: tuple[int, int]
+    """Of the compressed embedding."""
+    n_rows_before: int
+    """Rows of the dense embedding, more than those of `shape` after vocabulary trimming."""
     replaced: list[str]
     """Layers that run on the compressed matrix."""
     stored: list[Stored]
@@ -144,6 +149,7 @@ def _inspect(folder: Path, manifest: Manifest) -> Inspection:
     files = [*sorted(manifest["sha256"]), MANIFEST]
     before = manifest["before"]
     replaced = manifest["replaced"]
+    n_values = before["embedding"] // getattr(torch, before["dtype"]).itemsize
     rest_bytes = sum(tensor.bytes for tensor in others)
     layers = [
         InspectedLayer(
@@ -160,6 +166,7 @@ def _inspect(folder: Path, manifest: Manifest) -> Inspection:
         method=manifest["made"]["method"],
         format=matrix_json["format"],
         shape=(n_rows, d),
+        n_rows_before=n_values // d,
         replaced=[*replaced["lookups"], *replaced["heads"]],
         stored=stored,
         stored_bits=8 * n_bytes,
@@ -167,7 +174,7 @@ def _inspect(folder: Path, manifest: Manifest) -> Inspection:
         rest_header=other_tensors.n_bytes,
         embedding_before=before["embedding"],
         embedding_before_dtype=before["dtype"],
-        embedding_ratio=32 * n_rows * d / (8 * n_bytes),
+        embedding_ratio=32 * n_values / (8 * n_bytes),
         model_before=before["model"],
         model_after=n_bytes + rest_bytes + sum(layer.bytes for layer in layers),
         files={name: (folder / name).stat().st_size for name in files},

@@ -21,11 +21,13 @@ def render_summary(summary: Summary) -> str:
     for name, before, after in sizes:
         rows.append([name, f"{before:,}", f"{after:,}", f"{before / max(after, 1):.2f}"])
     n_rows, d = summary.shape
+    vocabulary = [f"vocabulary: {summary.n_rows:,} of {n_rows:,} tokens"]
     return "\n".join(
         [
             _align_columns(rows),
             f"ratio {summary.ratio:.2f} (dense fp32 bits / bits stored) of a {n_rows} x {d} "
             "embedding",
+            *(vocabulary if summary.n_rows < n_rows else []),
             f"token counts: {summary.counts_source}",
             f"written to {summary.out}; load it with embpress.load({str(summary.out)!r})",
         ]
@@ -72,6 +74,7 @@ def render_inspection(inspection: Inspection) -> str:
     groups = [["not compressed", "bytes", "why"]]
     groups += [[group.name, f"{group.bytes:,}", group.why] for group in inspection.kept]
     disk_bytes = sum(inspection.files.values())
+    vocabulary = [f"vocabulary: {n_rows:,} of {inspection.n_rows_before:,} tokens"]
     memory = [
         f'memory     {peak:,} bytes at most while embpress.load(DIR, decode="{decode}") runs'
         for decode, peak in inspection.load_memory.items()
@@ -80,6 +83,7 @@ def render_inspection(inspection: Inspection) -> str:
         [
             f"{inspection.architecture}, embedding {n_rows} x {d} compressed by "
             f"{inspection.method} (format {inspection.format})",
+            *(vocabulary if n_rows < inspection.n_rows_before else []),
             f"layers on the compressed matrix: {', '.join(inspection.replaced)}",
             "",
             _align_columns(tensors),

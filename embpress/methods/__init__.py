@@ -19,6 +19,8 @@ if TYPE_CHECKING:
     from ._base import Context, Method
 
 FOLDER = Path(__file__).parent
+TRIMMING = "vocabulary_trimming"
+"""Method of `embpress compress` that changes the tokenizer too; see `export.trimming`."""
 
 
 def names() -> list[str]:
@@ -61,6 +63,11 @@ def resolve_name(name: str) -> str:
         UserError: if there is no such method.
     """
     name = aliases().get(name, name)
+    if name == TRIMMING:
+        raise UserError(
+            f"{TRIMMING} changes the tokenizer too, not only a matrix: use it in "
+            "`embpress compress`; in a study, give the model a `vocabulary`"
+        )
     if name not in names():
         raise UserError(f"there is no method {name!r}; there are {', '.join(names())}")
     return name

@@ -9,11 +9,12 @@ from collections.abc import Iterable, Iterator
 from typing import Any
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 from transformers import PreTrainedModel, PreTrainedTokenizerBase, PreTrainedTokenizerFast
 
 from ..errors import UserError
 from .embedding import find_embedding
+from .positions import POSITION_TABLES
 
 BYTE = re.compile(r"<0x[0-9A-F]{2}>")
 """Pieces that stand for one byte of a character that has no piece."""
@@ -52,8 +53,9 @@ def kept_ids(
 ) -> list[int]:
     """Ids to keep, ascending.
 
-    Special and added tokens, bytes for unknown characters, single ASCII characters, all pieces of
-    some scripts, and pieces seen.
+    Special and added tokens, bytes and the piece for unknown characters, single ASCII characters,
+    all pieces of some scripts, and pieces seen. For BPE also the byte alphabet, and the pieces from
+    which kept ones are merged.
 
     Args:
         tokenizer: the model's.
@@ -73,6 +75,9 @@ def kept_ids(
         if len(piece.lstrip(WORD_STARTS)) <= 1 and piece.isascii()
     }
     keep |= {vocabulary[p] for p in WORD_STARTS if p in vocabulary}
+    unknown = description["model"].get("unk_token")
+    unknown_ids = (vocabulary.get(unknown), description["model"].get("unk_id"))
+    keep |= {i for i in unknown_ids if i is not None}
     if description["model"].get("byte_fallback"):
         keep |= {i for piece, i in vocabulary.items() if BYTE.fullmatch(piece)}
     for script in scripts:
@@ -89,7 +94,7 @@ def describe(tokenizer: PreTrainedTokenizerBase) -> dict[str, Any]:
     if not isinstance(tokenizer, PreTrainedTokenizerFast):
         raise UserError(
             f"cannot trim a {type(tokenizer).__name__}: use a model whose tokenizer has a "
-            "tokenizer.json, or remove `vocabulary`"
+            "tokenizer.json, or another method, and in a study remove `vocabulary`"
         )
     return json.loads(tokenizer.backend_tokenizer.to_str())
 
@@ -108,6 +113,68 @@ def _parts_of_merges(description: dict[str, Any], keep: set[int]) -> set[int]:
     return needed
 
 
+def most_frequent_ids(
+    tokenizer: PreTrainedTokenizerBase, counts: Tensor, keep: list[int], n: int
+) -> list[int]:
+    """Ids to keep and those of the most frequent other tokens, `n` in all, ascending.
+
+    A character counts in each piece that contains it, as a dropped piece is split into it. A piece
+    of BPE is kept only with the pieces from which it is merged.
+
+    Args:
+        tokenizer: the model's.
+        counts: (V,) counts of its tokens.
+        keep: at most n ids from `kept_ids`.
+        n: number of ids; the result has fewer if there are no more tokens.
+    """
+    description = describe(tokenizer)
+    vocabulary = tokenizer.get_vocab()
+    totals = _with_characters(counts, vocabulary, description)
+    parts = _direct_parts(description)
+    chosen = set(keep)
+    known = (i for i in vocabulary.values() if i < len(totals))
+    for i in sorted(known, key=lambda i: (-totals[i], i)):
+        if len(chosen) == n:
+            break
+        added, pending = set(), [i]
+        while pending:
+            part = pending.pop()
+            if part not in chosen and part not in added:
+                added.add(part)
+                pending += parts.get(part, ())
+        if len(chosen) + len(added) <= n:
+            chosen |= added
+    return sorted(chosen)
+
+
+def _with_characters(
+    counts: Tensor, vocabulary: dict[str, int], description: dict[str, Any]
+) -> list[int]:
+    """Counts in which a character, at the start of a word or within, has those of its pieces."""
+    given = counts.tolist()
+    totals = list(given)
+    prefix = description["model"].get("continuing_subword_prefix") or ""
+    for piece, i in vocabulary.items():
+        text = piece.removeprefix(prefix)
+        if i >= len(given) or not given[i] or len(text) == 1:
+            continue
+        for character in {*text, *(prefix + character for character in text)}:
+            if vocabulary.get(character, len(totals)) < len(totals):
+                totals[vocabulary[character]] += given[i]
+    return totals
+
+
+def _direct_parts(description: dict[str, Any]) -> dict[int, list[int]]:
+    """For BPE: ids of the pieces from which a piece is merged, by its id."""
+    parts: dict[int, list[int]] = {}
+    model = description["model"]
+    for left, right in model["merges"] if model["type"] == "BPE" else ():
+        if left + right in model["vocab"]:
+            pair = [model["vocab"][left], model["vocab"][right]]
+            parts.setdefault(model["vocab"][left + right], []).extend(pair)
+    return parts
+
+
 def trim_tokenizer(tokenizer: PreTrainedTokenizerBase, keep: list[int]) -> PreTrainedTokenizerFast:
     """Build the tokenizer with only the pieces `keep`, numbered in that order.
 
@@ -115,8 +182,8 @@ def trim_tokenizer(tokenizer: PreTrainedTokenizerBase, keep: list[int]) -> PreTr
     by the merges whose result is kept.
 
     Raises:
-        UserError: if the tokenizer is neither Unigram, WordPiece nor BPE, or names a token that is
-            not kept.
+        UserError: if the tokenizer is neither Unigram, WordPiece nor BPE, or its ids cannot be
+            renumbered.
     """
     description = describe(tokenizer)
     new_id = {old: new for new, old in enumerate(keep)}
@@ -131,7 +198,7 @@ def trim_tokenizer(tokenizer: PreTrainedTokenizerBase, keep: list[int]) -> PreTr
     else:
         raise UserError(
             f"cannot trim a tokenizer of type {model['type']}: use a model with a WordPiece, "
-            "Unigram or BPE tokenizer, or remove `vocabulary`"
+            "Unigram or BPE tokenizer, or another method, and in a study remove `vocabulary`"
         )
     if model["type"] == "BPE":
         vocabulary = model["vocab"]
@@ -142,9 +209,17 @@ def trim_tokenizer(tokenizer: PreTrainedTokenizerBase, keep: list[int]) -> PreTr
     backend = type(tokenizer.backend_tokenizer).from_str(json.dumps(description))
     settings = {name: getattr(tokenizer, name, None) for name in SETTINGS}
     given = {name: value for name, value in settings.items() if value is not None}
-    return PreTrainedTokenizerFast(
+    trimmed = PreTrainedTokenizerFast(
         tokenizer_object=backend, **given, **tokenizer.special_tokens_map
     )
+    vocabulary = tokenizer.get_vocab()
+    for piece, i in trimmed.get_vocab().items():
+        if new_id.get(vocabulary.get(piece, -1)) != i:
+            raise UserError(
+                f"cannot trim this tokenizer: its token {piece!r} gets an id of its own; use "
+                "another model, and in a study remove `vocabulary`"
+            )
+    return trimmed
 
 
 def _renumber_post_processor(processor: dict[str, Any], new_id: dict[int, int]) -> None:
@@ -179,9 +254,7 @@ def trim_model(model: PreTrainedModel, keep: list[int]) -> None:
                 setattr(module, name, trimmed[id(weight)])
                 size = "num_embeddings" if isinstance(module, nn.Embedding) else "out_features"
                 setattr(module, size, len(keep))
-    for bias in [*model.parameters(), *model.buffers()]:
-        if bias.numel() == n_rows == bias.shape[-1]:
-            bias.data = bias.data[..., rows].clone()
+    _trim_biases(model, {id(weight) for weight in trimmed.values()}, n_rows, rows)
     new_id = {old: new for new, old in enumerate(keep)}
     for config in _configs(model):
         if getattr(config, "vocab_size", None) == n_rows:
@@ -190,11 +263,48 @@ def trim_model(model: PreTrainedModel, keep: list[int]) -> None:
             setattr(config, name, _renumbered(getattr(config, name), new_id))
 
 
+def _trim_biases(model: nn.Module, heads: set[int], n_rows: int, rows: Tensor) -> None:
+    """Keep the entries `rows` of biases of `n_rows` entries, in place.
+
+    Args:
+        model: the model.
+        heads: `id` of the weights of its embedding and head.
+        n_rows: number of rows before trimming.
+        rows: int64 (n,).
+    """
+    for module in model.modules():
+        weight = getattr(module, "weight", None)
+        # A module with another weight is no head, such as a norm over as many features as rows.
+        if weight is not None and id(weight) not in heads:
+            continue
+        own = [*module.named_parameters(recurse=False), *module.named_buffers(recurse=False)]
+        for name, bias in own:
+            if name.endswith("bias") and bias.numel() == n_rows == bias.shape[-1]:
+                bias.data = bias.data[..., rows].clone()
+
+
 def ids_in_configs(model: PreTrainedModel) -> set[int]:
     """Ids of tokens that a model's configs name, which trimming must keep."""
     n_rows = find_embedding(model)[1].num_embeddings
     values = [getattr(c, name) for c in _configs(model) for name in _token_id_names(c)]
     return {i for i in _flatten(values) if 0 <= i < n_rows}
+
+
+def ids_before_padding(model: PreTrainedModel) -> set[int]:
+    """Ids up to that of the padding token in models that number positions from it.
+
+    RoBERTa's positions begin behind its padding id, so it must not be renumbered.
+    """
+    tables = [
+        module
+        for name, module in model.named_modules()
+        if name.rpartition(".")[2] in POSITION_TABLES and not getattr(module, "offset", 0)
+    ]
+    padding = [getattr(table, "padding_idx", None) for table in tables]
+    n_positions = [getattr(table, "num_embeddings", None) for table in tables]
+    # Marian's table has a padding id too, but beyond its positions.
+    bounds = [p + 1 for p, n in zip(padding, n_positions) if p is not None and (not n or p < n)]
+    return set(range(max(bounds, default=0)))
 
 
 def _configs(model: PreTrainedModel) -> list[Any]:

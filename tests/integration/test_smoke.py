@@ -205,8 +205,12 @@ def test_the_page_is_made_on_request_and_shows_the_jobs_of_all_rules(folder):
     page = (folder / "results/report.html").read_text(encoding="utf-8")
     figures = {file.stem for file in (folder / "results/figures").glob("*.png")}
     assert (
-        figures >= {"whole_models", "learning_curves", "ablations", "retention-rotten_distilled"}
-        and len(figures) == 16
+        figures
+        >= {
+            *("whole_models", "learning_curves", "ablations", "protocols"),
+            "retention-rotten_distilled",
+        }
+        and len(figures) == 17
     )
     assert page.count("data:image/png;base64,") == len(figures)
     for rule in ("compress", "evaluate", "speed"):

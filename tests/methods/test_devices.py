@@ -17,9 +17,13 @@ from .samples import QUICK, context_of, feasible, matrix_of
 OPTIONS = {
     "direction_autoencoder": [{"linear": False}, {"start": "random"}],
     "offline_autoencoder": [{"start": "random", "enforce_norm": False}, {"linear": True}],
-    "residual_binary_autoencoder": [{"training": "greedy", "rank": 0}],
+    "residual_binary_autoencoder": [{"training": "joint"}, {"rank": 0}],
 }
 """Options that change what a trained fit computes."""
+TOLERANCES = {"residual_binary_autoencoder": 0.05}
+"""Relative tolerance of the error, if not 1 %: rounding flips signs, and the fits that follow move
+the error as much as another seed does (up to 4 %).
+"""
 
 
 @pytest.mark.parametrize("dtype", ["float32", "int8"])
@@ -40,7 +44,7 @@ def test_every_fit_takes_a_device_and_comes_back(name, dtype, second):
         assert {tensor.device.type for tensor in found.buffers()} == {"cpu"}
         assert found.stored_bits == wanted.stored_bits
         errors = [reconstruction(matrix, m, here.counts).relative_error for m in (found, wanted)]
-        assert errors[0] == pytest.approx(errors[1], rel=0.01)
+        assert errors[0] == pytest.approx(errors[1], rel=TOLERANCES.get(name, 0.01))
         if not method_class(name).uses_device:
             assert torch.equal(found.dense(), wanted.dense())
 

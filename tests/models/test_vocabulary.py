@@ -165,3 +165,12 @@ def test_ids_in_all_configs_are_renumbered():
     assert (model.config.bos_token_id, model.config.sep_token_id) == (0, 3)
     assert model.generation_config.eos_token_id == [1]
     assert model.generation_config.suppress_tokens == [2]
+
+
+def test_a_norm_over_as_many_features_as_rows_is_not_trimmed():
+    model = tiny("bert_mlm", vocab_size=16)  # hidden_size is 16 too
+    keep = [0, 1, 2, 3, 5]
+    ids = torch.tensor([[3, 1, 2]])
+    before = model(input_ids=ids).logits[..., keep]
+    trim_model(model, keep)
+    torch.testing.assert_close(model(input_ids=ids).logits, before)

@@ -44,9 +44,9 @@ def files(tmp_path, request):
     return tmp_path / "model", tmp_path / "counts.safetensors"
 
 
-def fit_settings(entry):
+def fit_settings(entry, ratio=4):
     """What an entry under `methods:` says about a fit."""
-    return resolve_variant("v", MethodEntry.model_validate(entry), (4,)).fit_settings
+    return resolve_variant("v", MethodEntry.model_validate(entry), (4,)).fit_settings(ratio)
 
 
 def compressed(files, folder, ratio=1.5, **entry):

@@ -64,7 +64,12 @@ DISTRIBUTIONS = {
     "yaml": "pyyaml",
 }
 """Distributions of modules that have another name."""
-BROUGHT_BY = {"cycler": "matplotlib", "markupsafe": "jinja2", "pydantic_core": "pydantic"}
+BROUGHT_BY = {
+    "cycler": "matplotlib",
+    "huggingface_hub": "transformers",
+    "markupsafe": "jinja2",
+    "pydantic_core": "pydantic",
+}
 """Distributions that are a dependency of a listed one."""
 INTEGRATIONS = {"compressed-tensors", "gguf", "mteb", "onnx", "sentence-transformers"}
 """Extras that a study does not need; the tests need them."""

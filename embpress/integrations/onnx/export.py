@@ -170,12 +170,12 @@ def _sample_inputs(model: Any, folder: Path) -> dict[str, Tensor]:
     if tokenizer is not None:
         names = list(dict.fromkeys([*tokenizer.model_input_names, *names]))
     accepted = inspect.signature(model.forward).parameters
-    torch.manual_seed(0)
+    generator = torch.Generator().manual_seed(0)
     n_rows = model.embedding_slot.shape[0]
     mask = torch.ones(2, 7, dtype=torch.int64)
     mask[1, 5:] = 0
     values = {
-        "input_ids": torch.randint(n_rows, (2, 7)),
+        "input_ids": torch.randint(n_rows, (2, 7), generator=generator),
         "attention_mask": mask,
         "token_type_ids": torch.zeros(2, 7, dtype=torch.int64),
     }

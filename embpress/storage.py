@@ -44,6 +44,13 @@ DTYPE_NAMES = {
 """Names that safetensors gives to the dtypes of torch."""
 
 
+ALIGNMENT = 16
+"""Bytes. Formats view tensors as wider words (see formats/_gathering.py), and torch's kernels crash
+on words at other addresses. safetensors aligns a tensor in its file to its own dtype only."""
+BYTE_ALIGNMENT = 2
+"""The same for tensors of single bytes, which formats view as 16-bit words at most."""
+
+
 class _UntouchedZeros(TorchFunctionMode):
     """While it is entered, `torch.zeros` gives tensors whose pages take no memory until written.
 
@@ -105,6 +112,12 @@ def save(
     write_json(folder / HEADER, describe(matrix) | {"about": about or {}})
 
 
+def _align(tensor: Tensor) -> Tensor:
+    """The tensor, or a copy of it at an address that views as wider words need."""
+    alignment = ALIGNMENT if tensor.element_size() > 1 else BYTE_ALIGNMENT
+    return tensor if tensor.data_ptr() % alignment == 0 else tensor.clone()
+
+
 def describe(matrix: CompressedMatrix) -> dict[str, Any]:
     """What a header says about a matrix, as JSON values."""
     return {
@@ -158,7 +171,8 @@ def load(folder: str | Path) -> CompressedMatrix:
 
     Shapes and dtypes are checked before any memory is allocated for the tensors. The tensors are
     mapped from the file: their pages are read when rows are first decoded from them, and the system
-    may drop them again, so that a matrix on the CPU may be larger than the memory.
+    may drop them again, so that a matrix on the CPU may be larger than the memory. Tensors that the
+    file leaves unaligned are copied; see `ALIGNMENT`.
 
     Raises:
         UserError: if the folder contains no compressed matrix, or one that is truncated, altered or
@@ -171,7 +185,10 @@ def load(folder: str | Path) -> CompressedMatrix:
         _check_tensors(header, folder / TENSORS)
         with _UntouchedZeros():
             matrix = header.format(header.shape, **header.config)
-        matrix.load_state_dict(load_file(folder / TENSORS), assign=True)
+        tensors = load_file(folder / TENSORS)
+        matrix.load_state_dict(
+            {name: _align(tensor) for name, tensor in tensors.items()}, assign=True
+        )
         if stored["stored_bits"] != matrix.stored_bits:
             raise ValueError(
                 f"{HEADER} gives {stored['stored_bits']} bits, not {matrix.stored_bits}"

@@ -3,12 +3,14 @@ import json
 import sys
 
 import pytest
+import safetensors.torch
 import torch
 
 from embpress import storage
 from embpress.errors import UserError
 from embpress.formats.integer_rows import IntegerRows
 from embpress.formats.low_rank import LowRank
+from embpress.formats.product_codes import ProductCodes
 from embpress.numerics.memory import malloc_trim, resident_bytes, restart_peak
 
 
@@ -93,3 +95,16 @@ def test_rows_are_read_from_the_file_when_they_are_decoded(tmp_path):
     storage.save(IntegerRows((200_000, 256), 8), tmp_path / "new")
     (tmp_path / "new" / storage.TENSORS).replace(tmp_path / storage.TENSORS)
     assert loaded.rows(torch.tensor([199_999])).tolist() == [[1.0] * 256]
+
+
+def test_tensors_that_a_file_leaves_unaligned_are_copied(tmp_path):
+    """torch's kernels crash on a complex number at an address that 16 does not divide."""
+    stored = ProductCodes((3, 8), subspaces=2, width=4)
+    storage.save(stored, tmp_path)
+    tensors = safetensors.torch.load_file(tmp_path / storage.TENSORS)
+    for padding in ("", " " * 8):
+        safetensors.torch.save_file(
+            tensors, tmp_path / storage.TENSORS, metadata={"format": "pt", "padding": padding}
+        )
+        for tensor in storage.load(tmp_path).state_dict().values():
+            assert tensor.data_ptr() % (16 if tensor.element_size() > 1 else 2) == 0

@@ -192,6 +192,10 @@ PYTHON_ELSEWHERE = {
     "import mteb": Elsewhere(
         "tests/integrations/test_recipes.py", "test_mteb_evaluates_variants_side_by_side"
     ),
+    "import lm_eval": Elsewhere(
+        "tests/integrations/test_recipes.py",
+        "test_lm_eval_gives_an_uncompressed_model_the_scores_of_the_dense_one",
+    ),
     "safetensors_matrix(Path": Elsewhere("tests/numerics/test_matrices.py", "safetensors_matrix"),
 }
 """Python examples that need files, data or packages which only the tests named here have."""

@@ -1,4 +1,4 @@
-"""The command line: `embpress compress`, `inspect`, `budget`, `table` and `export`.
+"""The command line: `embpress compress`, `inspect`, `budget`, `table`, `export`, `export-study`.
 
 It parses arguments and prints results; the work is done by `export`, `integrations` and `report`.
 """
@@ -20,6 +20,7 @@ from .integrations.command import EXPORT, add_export_options
 from .methods import FOLDER as METHODS
 from .methods import TRIMMING, aliases, resolve_name
 from .methods import names as method_names
+from .pipeline.export_command import add_export_study
 
 # torch and transformers take seconds to import: the commands import them, `--help` does not.
 if TYPE_CHECKING:
@@ -112,6 +113,7 @@ def build_parser() -> argparse.ArgumentParser:
         "export", help="write a compressed model for another library", description=EXPORT
     )
     add_export_options(export)
+    add_export_study(commands)
     return parser
 
 

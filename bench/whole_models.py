@@ -13,14 +13,12 @@ from transformers import PreTrainedModel
 
 from embpress.data.counts import counts_from_file
 from embpress.methods._base import Context
-from embpress.methods._layer_code import ALL, CodeOptions, LayerCoder
-from embpress.methods._water_level import CodedModel, code_at_one_level
+from embpress.methods._layer_code import ALL, CodeOptions
 from embpress.models.calibration import Calibration, calibrate, encode_texts, longest_text
 from embpress.models.embedding import find_embedding
 from embpress.models.pretrained import load_dense_model
 from embpress.models.tokenization import load_tokenizer
-from embpress.models.whole_model_code import find_matrices, make_coders
-from embpress.study.layer_kinds import EMBEDDING
+from embpress.models.whole_model_code import code_model, find_matrices
 
 from .common import Table, parser
 
@@ -33,9 +31,6 @@ class Row(NamedTuple):
 
     label: str
     options: CodeOptions = ALL
-    has_calibration: bool = True
-    is_one_level: bool = True
-    """One water level for all matrices, or the same bits per weight for each."""
 
 
 OURS = Row("ours")
@@ -44,15 +39,14 @@ ROWS = (
     Row("one step a matrix", CodeOptions(column_steps=False, row_steps=False)),
     Row("without feedback", CodeOptions(feedback=False)),
     Row(
-        "equal bits, without rows by G (WaterSIC's core)", CodeOptions(row_steps=False), True, False
+        "equal bits, without rows by G (WaterSIC's core)",
+        CodeOptions(row_steps=False, one_level=False),
     ),
     Row(
         "equal bits, one step a matrix (entropy-coded GPTQ)",
-        CodeOptions(column_steps=False, row_steps=False),
-        True,
-        False,
+        CodeOptions(column_steps=False, row_steps=False, one_level=False),
     ),
-    Row("without calibration (data-free)", CodeOptions(feedback=False), False),
+    Row("without calibration (data-free)", CodeOptions(feedback=False, calibration=False)),
 )
 
 
@@ -100,51 +94,22 @@ def perplexity(logs: Tensor, texts: Texts) -> float:
     return math.exp(total / n)
 
 
-def code(
-    model: PreTrainedModel, calibration: Calibration, budget: int, row: Row, counts: Tensor | None
-) -> CodedModel:
-    """Codes of all matrices of a model in so many bits."""
-    coders = make_coders(model, calibration, counts, row.options)
-    context = Context()
-    if row.is_one_level:
-        return code_at_one_level(coders, budget, context)
-    sizes = {name: coder.weight.size for name, coder in coders.items()}
-    matrices = {}
-    for name, coder in coders.items():
-        share = budget * sizes[name] // sum(sizes.values())
-        share = max(share, _least_bits(coder))
-        matrices |= code_at_one_level({name: coder}, share, context).matrices
-    return CodedModel(matrices, math.nan)
-
-
-def _least_bits(coder: LayerCoder) -> int:
-    """Bits of a small matrix, whose exponents alone take more than its share."""
-    n, d = coder.weight.shape
-    return 16 * (n + d) + n * d + 500
-
-
 def evaluate(
     folder: Path, calibration: Calibration, row: Row, ratio: float, counts: Tensor | None
 ) -> tuple[PreTrainedModel, float, float, float]:
     """The compressed model, its ratio, bits a weight of the layers, and seconds of coding."""
     model = load_dense_model(folder).float()
     of_layers = sum(place.weight.numel() for place in find_matrices(model))
-    coded_entries = of_layers + find_embedding(model)[1].weight.numel()
     parameters = sum(parameter.numel() for parameter in model.parameters())
-    rest = 16 * (parameters - coded_entries)
     start = time.process_time()
-    own = calibration if row.has_calibration else Calibration()
-    coded = code(model, own, int(32 * parameters / ratio) - rest, row, counts)
+    own = calibration if row.options.calibration else Calibration()
+    coded = code_model(model, ratio, own, counts, Context(), row.options)
     seconds = time.process_time() - start
-    for matrix in coded.matrices.values():
-        matrix.prepare()
     with torch.no_grad():
-        find_embedding(model)[1].weight.copy_(coded.matrices[EMBEDDING].dense())
-        for place in find_matrices(model):
-            place.weight.copy_(coded.matrices[place.name].dense())
-    layers = coded.stored_bits - coded.matrices[EMBEDDING].stored_bits
-    rate = layers / of_layers
-    return model, 32 * parameters / (coded.stored_bits + rest), rate, seconds
+        find_embedding(model)[1].weight.copy_(coded.embedding.dense())
+    layers = sum(layer.matrix.stored_bits for layer in coded.layers)
+    bits = coded.embedding.stored_bits + layers + coded.other_bits
+    return model, 32 * parameters / bits, layers / of_layers, seconds
 
 
 def main() -> None:

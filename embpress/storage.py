@@ -68,6 +68,8 @@ class _UntouchedZeros(TorchFunctionMode):
         if func is not torch.zeros:
             return func(*args, **kwargs or {})
         meta = torch.zeros(*args, **{**(kwargs or {}), "device": "meta"})
+        if not meta.numel():  # without a stride by which it could be viewed
+            return func(*args, **kwargs or {})
         # numpy's zeros come from calloc.
         return torch.from_numpy(np.zeros(meta.nbytes, np.uint8)).view(meta.dtype).view(meta.shape)
 

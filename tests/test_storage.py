@@ -11,6 +11,7 @@ from embpress.errors import UserError
 from embpress.formats.integer_rows import IntegerRows
 from embpress.formats.low_rank import LowRank
 from embpress.formats.product_codes import ProductCodes
+from embpress.methods._layer_code import LayerCoder, plain_moments
 from embpress.numerics.memory import malloc_trim, resident_bytes, restart_peak
 
 
@@ -95,6 +96,16 @@ def test_rows_are_read_from_the_file_when_they_are_decoded(tmp_path):
     storage.save(IntegerRows((200_000, 256), 8), tmp_path / "new")
     (tmp_path / "new" / storage.TENSORS).replace(tmp_path / storage.TENSORS)
     assert loaded.rows(torch.tensor([199_999])).tolist() == [[1.0] * 256]
+
+
+def test_an_empty_tensor_of_a_wide_type_is_loaded(tmp_path):
+    coder = LayerCoder(torch.randn(20, 8), plain_moments(torch.ones(20, 8)))
+    matrix = coder.encode(-3.0)
+    matrix.prepare()
+    storage.save(matrix, tmp_path / "matrix")
+    loaded = storage.load(tmp_path / "matrix")
+    assert not loaded.mean.numel()
+    assert torch.equal(loaded.dense(), matrix.dense())
 
 
 def test_tensors_that_a_file_leaves_unaligned_are_copied(tmp_path):

@@ -11,34 +11,18 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import torch
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
 from .. import storage
 from ..errors import UserError
 from ..files import read_json, summarize_error, write_json
-from ..formats._base import CompressedMatrix
+from ..models.coded_weights import CodedWeights, uncoded_weights
 from ..models.embedding import OTHER_WEIGHTS, other_weights
 from ..safetensors_header import read_header
 
 LAYER_LIST = "layers.json"
 LAYER_TENSORS = "layers.safetensors"
-LARGEST_HALF = 65504.0
-"""Largest value of float16."""
-
-
-@dataclass(frozen=True)
-class CodedWeights:
-    """A compressed matrix and the dense weights that it replaces."""
-
-    name: str
-    """Key in both files."""
-    weights: tuple[str, ...]
-    """Names of the weights in the model's state dict, stacked row-wise."""
-    is_transposed: bool
-    """Whether the model holds the transposed weights, as GPT-2's Conv1D does."""
-    matrix: CompressedMatrix
 
 
 @dataclass(frozen=True)
@@ -147,28 +131,3 @@ def _invalid(folder: Path, error: Exception) -> UserError:
     return UserError(
         f"{folder} is not a valid compressed model ({summarize_error(error)}): compress it again"
     )
-
-
-def uncoded_weights(weights: dict[str, Tensor], layers: list[CodedWeights]) -> dict[str, Tensor]:
-    """The weights that no compressed layer replaces, in at most 16 bits.
-
-    Integers, and values beyond float16's range, keep their type.
-    """
-    coded = {name for layer in layers for name in layer.weights}
-    return {
-        name: _to_half(tensor.detach()).contiguous()
-        for name, tensor in weights.items()
-        if name not in coded
-    }
-
-
-def _to_half(tensor: Tensor) -> Tensor:
-    """Weights in float16 if they fit."""
-    is_wide = tensor.dtype in (torch.float32, torch.float64)
-    fits = is_wide and (not tensor.numel() or float(tensor.abs().max()) <= LARGEST_HALF)
-    return tensor.half() if fits else tensor
-
-
-def count_bits(weights: dict[str, Tensor]) -> int:
-    """Bits of weights."""
-    return sum(8 * tensor.nbytes for tensor in weights.values())

@@ -14,15 +14,13 @@ from typing import Any
 
 from torch import Tensor
 
-from ..errors import InfeasibleRatio, UserError
+from ..errors import UserError
 from ..files import check_replaceable, replace_directory, summarize_error
-from ..formats._base import CompressedMatrix
-from ..methods._water_level import code_at_one_level
 from ..models.calibration import Calibration, calibrate, encode_texts, longest_text
+from ..models.coded_weights import CodedWeights, count_bits, uncoded_weights
 from ..models.embedding import EmbeddingSlot, find_embedding, other_weights
 from ..models.tokenization import check_vocabulary, load_tokenizer
-from ..models.whole_model_code import find_matrices, make_coders
-from ..study.layer_kinds import EMBEDDING
+from ..models.whole_model_code import code_model
 from .carried_files import find_carried_files
 from .compress import (
     SourceModel,
@@ -34,7 +32,6 @@ from .exported_model import write_exported_model
 from .manifest import MANIFEST, About, DenseSizes, FitRecord
 from .model_source import locate_model
 from .sentence_modules import copy_modules, find_transformer
-from .stored_layers import CodedWeights, count_bits, uncoded_weights
 
 FLOAT_BITS = 32
 
@@ -134,7 +131,7 @@ def compress_whole_model(
     # Counts of the texts that the model will read serve it better than those of another corpus.
     is_given = counts is not None or bool(texts)
     own_counts = source.context.counts if is_given or not calibration_texts else None
-    matrix, layers = _code(source, found, own_counts, ratio)
+    coded = code_model(source.model, ratio, found, own_counts, source.context)
     fit = FitRecord(
         method="entropy_coded_trellis",
         options={"matrices": "all", "calibration_texts": found.n_texts},
@@ -144,14 +141,14 @@ def compress_whole_model(
         counts_source=source.counts_source if own_counts is not None else "the calibration texts",
     )
     slot = EmbeddingSlot(source.model)
-    slot.set_matrix(matrix)
+    slot.set_matrix(coded.embedding)
     check_forward(source.model)
     with replace_directory(out, MANIFEST) as partial:
         copy_modules(folder, partial)
         files = find_carried_files(find_transformer(folder))
         about = About(made=fit, before=before)
-        write_exported_model(source.model, slot, about, partial, files, layers)
-    return _summarize(source, layers, slot, before, found, out)
+        write_exported_model(source.model, slot, about, partial, files, coded.layers)
+    return _summarize(source, coded.layers, slot, before, found, out)
 
 
 def _read_texts(calibration: str | Path | Sequence[str] | None) -> list[str]:
@@ -203,46 +200,6 @@ def _calibrate(source: SourceModel, texts: list[str], folder: Path) -> Calibrati
             f"{type(source.model).__name__} does not run on the calibration texts "
             f"({summarize_error(error)}): leave them out"
         ) from error
-
-
-def _code(
-    source: SourceModel, calibration: Calibration, counts: Tensor | None, ratio: float
-) -> tuple[CompressedMatrix, list[CodedWeights]]:
-    """Codes of the embedding and of all other matrices, which the model's weights then are.
-
-    Raises:
-        InfeasibleRatio: if the ratio cannot be reached.
-    """
-    model = source.model
-    matrices = find_matrices(model)
-    dense_bits = 32 * sum(parameter.numel() for parameter in model.parameters())
-    coded_names = {f"{matrix.name}.weight" for matrix in matrices}
-    embedding = find_embedding(model)[1].weight
-    rest = {
-        name: weight
-        for name, weight in other_weights(model).items()
-        if weight is not embedding and name not in coded_names
-    }
-    rest_bits = count_bits(uncoded_weights(rest, []))
-    budget = int(dense_bits / ratio) - rest_bits
-    if budget <= 0:
-        raise InfeasibleRatio(
-            f"the weights that are not coded take {rest_bits // 8} bytes: use a ratio below "
-            f"{dense_bits / rest_bits:.1f}"
-        )
-    coders = make_coders(model, calibration, counts)
-    coded = code_at_one_level(coders, budget, source.context)
-    layers = []
-    for matrix in matrices:
-        code = coded.matrices[matrix.name]
-        code.prepare()
-        matrix.weight.copy_(code.dense())
-        layers.append(
-            CodedWeights(matrix.name, (f"{matrix.name}.weight",), matrix.is_transposed, code)
-        )
-    embedding_code = coded.matrices[EMBEDDING]
-    embedding_code.prepare()
-    return embedding_code, layers
 
 
 def _summarize(

@@ -47,7 +47,7 @@ class MatrixRecord(TypedDict):
     """Sizes, error and cost of one compressed matrix among several of a model."""
 
     kind: str
-    """Among `layer_kinds.KINDS`."""
+    """Among `layer_kinds.KINDS`, or OTHER."""
     name: str
     """Its folder within the artefact."""
     method: str
@@ -97,6 +97,8 @@ class Fitted:
     """Of all compressed matrices before their compression; None for an embedding alone."""
     dense_embedding_floats: int | None = None
     """Of these the embedding's, 0 if it stays dense; None for an embedding alone."""
+    other_bits: int | None = None
+    """Bits of all other weights of the model; None where they stay in fp32."""
     modules: list[MatrixRecord] | None = None
     """One record a matrix; None for an embedding alone."""
 

@@ -21,6 +21,8 @@ if TYPE_CHECKING:
 FOLDER = Path(__file__).parent
 TRIMMING = "vocabulary_trimming"
 """Method of `embpress compress` that changes the tokenizer too; see `export.trimming`."""
+WHOLE_MODELS = "entropy_coded_trellis"
+"""Method that codes all matrices of a model at once; see `_water_level`."""
 
 
 def names() -> list[str]:

@@ -16,13 +16,15 @@ gradient at the looked-up rows. Roles are exchanged: this moment feeds errors ba
 columns' steps, the uses give the rows'.
 """
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, fields
 from typing import NamedTuple
 
 import numpy as np
 import torch
 from torch import Tensor
 
+from ..errors import UserError
 from ..formats.entropy_coded_integers import (
     LARGEST_EXPONENT,
     PER_OCTAVE,
@@ -75,6 +77,27 @@ class CodeOptions:
     """Step of a column c / L_jj; otherwise one step for all columns, as GPTQ has."""
     row_steps: bool = True
     """Step of a row by the diagonal of G; otherwise its mean serves all rows."""
+    one_level: bool = True
+    """One water level for all matrices; otherwise the same bits per weight for each."""
+    calibration: bool = True
+    """Moments of calibration texts; otherwise relative errors count alike, data-free."""
+
+    @classmethod
+    def parse(cls, options: Mapping[str, object]) -> "CodeOptions":
+        """From the options of a study's entry.
+
+        Raises:
+            UserError: if there is no such option, or its value is neither true nor false.
+        """
+        known = [field.name for field in fields(cls)]
+        for name, value in options.items():
+            if name not in known:
+                raise UserError(
+                    f"a code of all matrices has no option {name!r}; it has {', '.join(known)}"
+                )
+            if not isinstance(value, bool):
+                raise UserError(f"option {name} is {value!r}, but must be true or false")
+        return cls(**options)  # type: ignore[arg-type]
 
 
 def plain_moments(weight: Tensor, precision: float = 1.0) -> Moments:

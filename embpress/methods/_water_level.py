@@ -5,6 +5,7 @@ water-filling (Cover and Thomas, section 10.3.3) over all matrices. A matrix's c
 accepts a loss proportional to c^2 for a bit, whatever its weights, so that this is one level.
 """
 
+import math
 from collections.abc import Callable, Mapping
 from typing import NamedTuple
 
@@ -29,12 +30,58 @@ class CodedModel(NamedTuple):
 
     matrices: dict[str, CompressedMatrix]
     log_level: float
-    """log2 of the water level c."""
+    """log2 of the water level c; NaN if each matrix has its own."""
 
     @property
     def stored_bits(self) -> int:
         """Bits of all codes."""
         return sum(matrix.stored_bits for matrix in self.matrices.values())
+
+
+def code_matrices(
+    coders: Mapping[str, LayerCoder], budget: int, context: Context, one_level: bool = True
+) -> CodedModel:
+    """Code matrices within a budget, at one level or with the same bits per weight for each.
+
+    Small matrices, whose exponents alone take more than their share, get more.
+
+    Args:
+        coders: coders of the matrices by name.
+        budget: bits of all codes together.
+        context: where progress is reported.
+        one_level: whether the matrices share a water level.
+
+    Raises:
+        InfeasibleRatio: if the codes do not fit the budget at any level.
+    """
+    if one_level:
+        return code_at_one_level(coders, budget, context)
+    small: dict[str, int] = {}
+    while True:
+        shared = sum(c.weight.size for name, c in coders.items() if name not in small)
+        rate = (budget - sum(small.values())) / max(shared, 1)
+        grown = {
+            name: _least_bits(coder)
+            for name, coder in coders.items()
+            if name not in small and _least_bits(coder) > rate * coder.weight.size
+        }
+        if not grown:
+            break
+        small |= grown
+    codes: dict[str, CompressedMatrix] = {}
+    for name, coder in coders.items():
+        share = small.get(name) or int(rate * coder.weight.size)
+        codes |= code_at_one_level({name: coder}, share, context).matrices
+    coded = CodedModel(codes, math.nan)
+    if coded.stored_bits > budget:
+        raise _does_not_fit(budget)
+    return coded
+
+
+def _least_bits(coder: LayerCoder) -> int:
+    """Bits of a matrix whose exponents take most of them."""
+    n, d = coder.weight.shape
+    return 16 * (n + d) + n * d // 4 + 500
 
 
 def code_at_one_level(
@@ -71,10 +118,15 @@ def code_at_one_level(
         move = (bits - (1 + FILLED) / 2 * budget) / max(slope, 1.0)
         log_level += min(max(move, -LONGEST_MOVE), LONGEST_MOVE)
     if best is None:
-        raise InfeasibleRatio(
-            f"the matrices do not fit into {max(budget, 0) // 8} bytes: use a lower ratio"
-        )
+        raise _does_not_fit(budget)
     return best
+
+
+def _does_not_fit(budget: int) -> InfeasibleRatio:
+    """The error for a budget that no code keeps."""
+    return InfeasibleRatio(
+        f"the matrices do not fit into {max(budget, 0) // 8} bytes: use a lower ratio"
+    )
 
 
 def _falling_root(function: Callable[[float], float]) -> float:

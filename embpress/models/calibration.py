@@ -91,6 +91,7 @@ def calibrate(
     model: PreTrainedModel,
     encoded: list[list[int]],
     *,
+    token_types: list[list[int]] | None = None,
     mask_id: int | None = None,
     seed: int = 0,
     progress: Callable[[str], None] = lambda message: None,
@@ -101,6 +102,7 @@ def calibrate(
         model: a float32 model.
         encoded: token ids of each text. Tokens are counted in all; moments are taken on N_TEXTS of
             them, spread evenly.
+        token_types: token type ids of each text, which tell the texts of a pair apart.
         mask_id: id of the mask token, for a masked language model.
         seed: of the drawn labels and masked positions.
         progress: called with a line about every batch.
@@ -108,18 +110,25 @@ def calibrate(
     generator = torch.Generator().manual_seed(seed)
     all_ids = torch.tensor([i for ids in encoded for i in ids])
     token_counts = torch.bincount(all_ids, minlength=find_embedding(model)[1].num_embeddings)
-    encoded = encoded[:: max(1, len(encoded) // N_TEXTS)][:N_TEXTS]
+    chosen = slice(0, None, max(1, len(encoded) // N_TEXTS))
+    encoded = encoded[chosen][:N_TEXTS]
+    types = token_types[chosen][:N_TEXTS] if token_types is not None else None
     model.requires_grad_(False)
     watch = _Watch(model)
     done = 0
     try:
-        for ids, mask in _batches(encoded, getattr(model.config, "pad_token_id", None) or 0):
+        pad_id = getattr(model.config, "pad_token_id", None) or 0
+        for group in _batches(list(map(len, encoded))):
+            ids, mask = _padded([encoded[i] for i in group], pad_id)
+            inputs = {"input_ids": ids, "attention_mask": mask.long()}
+            if types is not None:
+                inputs["token_type_ids"], _ = _padded([types[i] for i in group], 0)
             watch.mask = mask
             is_masked = None
             if type(model).__name__.endswith("ForMaskedLM") and mask_id is not None:
                 is_masked = (torch.rand(ids.shape, generator=generator) < MASKED) & mask
-                ids = ids.masked_fill(is_masked, mask_id)
-            output = _run(model, ids, mask)
+                inputs["input_ids"] = ids.masked_fill(is_masked, mask_id)
+            output = _run(model, inputs)
             loss = _sampled_log_probability(
                 output, mask if is_masked is None else is_masked, generator
             )
@@ -134,27 +143,31 @@ def calibrate(
     return Calibration(watch.moments(len(encoded)), token_counts, len(encoded), n_tokens)
 
 
-def _batches(encoded: list[list[int]], pad_id: int) -> Iterator[tuple[Tensor, Tensor]]:
-    """Padded ids (B, T) and their mask, texts of similar length together."""
-    order = sorted(encoded, key=len)
+def _batches(lengths: list[int]) -> Iterator[list[int]]:
+    """Positions of texts of similar length, which together have few tokens."""
+    order = sorted(range(len(lengths)), key=lengths.__getitem__)
     while order:
-        size = max(1, TOKENS_A_BATCH // len(order[-1]))
-        batch, order = order[-size:], order[:-size]
-        ids = torch.full((len(batch), max(map(len, batch))), pad_id)
-        mask = torch.zeros_like(ids, dtype=torch.bool)
-        for i, text in enumerate(batch):
-            ids[i, : len(text)] = torch.tensor(text)
-            mask[i, : len(text)] = True
-        yield ids, mask
+        size = max(1, TOKENS_A_BATCH // lengths[order[-1]])
+        yield order[-size:]
+        order = order[:-size]
 
 
-def _run(model: PreTrainedModel, ids: Tensor, mask: Tensor) -> Any:
+def _padded(texts: list[list[int]], filler: int) -> tuple[Tensor, Tensor]:
+    """Integers of texts (B, T) and where they are no filler."""
+    ids = torch.full((len(texts), max(map(len, texts))), filler)
+    mask = torch.zeros_like(ids, dtype=torch.bool)
+    for i, text in enumerate(texts):
+        ids[i, : len(text)] = torch.tensor(text)
+        mask[i, : len(text)] = True
+    return ids, mask
+
+
+def _run(model: PreTrainedModel, inputs: dict[str, Tensor]) -> Any:
     """The model's output for a batch."""
-    inputs = {"input_ids": ids, "attention_mask": mask.long()}
     if type(model).__name__.endswith("ForMultipleChoice"):
         inputs = {name: value[None] for name, value in inputs.items()}
     if model.config.is_encoder_decoder and "Encoder" not in type(model).__name__:
-        inputs["decoder_input_ids"] = ids
+        inputs = inputs | {"decoder_input_ids": inputs["input_ids"]}
     if getattr(model.config, "use_cache", False):
         return model(**inputs, use_cache=False)
     return model(**inputs)

@@ -7,9 +7,10 @@ matrix folder with the embedding (see `storage`), or contains
     NAME/               one matrix folder for each matrix: the embedding's, the weight of one linear
                         layer, or the weights of several layers, stacked row-wise
 
-A student's folder is such a folder, trained further, with the model's other weights beside it:
+The folder of a student, which was trained further, and that of a model whose matrices are all coded
+hold the model's other weights beside it:
 
-    rest.safetensors    all weights of the student but the compressed matrices
+    rest.safetensors    all weights but the compressed matrices
 """
 
 from dataclasses import dataclass
@@ -26,7 +27,7 @@ from ..errors import UserError
 from ..files import read_json, summarize_error, write_json
 from ..formats._base import CompressedMatrix
 from ..formats.dense import DenseRows
-from ..study.layer_kinds import EMBEDDING
+from ..study.layer_kinds import EMBEDDING, OTHER
 from .embedding import OTHER_WEIGHTS, CompressedLinear, EmbeddingSlot
 
 MATRIX_LIST = "modules.json"
@@ -39,10 +40,11 @@ class StoredMatrix:
     folder: str
     """Name of the matrix folder, or "." where the embedding's is the only one."""
     kind: str
-    """A member of `layer_kinds.KINDS`."""
+    """A member of `layer_kinds.KINDS`, or OTHER."""
     layers: tuple[str, ...] = ()
-    """Names within the base model of the linear layers whose (out, in) weights are stacked
-    row-wise; none for the embedding."""
+    """Names within the base model, or of a layer outside of it within the model, of the linear
+    layers whose (out, in) weights are stacked row-wise; none for the embedding. Of kind OTHER it
+    may also be an embedding table."""
 
 
 def read_matrix_list(folder: Path) -> list[StoredMatrix]:
@@ -115,6 +117,8 @@ class CompressedModel:
         self.model = model
         self._decode = decode
         self._slot: EmbeddingSlot | None = None
+        self.tables: list[Tensor] = []
+        """Weights of embedding tables that hold decoded matrices, and are not trained."""
 
     def load_matrices(self, folder: Path) -> dict[str, CompressedMatrix]:
         """Load the matrices of a folder and let the model run on them.
@@ -134,6 +138,8 @@ class CompressedModel:
             if stored.kind == EMBEDDING:
                 self._slot = self._slot or EmbeddingSlot(self.model)
                 self._slot.set_matrix(self._decoded(matrix))
+                continue
+            if stored.kind == OTHER and self._set_table(stored.layers[0], matrix):
                 continue
             n_rows = matrix.shape[0] // len(stored.layers)
             for i, name in enumerate(stored.layers):
@@ -155,26 +161,58 @@ class CompressedModel:
         Raises:
             UserError: if there is no such linear layer, or its weight has another shape.
         """
-        base = self.model.base_model
-        try:
-            layer = base.get_submodule(name)
-        except AttributeError as error:
-            raise UserError(
-                f"{type(base).__name__} has no layer {name}: compress this model again"
-            ) from error
-        is_compressed = isinstance(layer, CompressedLinear)
-        shape = layer.dense_shape if is_compressed else tuple(linear_weight(layer, name).shape)
-        if shape != matrix.shape:
-            raise UserError(
-                f"{name} has shape {shape}, its compressed matrix {matrix.shape}: "
-                "compress this model again"
-            )
-        if not is_compressed:
+        owner, layer = self._find_layer(name)
+        shape = (
+            layer.dense_shape
+            if isinstance(layer, CompressedLinear)
+            else tuple(linear_weight(layer, name).shape)
+        )
+        _check_shape(name, shape, matrix)
+        if not isinstance(layer, CompressedLinear):
             parent, _, attribute = name.rpartition(".")
             # linear_weight refused every layer that is not linear.
             layer = CompressedLinear(None, layer)  # type: ignore[arg-type]
-            setattr(base.get_submodule(parent), attribute, layer)
+            setattr(owner.get_submodule(parent), attribute, layer)
         layer.matrix = matrix
+
+    def _set_table(self, name: str, matrix: CompressedMatrix) -> bool:
+        """Copy a matrix into the embedding table `name`; returns whether it is one.
+
+        Model code may read the weight of a table, as DeBERTa's does of relative positions.
+
+        Raises:
+            UserError: if there is no such layer, or its weight has another shape.
+        """
+        _, layer = self._find_layer(name)
+        if type(layer) is not nn.Embedding:
+            return False
+        _check_shape(name, tuple(layer.weight.shape), matrix)
+        layer.weight.requires_grad_(False).copy_(matrix.dense())
+        self.tables.append(layer.weight)
+        return True
+
+    def _find_layer(self, name: str) -> tuple[nn.Module, nn.Module]:
+        """The layer `name`, and the base model or the model to which the name refers.
+
+        Raises:
+            UserError: if there is no such layer.
+        """
+        base = self.model.base_model
+        for owner in (base, self.model):
+            try:
+                return owner, owner.get_submodule(name)
+            except AttributeError:
+                continue
+        raise UserError(f"{type(base).__name__} has no layer {name}: compress this model again")
+
+
+def _check_shape(name: str, shape: tuple[int, ...], matrix: CompressedMatrix) -> None:
+    """Refuse a matrix of another shape than a layer's weight."""
+    if shape != matrix.shape:
+        raise UserError(
+            f"{name} has shape {shape}, its compressed matrix {matrix.shape}: "
+            "compress this model again"
+        )
 
 
 def linear_weight(layer: nn.Module, name: str) -> Tensor:
@@ -193,19 +231,24 @@ def linear_weight(layer: nn.Module, name: str) -> Tensor:
 
 
 def load_other_weights(root: nn.Module, folder: Path) -> None:
-    """Load the weights that `write_other_weights` wrote into a model on the student's matrices.
+    """Load weights beside compressed matrices into a model on these matrices.
+
+    Weights of a base model are loaded into that of a model with a head.
 
     Raises:
         UserError: if they belong to another model.
     """
     weights = load_file(folder / OTHER_WEIGHTS)
+    if isinstance(root, PreTrainedModel) and weights.keys() <= root.base_model.state_dict().keys():
+        root = root.base_model
     try:
         unexpected = root.load_state_dict(weights, strict=False).unexpected_keys
     except RuntimeError as error:  # other shapes
         raise UserError(
-            f"{folder} is a student of a model of another size: train it again"
+            f"{folder} holds weights of a model of another size: compress or train it again"
         ) from error
     if unexpected:
         raise UserError(
-            f"{folder} is a student of another model, with a weight {unexpected[0]}: train it again"
+            f"{folder} holds weights of another model, such as {unexpected[0]}: compress or "
+            "train it again"
         )

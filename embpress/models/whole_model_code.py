@@ -1,4 +1,4 @@
-"""Find all matrices of a model, and their moments on calibration texts, for a code of all."""
+"""Code all matrices of a model at once, by their moments on calibration texts."""
 
 from typing import NamedTuple
 
@@ -7,8 +7,9 @@ from torch import Tensor, nn
 from transformers import PreTrainedModel
 from transformers.pytorch_utils import Conv1D
 
-from ..errors import UserError
-from ..methods._base import checked_matrix
+from ..errors import InfeasibleRatio, UserError
+from ..formats._base import CompressedMatrix
+from ..methods._base import Context, checked_matrix
 from ..methods._layer_code import (
     ALL,
     CodeOptions,
@@ -17,11 +18,13 @@ from ..methods._layer_code import (
     mean_precision,
     plain_moments,
 )
+from ..methods._water_level import code_matrices
 from ..numerics.weights import smooth_counts
 from ..study.layer_kinds import EMBEDDING
 from .calibration import Calibration
+from .coded_weights import CodedWeights, count_bits, uncoded_weights
 from .compressed_model import linear_weight
-from .embedding import EmbeddingSlot, find_embedding
+from .embedding import EmbeddingSlot, find_embedding, other_weights
 
 MIN_ENTRIES = 256
 """Smaller matrices take fewer bits in float16 than the exponents of a code."""
@@ -138,3 +141,68 @@ def make_coders(
             raise UserError(f"{matrix.name}: {error}") from error
         coders[matrix.name] = LayerCoder(matrix.weight, own, options)
     return coders
+
+
+class WholeModelCode(NamedTuple):
+    """All matrices of a model, coded."""
+
+    embedding: CompressedMatrix
+    layers: list[CodedWeights]
+    """Of all other matrices, by the name of their layer in the model."""
+    other_bits: int
+    """Bits of all weights that are not coded."""
+
+
+def code_model(
+    model: PreTrainedModel,
+    ratio: float,
+    calibration: Calibration,
+    counts: Tensor | None,
+    context: Context,
+    options: CodeOptions = ALL,
+) -> WholeModelCode:
+    """Code all matrices of a model; its weights beside the embedding are then the decoded ones.
+
+    Args:
+        model: a float32 model on the CPU.
+        ratio: dense fp32 bits of all parameters / bits of all stored tensors, at least.
+        calibration: moments of its layers; an empty one weights relative errors alike.
+        counts: (V,) token counts, if any.
+        context: where progress is reported.
+        options: ingredients to leave out.
+
+    Raises:
+        UserError: if a matrix cannot be coded, such as one with NaN.
+        InfeasibleRatio: if the ratio cannot be reached.
+    """
+    matrices = find_matrices(model)
+    dense_bits = 32 * sum(parameter.numel() for parameter in model.parameters())
+    other_bits = count_bits(uncoded_weights(_without_matrices(model, matrices), []))
+    budget = int(dense_bits / ratio) - other_bits
+    if budget <= 0:
+        raise InfeasibleRatio(
+            f"the weights that are not coded take {other_bits // 8} bytes: use a ratio below "
+            f"{dense_bits / other_bits:.1f}"
+        )
+    coders = make_coders(model, calibration, counts, options)
+    coded = code_matrices(coders, budget, context, options.one_level).matrices
+    layers = []
+    for matrix in matrices:
+        code = coded[matrix.name]
+        code.prepare()
+        matrix.weight.copy_(code.dense())
+        weights = (f"{matrix.name}.weight",)
+        layers.append(CodedWeights(matrix.name, weights, matrix.is_transposed, code))
+    coded[EMBEDDING].prepare()
+    return WholeModelCode(coded[EMBEDDING], layers, other_bits)
+
+
+def _without_matrices(model: PreTrainedModel, matrices: list[DenseMatrix]) -> dict[str, Tensor]:
+    """All weights of a dense model but the embedding and some matrices."""
+    coded = {f"{matrix.name}.weight" for matrix in matrices}
+    embedding = find_embedding(model)[1].weight
+    return {
+        name: weight
+        for name, weight in other_weights(model).items()
+        if weight is not embedding and name not in coded
+    }

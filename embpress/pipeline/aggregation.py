@@ -116,15 +116,17 @@ def _result_columns(
     if embedding_floats is None:
         embedding_floats = math.prod(metadata["shape"])
     dense_floats = embedding_floats if result.dense_floats is None else result.dense_floats
-    # The rest of the model stays in fp32. A tied head is the same matrix and counted once, unless
-    # it stays dense.
+    # The rest of the model stays in fp32, unless the record says otherwise. A tied head is the same
+    # matrix and counted once, unless it stays dense.
     has_dense_copy = task.keeps_dense_head and metadata["tied_head"]
     replaced = dense_floats - embedding_floats * has_dense_copy
-    model_bits = 32 * (metadata["parameters"] - replaced) + result.stored_bits
+    other_bits = result.other_bits
+    if other_bits is None:
+        other_bits = 32 * (metadata["parameters"] - replaced)
     columns = {
         "achieved_ratio": result.ratio,
         "parameter_ratio": dense_floats / result.stored_floats if result.stored_floats else None,
-        "model_ratio": 32 * metadata["parameters"] / model_bits,
+        "model_ratio": 32 * metadata["parameters"] / (other_bits + result.stored_bits),
     }
     if result.reconstruction:
         names = [name for metric in MATRIX_METRICS for name in (metric, f"weighted_{metric}")]

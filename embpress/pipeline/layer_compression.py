@@ -90,7 +90,7 @@ def compress_modules(
                 context = _fit_context(matrix, inputs, artefact.seed + SEED_STEP * number)
                 records.append(_fit(matrix, ratio, context, folder))
             write_matrix_list([matrix.part for matrix in matrices], folder)
-            result = _sum_records(records)
+            result = sum_records(records)
         write_json(folder / RESULT, result.to_json())
     return result
 
@@ -211,7 +211,7 @@ def _record(matrix: DenseMatrix, dense: Tensor, compressed: CompressedMatrix) ->
     }
 
 
-def _sum_records(records: list[MatrixRecord]) -> Fitted:
+def sum_records(records: list[MatrixRecord]) -> Fitted:
     """The matrices of an artefact, and their sums."""
     bits = sum(record["bits"] for record in records)
     dense_bits = sum(record["dense_bits"] for record in records)

@@ -66,7 +66,8 @@ def _sum_by_kind(result: Fitted, parameters: int) -> list[dict[str, Any]]:
         by_kind.setdefault(record["kind"], []).append(record)
     rows = [_sum_of_kind(kind, records) for kind, records in by_kind.items()]
     kept = parameters - (result.dense_floats or 0)
-    return [*rows, {"kind": KEPT, "dense_parameters": kept, "floats": kept, "bits": 32 * kept}]
+    bits = 32 * kept if result.other_bits is None else result.other_bits
+    return [*rows, {"kind": KEPT, "dense_parameters": kept, "floats": kept, "bits": bits}]
 
 
 def _sum_of_kind(kind: str, records: list[MatrixRecord]) -> dict[str, Any]:

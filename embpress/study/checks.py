@@ -14,6 +14,7 @@ from ..safetensors_header import read_header
 from . import protocols
 from .claim_entry import ComparisonEntry
 from .fields import nearest
+from .layer_kinds import ALL
 from .method_entry import SENSITIVITIES, MatrixSpec, Variant
 from .metric_names import ERRORS
 from .model_entry import FolderCorpus, ModelEntry, PackagePin, TaskCorpus
@@ -132,10 +133,29 @@ def _check_variant(study: Study, variant: Variant) -> None:
                 f"methods.{variant.name}: `{key}` needs `modules`, which name the matrices to "
                 "compress: add them or remove it"
             )
+    if variant.codes_whole_model:
+        _check_whole_model(study, variant)
     _check_options_at(variant)
     for ratio in variant.ratios:
         for choice in variant.fit_settings(ratio).matrices:
             _check_options(variant.name, choice)
+
+
+def _check_whole_model(study: Study, variant: Variant) -> None:
+    """A code of all matrices has no other keys, and tasks have it count every matrix."""
+    place = f"methods.{variant.name}"
+    for key in ("budget", "share"):
+        if key in study.methods[variant.name].model_fields_set:
+            raise UserError(
+                f"{place}: `{key}` does not apply with `modules: {ALL}`, whose ratios are of the "
+                "whole model: remove it"
+            )
+    for name, task in study.tasks.items():
+        if task.keeps_dense_head and variant in study.variants_of(name):
+            raise UserError(
+                f"tasks.{name}: {variant.name} codes all matrices, but this task keeps the output "
+                f"head dense: list the task's `methods` without {variant.name}"
+            )
 
 
 def _check_options_at(variant: Variant) -> None:
@@ -164,9 +184,13 @@ def _check_options(name: str, choice: MatrixSpec) -> None:
     if not choice.options or importlib.util.find_spec("torch") is None:
         return
     from ..methods import method_class
+    from ..methods._layer_code import CodeOptions
 
     try:
-        method_class(choice.method)(**choice.options)
+        if choice.kind == ALL:
+            CodeOptions.parse(choice.options)
+        else:
+            method_class(choice.method)(**choice.options)
     except UserError as error:
         raise UserError(f"methods.{name}: {error}") from error
 

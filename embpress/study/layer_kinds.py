@@ -60,6 +60,10 @@ For BERT, RoBERTa, XLM-R, ELECTRA, MiniLM and DeBERTa; DistilBERT; GPT-2; Llama 
 GPT-2 and the first DeBERTa hold query, key and value in one matrix. A gated feed-forward layer has
 two input matrices: `intermediate` is the up projection, `intermediate_gate` the gate projection."""
 KINDS = (EMBEDDING, *PATTERNS)
+ALL = "all"
+"""Stands in a method's entry for all matrices of the model, of any kind."""
+OTHER = "other_matrices"
+"""Kind of matrices that only ALL compresses: position and type tables, poolers, heads."""
 KEPT = "not compressed"
 """In tables, the kind of all other weights."""
 
@@ -99,7 +103,7 @@ def find_layer_matrices(
             if (match := re.fullmatch(pattern, name))
         ]
         if not matches:
-            known = ", ".join(_find_kinds(names, own)) or "none of any kind"
+            known = ", ".join(find_kinds(names, own)) or "none of any kind"
             raise UserError(
                 f"the model has no layer of kind {kind}: it has {known}; leave the kind out, or "
                 "give `modules: {KIND: PATTERN}` in the model's entry"
@@ -124,7 +128,7 @@ def check_pattern(pattern: str, where: str) -> None:
         )
 
 
-def _find_kinds(names: list[str], own: dict[str, str] | None) -> list[str]:
+def find_kinds(names: list[str], own: dict[str, str] | None) -> list[str]:
     """Kinds of which the model has a layer."""
     known = {
         kind: (own[kind],) if own and kind in own else patterns

@@ -9,7 +9,7 @@ from pydantic import Discriminator, Field, Tag
 from .. import methods
 from ..errors import UserError
 from .fields import Frozen, Ratio, Ratios, Strings, nearest
-from .layer_kinds import EMBEDDING, KINDS
+from .layer_kinds import ALL, EMBEDDING, KINDS
 
 PRESETS = Path(__file__).parent / "presets"
 """Entries that `preset:` names, one YAML file each."""
@@ -40,11 +40,14 @@ class KindEntry(Frozen):
 
 def _form(value: object) -> str:
     """Which branch of `Modules` a value belongs to."""
+    if isinstance(value, str):
+        return "a word"
     return "a mapping" if isinstance(value, dict) else "a list"
 
 
 Modules = Annotated[
-    Annotated[Strings, Tag("a list")]
+    Annotated[Literal["all"], Tag("a word")]
+    | Annotated[Strings, Tag("a list")]
     | Annotated[dict[str, KindEntry | None], Field(min_length=1), Tag("a mapping")],
     Discriminator(_form),
 ]
@@ -77,7 +80,8 @@ class MethodEntry(Frozen):
         default=None,
         description="Kinds of weight matrices to compress, if not the embedding alone: a list, or "
         "a mapping with what is different for a kind. A kind's own ratio is the ratio of each of "
-        "its matrices; the others share what is left of the budget.",
+        "its matrices; the others share what is left of the budget. all: every matrix of the "
+        "model in one code by ectcq, calibrated on training texts; ratios are of the model.",
     )
     preset: str | None = Field(
         default=None,
@@ -117,7 +121,7 @@ class MethodEntry(Frozen):
 class MatrixSpec(Frozen):
     """How the weight matrices of one kind are compressed."""
 
-    kind: str = Field(description="One of layer_kinds.KINDS.")
+    kind: str = Field(description="One of layer_kinds.KINDS, or layer_kinds.ALL.")
     method: str = Field(description="Name of a method's file.")
     options: Options = {}
     ratio: Ratio | None = Field(
@@ -145,6 +149,11 @@ class FitSettings(Frozen):
     def methods(self) -> list[str]:
         """Names of all methods that are run, sorted."""
         return sorted({choice.method for choice in self.matrices})
+
+    @property
+    def codes_whole_model(self) -> bool:
+        """Whether all matrices of the model are coded at once, which needs calibration texts."""
+        return self.matrices[0].kind == ALL
 
     @property
     def needs_sensitivity(self) -> bool:
@@ -191,6 +200,7 @@ def resolve_variant(name: str, entry: MethodEntry, ratios: tuple[float, ...]) ->
     entry = entry.with_preset(name)
     method = _method_name(name, entry.method or name)
     is_control = method in methods.controls()
+    budget = "model" if entry.modules == ALL else entry.budget
     return Variant(
         name=name,
         label=entry.label,
@@ -200,7 +210,7 @@ def resolve_variant(name: str, entry: MethodEntry, ratios: tuple[float, ...]) ->
         options_at=entry.options_at,
         matrices=_matrix_specs(name, entry, method),
         compresses_layers=entry.compresses_layers,
-        budget=entry.budget,
+        budget=budget,
         share=entry.share,
     )
 
@@ -217,6 +227,13 @@ def _matrix_specs(name: str, entry: MethodEntry, method: str) -> tuple[MatrixSpe
     """One choice for each kind of matrix, in the order of KINDS."""
     if entry.modules is None:
         return (MatrixSpec(kind=EMBEDDING, method=method, options=entry.options),)
+    if entry.modules == ALL:
+        if method != methods.WHOLE_MODELS:
+            raise UserError(
+                f"methods.{name}: `modules: {ALL}` is one code of all matrices by "
+                f"{methods.WHOLE_MODELS}; for {method} list the kinds of matrices"
+            )
+        return (MatrixSpec(kind=ALL, method=method, options=entry.options),)
     given = entry.modules if isinstance(entry.modules, dict) else dict.fromkeys(entry.modules)
     unknown = next((kind for kind in given if kind not in KINDS), None)
     if unknown is not None:

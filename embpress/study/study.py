@@ -230,6 +230,16 @@ class Study(Frozen):
         """Name of the model behind a checkpoint."""
         return self.tasks[checkpoint].model if checkpoint in self.tasks else checkpoint
 
+    def calibration_task(self, checkpoint: str) -> str:
+        """The task with whose head a checkpoint is calibrated.
+
+        That for which it is fine-tuned, else one that evaluates it, else one of its students.
+        """
+        if checkpoint in self.tasks:
+            return checkpoint
+        tasks = [task for task in self.tasks if self.source_of(task) == checkpoint]
+        return min(tasks, key=lambda task: self.tasks[task].is_student)
+
     def predicts(self, checkpoint: str) -> bool:
         """Whether a checkpoint has a head that predicts tokens or labels."""
         if checkpoint in self.tasks:

@@ -11,16 +11,18 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from safetensors.torch import save_file
 from torch import nn
 from transformers import DataCollatorForLanguageModeling, DataCollatorWithPadding, PreTrainedModel
 
 from .. import storage
 from ..data.token_counts import read_counts
 from ..errors import UserError
-from ..fidelity.record import RESULT, Infeasible, read_result, result_record
+from ..fidelity.record import RESULT, Fitted, Infeasible, read_result, result_record
 from ..files import atomic_directory, read_json, write_json
 from ..formats._base import CompressedMatrix
 from ..models.checkpoints import embedding_matrix
+from ..models.coded_weights import uncoded_weights
 from ..models.compressed_model import (
     MATRIX_LIST,
     CompressedModel,
@@ -29,7 +31,7 @@ from ..models.compressed_model import (
     read_matrix_list,
     write_matrix_list,
 )
-from ..models.embedding import OTHER_WEIGHTS, find_embedding, write_other_weights
+from ..models.embedding import OTHER_WEIGHTS, find_embedding, other_weights, write_other_weights
 from ..models.loading import AUTO_CLASSES, load_model
 from ..models.tokenization import load_tokenizer, sample_token_blocks
 from ..study.task_training import TextStage, Training
@@ -68,9 +70,11 @@ class Student:
     def __init__(self, model: PreTrainedModel, inputs: StudentInputs, trains_factors: bool) -> None:
         self.model = model
         self.inputs = inputs
-        self.matrices: dict[str, CompressedMatrix] = CompressedModel(model).load_matrices(
-            inputs.start
-        )
+        compressed = CompressedModel(model)
+        self.matrices: dict[str, CompressedMatrix] = compressed.load_matrices(inputs.start)
+        self._tables = compressed.tables
+        if (inputs.start / OTHER_WEIGHTS).is_file():
+            load_other_weights(model, inputs.start)
         if trains_factors:
             for matrix in self.matrices.values():
                 matrix.unfreeze()
@@ -112,7 +116,22 @@ class Student:
                 write_matrix_list(read_matrix_list(start), partial)
             write_history(history, partial)
             write_json(partial / RESULT, self._result_record())
-            write_other_weights(root, partial)
+            self._write_other_weights(root, partial)
+
+    @property
+    def _is_all_coded(self) -> bool:
+        """Whether all matrices are coded, and all other weights are stored in 16 bits."""
+        result = read_result(self.inputs.start)
+        return isinstance(result, Fitted) and result.other_bits is not None
+
+    def _write_other_weights(self, root: nn.Module, folder: Path) -> None:
+        """Write the weights beside the matrices in the precision in which they are counted."""
+        if not self._is_all_coded:
+            write_other_weights(root, folder)
+            return
+        tables = [id(weight) for weight in self._tables]
+        weights = {k: w for k, w in other_weights(root).items() if id(w) not in tables}
+        save_file(uncoded_weights(weights, []), folder / OTHER_WEIGHTS, metadata={"format": "pt"})
 
     def _result_record(self) -> dict[str, Any]:
         """The record for RESULT: sizes, which training does not change, and the errors of the
@@ -124,6 +143,8 @@ class Student:
             counts = read_counts(self.inputs.counts)
             return result_record(embedding_matrix(source), self.matrices["."], counts)
         result = read_result(start).to_json()
+        if self._is_all_coded:  # codes are not trained
+            return result
         dense = load_model(source, "encoder")
         for about, part in zip(result["modules"], read_matrix_list(start)):
             weights = [linear_weight(dense.get_submodule(place), place) for place in part.layers]
@@ -179,8 +200,6 @@ def distil_on_task(
     tokenizer = load_tokenizer(teacher)
     model = load_model(teacher, task.head)
     student = Student(model, inputs, task.entry.trains_factors)
-    if (inputs.start / OTHER_WEIGHTS).is_file():
-        load_other_weights(model.base_model, inputs.start)
     distil = task.entry.distil
     assert distil is not None  # the entry of compress_then_distil is checked
     loss = _make_loss(model, load_model(teacher, task.head), distil.terms, task.logits_loss)

@@ -90,9 +90,9 @@ def test_controls_are_far_below_the_uncompressed_model_and_methods_between(score
 
 def test_students_are_compared_with_their_teacher_under_their_own_protocol(folder, scores):
     rows = main(scores, "rotten_distilled")
-    assert set(rows.index) == {"identity", "kronecker", "svd_model"} and set(rows["protocol"]) == {
-        "compress_then_distil"
-    }
+    assert set(rows.index) == {"identity", "kronecker", "svd_model", "ectcq_model"} and set(
+        rows["protocol"]
+    ) == {"compress_then_distil"}
     assert rows.loc["identity", "value"] == main(scores, "rotten").loc["identity", "value"]
     assert rows.loc["kronecker", "achieved_ratio"] >= 4
     # Without training, this start scores as the controls do.
@@ -110,11 +110,22 @@ def test_students_are_compared_with_their_teacher_under_their_own_protocol(folde
     assert curve[-1]["loss"] < curve[0]["loss"] and curve[-1]["epoch"] == 1
 
 
+def test_a_whole_model_in_one_code_keeps_more_bits_and_recovers(folder, scores):
+    offline, student = (
+        main(scores, task).loc["ectcq_model"] for task in ("rotten", "rotten_distilled")
+    )
+    assert offline["model_ratio"] >= 8
+    assert student["model_ratio"] == offline["model_ratio"]
+    assert offline["retention"] > main(scores, "rotten").loc["svd_model", "retention"]
+    log = folder / "results/logs/compress_whole_model/rotten-seed0-ectcq_model-8.log"
+    assert "bits stored" in log.read_text()
+
+
 def test_every_method_has_a_row_and_stays_within_its_budget(scores):
     rows = main(scores, "similarity")
-    assert len(rows) == 16
+    assert len(rows) == 17
     reached = rows.dropna(subset=["target_ratio", "value"])
-    assert len(reached) == 12
+    assert len(reached) == 13
     assert (reached["achieved_ratio"] >= reached["target_ratio"]).all()
     assert (reached["model_ratio"] < reached["achieved_ratio"]).all()
     note = rows.loc["int8", "note"]

@@ -91,5 +91,14 @@ def test_layers_that_no_text_reaches_get_plain_weights():
     assert plain.outputs.mean() > 0
 
 
+def test_types_of_tokens_tell_the_texts_of_a_pair_apart():
+    model = tiny("bert_classifier")
+    types = [[0, 0, 1], [0, 1, 1, 1, 1], [0]]
+    name = "bert.embeddings.token_type_embeddings"
+    moments = calibrate(model, TEXTS, token_types=types).moments[name]
+    uses = torch.tensor([4.0, 5.0]) / len(TEXTS)
+    torch.testing.assert_close(moments.outputs, uses + UNSEEN_USE * uses.max())
+
+
 def test_texts_are_cut_to_the_positions_of_a_model():
     assert longest_text(tiny("bert")) == 14

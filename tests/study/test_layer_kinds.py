@@ -151,6 +151,17 @@ def test_presets_are_entries_and_an_unknown_one_is_named():
         ),
         ({"modules": {"query": {"ratio": 0.5}}, "method": "svd"}, "query.ratio: 0.5 .*1"),
         ({"modules": ["query"], "method": "svd", "share": "heads"}, "'heads' is not one of"),
+        ({"modules": "al", "method": "ectcq"}, "modules.*'al'.*all"),
+        ({"modules": "all", "method": "svd"}, "methods.own: .*all.*svd.*kinds"),
+        ({"modules": "all", "method": "ectcq", "budget": "modules"}, "`budget` .*all.*remove"),
+        (
+            {"modules": "all", "method": "ectcq", "options": {"trellis": True}},
+            "methods.own: .*'trellis'.*feedback",
+        ),
+        (
+            {"modules": "all", "method": "ectcq", "options": {"feedback": 1}},
+            "methods.own: option feedback.*true",
+        ),
     ],
 )
 def test_wrong_entries_are_named(default_config, changes, message):

@@ -28,6 +28,35 @@ rule sensitivity:
         "../scripts/sensitivity.py"
 
 
+rule compress_whole_model:
+    """Code all matrices of a checkpoint at once, calibrated on training texts.
+
+    A ratio out of reach is recorded in result.json.
+    """
+    input:
+        unpack(calibration_inputs),
+    output:
+        directory("results/compressed/{checkpoint}/seed{seed}/{variant}/{ratio}"),
+    log:
+        "results/logs/compress_whole_model/{checkpoint}-seed{seed}-{variant}-{ratio}.log",
+    wildcard_constraints:
+        variant=names(v.name for v in STUDY.variants.values() if v.codes_whole_model),
+    conda:
+        "../../envs/torch.yaml"
+    resources:
+        mem_mb=per_attempt(4000),
+        runtime=per_attempt(120),
+    params:
+        code=code_of("compress_whole_model", method_modules, calibration_modules),
+        entry=calibration_entry,
+        settings=fit_settings,
+        patterns=layer_patterns,
+    message:
+        "coding all matrices of {wildcards.checkpoint} with {wildcards.variant} at {wildcards.ratio}x, seed {wildcards.seed}"
+    script:
+        "../scripts/compress_whole_model.py"
+
+
 rule compress:
     """Compress a checkpoint by one variant at one ratio.
 
@@ -39,6 +68,10 @@ rule compress:
         directory("results/compressed/{checkpoint}/seed{seed}/{variant}/{ratio}"),
     log:
         "results/logs/compress/{checkpoint}-seed{seed}-{variant}-{ratio}.log",
+    wildcard_constraints:
+        variant=names(
+            v.name for v in STUDY.variants.values() if not v.codes_whole_model
+        ),
     conda:
         "../../envs/torch.yaml"
     resources:

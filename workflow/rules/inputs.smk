@@ -177,6 +177,34 @@ def compress_inputs(wildcards):
     return inputs
 
 
+def calibration_inputs(wildcards):
+    """Training rows of a fine-tuned checkpoint, else counted texts; test rows only in the file of the training rows."""
+    source, corpus = STUDY.split_fit(wildcards.checkpoint)
+    inputs = {"checkpoint": checkpoint_folder(source, wildcards.seed)}
+    if source in STUDY.tasks:
+        entry = STUDY.tasks[source]
+        return inputs | task_inputs(source, SPLITS if entry.is_one_file else ("train",))
+    return inputs | {
+        "texts": f"results/corpora/{corpus}/counted.jsonl",
+        "counts": counts_file(wildcards.checkpoint),
+    }
+
+
+def calibration_entry(wildcards):
+    """The task for which a checkpoint is fine-tuned, or the first that evaluates it."""
+    return STUDY.tasks[calibration_task(wildcards)].job_settings()
+
+
+def calibration_task(wildcards):
+    source, _ = STUDY.split_fit(wildcards.checkpoint)
+    return STUDY.calibration_task(source)
+
+
+def calibration_modules(wildcards):
+    """Modules of the kind of the task that calibrates a checkpoint."""
+    return [f"embpress.tasks.{STUDY.tasks[calibration_task(wildcards)].kind}"]
+
+
 def fit_settings(wildcards):
     settings = STUDY.variants[wildcards.variant].fit_settings(float(wildcards.ratio))
     return settings.model_dump(mode="json")

@@ -7,7 +7,7 @@ import pandas
 from pandas import DataFrame
 
 from ...analysis.scores import Labels
-from ...study.layer_kinds import KEPT, KINDS
+from ...study.layer_kinds import KEPT, KINDS, OTHER
 from .rows import Row, compared_rows, missing_cell, score_text
 from .table import (
     DASH,
@@ -49,7 +49,7 @@ def whole_model_table(modules: DataFrame, scores: DataFrame, labels: Labels) -> 
         labels: of the same study.
     """
     notes = Notes()
-    kinds = [kind for kind in (*KINDS, KEPT) if kind in set(modules["kind"])]
+    kinds = [kind for kind in (*KINDS, OTHER, KEPT) if kind in set(modules["kind"])]
     columns = [
         Column("Method", align="left"),
         Column("target ratio", short="target", width=6),

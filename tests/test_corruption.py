@@ -15,7 +15,7 @@ from safetensors.torch import load_file, save_file
 from embpress import compress_model, load
 from embpress.cli import main
 from embpress.errors import UserError
-from embpress.export.exported_model import MANIFEST
+from embpress.export.manifest import MANIFEST
 from embpress.files import sha256_of
 from embpress.models.embedding import OTHER_WEIGHTS
 from embpress.storage import HEADER, TENSORS

@@ -27,13 +27,8 @@ from ..models.pretrained import find_special_ids, load_dense_model, open_tokeniz
 from ..models.tokenization import find_input_length
 from .carried_files import find_carried_files
 from .choice import CountSource, choose_method
-from .exported_model import (
-    MANIFEST,
-    About,
-    DenseSizes,
-    FitRecord,
-    write_exported_model,
-)
+from .exported_model import write_exported_model
+from .manifest import MANIFEST, About, DenseSizes, FitRecord
 from .model_source import locate_model
 from .sentence_modules import copy_modules, find_transformer
 from .trimming import trim_vocabulary

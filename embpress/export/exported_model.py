@@ -16,10 +16,10 @@ initializing the embedding randomly with no more than a warning.
 import copy
 import re
 import shutil
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from os import PathLike
 from pathlib import Path
-from typing import Any, NotRequired, TypedDict
+from typing import Any
 
 import torch
 from transformers import GenerationConfig, PreTrainedConfig, PreTrainedModel
@@ -36,66 +36,21 @@ from ..models.embedding import (
 )
 from ..models.pretrained import CONFIG, GENERATION_CONFIG, find_model_class, read_config
 from ..models.quiet import quiet_transformers
-from .sentence_modules import check_inside
+from .manifest import (
+    MANIFEST,
+    MANIFEST_VERSION,
+    About,
+    Manifest,
+    ReplacedLayers,
+    invalid_model_error,
+    read_manifest,
+)
 from .stored_layers import CodedWeights, load_weights, weight_shapes, write_coded_weights
 
-MANIFEST_VERSION = 1
-MANIFEST = "embpress.json"
 TRAINER_CHECKPOINT = re.compile(r"checkpoint-\d+")
 """Names of the folders that transformers' Trainer saves a model to while it trains."""
 TRAINER_INDEX = "model.safetensors.index.json"
 """File by which the Trainer finds the weights of a checkpoint."""
-REQUIRED_FILES = (CONFIG, OTHER_WEIGHTS, storage.TENSORS, storage.HEADER)
-
-
-class FitRecord(TypedDict):
-    """How the matrix was compressed."""
-
-    method: str
-    options: Mapping[str, object]
-    ratio: float
-    seed: int
-    counts: bool
-    """Whether the fit had token counts."""
-    counts_source: NotRequired[str]
-    """What they were counted in."""
-
-
-class DenseSizes(TypedDict):
-    """Sizes of the dense model in bytes."""
-
-    embedding: int
-    model: int
-    dtype: str
-
-
-class About(TypedDict, total=False):
-    """The part of the manifest that a loaded model keeps, to be saved again."""
-
-    made: FitRecord
-    before: DenseSizes
-    frequent: list[int]
-    """Ids of the most frequent tokens, for `decode="cached"`."""
-
-
-class ReplacedLayers(TypedDict):
-    """The layers that run on the compressed matrix."""
-
-    shape: list[int]
-    lookups: list[str]
-    heads: list[str]
-
-
-class Manifest(About):
-    """The content of MANIFEST."""
-
-    embpress: int
-    """MANIFEST_VERSION."""
-    written_by: str
-    """Version of embpress."""
-    replaced: ReplacedLayers
-    sha256: dict[str, str]
-    """SHA-256 of all other files by their paths within the folder."""
 
 
 class CompressedEmbeddingMixin(PreTrainedModel):
@@ -308,43 +263,6 @@ def _build_model(
     except Exception as error:
         raise invalid_model_error(folder, summarize_error(error)) from error
     return model
-
-
-def read_manifest(folder: Path) -> Manifest:
-    """Read the manifest, and check it and the SHA-256 of every file that it lists.
-
-    Raises:
-        UserError: if the folder contains no exported model, or one that is incomplete, altered or
-            of a newer version.
-    """
-    try:
-        manifest: Any = read_json(folder / MANIFEST)
-        storage.check_version(manifest["embpress"], MANIFEST_VERSION, folder)
-        hashes = manifest["sha256"]
-        if not isinstance(hashes, dict) or not isinstance(manifest["replaced"], dict):
-            raise ValueError("`sha256` and `replaced` must be JSON objects")
-        for name in REQUIRED_FILES:
-            if name not in hashes:
-                raise ValueError(f"{MANIFEST} does not list {name}")
-        for name, digest in hashes.items():
-            check_inside(name)
-            if not (folder / name).is_file():
-                raise ValueError(f"{name} is missing")
-            if sha256_of(folder / name) != digest:
-                raise ValueError(f"{name} was altered after it was written")
-    except FileNotFoundError as error:
-        raise UserError(
-            f"{folder} is not a compressed model: {MANIFEST} is missing; name a folder that "
-            "`embpress compress` wrote"
-        ) from error
-    except (KeyError, TypeError, ValueError, OSError) as error:
-        raise invalid_model_error(folder, summarize_error(error)) from error
-    return manifest
-
-
-def invalid_model_error(folder: Path, reason: str) -> UserError:
-    """The error for an exported model that is incomplete, altered or inconsistent."""
-    return UserError(f"{folder} is not a valid compressed model ({reason}): compress it again")
 
 
 def _check_shapes(

@@ -12,8 +12,8 @@ from ..files import MAX_MODEL_JSON_BYTES, read_json, summarize_error
 from ..models.embedding import OTHER_WEIGHTS
 from ..models.pretrained import CONFIG
 from ..safetensors_header import SafetensorsHeader, read_header
-from .exported_model import MANIFEST, Manifest, invalid_model_error, read_manifest
 from .load_memory import measure_load_memory
+from .manifest import MANIFEST, Manifest, invalid_model_error, read_manifest
 from .stored_layers import layers_header_bytes, read_layer_list
 
 MATRIX_AXES = 2

@@ -28,7 +28,8 @@ from .compress import (
     check_lookup,
     open_source_model,
 )
-from .exported_model import MANIFEST, About, DenseSizes, FitRecord, write_exported_model
+from .exported_model import write_exported_model
+from .manifest import MANIFEST, About, DenseSizes, FitRecord
 from .model_source import locate_model
 from .sentence_modules import copy_modules, find_transformer
 

@@ -8,7 +8,8 @@ import torch
 from torch import Tensor
 
 from ..errors import UserError
-from ..export.exported_model import load, read_manifest
+from ..export.exported_model import load
+from ..export.manifest import read_manifest
 from ..files import partial_file
 from ..formats._base import CompressedMatrix
 from ..formats.gguf_blocks import BLOCK, GGUFBlocks

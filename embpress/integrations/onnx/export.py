@@ -17,6 +17,7 @@ import onnxscript  # noqa: F401  torch.onnx imports it
 import torch
 from onnx import helper
 from torch import Tensor, nn
+from torch.nn import functional
 from transformers import PreTrainedModel
 
 from ...errors import UserError
@@ -83,9 +84,11 @@ class _MatrixNode(nn.Module):
         super().__init__()
         self.shape = shape
 
-    def rows(self, ids: Tensor) -> Tensor:
-        """(n,) to (n, d)."""
-        return self._node("Rows", ids, (ids.shape[0], self.shape[1]))
+    def lookup(self, ids: Tensor) -> Tensor:
+        """(...) to (..., d); each distinct id is decoded once."""
+        distinct_ids, positions = ids.unique(return_inverse=True)
+        rows = self._node("Rows", distinct_ids, (distinct_ids.shape[0], self.shape[1]))
+        return functional.embedding(positions, rows)
 
     def product(self, x: Tensor) -> Tensor:
         """(..., d) to (..., V)."""

@@ -8,13 +8,8 @@ folder, as `compress` does: of the embedding alone, or of layers too, whose othe
 stored in 16 bits. Tasks and methods have the names of the study's config."""
 
 
-def add_export_study(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
-    """Add the command to a parser of commands."""
-    command = commands.add_parser(
-        "export-study",
-        help="write a compressed model of a study into one folder",
-        description=EXPORT_STUDY,
-    )
+def add_export_study_options(command: argparse.ArgumentParser) -> None:
+    """Add the options of `embpress export-study` to its parser."""
     command.add_argument(
         "results", type=Path, metavar="RESULTS", help="folder of results of a finished study"
     )
@@ -32,7 +27,7 @@ def run_export_study(arguments: argparse.Namespace) -> None:
     """Run the command `export-study`."""
     from ..export.inspection import inspect
     from ..export.rendering import render_inspection
-    from .study_export import StudyResult, export_study_result
+    from ..pipeline.study_export import StudyResult, export_study_result
 
     chosen = StudyResult(arguments.task, arguments.method, arguments.ratio, arguments.seed)
     export_study_result(arguments.results, chosen, arguments.out)

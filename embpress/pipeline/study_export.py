@@ -14,13 +14,8 @@ from transformers.pytorch_utils import Conv1D
 from .. import storage
 from ..errors import UserError
 from ..export.carried_files import find_carried_files
-from ..export.exported_model import (
-    MANIFEST,
-    About,
-    DenseSizes,
-    FitRecord,
-    write_exported_model,
-)
+from ..export.exported_model import write_exported_model
+from ..export.manifest import MANIFEST, About, DenseSizes, FitRecord
 from ..fidelity.record import Infeasible, read_result
 from ..files import check_replaceable, read_json, replace_directory, summarize_error
 from ..formats.dense import DenseRows

@@ -173,6 +173,10 @@ COMMANDS = {
     "--text english.txt japanese.txt --out DIR-trimmed": Elsewhere(
         "tests/export/test_trimming.py", "test_the_command_reports_both_vocabularies"
     ),
+    "embpress compress --model DIR --method ectcq --ratio 10 --head integer@4 "
+    "--out DIR-head": Elsewhere(
+        "tests/export/test_head_code.py", "test_the_command_prints_both_sizes"
+    ),
     "embpress export DIR-small --onnx model.onnx": Run(prints="written to model.onnx"),
     "embpress compress --model DIR --method integer --ratio 7 --option bits=4 --out DIR-int4": Run(
         prints="written to DIR-int4"

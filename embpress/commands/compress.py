@@ -55,6 +55,12 @@ def add_compress_options(command: argparse.ArgumentParser) -> None:
         help=f"option of the method; see {METHODS.name}/NAME.py",
     )
     command.add_argument(
+        "--head",
+        metavar="METHOD@RATIO",
+        help="a code of its own for an output head that is tied to the embedding; the ratio that "
+        "is reported counts both matrices",
+    )
+    command.add_argument(
         "--out",
         type=Path,
         required=True,
@@ -107,6 +113,7 @@ def run_compress(arguments: argparse.Namespace) -> None:
             texts=arguments.text,
             seed=arguments.seed,
             options=options,
+            head=arguments.head,
             progress=progress,
         )
     if arguments.json:
@@ -123,6 +130,8 @@ def _run_compress_whole_model(arguments: argparse.Namespace, options: dict[str, 
             f"--matrices all needs --method ectcq, not {method}: the other methods compress "
             "the matrices of a whole model in studies (key `modules`)"
         )
+    if arguments.head:
+        raise UserError("--matrices all codes every matrix at one level: leave out --head")
     if options:
         raise UserError(f"--matrices all has no option {min(options)!r}: leave out --option")
     from ..export.rendering import render_whole_model

@@ -28,6 +28,7 @@ from ..models.tokenization import find_input_length
 from .carried_files import find_carried_files
 from .choice import CountSource, choose_method
 from .exported_model import write_exported_model
+from .head_code import parse_head_code
 from .manifest import MANIFEST, About, DenseSizes, FitRecord
 from .model_source import locate_model
 from .sentence_modules import copy_modules, find_transformer
@@ -46,6 +47,9 @@ class Summary:
     embedding_before: int
     """In the dtype of the model's weights; the ratio counts from float32 instead."""
     embedding_after: int
+    """With the head's matrix, if it has one of its own."""
+    head_after: int
+    """Of these, bytes of the head's own matrix."""
     model_before: int
     model_after: int
     ratio: float
@@ -122,6 +126,7 @@ def compress_model(
     texts: Sequence[str | Path] = (),
     seed: int = 0,
     options: Mapping[str, object] | None = None,
+    head: str | None = None,
     progress: Callable[[str], None] = lambda message: None,
 ) -> Summary:
     """Compress the embedding of a transformers model, and write the model for `load`.
@@ -140,6 +145,9 @@ def compress_model(
         texts: text files to count tokens in, instead of `counts`.
         seed: seed of the fit.
         options: options of the method.
+        head: `METHOD@RATIO`, a code of its own for an output head that is tied to the embedding,
+            such as a larger one, as each output depends on all of its rows. Both matrices are
+            stored, and the achieved ratio counts both.
         progress: called with messages about the fit.
 
     Returns:
@@ -164,6 +172,9 @@ def compress_model(
     folder = locate_model(model)
     if method == TRIMMING and options:
         raise UserError(f"{TRIMMING} has no option {next(iter(options))!r}: leave it out")
+    head_fit = None if head is None else parse_head_code(head)
+    if method == TRIMMING and head is not None:
+        raise UserError(f"{TRIMMING} trims a tied head with the embedding: leave out its own code")
     source = open_source_model(folder, counts, texts, seed, progress)
     if method is None:
         method = choose_method((source.matrix.shape[0], source.matrix.shape[1]), ratio)
@@ -176,6 +187,8 @@ def compress_model(
         counts=True,
         counts_source=source.counts_source,
     )
+    if head_fit is not None:
+        fit["head"] = head_fit
     return _export(source, fit, folder, out)
 
 
@@ -197,8 +210,11 @@ def _export(source: SourceModel, fit: FitRecord, folder: Path, out: Path) -> Sum
         trimmed = trim_vocabulary(model, source.tokenizer, counts, fit["ratio"])
         counts = trimmed.counts
     slot = EmbeddingSlot(model)
+    if "head" in fit:
+        slot.check_heads()
     compressed = trimmed.matrix if trimmed else _fit(source, fit)
-    slot.set_matrix(compressed)
+    head = _fit_head(source, fit)
+    slot.set_matrix(compressed, head)
     check_forward(model)
     dtype = str(source.matrix.dtype).removeprefix("torch.")
     before = DenseSizes(embedding=source.matrix.nbytes, model=model_before, dtype=dtype)
@@ -211,16 +227,18 @@ def _export(source: SourceModel, fit: FitRecord, folder: Path, out: Path) -> Sum
         frequent = [] if counts is None else most_frequent(counts)
         about = About(made=fit, before=before, frequent=frequent)
         write_exported_model(model, slot, about, partial, files)
-    embedding_after = compressed.stored_bits // 8
+    head_bits = head.stored_bits if head is not None else 0
+    bits = compressed.stored_bits + head_bits
     return Summary(
         method=fit["method"],
         shape=(source.matrix.shape[0], source.matrix.shape[1]),
         n_rows=compressed.shape[0],
         embedding_before=source.matrix.nbytes,
-        embedding_after=embedding_after,
+        embedding_after=bits // 8,
+        head_after=head_bits // 8,
         model_before=model_before,
-        model_after=embedding_after + _weight_bytes(other_weights(model)),
-        ratio=compressed.ratio * len(source.matrix) / compressed.shape[0],
+        model_after=bits // 8 + _weight_bytes(other_weights(model)),
+        ratio=32 * source.matrix.numel() / bits,
         counts_source=source.counts_source,
         out=out,
     )
@@ -229,6 +247,14 @@ def _export(source: SourceModel, fit: FitRecord, folder: Path, out: Path) -> Sum
 def _fit(source: SourceModel, fit: FitRecord) -> CompressedMatrix:
     """The compressed embedding of an open model."""
     return compress(source.matrix, fit["method"], fit["ratio"], source.context, **fit["options"])
+
+
+def _fit_head(source: SourceModel, fit: FitRecord) -> CompressedMatrix | None:
+    """The head's own matrix, or None if it has none."""
+    if "head" not in fit:
+        return None
+    head = fit["head"]
+    return compress(source.matrix, head["method"], head["ratio"], source.context)
 
 
 def check_lookup(dense: nn.Embedding) -> None:

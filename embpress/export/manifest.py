@@ -11,9 +11,19 @@ from ..models.embedding import OTHER_WEIGHTS
 from ..models.pretrained import CONFIG
 from .sentence_modules import check_inside
 
-MANIFEST_VERSION = 1
+MANIFEST_VERSION = 2
+"""1 unless the head has a matrix of its own, which readers of version 1 would ignore."""
+HEAD = "head"
+"""Subfolder of the matrix of the head, if it has one of its own."""
 MANIFEST = "embpress.json"
 REQUIRED_FILES = (CONFIG, OTHER_WEIGHTS, storage.TENSORS, storage.HEADER)
+
+
+class HeadFit(TypedDict):
+    """How the matrix of the head was compressed, if it has one of its own."""
+
+    method: str
+    ratio: float
 
 
 class FitRecord(TypedDict):
@@ -27,6 +37,7 @@ class FitRecord(TypedDict):
     """Whether the fit had token counts."""
     counts_source: NotRequired[str]
     """What they were counted in."""
+    head: NotRequired[HeadFit]
 
 
 class DenseSizes(TypedDict):
@@ -52,13 +63,17 @@ class ReplacedLayers(TypedDict):
     shape: list[int]
     lookups: list[str]
     heads: list[str]
+    own_head: NotRequired[bool]
+    """Whether the heads run on the matrix in HEAD."""
+    table: NotRequired[str]
+    """Name of the embedding layer that was compressed, if it is not the input embedding."""
 
 
 class Manifest(About):
     """The content of MANIFEST."""
 
     embpress: int
-    """MANIFEST_VERSION."""
+    """Version of the manifest, at most MANIFEST_VERSION."""
     written_by: str
     """Version of embpress."""
     replaced: ReplacedLayers

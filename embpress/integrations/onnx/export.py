@@ -26,6 +26,7 @@ from ...files import partial_file, summarize_error
 from ...formats._base import CompressedMatrix
 from ...methods import compress
 from ...models.pretrained import open_tokenizer
+from ..one_matrix import check_one_matrix
 from .graph import Graph
 from .lookup import IR_VERSION, OPSET, opset_imports
 from .matrices import decode, is_supported
@@ -141,6 +142,7 @@ def export_onnx(folder: str | Path, file: str | Path, contrib: bool = False) -> 
     stored = matrix if is_supported(matrix) else _int8_rows(matrix)
     if stored is not matrix:
         model.embedding_slot.set_matrix(stored)
+    check_one_matrix(model.embedding_slot, Path(folder))
     sample = _sample_inputs(model, Path(folder))
     name, expected = _first_output(model, sample, Path(folder))
     for layer in model.embedding_slot.layer_names:

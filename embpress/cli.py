@@ -1,4 +1,4 @@
-"""The command line: `embpress compress`, `inspect`, `budget`, `table` and `export`."""
+"""The command line: `embpress compress`, `inspect`, `budget`, `table`, `export`, `export-study`."""
 
 import argparse
 import sys
@@ -8,6 +8,7 @@ from . import __version__
 from .commands.budget import BUDGET, add_budget_options
 from .commands.compress import COMPRESS, add_compress_options
 from .commands.export import EXPORT, add_export_options
+from .commands.export_study import EXPORT_STUDY, add_export_study_options
 from .commands.inspect import INSPECT, add_inspect_options
 from .commands.table import TABLE, add_table_options
 from .errors import UserError
@@ -85,4 +86,10 @@ def build_parser() -> argparse.ArgumentParser:
         "export", help="write a compressed model for another library", description=EXPORT
     )
     add_export_options(export)
+    study = commands.add_parser(
+        "export-study",
+        help="write a compressed model of a study into one folder",
+        description=EXPORT_STUDY,
+    )
+    add_export_study_options(study)
     return parser

@@ -164,6 +164,10 @@ COMMANDS = {
     "--out DIR-small": Run(prints="written to DIR-small"),
     "embpress compress --model DIR --method ectcq --matrices all --ratio 6 "
     "--calibration texts.txt --out DIR-whole": Run(prints="written to DIR-whole"),
+    "embpress export-study results --task rotten_distilled --method kronecker_model --ratio 4 "
+    "--out DIR-distilled": Elsewhere(
+        "tests/pipeline/test_study_export.py", "test_an_exported_result_predicts_what_was_evaluated"
+    ),
     "embpress compress --model DIR --ratio 10 --out DIR-small": Run(prints="written to DIR-small"),
     "embpress compress --model DIR --method vocabulary_trimming --ratio 4 "
     "--text english.txt japanese.txt --out DIR-trimmed": Elsewhere(

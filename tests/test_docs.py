@@ -177,6 +177,10 @@ COMMANDS = {
     "--out DIR-head": Elsewhere(
         "tests/export/test_head_code.py", "test_the_command_prints_both_sizes"
     ),
+    "embpress compress --model DIR --matrix model.embed_tokens_per_layer --ratio 10 "
+    "--out DIR-table": Elsewhere(
+        "tests/export/test_table_source.py", "test_the_command_names_the_table"
+    ),
     "embpress export DIR-small --onnx model.onnx": Run(prints="written to model.onnx"),
     "embpress compress --model DIR --method integer --ratio 7 --option bits=4 --out DIR-int4": Run(
         prints="written to DIR-int4"

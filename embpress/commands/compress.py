@@ -42,6 +42,12 @@ def add_compress_options(command: argparse.ArgumentParser) -> None:
         help="what to compress (default: embedding); all is by ectcq",
     )
     command.add_argument(
+        "--matrix",
+        metavar="NAME",
+        help="compress the table of this embedding layer instead of the input embedding; its rows "
+        "are read from the file",
+    )
+    command.add_argument(
         "--calibration",
         type=Path,
         metavar="FILE",
@@ -114,6 +120,7 @@ def run_compress(arguments: argparse.Namespace) -> None:
             seed=arguments.seed,
             options=options,
             head=arguments.head,
+            matrix=arguments.matrix,
             progress=progress,
         )
     if arguments.json:
@@ -130,6 +137,8 @@ def _run_compress_whole_model(arguments: argparse.Namespace, options: dict[str, 
             f"--matrices all needs --method ectcq, not {method}: the other methods compress "
             "the matrices of a whole model in studies (key `modules`)"
         )
+    if arguments.matrix:
+        raise UserError("--matrices all codes all tables too: leave out --matrix")
     if arguments.head:
         raise UserError("--matrices all codes every matrix at one level: leave out --head")
     if options:

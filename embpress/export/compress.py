@@ -1,5 +1,6 @@
 """Compress the embedding of a transformers folder and write an exported model."""
 
+import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -7,31 +8,30 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
-from transformers import PreTrainedModel, PreTrainedTokenizerBase
+from transformers import PreTrainedModel
 
 from ..errors import UserError
 from ..files import check_replaceable, replace_directory
 from ..formats._base import CompressedMatrix
 from ..formats.dense import DenseRows
 from ..methods import TRIMMING, compress
-from ..methods._base import Context
 from ..models.decoding import most_frequent
 from ..models.embedding import (
     CompressedEmbedding,
     DenseWeightAccess,
-    EmbeddingSlot,
     find_embedding,
     other_weights,
 )
-from ..models.pretrained import find_special_ids, load_dense_model, open_tokenizer
-from ..models.tokenization import find_input_length
+from ..numerics.matrices import FileMatrix
 from .carried_files import find_carried_files
-from .choice import CountSource, choose_method
+from .choice import choose_method
 from .exported_model import write_exported_model
 from .head_code import parse_head_code
 from .manifest import MANIFEST, About, DenseSizes, FitRecord
 from .model_source import locate_model
 from .sentence_modules import copy_modules, find_transformer
+from .source import SourceModel, open_source_model
+from .table_source import open_table_source
 from .trimming import trim_vocabulary
 
 
@@ -63,59 +63,6 @@ class Summary:
         return asdict(self) | {"shape": list(self.shape), "out": str(self.out)}
 
 
-@dataclass(frozen=True)
-class SourceModel:
-    """A dense model to compress, and the context of the fit: token counts, special tokens, seed."""
-
-    model: PreTrainedModel
-    matrix: Tensor
-    """(V, d), in the dtype of the weights."""
-    context: Context
-    counts_source: str
-    """What the counts of the context were counted in."""
-    tokenizer: PreTrainedTokenizerBase | None
-
-
-def open_source_model(
-    folder: Path,
-    counts: str | Path | Tensor | None = None,
-    texts: Sequence[str | Path] = (),
-    seed: int = 0,
-    progress: Callable[[str], None] = lambda message: None,
-) -> SourceModel:
-    """Open a transformers folder for compression.
-
-    Without counts and texts, counts are those of `find_counts`.
-
-    Args:
-        folder: folder with config.json and safetensors weights, in one file or in shards, or a
-            sentence-transformers folder.
-        counts: (V,) token counts or a file of them; see `counts_from_file`. Special tokens that the
-            tokenizer adds to each input and that the counts lack are counted; see
-            `with_special_tokens`.
-        texts: text files to count tokens in, instead of `counts`; see `count_files`.
-        seed: seed of the fit.
-        progress: called with messages about the fit.
-
-    Raises:
-        UserError: if the folder contains no model that can be compressed, or the counts are those
-            of another model.
-    """
-    if (folder / MANIFEST).is_file():
-        raise UserError(f"{folder} is already compressed: compress the model that it was made from")
-    folder = find_transformer(folder)
-    model = load_dense_model(folder)
-    matrix = find_embedding(model)[1].weight.detach()
-    tokenizer = open_tokenizer(folder, progress)
-    special_ids = find_special_ids(folder, model.config, tokenizer, len(matrix))
-    length = find_input_length(folder, tokenizer) if tokenizer is not None else None
-    given = CountSource(counts, texts, tokenizer, len(matrix), special_ids, length)
-    found = given.resolve(progress)
-    progress(f"token counts: {found.source}")
-    context = Context(counts=found.counts, special_ids=special_ids, seed=seed, progress=progress)
-    return SourceModel(model, matrix, context, found.source, tokenizer)
-
-
 def compress_model(
     model: str | Path,
     out: str | Path,
@@ -127,6 +74,7 @@ def compress_model(
     seed: int = 0,
     options: Mapping[str, object] | None = None,
     head: str | None = None,
+    matrix: str | None = None,
     progress: Callable[[str], None] = lambda message: None,
 ) -> Summary:
     """Compress the embedding of a transformers model, and write the model for `load`.
@@ -148,6 +96,9 @@ def compress_model(
         head: `METHOD@RATIO`, a code of its own for an output head that is tied to the embedding,
             such as a larger one, as each output depends on all of its rows. Both matrices are
             stored, and the achieved ratio counts both.
+        matrix: name of another embedding layer to compress, such as a per-layer table of Gemma 3n;
+            None means the input embedding. Its dense rows are read from the file and never in the
+            model.
         progress: called with messages about the fit.
 
     Returns:
@@ -175,9 +126,14 @@ def compress_model(
     head_fit = None if head is None else parse_head_code(head)
     if method == TRIMMING and head is not None:
         raise UserError(f"{TRIMMING} trims a tied head with the embedding: leave out its own code")
-    source = open_source_model(folder, counts, texts, seed, progress)
+    if method == TRIMMING and matrix is not None:
+        raise UserError(f"{TRIMMING} trims the input embedding: leave out --matrix")
+    if matrix is None:
+        source = open_source_model(folder, counts, texts, seed, progress)
+    else:
+        source = open_table_source(folder, matrix, counts, texts, seed, progress)
     if method is None:
-        method = choose_method((source.matrix.shape[0], source.matrix.shape[1]), ratio)
+        method = choose_method(source.shape, ratio)
         progress(f"method: {method}, the best for ratio {ratio:g}")
     fit = FitRecord(
         method=method,
@@ -202,22 +158,24 @@ def _export(source: SourceModel, fit: FitRecord, folder: Path, out: Path) -> Sum
         out: folder to write.
     """
     model = source.model
-    check_lookup(find_embedding(model)[1])
+    if not isinstance(source.matrix, FileMatrix):
+        check_lookup(find_embedding(model)[1])
     model_before = _weight_bytes(model.state_dict(keep_vars=True))
+    model_before += source.matrix_bytes if isinstance(source.matrix, FileMatrix) else 0
     counts = source.context.counts
     trimmed = None
     if fit["method"] == TRIMMING:
         trimmed = trim_vocabulary(model, source.tokenizer, counts, fit["ratio"])
         counts = trimmed.counts
-    slot = EmbeddingSlot(model)
+    slot = source.slot()
     if "head" in fit:
         slot.check_heads()
     compressed = trimmed.matrix if trimmed else _fit(source, fit)
     head = _fit_head(source, fit)
     slot.set_matrix(compressed, head)
     check_forward(model)
-    dtype = str(source.matrix.dtype).removeprefix("torch.")
-    before = DenseSizes(embedding=source.matrix.nbytes, model=model_before, dtype=dtype)
+    dtype = str(source.dtype).removeprefix("torch.")
+    before = DenseSizes(embedding=source.matrix_bytes, model=model_before, dtype=dtype)
     files = find_carried_files(find_transformer(folder))
     with replace_directory(out, MANIFEST) as partial:
         copy_modules(folder, partial)
@@ -231,14 +189,14 @@ def _export(source: SourceModel, fit: FitRecord, folder: Path, out: Path) -> Sum
     bits = compressed.stored_bits + head_bits
     return Summary(
         method=fit["method"],
-        shape=(source.matrix.shape[0], source.matrix.shape[1]),
+        shape=source.shape,
         n_rows=compressed.shape[0],
-        embedding_before=source.matrix.nbytes,
+        embedding_before=source.matrix_bytes,
         embedding_after=bits // 8,
         head_after=head_bits // 8,
         model_before=model_before,
         model_after=bits // 8 + _weight_bytes(other_weights(model)),
-        ratio=32 * source.matrix.numel() / bits,
+        ratio=32 * math.prod(source.shape) / bits,
         counts_source=source.counts_source,
         out=out,
     )

@@ -181,6 +181,11 @@ COMMANDS = {
     "--out DIR-table": Elsewhere(
         "tests/export/test_table_source.py", "test_the_command_names_the_table"
     ),
+    "embpress compress --model sentence-transformers/all-MiniLM-L6-v2 --ratio 10 "
+    "--out MiniLM-10x": Elsewhere("tests/integrations/test_guide.py", "test_the_guide_runs"),
+    "embpress export MiniLM-10x --onnx minilm.onnx": Elsewhere(
+        "tests/integrations/test_guide.py", "test_the_guide_runs"
+    ),
     "embpress export DIR-small --onnx model.onnx": Run(prints="written to model.onnx"),
     "embpress compress --model DIR --method integer --ratio 7 --option bits=4 --out DIR-int4": Run(
         prints="written to DIR-int4"
@@ -201,6 +206,7 @@ SHORTER = {
 }
 """Shorter text in place of a part of a Python example."""
 PYTHON_ELSEWHERE = {
+    "MiniLM-10x": Elsewhere("tests/integrations/test_guide.py", "test_the_guide_runs"),
     "import mteb": Elsewhere(
         "tests/integrations/test_recipes.py", "test_mteb_evaluates_variants_side_by_side"
     ),

@@ -92,7 +92,7 @@ def write_page(rows: list[list[str]], page: Path) -> None:
     """Write the table, whose first row holds the heads."""
     lines = ["| " + " | ".join(row) + " |" for row in rows]
     lines.insert(1, "|---|" + "---:|" * (len(rows[0]) - 1))
-    text = """# Scores of compressed sentence embeddings
+    text = f"""# Scores of compressed sentence embeddings
 
 Written by `python -m bench.sentence_scores`. The model is all-MiniLM-L6-v2, of which the embedding
 alone is compressed, with the token counts that the package holds. Ratios are those of the embedding

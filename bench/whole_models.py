@@ -21,6 +21,7 @@ from embpress.models.tokenization import load_tokenizer
 from embpress.models.whole_model_code import code_model, find_matrices
 
 from .common import Table, parser
+from .integer_models import INTEGERS, IntegerRow, round_model
 
 BATCH = 32
 PAIR = 2
@@ -94,6 +95,21 @@ def perplexity(logs: Tensor, texts: Texts) -> float:
     return math.exp(total / n)
 
 
+def evaluate_integers(
+    folder: Path, calibration: Calibration, row: IntegerRow, counts: Tensor | None
+) -> tuple[PreTrainedModel, float, float, float]:
+    """As `evaluate`, of a model in integers; all other weights take 16 bits."""
+    model = load_dense_model(folder).float()
+    of_layers = sum(place.weight.numel() for place in find_matrices(model))
+    coded = of_layers + find_embedding(model)[1].weight.numel()
+    parameters = sum(parameter.numel() for parameter in model.parameters())
+    start = time.process_time()
+    sizes = round_model(model, row, calibration, counts)
+    seconds = time.process_time() - start
+    bits = sizes.layers + sizes.embedding + 16 * (parameters - coded)
+    return model, 32 * parameters / bits, sizes.layers / of_layers, seconds
+
+
 def evaluate(
     folder: Path, calibration: Calibration, row: Row, ratio: float, counts: Tensor | None
 ) -> tuple[PreTrainedModel, float, float, float]:
@@ -121,6 +137,7 @@ def main() -> None:
     options.add_argument("--counts", type=Path, help="token counts")
     options.add_argument("--ratios", default="16,23,32", help="of the whole model, for our code")
     options.add_argument("--ablated", type=float, default=0, help="ratio of the ablations")
+    options.add_argument("--integers", action="store_true", help="integers and GPTQ too")
     options.add_argument("--tokens", type=int, default=48, help="tokens of a text")
     chosen = options.parse_args()
     tokenizer = load_tokenizer(chosen.model)
@@ -137,11 +154,17 @@ def main() -> None:
     calibration = calibrate(dense, encoded, mask_id=tokenizer.mask_token_id)
     columns = ("code", "ratio", "bits a weight, layers", "KL", "agreement", "score", "of dense")
     table = Table(f"{chosen.model.name}: {calibration.n_texts} calibration texts", *columns, "s")
-    runs = [(OURS, float(ratio)) for ratio in chosen.ratios.split(",") if ratio]
+    runs: list[tuple[Row | IntegerRow, float]] = []
+    runs += [(OURS, float(ratio)) for ratio in chosen.ratios.split(",") if ratio]
     runs += [(row, chosen.ablated) for row in ROWS if chosen.ablated]
+    runs += [(integers, 0) for integers in INTEGERS if chosen.integers]
     dense_score = score(wanted, texts)
     for row, ratio in runs:
-        model, reached, rate, seconds = evaluate(chosen.model, calibration, row, ratio, counts)
+        if isinstance(row, IntegerRow):
+            results = evaluate_integers(chosen.model, calibration, row, counts)
+        else:
+            results = evaluate(chosen.model, calibration, row, ratio, counts)
+        model, reached, rate, seconds = results
         found = predict(model, texts)
         kl = float(functional.kl_div(found, wanted, log_target=True, reduction="batchmean"))
         agreement = float((found.argmax(1) == wanted.argmax(1)).float().mean())

@@ -14,7 +14,8 @@ from transformers import BertConfig, BertForMaskedLM
 
 import embpress
 from embpress.analysis.scores import write_scores
-from embpress.cli import main, parse_options
+from embpress.cli import main
+from embpress.commands.compress import parse_options
 from embpress.errors import UserError
 
 from .conftest import PIECES, ROOT
@@ -35,6 +36,7 @@ def model_folder(tmp_path, wordpiece, monkeypatch):
     model.save_pretrained(tmp_path / "DIR")
     wordpiece.save_pretrained(tmp_path / "DIR")
     (tmp_path / "counts.tsv").write_text("".join(f"{p}\t{10 * i}\n" for i, p in enumerate(PIECES)))
+    (tmp_path / "texts.txt").write_text("the cat\nthe cats\n" * 4)
     monkeypatch.chdir(tmp_path)
     return tmp_path / "DIR"
 
@@ -42,7 +44,7 @@ def model_folder(tmp_path, wordpiece, monkeypatch):
 def test_what_the_readme_shows_runs(model_folder, capsys):
     section = README.split("**Compress your own model.**")[1].split("**Add a method.**")[0]
     lines = re.findall(r"^embpress (.*)$", section, re.MULTILINE)
-    assert len(lines) == 3
+    assert len(lines) == 5
     for line in lines:
         assert main(shlex.split(line, comments=True)) == 0, line
     printed = capsys.readouterr().out

@@ -15,7 +15,7 @@ from safetensors.torch import load_file, save_file
 from embpress import compress_model, load
 from embpress.cli import main
 from embpress.errors import UserError
-from embpress.export.exported_model import MANIFEST
+from embpress.export.manifest import MANIFEST, MANIFEST_VERSION
 from embpress.files import sha256_of
 from embpress.models.embedding import OTHER_WEIGHTS
 from embpress.storage import HEADER, TENSORS
@@ -127,9 +127,9 @@ CASES = {
     ),
     "manifest is huge": (content(MANIFEST, b" " * (2 << 20)), False, "larger than"),
     "newer version": (
-        change(MANIFEST, embpress=2),
+        change(MANIFEST, embpress=MANIFEST_VERSION + 1),
         False,
-        "version 2",
+        f"version {MANIFEST_VERSION + 1}",
     ),
     "version is text": (change(MANIFEST, embpress="1"), False, "'1' is not a format version"),
     "no sha256": (drop(MANIFEST, "sha256"), False, "'sha256' is missing"),

@@ -167,10 +167,22 @@ COMMANDS = {
     "--out DIR-small": Run(prints="written to DIR-small"),
     "embpress compress --model DIR --method ectcq --matrices all --ratio 6 "
     "--calibration texts.txt --out DIR-whole": Run(prints="written to DIR-whole"),
+    "embpress export-study results --task rotten_distilled --method kronecker_model --ratio 4 "
+    "--out DIR-distilled": Elsewhere(
+        "tests/pipeline/test_study_export.py", "test_an_exported_result_predicts_what_was_evaluated"
+    ),
     "embpress compress --model DIR --ratio 10 --out DIR-small": Run(prints="written to DIR-small"),
     "embpress compress --model DIR --method vocabulary_trimming --ratio 4 "
     "--text english.txt japanese.txt --out DIR-trimmed": Elsewhere(
         "tests/export/test_trimming.py", "test_the_command_reports_both_vocabularies"
+    ),
+    "embpress compress --model DIR --method ectcq --ratio 10 --head integer@4 "
+    "--out DIR-head": Elsewhere(
+        "tests/export/test_head_code.py", "test_the_command_prints_both_sizes"
+    ),
+    "embpress compress --model DIR --matrix model.embed_tokens_per_layer --ratio 10 "
+    "--out DIR-table": Elsewhere(
+        "tests/export/test_table_source.py", "test_the_command_names_the_table"
     ),
     "embpress export DIR-small --onnx model.onnx": Run(prints="written to model.onnx"),
     "embpress compress --model DIR --method integer --ratio 7 --option bits=4 --out DIR-int4": Run(

@@ -18,7 +18,7 @@ from embpress import compress_model, load
 from embpress.data.counts import counts_from_file
 from embpress.data.rows import read_table
 from embpress.errors import UserError
-from embpress.export.exported_model import MANIFEST
+from embpress.export.manifest import MANIFEST
 from embpress.files import sha256_of
 from embpress.models.embedding import OTHER_WEIGHTS
 from embpress.numerics.matrices import safetensors_matrix

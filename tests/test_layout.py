@@ -26,7 +26,8 @@ FLOORS = {
     "training": 9,
     "pipeline": 9,
     "report": 10,
-    "cli": 11,
+    "commands": 11,
+    "cli": 12,
 }
 """Each room imports only rooms of a lower floor. Loose modules are rooms too."""
 ENTRY_POINTS = ("__init__", "__main__")

@@ -84,6 +84,19 @@ ZOO = {
     "gemma": ("GemmaForCausalLM", "GemmaConfig", GEMMA),
     "gemma2": ("Gemma2ForCausalLM", "Gemma2Config", GEMMA),
     "gemma3": ("Gemma3ForCausalLM", "Gemma3TextConfig", GEMMA),
+    "gemma3n": (
+        "Gemma3nForCausalLM",
+        "Gemma3nTextConfig",
+        dict(
+            **GEMMA | dict(num_hidden_layers=2),
+            vocab_size_per_layer_input=V,
+            hidden_size_per_layer_input=4,
+            num_kv_shared_layers=0,
+            laurel_rank=4,
+            layer_types=["sliding_attention", "full_attention"],
+            activation_sparsity_pattern=[0.0, 0.0],
+        ),
+    ),
     "mamba": (
         "MambaForCausalLM",
         "MambaConfig",

@@ -5,11 +5,15 @@ any environment.
 """
 
 import csv
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, fields
 from pathlib import Path
+from typing import NamedTuple
 
 from ..errors import UserError
 
+BENCHMARKS = (("GLUE test", "average", "score"), ("SQuAD development", "SQuAD v1.1", "F1"))
+"""Suite, dataset and metric by which whole models of papers are shown, the first one first."""
 NUMBERS = ("parameters", "ratio", "value")
 
 
@@ -63,6 +67,45 @@ def read_published(path: Path) -> dict[str, list[Published]]:
             cell = _checked(row, f"{path}, line {line}")
             papers.setdefault(cell.paper, []).append(cell)
     return papers
+
+
+class PublishedModel(NamedTuple):
+    """A whole model of a paper."""
+
+    name: str
+    base: str
+    """The model that was compressed, of which 100 % are kept."""
+    ratio: float
+    """Bits, or parameters where only these are known, of the base / of the model."""
+    retention: float
+    """Score / score of the base, in %: of GLUE's test average, else of SQuAD v1.1's F1."""
+
+
+def published_models(papers: Mapping[str, Sequence[Published]]) -> list[PublishedModel]:
+    """Distilled whole models whose ratio and score the papers give, beside their base's score."""
+    cells = [cell for paper in papers.values() for cell in paper if cell.value]
+    ratios = _model_ratios(cells)
+    models: dict[str, PublishedModel] = {}
+    for benchmark in BENCHMARKS:
+        own = {c.model: c for c in cells if (c.suite, c.dataset, c.metric) == benchmark}
+        for cell in own.values():
+            is_known = cell.model in ratios and cell.base in own and cell.model not in models
+            if is_known and cell.protocol == "distilled":
+                retention = 100 * float(cell.value) / float(own[cell.base].value)
+                ratio = ratios[cell.model]
+                models[cell.model] = PublishedModel(cell.model, cell.base, ratio, retention)
+    return list(models.values())
+
+
+def _model_ratios(cells: Sequence[Published]) -> dict[str, float]:
+    """Ratios of whole models by name, from parameters where the papers give no ratio."""
+    parameters = {c.model: float(c.parameters) for c in cells if c.parameters}
+    ratios = {
+        c.model: parameters[c.base] / parameters[c.model]
+        for c in cells
+        if c.model in parameters and c.base in parameters and c.model != c.base
+    }
+    return ratios | {c.model: float(c.ratio) for c in cells if c.ratio and c.ratio_of == "model"}
 
 
 def _checked(row: dict[str, str], where: str) -> Published:

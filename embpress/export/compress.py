@@ -1,5 +1,6 @@
 """Compress the embedding of a transformers folder and write an exported model."""
 
+import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -7,35 +8,30 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
-from transformers import PreTrainedModel, PreTrainedTokenizerBase
+from transformers import PreTrainedModel
 
 from ..errors import UserError
 from ..files import check_replaceable, replace_directory
 from ..formats._base import CompressedMatrix
 from ..formats.dense import DenseRows
 from ..methods import TRIMMING, compress
-from ..methods._base import Context
 from ..models.decoding import most_frequent
 from ..models.embedding import (
     CompressedEmbedding,
     DenseWeightAccess,
-    EmbeddingSlot,
     find_embedding,
     other_weights,
 )
-from ..models.pretrained import find_special_ids, load_dense_model, open_tokenizer
-from ..models.tokenization import find_input_length
+from ..numerics.matrices import FileMatrix
 from .carried_files import find_carried_files
-from .choice import CountSource, choose_method
-from .exported_model import (
-    MANIFEST,
-    About,
-    DenseSizes,
-    FitRecord,
-    write_exported_model,
-)
+from .choice import choose_method
+from .exported_model import write_exported_model
+from .head_code import parse_head_code
+from .manifest import MANIFEST, About, DenseSizes, FitRecord
 from .model_source import locate_model
 from .sentence_modules import copy_modules, find_transformer
+from .source import SourceModel, open_source_model
+from .table_source import open_table_source
 from .trimming import trim_vocabulary
 
 
@@ -51,6 +47,9 @@ class Summary:
     embedding_before: int
     """In the dtype of the model's weights; the ratio counts from float32 instead."""
     embedding_after: int
+    """With the head's matrix, if it has one of its own."""
+    head_after: int
+    """Of these, bytes of the head's own matrix."""
     model_before: int
     model_after: int
     ratio: float
@@ -64,59 +63,6 @@ class Summary:
         return asdict(self) | {"shape": list(self.shape), "out": str(self.out)}
 
 
-@dataclass(frozen=True)
-class SourceModel:
-    """A dense model to compress, and the context of the fit: token counts, special tokens, seed."""
-
-    model: PreTrainedModel
-    matrix: Tensor
-    """(V, d), in the dtype of the weights."""
-    context: Context
-    counts_source: str
-    """What the counts of the context were counted in."""
-    tokenizer: PreTrainedTokenizerBase | None
-
-
-def open_source_model(
-    folder: Path,
-    counts: str | Path | Tensor | None = None,
-    texts: Sequence[str | Path] = (),
-    seed: int = 0,
-    progress: Callable[[str], None] = lambda message: None,
-) -> SourceModel:
-    """Open a transformers folder for compression.
-
-    Without counts and texts, counts are those of `find_counts`.
-
-    Args:
-        folder: folder with config.json and safetensors weights, in one file or in shards, or a
-            sentence-transformers folder.
-        counts: (V,) token counts or a file of them; see `counts_from_file`. Special tokens that the
-            tokenizer adds to each input and that the counts lack are counted; see
-            `with_special_tokens`.
-        texts: text files to count tokens in, instead of `counts`; see `count_files`.
-        seed: seed of the fit.
-        progress: called with messages about the fit.
-
-    Raises:
-        UserError: if the folder contains no model that can be compressed, or the counts are those
-            of another model.
-    """
-    if (folder / MANIFEST).is_file():
-        raise UserError(f"{folder} is already compressed: compress the model that it was made from")
-    folder = find_transformer(folder)
-    model = load_dense_model(folder)
-    matrix = find_embedding(model)[1].weight.detach()
-    tokenizer = open_tokenizer(folder, progress)
-    special_ids = find_special_ids(folder, model.config, tokenizer, len(matrix))
-    length = find_input_length(folder, tokenizer) if tokenizer is not None else None
-    given = CountSource(counts, texts, tokenizer, len(matrix), special_ids, length)
-    found = given.resolve(progress)
-    progress(f"token counts: {found.source}")
-    context = Context(counts=found.counts, special_ids=special_ids, seed=seed, progress=progress)
-    return SourceModel(model, matrix, context, found.source, tokenizer)
-
-
 def compress_model(
     model: str | Path,
     out: str | Path,
@@ -127,6 +73,8 @@ def compress_model(
     texts: Sequence[str | Path] = (),
     seed: int = 0,
     options: Mapping[str, object] | None = None,
+    head: str | None = None,
+    matrix: str | None = None,
     progress: Callable[[str], None] = lambda message: None,
 ) -> Summary:
     """Compress the embedding of a transformers model, and write the model for `load`.
@@ -145,6 +93,12 @@ def compress_model(
         texts: text files to count tokens in, instead of `counts`.
         seed: seed of the fit.
         options: options of the method.
+        head: `METHOD@RATIO`, a code of its own for an output head that is tied to the embedding,
+            such as a larger one, as each output depends on all of its rows. Both matrices are
+            stored, and the achieved ratio counts both.
+        matrix: name of another embedding layer to compress, such as a per-layer table of Gemma 3n;
+            None means the input embedding. Its dense rows are read from the file and never in the
+            model.
         progress: called with messages about the fit.
 
     Returns:
@@ -169,9 +123,17 @@ def compress_model(
     folder = locate_model(model)
     if method == TRIMMING and options:
         raise UserError(f"{TRIMMING} has no option {next(iter(options))!r}: leave it out")
-    source = open_source_model(folder, counts, texts, seed, progress)
+    head_fit = None if head is None else parse_head_code(head)
+    if method == TRIMMING and head is not None:
+        raise UserError(f"{TRIMMING} trims a tied head with the embedding: leave out its own code")
+    if method == TRIMMING and matrix is not None:
+        raise UserError(f"{TRIMMING} trims the input embedding: leave out --matrix")
+    if matrix is None:
+        source = open_source_model(folder, counts, texts, seed, progress)
+    else:
+        source = open_table_source(folder, matrix, counts, texts, seed, progress)
     if method is None:
-        method = choose_method((source.matrix.shape[0], source.matrix.shape[1]), ratio)
+        method = choose_method(source.shape, ratio)
         progress(f"method: {method}, the best for ratio {ratio:g}")
     fit = FitRecord(
         method=method,
@@ -181,6 +143,8 @@ def compress_model(
         counts=True,
         counts_source=source.counts_source,
     )
+    if head_fit is not None:
+        fit["head"] = head_fit
     return _export(source, fit, folder, out)
 
 
@@ -194,19 +158,24 @@ def _export(source: SourceModel, fit: FitRecord, folder: Path, out: Path) -> Sum
         out: folder to write.
     """
     model = source.model
-    check_lookup(find_embedding(model)[1])
+    if not isinstance(source.matrix, FileMatrix):
+        check_lookup(find_embedding(model)[1])
     model_before = _weight_bytes(model.state_dict(keep_vars=True))
+    model_before += source.matrix_bytes if isinstance(source.matrix, FileMatrix) else 0
     counts = source.context.counts
     trimmed = None
     if fit["method"] == TRIMMING:
         trimmed = trim_vocabulary(model, source.tokenizer, counts, fit["ratio"])
         counts = trimmed.counts
-    slot = EmbeddingSlot(model)
+    slot = source.slot()
+    if "head" in fit:
+        slot.check_heads()
     compressed = trimmed.matrix if trimmed else _fit(source, fit)
-    slot.set_matrix(compressed)
+    head = _fit_head(source, fit)
+    slot.set_matrix(compressed, head)
     check_forward(model)
-    dtype = str(source.matrix.dtype).removeprefix("torch.")
-    before = DenseSizes(embedding=source.matrix.nbytes, model=model_before, dtype=dtype)
+    dtype = str(source.dtype).removeprefix("torch.")
+    before = DenseSizes(embedding=source.matrix_bytes, model=model_before, dtype=dtype)
     files = find_carried_files(find_transformer(folder))
     with replace_directory(out, MANIFEST) as partial:
         copy_modules(folder, partial)
@@ -216,16 +185,18 @@ def _export(source: SourceModel, fit: FitRecord, folder: Path, out: Path) -> Sum
         frequent = [] if counts is None else most_frequent(counts)
         about = About(made=fit, before=before, frequent=frequent)
         write_exported_model(model, slot, about, partial, files)
-    embedding_after = compressed.stored_bits // 8
+    head_bits = head.stored_bits if head is not None else 0
+    bits = compressed.stored_bits + head_bits
     return Summary(
         method=fit["method"],
-        shape=(source.matrix.shape[0], source.matrix.shape[1]),
+        shape=source.shape,
         n_rows=compressed.shape[0],
-        embedding_before=source.matrix.nbytes,
-        embedding_after=embedding_after,
+        embedding_before=source.matrix_bytes,
+        embedding_after=bits // 8,
+        head_after=head_bits // 8,
         model_before=model_before,
-        model_after=embedding_after + _weight_bytes(other_weights(model)),
-        ratio=compressed.ratio * len(source.matrix) / compressed.shape[0],
+        model_after=bits // 8 + _weight_bytes(other_weights(model)),
+        ratio=32 * math.prod(source.shape) / bits,
         counts_source=source.counts_source,
         out=out,
     )
@@ -234,6 +205,14 @@ def _export(source: SourceModel, fit: FitRecord, folder: Path, out: Path) -> Sum
 def _fit(source: SourceModel, fit: FitRecord) -> CompressedMatrix:
     """The compressed embedding of an open model."""
     return compress(source.matrix, fit["method"], fit["ratio"], source.context, **fit["options"])
+
+
+def _fit_head(source: SourceModel, fit: FitRecord) -> CompressedMatrix | None:
+    """The head's own matrix, or None if it has none."""
+    if "head" not in fit:
+        return None
+    head = fit["head"]
+    return compress(source.matrix, head["method"], head["ratio"], source.context)
 
 
 def check_lookup(dense: nn.Embedding) -> None:

@@ -3,6 +3,7 @@
     config.json, tokenizer files   as transformers writes them
     rest.safetensors               all weights but the embedding and the heads tied to it
     matrix.safetensors, .json      the compressed embedding, as `storage` writes it
+    head/matrix.safetensors, .json the compressed output head, if it has a code of its own
     layers.safetensors, .json      compressed layers, where not the embedding alone is compressed;
                                    see `stored_layers`
     embpress.json                  the manifest: replaced layers, sizes before, SHA-256 of all files
@@ -16,10 +17,10 @@ initializing the embedding randomly with no more than a warning.
 import copy
 import re
 import shutil
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from os import PathLike
 from pathlib import Path
-from typing import Any, NotRequired, TypedDict
+from typing import Any
 
 import torch
 from transformers import GenerationConfig, PreTrainedConfig, PreTrainedModel
@@ -36,66 +37,22 @@ from ..models.embedding import (
 )
 from ..models.pretrained import CONFIG, GENERATION_CONFIG, find_model_class, read_config
 from ..models.quiet import quiet_transformers
-from .sentence_modules import check_inside
+from .manifest import (
+    HEAD,
+    MANIFEST,
+    MANIFEST_VERSION,
+    About,
+    Manifest,
+    ReplacedLayers,
+    invalid_model_error,
+    read_manifest,
+)
 from .stored_layers import CodedWeights, load_weights, weight_shapes, write_coded_weights
 
-MANIFEST_VERSION = 1
-MANIFEST = "embpress.json"
 TRAINER_CHECKPOINT = re.compile(r"checkpoint-\d+")
 """Names of the folders that transformers' Trainer saves a model to while it trains."""
 TRAINER_INDEX = "model.safetensors.index.json"
 """File by which the Trainer finds the weights of a checkpoint."""
-REQUIRED_FILES = (CONFIG, OTHER_WEIGHTS, storage.TENSORS, storage.HEADER)
-
-
-class FitRecord(TypedDict):
-    """How the matrix was compressed."""
-
-    method: str
-    options: Mapping[str, object]
-    ratio: float
-    seed: int
-    counts: bool
-    """Whether the fit had token counts."""
-    counts_source: NotRequired[str]
-    """What they were counted in."""
-
-
-class DenseSizes(TypedDict):
-    """Sizes of the dense model in bytes."""
-
-    embedding: int
-    model: int
-    dtype: str
-
-
-class About(TypedDict, total=False):
-    """The part of the manifest that a loaded model keeps, to be saved again."""
-
-    made: FitRecord
-    before: DenseSizes
-    frequent: list[int]
-    """Ids of the most frequent tokens, for `decode="cached"`."""
-
-
-class ReplacedLayers(TypedDict):
-    """The layers that run on the compressed matrix."""
-
-    shape: list[int]
-    lookups: list[str]
-    heads: list[str]
-
-
-class Manifest(About):
-    """The content of MANIFEST."""
-
-    embpress: int
-    """MANIFEST_VERSION."""
-    written_by: str
-    """Version of embpress."""
-    replaced: ReplacedLayers
-    sha256: dict[str, str]
-    """SHA-256 of all other files by their paths within the folder."""
 
 
 class CompressedEmbeddingMixin(PreTrainedModel):
@@ -104,6 +61,8 @@ class CompressedEmbeddingMixin(PreTrainedModel):
     tied_layers: frozenset[str]
     """Names of the layers on the compressed matrix. A config cannot say which these are: T5's is
     tied by its class, and a checkpoint with another head still is not."""
+    table: str | None
+    """Name of the embedding layer on the compressed matrix, if it is not the input embedding."""
 
     def __init__(self, config: PreTrainedConfig, *args: Any, **kwargs: Any) -> None:
         super().__init__(config, *args, **kwargs)
@@ -112,7 +71,7 @@ class CompressedEmbeddingMixin(PreTrainedModel):
         for target, source in self.all_tied_weights_keys.items():
             parent, _, name = target.rpartition(".")
             setattr(self.get_submodule(parent), name, self.get_parameter_or_buffer(source))
-        self.embedding_slot = EmbeddingSlot(self)
+        self.embedding_slot = EmbeddingSlot(self, self.table)
         self.embedding_slot.remove_dense()
         self.embpress: About = {}
         removed = {f"{name}.weight" for name in self.embedding_slot.layer_names}
@@ -165,7 +124,7 @@ class CompressedEmbeddingMixin(PreTrainedModel):
 
 
 def with_compressed_embedding(
-    model_class: type[PreTrainedModel], tied_layers: Iterable[str]
+    model_class: type[PreTrainedModel], tied_layers: Iterable[str], table: str | None
 ) -> type[CompressedEmbeddingMixin]:
     """Mix CompressedEmbeddingMixin into a class of transformers.
 
@@ -174,10 +133,11 @@ def with_compressed_embedding(
     Args:
         model_class: the class of the dense model.
         tied_layers: names of the layers on the compressed matrix.
+        table: name of the embedding layer, if it is not the input embedding.
     """
     bases = (CompressedEmbeddingMixin, model_class)
     attributes = {"__module__": model_class.__module__, "tied_layers": frozenset(tied_layers)}
-    return type(model_class.__name__, bases, attributes)
+    return type(model_class.__name__, bases, attributes | {"table": table})
 
 
 def write_exported_model(
@@ -212,13 +172,21 @@ def write_exported_model(
     else:
         write_coded_weights(model, layers, folder)
     storage.save(stored_matrix(slot.matrix), folder, about.get("made"))
+    head = slot.own_head
+    if head is not None:
+        storage.save(stored_matrix(head), folder / HEAD, about.get("made"))
     for file in files or []:
         shutil.copyfile(file, folder / file.name)
     paths = sorted(path for path in folder.rglob("*") if path.is_file())
     hashes = {path.relative_to(folder).as_posix(): sha256_of(path) for path in paths}
     replaced = ReplacedLayers(shape=list(slot.shape), lookups=slot.lookups, heads=slot.heads)
+    if head is not None:
+        replaced["own_head"] = True
+    if slot.table is not None:
+        replaced["table"] = slot.table
+    version = 1 if head is None else MANIFEST_VERSION
     manifest = Manifest(
-        embpress=MANIFEST_VERSION, written_by=__version__, **about, replaced=replaced, sha256=hashes
+        embpress=version, written_by=__version__, **about, replaced=replaced, sha256=hashes
     )
     write_json(folder / MANIFEST, manifest)
     _check_shapes(read_config(folder), replaced, folder)
@@ -271,7 +239,13 @@ def load(folder: str | Path, decode: Decode = "rows") -> PreTrainedModel:
     matrix = storage.load(folder)
     model = _build_model(model_class, config, folder)
     frequent = manifest.get("frequent", [])
-    model.embedding_slot.set_matrix(with_decoding(matrix, decode, frequent, model.dtype))
+    head = None
+    if manifest["replaced"].get("own_head"):
+        # A cache of rows serves lookups only.
+        head = storage.load(folder / HEAD)
+        head = with_decoding(head, "dense" if decode == "dense" else "rows", [], model.dtype)
+    matrix = with_decoding(matrix, decode, frequent, model.dtype)
+    model.embedding_slot.set_matrix(matrix, head)
     model.embpress["frequent"] = frequent
     if "made" in manifest:
         model.embpress["made"] = manifest["made"]
@@ -310,43 +284,6 @@ def _build_model(
     return model
 
 
-def read_manifest(folder: Path) -> Manifest:
-    """Read the manifest, and check it and the SHA-256 of every file that it lists.
-
-    Raises:
-        UserError: if the folder contains no exported model, or one that is incomplete, altered or
-            of a newer version.
-    """
-    try:
-        manifest: Any = read_json(folder / MANIFEST)
-        storage.check_version(manifest["embpress"], MANIFEST_VERSION, folder)
-        hashes = manifest["sha256"]
-        if not isinstance(hashes, dict) or not isinstance(manifest["replaced"], dict):
-            raise ValueError("`sha256` and `replaced` must be JSON objects")
-        for name in REQUIRED_FILES:
-            if name not in hashes:
-                raise ValueError(f"{MANIFEST} does not list {name}")
-        for name, digest in hashes.items():
-            check_inside(name)
-            if not (folder / name).is_file():
-                raise ValueError(f"{name} is missing")
-            if sha256_of(folder / name) != digest:
-                raise ValueError(f"{name} was altered after it was written")
-    except FileNotFoundError as error:
-        raise UserError(
-            f"{folder} is not a compressed model: {MANIFEST} is missing; name a folder that "
-            "`embpress compress` wrote"
-        ) from error
-    except (KeyError, TypeError, ValueError, OSError) as error:
-        raise invalid_model_error(folder, summarize_error(error)) from error
-    return manifest
-
-
-def invalid_model_error(folder: Path, reason: str) -> UserError:
-    """The error for an exported model that is incomplete, altered or inconsistent."""
-    return UserError(f"{folder} is not a valid compressed model ({reason}): compress it again")
-
-
 def _check_shapes(
     config: PreTrainedConfig, replaced: ReplacedLayers, folder: Path
 ) -> type[CompressedEmbeddingMixin]:
@@ -361,17 +298,18 @@ def _check_shapes(
     dense_class = find_model_class(config, folder)
     try:
         model_class = with_compressed_embedding(
-            dense_class, [*replaced["lookups"], *replaced["heads"]]
+            dense_class, [*replaced["lookups"], *replaced["heads"]], replaced.get("table")
         )
         with torch.device("meta"):
             skeleton = model_class(config)
         slot = skeleton.embedding_slot
-        matrix_shape = read_json(folder / storage.HEADER)["shape"]
-        if list(slot.shape) != matrix_shape:
-            raise ValueError(
-                f"{CONFIG} gives an embedding of {list(slot.shape)}, but the matrix has "
-                f"{matrix_shape}"
-            )
+        for part in [folder, folder / HEAD] if replaced.get("own_head") else [folder]:
+            matrix_shape = read_json(part / storage.HEADER)["shape"]
+            if list(slot.shape) != matrix_shape:
+                raise ValueError(
+                    f"{CONFIG} gives an embedding of {list(slot.shape)}, but the matrix has "
+                    f"{matrix_shape}"
+                )
         if (slot.lookups, slot.heads) != (replaced["lookups"], replaced["heads"]):
             raise ValueError(
                 f"by {CONFIG} the matrix belongs at {', '.join(slot.layer_names)}, but {MANIFEST} "

@@ -12,8 +12,8 @@ from ..files import MAX_MODEL_JSON_BYTES, read_json, summarize_error
 from ..models.embedding import OTHER_WEIGHTS
 from ..models.pretrained import CONFIG
 from ..safetensors_header import SafetensorsHeader, read_header
-from .exported_model import MANIFEST, Manifest, invalid_model_error, read_manifest
 from .load_memory import measure_load_memory
+from .manifest import HEAD, MANIFEST, Manifest, invalid_model_error, read_manifest
 from .stored_layers import layers_header_bytes, read_layer_list
 
 MATRIX_AXES = 2
@@ -63,12 +63,13 @@ class Inspection:
     n_rows_before: int
     """Rows of the dense embedding, more than those of `shape` after vocabulary trimming."""
     replaced: list[str]
-    """Layers that run on the compressed matrix."""
+    """Layers that run on the compressed matrix, or its own."""
     stored: list[Stored]
     """Tensors of the compressed matrix."""
     stored_bits: int
+    """Of the compressed matrix, and the head's own."""
     matrix_header: int
-    """Bytes of matrix.safetensors before its first tensor, and of matrix.json."""
+    """Bytes of matrix.safetensors before its first tensor, and of matrix.json, of all matrices."""
     rest_header: int
     """Bytes of rest.safetensors before its first tensor."""
     embedding_before: int
@@ -85,6 +86,8 @@ class Inspection:
     """Weights that were not compressed, the largest group first."""
     load_memory: dict[str, int] = field(default_factory=dict)
     """Peak memory of loading by way to decode, if it was measured; see `measure_load_memory`."""
+    head: InspectedLayer | None = None
+    """The head's own matrix; None if it runs on that of the embedding."""
     layers: list[InspectedLayer] = field(default_factory=list)
     """Compressed matrices beside the embedding."""
     layers_header: int = 0
@@ -92,7 +95,7 @@ class Inspection:
 
     @property
     def embedding_after(self) -> int:
-        """Bytes of the compressed matrix."""
+        """Bytes of the compressed matrix, and the head's own."""
         return self.stored_bits // 8
 
     @property
@@ -145,7 +148,8 @@ def _inspect(folder: Path, manifest: Manifest) -> Inspection:
     stored = list_tensors(matrix_tensors)
     others = list_tensors(other_tensors)
     n_rows, d = matrix_json["shape"]
-    n_bytes = sum(tensor.bytes for tensor in stored)
+    head = _inspect_head(folder, manifest)
+    n_bytes = sum(tensor.bytes for tensor in stored) + (head.bytes if head else 0)
     files = [*sorted(manifest["sha256"]), MANIFEST]
     before = manifest["before"]
     replaced = manifest["replaced"]
@@ -170,7 +174,7 @@ def _inspect(folder: Path, manifest: Manifest) -> Inspection:
         replaced=[*replaced["lookups"], *replaced["heads"]],
         stored=stored,
         stored_bits=8 * n_bytes,
-        matrix_header=matrix_tensors.n_bytes + (folder / storage.HEADER).stat().st_size,
+        matrix_header=_header_bytes(folder) + (_header_bytes(folder / HEAD) if head else 0),
         rest_header=other_tensors.n_bytes,
         embedding_before=before["embedding"],
         embedding_before_dtype=before["dtype"],
@@ -179,9 +183,32 @@ def _inspect(folder: Path, manifest: Manifest) -> Inspection:
         model_after=n_bytes + rest_bytes + sum(layer.bytes for layer in layers),
         files={name: (folder / name).stat().st_size for name in files},
         kept=group_uncompressed(others, n_rows),
+        head=head,
         layers=layers,
         layers_header=layers_header_bytes(folder) if layers else 0,
     )
+
+
+def _inspect_head(folder: Path, manifest: Manifest) -> InspectedLayer | None:
+    """The head's own matrix, if it has one."""
+    replaced = manifest["replaced"]
+    if not replaced.get("own_head"):
+        return None
+    header = read_json(folder / HEAD / storage.HEADER)
+    n_rows, d = header["shape"]
+    tensors = list_tensors(read_header(folder / HEAD / storage.TENSORS))
+    return InspectedLayer(
+        replaced["heads"][0],
+        tuple(f"{name}.weight" for name in replaced["heads"]),
+        header["format"],
+        (n_rows, d),
+        sum(tensor.bytes for tensor in tensors),
+    )
+
+
+def _header_bytes(folder: Path) -> int:
+    """Bytes of a matrix folder beside the tensors."""
+    return read_header(folder / storage.TENSORS).n_bytes + (folder / storage.HEADER).stat().st_size
 
 
 def list_tensors(header: SafetensorsHeader) -> list[Stored]:

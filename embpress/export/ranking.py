@@ -19,9 +19,10 @@ from ..fidelity.reconstruction import reconstruction
 from ..files import summarize_error
 from ..methods import compress, method_class, names
 from ..methods._base import Context, checked_matrix
+from ..numerics.matrices import Rows
 from ..study.task_entry import STUDENT_PROTOCOLS
-from .compress import open_source_model
 from .model_source import locate_model
+from .source import open_source_model
 
 MEGABYTE = 10**6
 MIN_SCORES = 10
@@ -148,8 +149,8 @@ def rank_methods(
         'integer'
     """
     settings = settings or RankingSettings()
-    matrix, context, counts_source = _matrix_and_context(matrix, settings)
-    dense_bytes = 4 * matrix.numel()
+    rows, context, counts_source = _matrix_and_context(matrix, settings)
+    dense_bytes = 4 * math.prod(rows.shape)
     if not 0 < max_megabytes < math.inf:
         raise UserError(f"{max_megabytes:g} MB is not a size: give a number above 0")
     if max_megabytes * MEGABYTE >= dense_bytes:
@@ -158,7 +159,7 @@ def rank_methods(
             f"{max_megabytes:g} MB: there is nothing to compress, give a smaller size"
         )
     ratio = dense_bytes / (max_megabytes * MEGABYTE)
-    matrix = cast(Tensor, checked_matrix(matrix))
+    matrix = cast(Tensor, checked_matrix(rows))
     context.check(len(matrix))
     methods = list_candidates() if settings.methods is None else settings.methods
     candidates = []
@@ -178,9 +179,11 @@ def rank_methods(
 
 def _matrix_and_context(
     matrix: Tensor | str | Path, settings: RankingSettings
-) -> tuple[Tensor, Context, str]:
+) -> tuple[Rows, Context, str]:
     """The matrix to compress, the context of all fits, and what its tokens were counted in."""
+    rows: Rows
     if isinstance(matrix, Tensor):
+        rows = matrix
         if isinstance(settings.counts, (str, Path)):
             raise UserError(
                 f"{settings.counts}: counts of a matrix are a tensor, those of a model's folder "
@@ -192,12 +195,12 @@ def _matrix_and_context(
         source = open_source_model(
             locate_model(matrix), settings.counts, settings.texts, settings.seed, settings.progress
         )
-        matrix = source.matrix
+        rows = source.matrix
         context = source.context
         counts_source = source.counts_source
     if settings.special_ids is not None:
         context = replace(context, special_ids=settings.special_ids)
-    return matrix, context, counts_source
+    return rows, context, counts_source
 
 
 def _rank_key(candidate: Candidate) -> tuple[bool, float, int, str]:

@@ -22,12 +22,15 @@ def render_summary(summary: Summary) -> str:
         rows.append([name, f"{before:,}", f"{after:,}", f"{before / max(after, 1):.2f}"])
     n_rows, d = summary.shape
     vocabulary = [f"vocabulary: {summary.n_rows:,} of {n_rows:,} tokens"]
+    lookups_after = summary.embedding_after - summary.head_after
+    head = [f"two matrices: {lookups_after:,} bytes of lookups, {summary.head_after:,} of the head"]
     return "\n".join(
         [
             _align_columns(rows),
             f"ratio {summary.ratio:.2f} (dense fp32 bits / bits stored) of a {n_rows} x {d} "
             "embedding",
             *(vocabulary if summary.n_rows < n_rows else []),
+            *(head if summary.head_after else []),
             f"token counts: {summary.counts_source}",
             f"written to {summary.out}; load it with embpress.load({str(summary.out)!r})",
         ]
@@ -67,7 +70,8 @@ def render_inspection(inspection: Inspection) -> str:
         shape = " x ".join(map(str, tensor.shape))
         tensors.append([tensor.name, tensor.dtype, shape, f"{tensor.bytes:,}"])
     layers = [["compressed layer", "format", "shape", "bytes", "bits per weight"]]
-    for layer in inspection.layers:
+    own_head = [inspection.head] if inspection.head else []
+    for layer in [*own_head, *inspection.layers]:
         shape = " x ".join(map(str, layer.shape))
         rate = f"{8 * layer.bytes / (layer.shape[0] * layer.shape[1]):.2f}"
         layers.append([layer.name, layer.format, shape, f"{layer.bytes:,}", rate])
@@ -88,7 +92,7 @@ def render_inspection(inspection: Inspection) -> str:
             "",
             _align_columns(tensors),
             "",
-            *([_align_columns(layers), ""] if inspection.layers else []),
+            *([_align_columns(layers), ""] if len(layers) > 1 else []),
             f"embedding  {inspection.embedding_before:,} bytes as "
             f"{inspection.embedding_before_dtype} -> {inspection.embedding_after:,}; "
             f"ratio {inspection.embedding_ratio:.2f} (dense fp32 bits / bits stored)",

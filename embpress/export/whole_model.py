@@ -7,6 +7,7 @@ Calibration texts give the second moments that weight all errors; without them, 
 each matrix's variance count alike. Matrices are decoded once, when the model is loaded.
 """
 
+import math
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
@@ -22,15 +23,12 @@ from ..models.embedding import EmbeddingSlot, find_embedding, other_weights
 from ..models.tokenization import check_vocabulary, load_tokenizer
 from ..models.whole_model_code import code_model
 from .carried_files import find_carried_files
-from .compress import (
-    SourceModel,
-    check_forward,
-    check_lookup,
-    open_source_model,
-)
-from .exported_model import MANIFEST, About, DenseSizes, FitRecord, write_exported_model
+from .compress import check_forward, check_lookup
+from .exported_model import write_exported_model
+from .manifest import MANIFEST, About, DenseSizes, FitRecord
 from .model_source import locate_model
 from .sentence_modules import copy_modules, find_transformer
+from .source import SourceModel, open_source_model
 
 FLOAT_BITS = 32
 
@@ -121,9 +119,9 @@ def compress_whole_model(
     source = open_source_model(folder, counts, texts, seed, progress)
     check_lookup(find_embedding(source.model)[1])
     before = DenseSizes(
-        embedding=source.matrix.nbytes,
+        embedding=source.matrix_bytes,
         model=count_bits(other_weights(source.model)) // 8,
-        dtype=str(source.matrix.dtype).removeprefix("torch."),
+        dtype=str(source.dtype).removeprefix("torch."),
     )
     source.model.float()
     found = _calibrate(source, calibration_texts, folder) if calibration_texts else Calibration()
@@ -214,7 +212,7 @@ def _summarize(
     matrices = [CodedMatrix("embedding", slot.matrix.shape, slot.matrix.stored_bits)]
     matrices += [CodedMatrix(c.name, c.matrix.shape, c.matrix.stored_bits) for c in layers]
     bits = rest + sum(matrix.bits for matrix in matrices)
-    parameters = source.matrix.numel() + sum(p.numel() for p in source.model.parameters())
+    parameters = math.prod(source.shape) + sum(p.numel() for p in source.model.parameters())
     return WholeModelSummary(
         parameters=parameters,
         model_before=before["model"],

@@ -19,6 +19,7 @@ from ..files import atomic_directory, write_json
 from ..models.embedding import other_weights
 from ..models.pretrained import CONFIG
 from .integer_codes import SignedCodes, TableSummary, signed_codes
+from .one_matrix import check_one_matrix
 from .packing import pack_rows
 
 WEIGHTS = "model.safetensors"
@@ -38,6 +39,7 @@ def export_compressed_tensors(folder: str | Path, out: str | Path) -> TableSumma
         raise UserError(f"{out} exists: name a folder that does not")
     model: Any = load(folder)
     slot = model.embedding_slot
+    check_one_matrix(slot, folder)
     if slot.heads:
         raise UserError(
             f"{folder}: the head {slot.heads[0]} is tied to the embedding, which "

@@ -8,12 +8,14 @@ import torch
 from torch import Tensor
 
 from ..errors import UserError
-from ..export.exported_model import load, read_manifest
+from ..export.exported_model import load
+from ..export.manifest import read_manifest
 from ..files import partial_file
 from ..formats._base import CompressedMatrix
 from ..formats.gguf_blocks import BLOCK, GGUFBlocks
 from ..numerics import bits
 from .integer_codes import TableSummary, signed_codes
+from .one_matrix import check_one_matrix
 
 TENSOR = "token_embd.weight"
 NAMES = {4: "q4_0", 5: "q5_0", 8: "q8_0"}
@@ -34,6 +36,7 @@ def export_gguf(folder: str | Path, file: str | Path) -> TableSummary:
     file = Path(file)
     manifest = read_manifest(Path(folder))
     model: Any = load(folder)
+    check_one_matrix(model.embedding_slot, Path(folder))
     matrix = model.embedding_slot.matrix
     name, blocks = _blocks(matrix)
     partial = partial_file(file)

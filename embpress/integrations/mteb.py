@@ -11,8 +11,8 @@ from typing import Any
 
 from mteb.models import ModelMeta, SentenceTransformerEncoderWrapper
 
-from ..export.exported_model import MANIFEST
 from ..export.inspection import inspect
+from ..export.manifest import MANIFEST
 from ..files import sha256_of
 from .sentence_transformers import load_sentence_transformer
 

@@ -19,7 +19,8 @@ from sentence_transformers.util import import_module_class
 from transformers import PreTrainedModel
 
 from ..errors import UserError
-from ..export.exported_model import MANIFEST, load
+from ..export.exported_model import load
+from ..export.manifest import MANIFEST
 from ..export.sentence_modules import MODULE_CLASS, PROMPTS, read_modules
 from ..files import read_json
 

@@ -161,7 +161,7 @@ class CompressedModel:
         Raises:
             UserError: if there is no such linear layer, or its weight has another shape.
         """
-        owner, layer = self._find_layer(name)
+        owner, layer = find_layer(self.model, name)
         shape = (
             layer.dense_shape
             if isinstance(layer, CompressedLinear)
@@ -183,7 +183,7 @@ class CompressedModel:
         Raises:
             UserError: if there is no such layer, or its weight has another shape.
         """
-        _, layer = self._find_layer(name)
+        _, layer = find_layer(self.model, name)
         if type(layer) is not nn.Embedding:
             return False
         _check_shape(name, tuple(layer.weight.shape), matrix)
@@ -191,19 +191,20 @@ class CompressedModel:
         self.tables.append(layer.weight)
         return True
 
-    def _find_layer(self, name: str) -> tuple[nn.Module, nn.Module]:
-        """The layer `name`, and the base model or the model to which the name refers.
 
-        Raises:
-            UserError: if there is no such layer.
-        """
-        base = self.model.base_model
-        for owner in (base, self.model):
-            try:
-                return owner, owner.get_submodule(name)
-            except AttributeError:
-                continue
-        raise UserError(f"{type(base).__name__} has no layer {name}: compress this model again")
+def find_layer(model: PreTrainedModel, name: str) -> tuple[nn.Module, nn.Module]:
+    """A layer of a list of matrices, and the base model or the model to which its name refers.
+
+    Raises:
+        UserError: if there is no such layer.
+    """
+    base = model.base_model
+    for owner in (base, model):
+        try:
+            return owner, owner.get_submodule(name)
+        except AttributeError:
+            continue
+    raise UserError(f"{type(base).__name__} has no layer {name}: compress this model again")
 
 
 def _check_shape(name: str, shape: tuple[int, ...], matrix: CompressedMatrix) -> None:

@@ -47,6 +47,24 @@ def find_embedding(model: PreTrainedModel) -> tuple[str, nn.Embedding]:
     )
 
 
+def find_table(model: PreTrainedModel, name: str | None) -> nn.Embedding:
+    """The embedding layer of a name, with or without `.weight`; None means the input embedding.
+
+    Raises:
+        UserError: if there is no such layer.
+    """
+    if name is None:
+        return find_embedding(model)[1]
+    tables = {n: m for n, m in model.named_modules() if isinstance(m, nn.Embedding)}
+    layer = tables.get(name.removesuffix(".weight"))
+    if layer is None:
+        raise UserError(
+            f"{type(model).__name__} has no embedding layer {name!r}: name one of "
+            f"{', '.join(tables)}"
+        )
+    return layer
+
+
 def _input_layer(model: PreTrainedModel) -> nn.Module | None:
     """The first layer of a model, or None if transformers does not know which it is."""
     try:
@@ -279,15 +297,22 @@ class EmbeddingSlot:
 
     Matrices can be set one after another.
 
+    Args:
+        model: the model.
+        name: name of another embedding layer whose matrix is to be replaced, such as a table of
+            one row per token and layer; None means the input embedding.
+
     Attributes:
+        table: the name that was given.
         shape: (V, d) of the embedding.
         lookups: names of the embedding layers.
         heads: names of the output heads that are tied to them.
     """
 
-    def __init__(self, model: PreTrainedModel) -> None:
+    def __init__(self, model: PreTrainedModel, name: str | None = None) -> None:
         self.model = model
-        weight = find_embedding(model)[1].weight
+        self.table = name
+        weight = find_table(model, name).weight
         self.shape = (weight.shape[0], weight.shape[1])
         self.lookups: list[str] = []
         self.heads: list[str] = []
@@ -313,6 +338,12 @@ class EmbeddingSlot:
         """The matrix that was set last."""
         return self._layers[self.lookups[0]].matrix
 
+    @property
+    def own_head(self) -> CompressedMatrix | None:
+        """The matrix of the tied heads, or None if they run on that of the lookups."""
+        head = self._layers[self.heads[0]].matrix if self.heads else None
+        return None if head is self.matrix else head
+
     @staticmethod
     def _replacement(name: str, module: nn.Module) -> _CompressedLayer:
         """The empty layer that replaces a layer which uses the embedding."""
@@ -325,6 +356,18 @@ class EmbeddingSlot:
             "lookup nor a linear head: the model cannot be compressed"
         )
 
+    def check_heads(self) -> None:
+        """Check that a head can have a matrix of its own.
+
+        Raises:
+            UserError: if no head is tied to the embedding.
+        """
+        if not self.heads:
+            raise UserError(
+                f"{type(self.model).__name__} has no output head that is tied to the embedding: "
+                "leave out the code of the head"
+            )
+
     def remove_dense(self) -> None:
         """Replace all layers by empty ones, so that none keeps the dense matrix."""
         for name, layer in self._layers.items():
@@ -332,18 +375,26 @@ class EmbeddingSlot:
             setattr(self.model.get_submodule(parent), attribute, layer)
         self._is_dense_removed = True
 
-    def set_matrix(self, matrix: CompressedMatrix) -> None:
+    def set_matrix(self, matrix: CompressedMatrix, head: CompressedMatrix | None = None) -> None:
         """Let the model run on a compressed (V, d) matrix, which moves to the model's device.
 
+        Args:
+            matrix: the matrix of the lookups.
+            head: a matrix of the same shape for the tied heads; None means `matrix`.
+
         Raises:
-            UserError: if its shape is not the embedding's.
+            UserError: if a shape is not the embedding's, or there is no head for `head`.
         """
-        if self.shape != matrix.shape:
-            raise UserError(
-                f"the model's embedding has shape {self.shape}, the compressed matrix "
-                f"{matrix.shape}: compress this model again"
-            )
+        for given in [matrix] if head is None else [matrix, head]:
+            if self.shape != given.shape:
+                raise UserError(
+                    f"the model's embedding has shape {self.shape}, the compressed matrix "
+                    f"{given.shape}: compress this model again"
+                )
+        if head is not None:
+            self.check_heads()
         if not self._is_dense_removed:
             self.remove_dense()
-        for layer in self._layers.values():
-            layer.matrix = matrix.to(layer.device)
+        for name, layer in self._layers.items():
+            own = head if name in self.heads else None
+            layer.matrix = (own if own is not None else matrix).to(layer.device)

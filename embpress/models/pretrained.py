@@ -121,14 +121,21 @@ def _load(
     return loaded
 
 
-def load_dense_model(folder: Path) -> PreTrainedModel:
+def load_dense_model(
+    folder: Path,
+    adapt: Callable[[type[PreTrainedModel]], type[PreTrainedModel]] = lambda kind: kind,
+) -> PreTrainedModel:
     """Load the model of a folder for inference, in the dtype of its stored weights.
+
+    Args:
+        folder: folder with config.json and safetensors weights.
+        adapt: gives the class to load, such as one without some weights, by the config's class.
 
     Raises:
         UserError: if the folder contains no complete model in safetensors.
     """
     config = read_config(folder)
-    model_class = find_model_class(config, folder)
+    model_class = adapt(find_model_class(config, folder))
     try:
         stored = _stored_dtypes(folder)
         model, info = _load(folder, model_class, _widest(stored.values()))

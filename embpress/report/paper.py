@@ -26,8 +26,10 @@ TABLES = {
 """Captions as plain text, by file name; tables of tasks and papers have captions of their own."""
 FIGURES = {
     "retention": "Retention at each compression ratio with its 95 % interval.",
-    "whole_models": "Methods that also compress layers: retention at the compression ratio of all "
-    "compressed matrices, with its 95 % interval.",
+    "whole_models": "Methods that also compress layers: retention at the compression ratio of the "
+    "whole model, with its 95 % interval, and the Pareto front. Diamonds: models of papers, "
+    "distilled from another model, by GLUE's test average, else by SQuAD's F1; their ratio is of "
+    "parameters where the paper gives no other.",
     "pareto": "Pareto fronts: retention, or perplexity, by compression ratio and by size on disk "
     "in MB, with 95 % intervals. Methods that another one beats at the same size (within 5 %) or a "
     "smaller one are faded.",

@@ -7,7 +7,7 @@ import re
 
 import pytest
 
-from embpress.analysis.published import read_published
+from embpress.analysis.published import published_models, read_published
 from embpress.errors import UserError
 from embpress.methods import method_class, names
 
@@ -80,6 +80,17 @@ def test_averages_are_those_of_the_cells(papers):
         }
         average = row.pop("average")
         assert sum(row.values()) / 9 == pytest.approx(average, abs=0.06), (table, model)
+
+
+def test_whole_models_of_papers_stand_at_their_ratio_and_retention():
+    models = {model.name: model for model in published_models(read_published(FILE))}
+    kronecker = models["KroneckerBERT8"]
+    assert kronecker.base == "BERT base" and kronecker.ratio == 7.8
+    assert kronecker.retention == pytest.approx(100 * 77.7 / 79.5)
+    # Parameters stand for a ratio that no paper gives; without GLUE's average, SQuAD counts.
+    assert models["TinyBERT"].ratio == pytest.approx(109.5 / 14.5)
+    assert models["KroneckerBERT21"].retention == pytest.approx(100 * 80.5 / 88)
+    assert "BERT base" not in models
 
 
 @pytest.mark.parametrize(

@@ -12,7 +12,7 @@ from transformers import AutoModel, BertConfig, BertModel, ViTConfig
 from embpress import compress_model, inspect, load, storage
 from embpress.errors import UserError
 from embpress.export.compress import check_lookup
-from embpress.export.exported_model import MANIFEST
+from embpress.export.manifest import MANIFEST
 from embpress.files import sha256_of
 from embpress.formats.constant import ConstantRows
 from embpress.models.embedding import OTHER_WEIGHTS, find_embedding, lookup_scale

@@ -7,7 +7,7 @@ from safetensors.torch import load_file, save_file
 
 from embpress import compress_model, inspect, load
 from embpress.errors import UserError
-from embpress.export.exported_model import MANIFEST
+from embpress.export.manifest import MANIFEST
 from embpress.export.sentence_modules import MODULE_CLASS, MODULES
 from tests.zoo import tiny
 

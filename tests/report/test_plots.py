@@ -11,6 +11,7 @@ from matplotlib.text import Text
 
 from embpress.analysis.ablations import compare_variants
 from embpress.analysis.predictors import correlate_metrics
+from embpress.analysis.published import PublishedModel
 from embpress.methods.svd import SVD
 from embpress.report.plots import (
     ablation_bars,
@@ -283,6 +284,27 @@ def test_tasks_without_methods_for_the_embedding_alone_stand_among_whole_models(
         text.get_text()
         for text in retention_of_task(scores, labels, "bitext").legends[0].get_texts()
     ][0] == "SVD"
+
+
+def test_whole_models_stand_at_the_ratio_of_the_model_beside_those_of_papers():
+    layers = dataclasses.replace(LABELS.methods["svd"], compresses_layers=True)
+    labels = dataclasses.replace(LABELS, methods=LABELS.methods | {"svd": layers})
+    modules = pandas.DataFrame(
+        [dict(model="MiniLM-L6", method="svd", target_ratio=4, seed=0, dense_parameters=10**6)]
+    )
+    model = PublishedModel("A paper's model", "BERT base", 21, 91)
+    figure = retention_of_layers(SCORES, labels, modules, [model])
+    panel = figure.axes[list(labels.tasks).index("rotten")]
+    named = [text.get_text() for text in panel.texts]
+    assert "A paper's model" in named and panel.get_xlim()[1] > 21
+    ratios = SCORES[(SCORES["method"] == "svd") & (SCORES["task"] == "rotten")]["model_ratio"]
+    drawn = [float(x) for line in panel.lines for x in line.get_xdata() if len(line.get_xdata())]
+    assert all(any(abs(x / ratio - 1) < 0.06 for x in drawn) for ratio in ratios)
+    top = panel.child_axes[0]
+    figure.canvas.draw()
+    assert max(top.get_xlim()) == pytest.approx(4 / panel.get_xlim()[0])
+    perplexity = figure.axes[list(labels.tasks).index("wikitext")]
+    assert "A paper's model" not in [text.get_text() for text in perplexity.texts]
 
 
 def test_a_task_out_of_reach_of_all_its_methods_still_draws():

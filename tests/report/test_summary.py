@@ -1,6 +1,7 @@
 """Which method for which budget."""
 
 import dataclasses
+import re
 
 import pandas
 import pytest
@@ -59,6 +60,18 @@ def test_methods_within_the_intervals_of_all_tasks_are_named():
         ].to_numpy()
     first = recommend_methods(scores, labels)[0]
     assert "SVD" in [first.method, *first.as_good]
+
+
+def test_each_task_says_how_many_methods_are_as_good_as_its_best():
+    scores = fake_scores()
+    labels = fake_labels()
+    on_task = (scores["task"] == "rotten") & (scores["target_ratio"] == 4)
+    scores.loc[on_task, "mean_retention_high"] = 0.0
+    assert " 0 of " in recommend_methods(scores, labels)[0].by_task["Rotten Tomatoes, accuracy"]
+    scores.loc[on_task, "mean_retention_high"] = 200.0
+    told = recommend_methods(scores, labels)[0].by_task["Rotten Tomatoes, accuracy"]
+    as_good, others = map(int, re.search(r"(\d+) of (\d+) others", told).groups())
+    assert as_good == others > 0
 
 
 def test_tasks_without_results_are_left_out_and_the_others_have_a_best():

@@ -2,6 +2,7 @@
 
 import os
 import signal
+import socket
 import subprocess
 import sys
 import time
@@ -32,16 +33,22 @@ SCRIPTS = str(ROOT / "workflow/scripts")
 
 
 @pytest.fixture
-def environment(tmp_path, monkeypatch):
-    """Environment of a job beside a running worker."""
+def server(tmp_path, monkeypatch):
+    """A running worker."""
     monkeypatch.chdir(tmp_path)  # the path of a socket is limited to 107 characters
     server = subprocess.Popen([sys.executable, "-c", SERVER.format(scripts=SCRIPTS), "worker"])
     while not (tmp_path / "worker").exists():
         assert server.poll() is None
         time.sleep(0.01)
-    yield os.environ | {"EMBPRESS_WORKER": f"worker:{sys.executable}"}
+    yield server
     server.kill()
     server.wait()
+
+
+@pytest.fixture
+def environment(server):
+    """Environment of a job beside a running worker."""
+    return os.environ | {"EMBPRESS_WORKER": f"worker:{sys.executable}"}
 
 
 def start(body, environment):
@@ -116,3 +123,20 @@ def test_interrupted_script_ends_with_its_process(environment, tmp_path):
 def test_script_runs_alone_without_a_worker_for_its_python(environment, place):
     status = finish("", environment | {"EMBPRESS_WORKER": place})
     assert status[:2] == (0, "alone\n")
+
+
+def test_client_that_is_killed_before_its_script_runs_leaves_no_traceback(
+    server, environment, tmp_path
+):
+    """Snakemake removes the script of a killed job, perhaps before the worker reads it."""
+    with (tmp_path / "errors").open("w") as errors:
+        server.send_signal(signal.SIGSTOP)
+        for _ in range(40):  # The processes of some fail before they end with their client.
+            with socket.socket(socket.AF_UNIX) as client:
+                client.connect("worker")
+                request = f"0:{tmp_path / 'removed.py'}".encode()
+                socket.send_fds(client, [request], [errors.fileno(), errors.fileno()])
+        server.send_signal(signal.SIGCONT)
+        assert finish("", environment)[0] == 0  # The worker accepts clients in their order.
+        time.sleep(0.5)
+    assert (tmp_path / "errors").read_text() == ""

@@ -1,6 +1,6 @@
 """Where the results of a study are: checkpoints, compressed matrices, students and evaluations."""
 
-from embpress.study import search
+from embpress.study import folders, search
 from embpress.study.artefact import FINETUNED, ON_TEXT, STUDENTS, Artefact, TrainedModel
 from embpress.study.study import IDENTITY
 from embpress.study.task_data import FileSource, HubDataset
@@ -45,10 +45,7 @@ def split_files(task, splits):
 
 
 def checkpoint_folder(checkpoint, seed):
-    """A fine-tuned checkpoint has a folder for each seed; a pre-trained model is the same for all seeds."""
-    if checkpoint in STUDY.tasks:
-        return f"results/finetuned/{checkpoint}/seed{seed}"
-    return f"results/models/{checkpoint}"
+    return str(folders.checkpoint_folder(STUDY, checkpoint, seed))
 
 
 def counts_file(fit):
@@ -73,20 +70,9 @@ def fitted(fit, variant, ratio, seed):
     return Artefact.below(root, variant, ratio, seed)
 
 
-def has_students(task, variant):
-    """Whether a variant of a task is trained after its compression. Students are compared with the uncompressed model."""
-    is_identity = STUDY.variants[variant].method == IDENTITY
-    return STUDY.tasks[task].is_student and not is_identity
-
-
 def artefacts(task, variant, seed):
-    """Artefacts of a variant that a task evaluates, one for each ratio: fitted matrices, or students."""
-    if has_students(task, variant):
-        root = Path(f"results/students/{task}")
-    else:
-        root = Path(f"results/compressed/{STUDY.evaluated_fit_of(task)}")
-    ratios = STUDY.variants[variant].ratios
-    return [Artefact.below(root, variant, ratio, seed) for ratio in ratios]
+    """Artefacts of a variant that a task evaluates, one for each ratio."""
+    return folders.evaluated_artefacts(STUDY, task, variant, seed)
 
 
 def outcomes_file(task, seed, variant):
@@ -140,7 +126,7 @@ def trained_models():
         tuned = STUDY.checkpoint_of(task)
         if tuned in STUDY.tasks:
             add(FINETUNED, tuned, seed, evaluation["checkpoint"])
-        if not has_students(task, variant):
+        if not folders.has_students(STUDY, task, variant):
             continue
         owner = STUDY.text_stage_owner(task)
         for artefact in artefacts(task, variant, seed):

@@ -177,10 +177,12 @@ rule figures:
         scores="results/scores.csv",
         deciles="results/deciles.csv",
         bounds="results/bounds.csv",
+        modules="results/modules.csv",
         sizes="results/sizes.csv",
         spectra="results/spectra.csv",
         speed="results/speed.csv",
         labels="results/labels.json",
+        published=PUBLISHED,
         trained=[model["folder"] for model in TRAINED_MODELS],
     output:
         pdf=[f"results/figures/{name}.pdf" for name in FIGURES],

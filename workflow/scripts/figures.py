@@ -10,11 +10,12 @@ with run(snakemake):
     from embpress.analysis.ablations import compare_variants
     from embpress.analysis.predictors import correlate_metrics
     from embpress.analysis.protocols import compare_protocols
+    from embpress.analysis.published import published_models, read_published
     from embpress.analysis.scores import Labels, read_scores
     from embpress.pipeline.training_logs import read_logs
     from embpress.report import plots
     from embpress.report.plots.style import save
-    from embpress.report.tables import read_sizes
+    from embpress.report.tables import read_modules, read_sizes
     from embpress.study.artefact import TrainedModel
 
     given = snakemake.input
@@ -26,7 +27,12 @@ with run(snakemake):
     best_scores = best.rows(scores)
     draw = {
         "retention": lambda: plots.retention_by_ratio(best_scores, best),
-        "whole_models": lambda: plots.retention_of_layers(best_scores, best),
+        "whole_models": lambda: plots.retention_of_layers(
+            best_scores,
+            best,
+            read_modules(Path(given.modules)),
+            published_models(read_published(Path(given.published))),
+        ),
         "pareto": lambda: plots.pareto(best_scores, read_sizes(Path(given.sizes)), best),
         "error_vs_score": lambda: plots.error_vs_score(best_scores, best),
         "predictors": lambda: plots.score_vs_predictors(

@@ -18,6 +18,7 @@ import sys
 import threading
 import time
 import traceback
+from contextlib import suppress
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -124,12 +125,23 @@ def run_script(connection: socket.socket) -> int:
     except SystemExit as error:
         status = error.code if isinstance(error.code, int) else bool(error.code)
     except BaseException:
-        traceback.print_exc()
+        if _has_client(connection):  # whose script and folders may be gone otherwise
+            traceback.print_exc()
         status = 1
     sys.stdout.flush()
     sys.stderr.flush()
-    connection.send(bytes([status]))
+    with suppress(ConnectionError):  # the client was killed
+        connection.send(bytes([status]))
     return status
+
+
+def _has_client(connection: socket.socket) -> bool:
+    try:
+        return bool(connection.recv(1, socket.MSG_PEEK | socket.MSG_DONTWAIT))
+    except BlockingIOError:  # open, but nothing was sent
+        return True
+    except ConnectionError:
+        return False
 
 
 def _end_with_client(connection: socket.socket) -> None:

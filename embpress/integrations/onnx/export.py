@@ -17,6 +17,7 @@ import onnxscript  # noqa: F401  torch.onnx imports it
 import torch
 from onnx import helper
 from torch import Tensor, nn
+from torch.nn import functional
 from transformers import PreTrainedModel
 
 from ...errors import UserError
@@ -25,6 +26,7 @@ from ...files import partial_file, summarize_error
 from ...formats._base import CompressedMatrix
 from ...methods import compress
 from ...models.pretrained import open_tokenizer
+from ..one_matrix import check_one_matrix
 from .graph import Graph
 from .lookup import IR_VERSION, OPSET, opset_imports
 from .matrices import decode, is_supported
@@ -83,9 +85,11 @@ class _MatrixNode(nn.Module):
         super().__init__()
         self.shape = shape
 
-    def rows(self, ids: Tensor) -> Tensor:
-        """(n,) to (n, d)."""
-        return self._node("Rows", ids, (ids.shape[0], self.shape[1]))
+    def lookup(self, ids: Tensor) -> Tensor:
+        """(...) to (..., d); each distinct id is decoded once."""
+        distinct_ids, positions = ids.unique(return_inverse=True)
+        rows = self._node("Rows", distinct_ids, (distinct_ids.shape[0], self.shape[1]))
+        return functional.embedding(positions, rows)
 
     def product(self, x: Tensor) -> Tensor:
         """(..., d) to (..., V)."""
@@ -138,6 +142,7 @@ def export_onnx(folder: str | Path, file: str | Path, contrib: bool = False) -> 
     stored = matrix if is_supported(matrix) else _int8_rows(matrix)
     if stored is not matrix:
         model.embedding_slot.set_matrix(stored)
+    check_one_matrix(model.embedding_slot, Path(folder))
     sample = _sample_inputs(model, Path(folder))
     name, expected = _first_output(model, sample, Path(folder))
     for layer in model.embedding_slot.layer_names:

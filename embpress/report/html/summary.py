@@ -93,11 +93,19 @@ def _recommend(
 
 
 def _best(rows: list[Row], task: str, labels: Labels) -> str:
-    """The method with the highest retention on one task, with its score and retention."""
+    """The method with the highest retention on one task, with its score and retention.
+
+    Says of how many others the 95 % interval reaches its retention.
+    """
     results = [row for row in rows if not math.isnan(row.value(task, "retention"))]
     if not results:
         return NO_RESULT
     best = max(results, key=lambda row: row.value(task, "retention"))
     score = score_text(best.results[task], labels.tasks[task])
-    retention = number(best.value(task, "retention"))
-    return f"{labels.methods[best.method].label}: {score} ({retention}\u00a0%)"
+    retention = best.value(task, "retention")
+    others = [row for row in results if row is not best]
+    as_good = [row for row in others if row.value(task, "retention_high") >= retention]
+    return (
+        f"{labels.methods[best.method].label}: {score} ({number(retention)}\u00a0%), "
+        f"{len(as_good)} of {len(others)} others as good"
+    )

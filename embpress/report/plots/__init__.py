@@ -9,11 +9,11 @@ from .protocols import retention_by_protocol
 from .retention import (
     error_vs_score,
     retention_by_ratio,
-    retention_of_layers,
     retention_of_task,
 )
 from .spectra import spectra
 from .speed import latency_vs_size
+from .whole_models import retention_of_layers
 
 __all__ = [
     "ablation_bars",

@@ -72,7 +72,7 @@ def pareto(scores: DataFrame, sizes: DataFrame, labels: Labels) -> Figure:
         fronts.append(_panel(panel, own, about, labels))
         panel.set_title(title_of(labels, task), pad=4)
         if len(weights):
-            _megabytes(panel, float(weights["bits"].iloc[0]) / BITS_PER_MB)
+            megabyte_axis(panel, float(weights["bits"].iloc[0]) / BITS_PER_MB)
         if i + columns >= len(axes):
             panel.set_xlabel("compression ratio; above: MB of the embedding")
     lines = [
@@ -220,7 +220,7 @@ def _ratios(panel: Axes, ratios: list[float], labels: Labels) -> None:
     panel.xaxis.set_minor_locator(NullLocator())
 
 
-def _megabytes(panel: Axes, dense: float) -> None:
+def megabyte_axis(panel: Axes, dense: float) -> None:
     """Add the upper axis with the stored megabytes, of `dense` megabytes uncompressed."""
 
     def convert(values: Any) -> Any:

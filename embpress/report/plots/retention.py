@@ -38,13 +38,17 @@ DODGE = 0.022
 @drawn
 def retention_by_ratio(scores: DataFrame, labels: Labels) -> Figure:
     """Retention with its interval at the achieved ratio, a panel for each task."""
-    return _small_multiples(scores, labels, compresses_layers=False)
-
-
-@drawn
-def retention_of_layers(scores: DataFrame, labels: Labels) -> Figure:
-    """Retention of methods that compress layers, at the ratio of all compressed matrices."""
-    return _small_multiples(scores, labels, compresses_layers=True)
+    means = main_scores(scores, labels)
+    shown = compressed(means, labels)
+    tasks = tasks_in(shown, labels)
+    figure, axes = grid(len(tasks), 1.75)
+    for panel, task in zip(axes, tasks):
+        retention_panel(panel, means[means["task"] == task], shown[shown["task"] == task], labels)
+        panel.set_title(title_of(labels, task))
+    axis_labels(axes, 2, RATIO[False], "retention (%)")
+    controls = control_handles(means[means["task"].isin(tasks)], labels)
+    legend(figure, method_handles(shown, labels), controls, columns=4)
+    return figure
 
 
 @drawn
@@ -59,7 +63,7 @@ def retention_of_task(scores: DataFrame, labels: Labels, task: str) -> Figure:
     shown = compressed(means, labels, compresses_layers)
     figure = new_figure(COLUMN, 2.8)
     panel = figure.subplots()
-    _retention_panel(panel, means, shown, labels)
+    retention_panel(panel, means, shown, labels)
     panel.set(title=title_of(labels, task), xlabel=RATIO[compresses_layers], ylabel="retention (%)")
     legend(figure, method_handles(shown, labels), control_handles(means, labels), columns=2)
     return figure
@@ -106,27 +110,7 @@ def error_vs_score(scores: DataFrame, labels: Labels) -> Figure:
     return figure
 
 
-def _small_multiples(scores: DataFrame, labels: Labels, compresses_layers: bool) -> Figure:
-    """A panel for each task with such methods, and one legend."""
-    means = main_scores(scores, labels)
-    shown = compressed(means, labels, compresses_layers)
-    tasks = tasks_in(shown, labels)
-    figure, axes = grid(len(tasks), 1.75)
-    for panel, task in zip(axes, tasks):
-        _retention_panel(panel, means[means["task"] == task], shown[shown["task"] == task], labels)
-        panel.set_title(title_of(labels, task))
-    axis_labels(axes, 2, RATIO[compresses_layers], "retention (%)")
-    controls = means[means["task"].isin(tasks)]
-    legend(
-        figure,
-        method_handles(shown, labels),
-        control_handles(controls, labels),
-        columns=2 if compresses_layers else 4,
-    )
-    return figure
-
-
-def _retention_panel(panel: Axes, means: DataFrame, rows: DataFrame, labels: Labels) -> None:
+def retention_panel(panel: Axes, means: DataFrame, rows: DataFrame, labels: Labels) -> None:
     """Draw methods with intervals, bands of controls, and the uncompressed model at 100 %."""
     look = styles(labels.methods)
     floor = floor_of(panel, means, rows)

@@ -48,15 +48,15 @@ def run_export(arguments: argparse.Namespace) -> None:
     """
     summary: Any
     if arguments.onnx is not None:
-        from .onnx.export import export_onnx
+        from ..integrations.onnx.export import export_onnx
 
         summary = export_onnx(arguments.folder, arguments.onnx, arguments.contrib)
     elif arguments.gguf is not None:
-        from .gguf_table import export_gguf
+        from ..integrations.gguf_table import export_gguf
 
         summary = export_gguf(arguments.folder, arguments.gguf)
     elif arguments.compressed_tensors is not None:
-        from .compressed_tensors import export_compressed_tensors
+        from ..integrations.compressed_tensors import export_compressed_tensors
 
         summary = export_compressed_tensors(arguments.folder, arguments.compressed_tensors)
     else:

@@ -1,0 +1,43 @@
+"""Options about the model to compress, which several commands have."""
+
+import argparse
+from pathlib import Path
+
+from ..export.progress_line import ProgressLine
+
+
+def add_model_options(command: argparse.ArgumentParser) -> None:
+    """Options about the model to compress."""
+    command.add_argument(
+        "--model",
+        required=True,
+        metavar="MODEL",
+        help="folder in transformers' or sentence-transformers' layout, or a model of the hub, "
+        "owner/name or owner/name@revision",
+    )
+    command.add_argument(
+        "--counts",
+        type=Path,
+        metavar="FILE",
+        help="token counts: .safetensors of a study, or .tsv or .json of token (or id) and count",
+    )
+    command.add_argument(
+        "--text",
+        type=Path,
+        nargs="+",
+        default=[],
+        metavar="FILE",
+        help="texts to count tokens in instead: .txt with a text a line, .jsonl or .parquet with a "
+        "column `text`",
+    )
+    command.add_argument("--seed", type=int, default=0, help="seed of the fit (default: 0)")
+
+
+def start_progress() -> ProgressLine:
+    """Progress on standard error; says beforehand if numerical code must be compiled."""
+    from ..numerics.compiled import is_cached
+
+    progress = ProgressLine()
+    if not is_cached():
+        progress("first call of this version: compiling numerical code takes about 10 s, once")
+    return progress

@@ -1,0 +1,96 @@
+"""The command `embpress budget`."""
+
+import argparse
+import json
+import shlex
+from contextlib import closing
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from ..errors import UserError
+from ..methods import aliases
+from ..methods import names as method_names
+from ._model_options import add_model_options, start_progress
+
+if TYPE_CHECKING:
+    from ..export.ranking import Ranking
+
+BUDGET = """Fit methods so that each stores the embedding matrix in at most so many megabytes (10^6
+bytes; the other weights are not counted), rank them by the relative error weighted by token counts,
+and print the command that compresses with the best."""
+
+
+def add_budget_options(command: argparse.ArgumentParser) -> None:
+    """Add the options of `embpress budget` to its parser."""
+    add_model_options(command)
+    command.add_argument(
+        "--megabytes",
+        type=float,
+        required=True,
+        help="size limit of the embedding matrix, in 10^6 bytes",
+    )
+    command.add_argument(
+        "--methods", metavar="A,B", help="methods to try (default: all but the controls)"
+    )
+    command.add_argument(
+        "--scores",
+        type=Path,
+        metavar="CSV",
+        help="results/scores.csv of a study: estimate the retention of scores too",
+    )
+    command.add_argument("--json", action="store_true", help="print the ranking as JSON")
+    command.set_defaults(run=run_budget)
+
+
+def run_budget(arguments: argparse.Namespace) -> None:
+    """Run the command `budget`."""
+    methods = arguments.methods.split(",") if arguments.methods else None
+    known = {*method_names(), *aliases()}
+    for name in methods or []:
+        if name not in known:
+            raise UserError(
+                f"--methods: there is no method {name!r}; there are {', '.join(method_names())}"
+            )
+    from ..export.ranking import RankingSettings, rank_methods
+    from ..export.rendering import render_ranking
+
+    with closing(start_progress()) as progress:
+        settings = RankingSettings(
+            methods=methods,
+            counts=arguments.counts,
+            texts=arguments.text,
+            scores=arguments.scores,
+            seed=arguments.seed,
+            progress=progress,
+        )
+        ranking = rank_methods(arguments.model, arguments.megabytes, settings)
+    command = _compress_command(arguments, ranking)
+    if arguments.json:
+        output = {
+            "target_ratio": ranking.target_ratio,
+            "candidates": [candidate.to_json() for candidate in ranking.candidates],
+            "command": command,
+        }
+        print(json.dumps(output, indent=1))
+        return
+    print(render_ranking(ranking))
+    print(f"\nbest under {ranking.max_megabytes:g} MB: {ranking.best.method}\n{command}")
+
+
+def _compress_command(arguments: argparse.Namespace, ranking: "Ranking") -> str:
+    """The `compress` command that repeats the fit of the best method."""
+    words = ["embpress", "compress", "--model", arguments.model, "--method", ranking.best.method]
+    words += ["--ratio", repr(ranking.target_ratio)]
+    words += ["--counts", arguments.counts] if arguments.counts else []
+    words += ["--text", *arguments.text] if arguments.text else []
+    words += ["--seed", arguments.seed] if arguments.seed else []
+    for name, value in ranking.best.options.items():
+        words += ["--option", f"{name}={value}"]
+    words += ["--out", f"{_short_name(arguments.model)}-{arguments.megabytes:g}MB"]
+    return shlex.join(str(word) for word in words)
+
+
+def _short_name(model: str) -> str:
+    """Name of a model's folder, or of a model of the hub without owner and revision."""
+    folder = Path(model)
+    return folder.resolve().name if folder.is_dir() else model.split("@")[0].split("/")[-1]

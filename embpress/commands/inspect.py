@@ -1,0 +1,33 @@
+"""The command `embpress inspect`."""
+
+import argparse
+import json
+from pathlib import Path
+
+INSPECT = """Report the contents of a compressed model's folder: tensors, types, shapes and bytes of
+the compressed matrix, the layers that run on it, headers, and why other weights were not
+compressed."""
+
+
+def add_inspect_options(command: argparse.ArgumentParser) -> None:
+    """Add the options of `embpress inspect` to its parser."""
+    command.add_argument("folder", type=Path, metavar="DIR", help="folder that `compress` wrote")
+    command.add_argument(
+        "--memory",
+        action="store_true",
+        help="load the model in each way to decode, and report the peak memory (Linux)",
+    )
+    command.add_argument("--json", action="store_true", help="print everything as JSON")
+    command.set_defaults(run=run_inspect)
+
+
+def run_inspect(arguments: argparse.Namespace) -> None:
+    """Run the command `inspect`."""
+    from ..export.inspection import inspect
+    from ..export.rendering import render_inspection
+
+    inspection = inspect(arguments.folder, arguments.memory)
+    if arguments.json:
+        print(json.dumps(inspection.to_json(), indent=1))
+    else:
+        print(render_inspection(inspection))

@@ -1,0 +1,49 @@
+"""The command `embpress table`."""
+
+import argparse
+import json
+import shutil
+from pathlib import Path
+
+from ..errors import UserError
+
+TABLE = """Print scores and retention of a study, all or some of them. Tasks and methods have the
+names of the study's config; labels.json must be in the same folder as the scores."""
+
+
+def add_table_options(command: argparse.ArgumentParser) -> None:
+    """Add the options of `embpress table` to its parser."""
+    command.add_argument("scores", type=Path, metavar="CSV", help="results/scores.csv of a study")
+    options = (("task", str, "task"), ("method", str, "method"), ("ratio", float, "target ratio"))
+    for option, value_type, name in options:
+        command.add_argument(
+            f"--{option}",
+            type=value_type,
+            action="append",
+            default=[],
+            help=f"only this {name}; may be given several times",
+        )
+    command.set_defaults(run=run_table)
+
+
+def run_table(arguments: argparse.Namespace) -> None:
+    """Run the command `table`."""
+    from ..analysis.scores import Labels, read_scores, select_scores
+    from ..report.tables import main_table, to_text
+
+    file = arguments.scores.with_name("labels.json")
+    try:
+        labels = Labels.from_json(json.loads(file.read_text(encoding="utf-8")))
+    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
+        raise UserError(
+            f"{file} contains no labels of a study ({error}): name a study's results/scores.csv"
+        ) from error
+    scores = read_scores(arguments.scores)
+    if not arguments.method:
+        labels = labels.at_best()
+        scores = labels.rows(scores)
+    scores, labels = select_scores(
+        scores, labels, arguments.task, arguments.method, arguments.ratio
+    )
+    width = shutil.get_terminal_size((120, 0)).columns
+    print(to_text(main_table(scores, labels), width), end="")

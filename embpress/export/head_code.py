@@ -1,0 +1,22 @@
+"""The code of a tied output head, where it is another than that of the lookups."""
+
+from ..errors import UserError
+from ..methods import resolve_name
+from .manifest import HeadFit
+
+
+def parse_head_code(code: str) -> HeadFit:
+    """Parse METHOD@RATIO.
+
+    Raises:
+        UserError: if it is not of this form, or there is no such method.
+    """
+    method, _, ratio = code.partition("@")
+    try:
+        number = float(ratio)
+    except ValueError as error:
+        raise UserError(
+            f"the head's code {code!r} is not METHOD@RATIO: write for instance integer@4"
+        ) from error
+    resolve_name(method)
+    return HeadFit(method=method, ratio=number)

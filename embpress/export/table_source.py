@@ -1,0 +1,128 @@
+"""A table of a model that is not its input embedding, to be compressed from disk.
+
+An example is the per-layer table of Gemma 3n, which has a row of all layers' values per token. The
+dense table is never in the model: its layer is empty when the other weights are loaded, and the fit
+reads the rows from the weights' file, block by block if the method supports streaming.
+"""
+
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+import torch
+from torch import Tensor
+from transformers import PreTrainedModel
+
+from ..data.found_counts import FoundCounts
+from ..errors import UserError
+from ..methods._base import Context
+from ..models.embedding import EmbeddingSlot, find_embedding
+from ..models.pretrained import (
+    WEIGHTS,
+    find_model_class,
+    find_special_ids,
+    load_dense_model,
+    open_tokenizer,
+    read_config,
+)
+from ..models.tokenization import find_input_length
+from ..numerics.matrices import FileMatrix, safetensors_matrix
+from ..safetensors_header import read_header
+from .choice import CountSource
+from .exported_model import with_compressed_embedding
+from .manifest import MANIFEST
+from .sentence_modules import find_transformer
+from .source import SourceModel
+
+
+def open_table_source(
+    folder: Path,
+    name: str,
+    counts: str | Path | Tensor | None = None,
+    texts: Sequence[str | Path] = (),
+    seed: int = 0,
+    progress: Callable[[str], None] = lambda message: None,
+) -> SourceModel:
+    """Open a transformers folder to compress one of its tables.
+
+    Args:
+        folder: see `open_source_model`.
+        name: of an embedding layer of the model.
+        counts: (rows,) counts or a file of them, by id if the rows are not the model's tokens.
+        texts: text files to count tokens in, instead of `counts`.
+        seed: seed of the fit.
+        progress: called with messages about the fit.
+
+    Raises:
+        UserError: if the folder contains no such model or table, or texts are given for a table
+            whose rows are not the model's tokens.
+    """
+    if (folder / MANIFEST).is_file():
+        raise UserError(f"{folder} is already compressed: compress the model that it was made from")
+    folder = find_transformer(folder)
+    config = read_config(folder)
+    dense_class = find_model_class(config, folder)
+    with torch.device("meta"):
+        skeleton = dense_class(config)
+    slot = EmbeddingSlot(skeleton, name)
+    n_tokens = find_embedding(skeleton)[1].num_embeddings
+    matrix = _stored_table(folder, skeleton, slot)
+    model = load_dense_model(
+        folder, lambda kind: with_compressed_embedding(kind, slot.layer_names, name)
+    )
+    tokenizer = open_tokenizer(folder, progress)
+    rows = slot.shape[0]
+    # Gemma 3n's per-layer table has rows of the first tokens only.
+    per_layer_rows = getattr(config.get_text_config(), "vocab_size_per_layer_input", None)
+    if rows not in (n_tokens, per_layer_rows):
+        tokenizer = None
+        found = _counts_of_rows(counts, texts, name, rows, progress)
+        special_ids: tuple[int, ...] = ()
+    else:
+        special_ids = find_special_ids(folder, config, tokenizer, n_tokens)
+        length = find_input_length(folder, tokenizer) if tokenizer is not None else None
+        given = CountSource(counts, texts, tokenizer, n_tokens, special_ids, length)
+        found = given.resolve(progress)
+    progress(f"token counts: {found.source}")
+    special_ids = tuple(i for i in special_ids if i < rows)
+    context = Context(
+        counts=found.counts[:rows], special_ids=special_ids, seed=seed, progress=progress
+    )
+    return SourceModel(model, matrix, context, found.source, tokenizer)
+
+
+def _counts_of_rows(
+    counts: str | Path | Tensor | None,
+    texts: Sequence[str | Path],
+    name: str,
+    rows: int,
+    progress: Callable[[str], None],
+) -> FoundCounts:
+    """Counts for a table whose rows are not the model's tokens: given by id, or all equal."""
+    if texts:
+        raise UserError(
+            f"the rows of {name} are not the model's tokens: give --counts by row instead of --text"
+        )
+    if counts is None:
+        return FoundCounts(torch.ones(rows), "none: all rows count alike")
+    return CountSource(counts, (), None, rows, (), None).resolve(progress)
+
+
+def _stored_table(folder: Path, model: PreTrainedModel, slot: EmbeddingSlot) -> FileMatrix:
+    """The dense table in a weights' file.
+
+    Raises:
+        UserError: if no file has it under the name that the model's class gives it, with or without
+            the prefix of the base model.
+    """
+    prefix = f"{model.base_model_prefix}."
+    wanted = {f"{name}.weight" for name in slot.layer_names}
+    wanted |= {name.removeprefix(prefix) for name in wanted} | {prefix + name for name in wanted}
+    file = folder / WEIGHTS
+    for path in [file] if file.is_file() else sorted(folder.glob("*.safetensors")):
+        for name, tensor in read_header(path).tensors.items():
+            if name in wanted and tensor.shape == slot.shape:
+                return safetensors_matrix(path, name)
+    raise UserError(
+        f"{folder} stores no matrix {slot.lookups[0]}.weight of shape {list(slot.shape)}: save the "
+        "model with save_pretrained once"
+    )

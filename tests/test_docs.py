@@ -99,6 +99,9 @@ COMMANDS = {
     "make test": Made("/python -m pytest -n auto"),  # which the CI runs
     "make bench": Made("/python -m bench.lookups"),
     "make bench SCALE=full": Made("/python -m bench.scale --rows full"),
+    "python -m bench.ectcq": Elsewhere(
+        "tests/test_bench_ectcq.py", "test_a_line_has_the_shares_of_all_bits"
+    ),
     "python -m bench.codes": Elsewhere(
         "tests/test_bench_codes.py", "test_a_line_is_measured_once_and_stands_in_the_page"
     ),

@@ -99,6 +99,9 @@ COMMANDS = {
     "make test": Made("/python -m pytest -n auto"),  # which the CI runs
     "make bench": Made("/python -m bench.lookups"),
     "make bench SCALE=full": Made("/python -m bench.scale --rows full"),
+    "python -m bench.ectcq": Elsewhere(
+        "tests/test_bench_ectcq.py", "test_a_line_has_the_shares_of_all_bits"
+    ),
     "python -m bench.codes": Elsewhere(
         "tests/test_bench_codes.py", "test_a_line_is_measured_once_and_stands_in_the_page"
     ),
@@ -181,6 +184,11 @@ COMMANDS = {
     "--out DIR-table": Elsewhere(
         "tests/export/test_table_source.py", "test_the_command_names_the_table"
     ),
+    "embpress compress --model sentence-transformers/all-MiniLM-L6-v2 --ratio 10 "
+    "--out MiniLM-10x": Elsewhere("tests/integrations/test_guide.py", "test_the_guide_runs"),
+    "embpress export MiniLM-10x --onnx minilm.onnx": Elsewhere(
+        "tests/integrations/test_guide.py", "test_the_guide_runs"
+    ),
     "embpress export DIR-small --onnx model.onnx": Run(prints="written to model.onnx"),
     "embpress compress --model DIR --method integer --ratio 7 --option bits=4 --out DIR-int4": Run(
         prints="written to DIR-int4"
@@ -201,6 +209,7 @@ SHORTER = {
 }
 """Shorter text in place of a part of a Python example."""
 PYTHON_ELSEWHERE = {
+    "MiniLM-10x": Elsewhere("tests/integrations/test_guide.py", "test_the_guide_runs"),
     "import mteb": Elsewhere(
         "tests/integrations/test_recipes.py", "test_mteb_evaluates_variants_side_by_side"
     ),

@@ -6,13 +6,14 @@ less (reverse water-filling; Cover and Thomas, section 10.3.3, here with weights
 are quantized in the coordinates of the principal basis, with a step per row that falls with the
 root of the row's weight and is the same for all coordinates, and coded with tables chosen by the
 expected spread of each coordinate: bits then follow the water-filling without being allocated. The
-quantizer is an 8-state trellis (`numerics.trellis`), about 1 dB better than rounding. Weights are
+quantizer is a 32-state trellis (`numerics.trellis`), about 1.2 dB better than rounding. Weights are
 smoothed corpus counts by default.
 
 - The basis is stored in 4-bit integers. Coordinates are taken in this rounded basis, by its
   inverse, so that only a little orthogonality is lost. It is most of what is stored beside the
   rows.
-- The length of each row's code is stored, so that single rows can be decoded.
+- The length of each row's code is stored, so that single rows can be decoded. It is
+  entropy-coded, as tiers and norms are (`numerics.row_records`).
 - Mixing rare rows from kept ones as T24 does is not combined with it: on MiniLM's table the 10
   weights and indices of a rare row take 450 bits at a relative error of 0.85, this code 380 bits at
   0.6.
@@ -25,7 +26,7 @@ the trellis, so that each coordinate is rounded alone, still at the least error 
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from typing import Any, Literal, NamedTuple
+from typing import Any, Literal
 
 import numpy as np
 import torch
@@ -36,10 +37,9 @@ from ..formats.entropy_coded import (
     NORM_BITS,
     SHIFT_UNIT,
     TIER_BITS,
+    WORD,
     EntropyCoded,
-    info_bytes,
 )
-from ..numerics import bits as packing
 from ..numerics.index_tables import (
     CLASSES,
     LOW_BITS,
@@ -54,8 +54,10 @@ from ..numerics.linalg import gram
 from ..numerics.matrices import Rows
 from ..numerics.memory import malloc_trim
 from ..numerics.row_coding import QuantizedRows, count_indices, encode_rows, quantize_rows
+from ..numerics.row_records import NUMBER_WORDS
 from ._base import Context, Method, Options, Plan, Weighting, budget_bits, infeasible
 from ._principal_basis import fill_basis
+from ._row_stream import RowsCode, RowStream, encode_row_records
 
 BASIS_BITS = 4
 """Bits of an entry of the basis."""
@@ -84,8 +86,10 @@ MIDDLE = 4
 """Norm class of a row whose coordinates are as wide as the spread classes say."""
 FILLED = 0.999
 """Share of the stream to aim for: codes are a little longer than the probabilities predict."""
-LENGTH_BITS = 8
-"""Bits per row that the smallest plan reserves for its length."""
+RECORD_BITS = 18
+"""Bits per row that the smallest plan reserves for its record."""
+LEARNING_BITS = 512
+"""Bits that the smallest plan reserves for the records' header and first, unlearned decisions."""
 
 
 @dataclass(frozen=True)
@@ -96,7 +100,7 @@ class EntropyCodedTrellisOptions(Options):
     basis: Literal["principal", "none"] = "principal"
     """Coordinates: of the principal basis, or the columns."""
     quantizer: Literal["trellis", "scalar"] = "trellis"
-    """The 8-state trellis, or rounding."""
+    """The trellis, or rounding."""
 
 
 class EntropyCodedTrellis(Method):
@@ -112,7 +116,7 @@ class EntropyCodedTrellis(Method):
 
     def _fixed_bits(self, shape: tuple[int, int]) -> int:
         """Bits of everything but the stream."""
-        return EntropyCoded(shape, self._basis_bits, stream_bytes=0).stored_bits
+        return EntropyCoded(shape, self._basis_bits, stream_bytes=0, version=2).stored_bits
 
     @property
     def _basis_bits(self) -> int:
@@ -123,7 +127,7 @@ class EntropyCodedTrellis(Method):
         """See base class."""
         fixed = self._fixed_bits(shape)
         stream = (budget_bits(shape, ratio) - fixed) // 8
-        least = info_bytes(shape[0], LENGTH_BITS)
+        least = (RECORD_BITS * shape[0] + LEARNING_BITS) // 8
         if stream < least:
             raise infeasible(self.label, shape, 32 * shape[0] * shape[1] / (fixed + 8 * least))
         # More than 32 bits per value would not reduce the error.
@@ -137,20 +141,10 @@ class EntropyCodedTrellis(Method):
             self._basis_bits,
             plan.sizes["stream_bytes"],
             scalar=self.options.quantizer == "scalar",
+            version=2,
         )
         weights = self.row_weights(context, plan.shape[0])
         return _Encoder(matrix, weights, compressed).encode(context)
-
-
-class _Words(NamedTuple):
-    """The code of a block of n rows."""
-
-    words: np.ndarray
-    """uint16, words of all rows in order."""
-    length: np.ndarray
-    """int64 (n,), number of words of each row."""
-    coded: int
-    """Number of indices that a table codes."""
 
 
 class _Encoder:
@@ -181,6 +175,7 @@ class _Encoder:
         tiers = (weights.double() / weights.min()).log2().round()
         self.tier = tiers.clamp(0, 2**TIER_BITS - 1).long()
         self._set_tables(np.zeros((2, CLASSES, WIDTH)))
+        self.records_bits = 0
         self.pool = ThreadPoolExecutor(torch.get_num_threads())
 
     def encode(self, context: Context) -> EntropyCoded:
@@ -197,19 +192,17 @@ class _Encoder:
             if log_step > smallest:
                 break
         previous_step = 0.0
-        previous_words = 0
+        previous_bits = 0
         for survey in range(SURVEYS):
-            words, longest, slope = self._survey(log_step, context)
-            # With some reserve, as lengths grow when the step shrinks.
-            self.compressed.length_bits = max(1, (longest + longest // 16).bit_length())
+            bits, slope = self._survey(log_step, context)
             if survey and previous_step != log_step:
                 # Coordinates that are mostly coded as 0 save less than a bit: the measured slope is
                 # used, within bounds.
-                measured = (previous_words - words) / (log_step - previous_step)
+                measured = (previous_bits - bits) / (log_step - previous_step)
                 slope *= min(max(measured / slope, 0.4), 1)
             previous_step = log_step
-            previous_words = words
-            log_step = max(smallest, log_step + (words - FILLED * self._room()) / slope)
+            previous_bits = bits
+            log_step = max(smallest, log_step + (bits - FILLED * self._room()) / slope)
         margin = 2.0**-10
         while not self._write(log_step, context):
             log_step = log_step + margin
@@ -225,8 +218,9 @@ class _Encoder:
         return widest / OCTAVE - LOW_BITS - CLASSES / OCTAVE
 
     def _room(self) -> int:
-        """Number of words that fit into the stream."""
-        return (self.compressed.stream_bytes - self.compressed.info_bytes) // 2
+        """Number of bits of rows that fit into the stream beside the rows' records."""
+        words = self.compressed.stream_bytes // 2 - NUMBER_WORDS
+        return max(0, words * WORD - self.records_bits)
 
     def _set_tables(self, counts: np.ndarray) -> None:
         """Fit the frequency tables to counts of indices."""
@@ -237,7 +231,7 @@ class _Encoder:
     def _tune_step(self, rows: Tensor, tier: Tensor, log_step: float, context: Context) -> float:
         """log2 of the step at which a sample of rows fills its share of the stream.
 
-        Tables are fitted on the way. The number of words is a convex, falling function of the step:
+        Tables are fitted on the way. The number of bits is a convex, falling function of the step:
         Newton's method from the smallest step never overshoots.
         """
         share = self._room() * len(rows) / self.compressed.shape[0]
@@ -247,8 +241,11 @@ class _Encoder:
             block = self._quantize(coordinates, tier, log_step)
             code = self._encode(block)
             self._set_tables(self._count(block)[0])
-            log_step += 16 * max(0, len(code.words) - share) / max(1, code.coded)
-            filled = len(code.words) / max(share, 1)
+            log_step += max(0, code.bits - share) / max(1, code.coded)
+            filled = code.bits / max(share, 1)
+            records = encode_row_records(tier, [block.norm_class], code.lengths)
+            self.records_bits = WORD * len(records) * self.compressed.shape[0] // len(rows)
+            share = self._room() * len(rows) / self.compressed.shape[0]
             context.progress(f"step {trial + 1}/{TRIALS}: {filled:.3f} of the available bits")
         self._set_offset(log_step)
         return log_step
@@ -258,20 +255,22 @@ class _Encoder:
         offset = UNIT - OCTAVE - MIDDLE + int(self.quarters.min()) - round(OCTAVE * log_step)
         self.compressed.offset.fill_(offset)
 
-    def _survey(self, log_step: float, context: Context) -> tuple[int, int, float]:
+    def _survey(self, log_step: float, context: Context) -> tuple[int, float]:
         """Encode all rows at a step, and fit the tables and the shifts of levels to them.
 
         Returns:
-            The number of words of all rows, that of the longest row, and by how many words a step
-            twice as large would be shorter.
+            The number of bits of all rows, and by how many a step twice as large would be shorter.
         """
         counts = np.zeros((2, CLASSES, WIDTH))
         excess = np.zeros((2, 2, CLASSES, 2))
-        total = longest = coded = 0
+        total = coded = 0
+        norms = []
+        lengths = []
         for _, block in self._blocks(log_step, context):
             code = self._encode(block)
-            total = total + len(code.words)
-            longest = max(longest, int(code.length.max()))
+            total += code.bits
+            norms.append(block.norm_class)
+            lengths.extend(code.lengths)
             coded += code.coded
             block_counts, block_excess = self._count(block)
             counts += block_counts
@@ -279,28 +278,18 @@ class _Encoder:
         self._set_tables(counts)
         mean = excess[0] / excess[1].clip(1)
         self.compressed.shift.copy_(torch.from_numpy((mean * SHIFT_UNIT).round().clip(-127, 127)))
-        return total, longest, max(coded, 1) / 16
+        self.records_bits = WORD * len(encode_row_records(self.tier, norms, lengths))
+        return total, float(max(coded, 1))
 
     def _write(self, log_step: float, context: Context) -> bool:
         """Write the stream at a step; returns False if it does not fit."""
-        target = self.compressed
-        n_rows = self.compressed.shape[0]
-        target.stream.zero_()
-        room = target.stream[target.info_bytes :][: 2 * self._room()].numpy().view(np.uint16)
-        end = 0
-        info = torch.empty(n_rows, dtype=torch.int64)
-        for ids, block in self._blocks(log_step, context):
-            words, length, _ = self._encode(block)
-            if end + len(words) > len(room) or int(length.max()) >> target.length_bits:
+        stream = RowStream(self.compressed.stream)
+        for _, block in self._blocks(log_step, context):
+            if not stream.append(self._encode(block), block.norm_class):
                 return False
-            room[end : end + len(words)] = words
-            end += len(words)
-            info[ids] = self.tier[ids] | torch.from_numpy(
-                block.norm_class << TIER_BITS | length << (TIER_BITS + NORM_BITS)
-            )
-        packed = packing.pack(info, TIER_BITS + NORM_BITS + target.length_bits)
-        target.stream[: len(packed)] = packed
-        target.step.fill_(2.0**log_step)
+        if not stream.finish(self.tier):
+            return False
+        self.compressed.step.fill_(2.0**log_step)
         return True
 
     def _blocks(self, log_step: float, context: Context) -> Iterator[tuple[Tensor, QuantizedRows]]:
@@ -354,13 +343,13 @@ class _Encoder:
         self._map_parts(quantize_rows, block, self._spread(), price, scalar)
         return block
 
-    def _encode(self, block: QuantizedRows) -> _Words:
+    def _encode(self, block: QuantizedRows) -> RowsCode:
         """Encode quantized rows."""
         parts = self._map_parts(
             encode_rows, block, self._spread(), self.tables.frequency, self.tables.start
         )
         words, lengths, coded = zip(*parts)
-        return _Words(np.concatenate(words), np.concatenate(lengths), sum(coded))
+        return RowsCode(list(words), list(lengths), sum(coded))
 
     def _count(self, block: QuantizedRows) -> tuple[np.ndarray, np.ndarray]:
         """Counts and excesses of quantized rows, see `count_indices`."""

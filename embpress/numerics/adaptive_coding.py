@@ -28,16 +28,16 @@ SHARES = np.array([(1 << 16) // (n + 2) for n in range(MEMORY)])
 
 
 class Probabilities:
-    """Learned probabilities of all decisions.
+    """Learned probabilities of all decisions, by table and place.
 
     Attributes:
-        zero: int64 (CLASSES, PLACES), probability of the answer no, in units of 2^-FRACTION_BITS.
-        seen: int64 (CLASSES, PLACES), decisions so far, at most MEMORY - 1.
+        zero: int64 (tables, PLACES), probability of the answer no, in units of 2^-FRACTION_BITS.
+        seen: int64 (tables, PLACES), decisions so far, at most MEMORY - 1.
     """
 
-    def __init__(self) -> None:
-        self.zero = np.full((CLASSES, PLACES), 1 << (FRACTION_BITS - 1), dtype=np.int64)
-        self.seen = np.zeros((CLASSES, PLACES), dtype=np.int64)
+    def __init__(self, tables: int = CLASSES) -> None:
+        self.zero = np.full((tables, PLACES), 1 << (FRACTION_BITS - 1), dtype=np.int64)
+        self.seen = np.zeros((tables, PLACES), dtype=np.int64)
 
 
 @compiled
@@ -211,3 +211,64 @@ def decode_matrix(
                 raw |= bit << b
             values[i, j] = join_index(high, raw, low)
     return values
+
+
+@compiled
+def encode_symbols(
+    symbols: np.ndarray, tables: np.ndarray, width: int, zero: np.ndarray, seen: np.ndarray
+) -> np.ndarray:
+    """Encode small integers by their bits, each conditioned on the bits above it.
+
+    Args:
+        symbols: int64 (n,), in [0, 2^width).
+        tables: int64 (n,), the table of probabilities for each symbol.
+        width: bits of a symbol, at most 5.
+        zero: as in `Probabilities`; changed.
+        seen: as in `Probabilities`; changed.
+
+    Returns:
+        The words, uint16.
+    """
+    out = (
+        np.empty(len(symbols) * width, dtype=np.int64),
+        np.empty(len(symbols) * width, dtype=np.int64),
+    )
+    n = 0
+    for i in range(len(symbols)):
+        model = (zero[tables[i]], seen[tables[i]])
+        place = 1
+        for b in range(width - 1, -1, -1):
+            bit = int(symbols[i]) >> b & 1
+            n = _decide(bit, model, place, out, n)
+            place = 2 * place + bit
+    words = np.empty(max_encoded_words(n), dtype=np.uint16)
+    return words[: encode(out[0], out[1], words)].copy()
+
+
+@compiled
+def decode_symbols(
+    words: np.ndarray,
+    tables: np.ndarray,
+    by_last: bool,
+    width: int,
+    zero: np.ndarray,
+    seen: np.ndarray,
+) -> np.ndarray:
+    """Decode what `encode_symbols` encoded: int64 (n,).
+
+    With `by_last` the table of each symbol is the symbol before it, 0 at first, and `tables` only
+    says how many there are.
+    """
+    symbols = np.empty(len(tables), dtype=np.int64)
+    state, position = init_decoder(words, 0, len(words))
+    last = 0
+    for i in range(len(symbols)):
+        table = last if by_last else tables[i]
+        model = (zero[table], seen[table])
+        place = 1
+        for _ in range(width):
+            bit, state, position = _read_learned(state, words, position, model, place)
+            place = 2 * place + bit
+        last = place - (1 << width)
+        symbols[i] = last
+    return symbols

@@ -31,6 +31,8 @@ LARGEST_INDEX = np.array(
 )
 """Largest index in the table of each class, without low bits."""
 WIDTH = 2 * int(LARGEST_INDEX.max()) + 1
+MIDDLE = 64
+"""Added to an index of a table, so that it is stored in 7 bits; even, so that parity is kept."""
 COUNT = int((LARGEST_INDEX[1:] + 1).sum())
 """Frequencies stored for one quantizer: of index 0 and of each absolute value, in classes 1 up."""
 
@@ -121,18 +123,17 @@ class IndexTables:
     Attributes:
         frequency, start: int64 (2, CLASSES, WIDTH) by quantizer, class and index + WIDTH // 2:
             frequency and cumulative frequency of an index; 0 where it cannot be coded.
-        entry_frequency, entry_offset, entry_index: int16 each, at (2 x class + quantizer) x
-            2^PRECISION + slot: frequency of the symbol of the slot, slot - its cumulative
-            frequency, and its index. int16 keeps the tables in the processor's cache.
+        entries: uint32, at (2 x class + quantizer) x 2^PRECISION + slot: frequency of the symbol of
+            the slot - 1, slot - its cumulative frequency, and its index + MIDDLE, from the lowest
+            bit in PRECISION, PRECISION and 8 bits. One word a slot keeps the tables in the
+            processor's cache.
     """
 
     def __init__(self, stored: Tensor) -> None:
         middle = WIDTH // 2
         self.frequency = np.zeros((2, CLASSES, WIDTH), dtype=np.int64)
         self.start = np.zeros_like(self.frequency)
-        self.entry_frequency, self.entry_offset, self.entry_index = np.empty(
-            (3, CLASSES * 2 * SLOTS), dtype=np.int16
-        )
+        self.entries = np.empty(CLASSES * 2 * SLOTS, dtype=np.uint32)
         for quantizer in (0, 1):
             position = 0
             for table in range(CLASSES):
@@ -151,9 +152,9 @@ class IndexTables:
                 self.frequency[quantizer, table, order + middle] = frequency
                 self.start[quantizer, table, order + middle] = start
                 chosen = slice((2 * table + quantizer) * SLOTS, (2 * table + quantizer + 1) * SLOTS)
-                self.entry_frequency[chosen] = np.repeat(frequency, frequency)
-                self.entry_offset[chosen] = np.arange(SLOTS) - np.repeat(start, frequency)
-                self.entry_index[chosen] = np.repeat(order, frequency)
+                offset = np.arange(SLOTS) - np.repeat(start, frequency)
+                parts = frequency - 1 | order + MIDDLE << 2 * PRECISION
+                self.entries[chosen] = np.repeat(parts, frequency) | offset << PRECISION
 
     def costs(self) -> np.ndarray:
         """Bits of each index: float32 (2, CLASSES, WIDTH), infinite where it cannot be coded."""

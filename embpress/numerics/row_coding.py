@@ -21,7 +21,10 @@ from .index_tables import (
     raw_part,
     split_spread_class,
 )
-from .trellis import cheapest_path, level, nearest_size
+from .trellis import STATES, cheapest_path, level, nearest_size
+
+UNIT_BITS = 4
+"""Unit of the lengths of rows: finer ones are longer to code, coarser ones waste more bits."""
 
 
 class QuantizedRows(NamedTuple):
@@ -54,7 +57,7 @@ def quantize_rows(
     d = len(spread)
     candidates = np.empty((d, 4), dtype=np.int64)
     costs = np.empty((d, 4), dtype=np.float32)
-    taken = np.empty(d, dtype=np.uint8)
+    taken = np.empty((d, STATES), dtype=np.uint8)
     branches = np.empty(d, dtype=np.uint8)
     for i in range(len(rows.class_offset)):
         active = count_active(spread, rows.class_offset[i])
@@ -89,10 +92,34 @@ def quantize_rows(
 
 
 @compiled
+def append_bits(words: np.ndarray, end: int, value: int, count: int) -> int:
+    """Write the low bits of a value after bit `end` of words that are 0 there; returns the end."""
+    while count > 0:
+        place = end & 15
+        taken = min(16 - place, count)
+        words[end >> 4] |= (value & ((1 << taken) - 1)) << place
+        value >>= taken
+        end += taken
+        count -= taken
+    return end
+
+
+@compiled
+def append_words(words: np.ndarray, end: int, more: np.ndarray, count: int) -> int:
+    """Write the first bits of other words after bit `end`; returns the end."""
+    for i in range((count + 15) // 16):
+        end = append_bits(words, end, int(more[i]), min(16, count - 16 * i))
+    return end
+
+
+@compiled
 def encode_rows(
     rows: QuantizedRows, spread: np.ndarray, frequency: np.ndarray, start: np.ndarray
 ) -> tuple[np.ndarray, np.ndarray, int]:
     """Encode quantized rows: of each row the raw low bits, then the rANS code of the rest.
+
+    Rows begin at multiples of UNIT_BITS. The padding is before the highest bits of the coder's
+    final state, where it reads as zeros of the state.
 
     Args:
         rows: rows with indices and quantizers.
@@ -101,11 +128,13 @@ def encode_rows(
         start: int64 (2, CLASSES, WIDTH), as in `IndexTables`.
 
     Returns:
-        uint16 words of all rows, int64 (n,) numbers of words, and the number of coded indices.
+        uint16 words of all rows, int64 (n,) lengths of rows in units, and the number of coded
+        indices.
     """
     n, d = rows.indices.shape
     most_low = max(0, split_spread_class(spread.max() + rows.class_offset.max())[1])
-    words = np.empty(n * (d * most_low // 16 + 1 + max_encoded_words(d)), dtype=np.uint16)
+    words = np.zeros(n * (d * most_low // 16 + 2 + max_encoded_words(d)), dtype=np.uint16)
+    coder = np.empty(max_encoded_words(d), dtype=np.uint16)
     lengths = np.empty(n, dtype=np.int64)
     frequencies = np.empty(d, dtype=np.int64)
     starts = np.empty(d, dtype=np.int64)
@@ -113,8 +142,6 @@ def encode_rows(
     n_coded = 0
     for i in range(n):
         active = count_active(spread, rows.class_offset[i])
-        raw = 0
-        n_bits = 0
         first = end
         for j in range(active):
             table, low = split_spread_class(spread[j] + rows.class_offset[i])
@@ -124,19 +151,22 @@ def encode_rows(
             frequencies[j] = frequency[quantizer, table, position]
             starts[j] = start[quantizer, table, position]
             n_coded += table > 0
-            raw |= raw_part(index, low) << n_bits
-            n_bits += low
-            while n_bits >= 16:
-                words[end] = raw & 0xFFFF
-                end = end + 1
-                raw = raw >> 16
-                n_bits = n_bits - 16
-        if n_bits:
-            words[end] = raw
-            end += 1
-        end += encode(frequencies[:active], starts[:active], words[end:])
-        lengths[i] = end - first
-    return words[:end].copy(), lengths, n_coded
+            if low:
+                end = append_bits(words, end, raw_part(index, low), low)
+        n_words = encode(frequencies[:active], starts[:active], coder)
+        highest = 0
+        while n_words and coder[0] >> highest:
+            highest += 1
+        padding = -(end - first + highest) % UNIT_BITS
+        if highest + padding > 16:
+            end = append_bits(words, end, 0, highest + padding - 16)
+            padding = 16 - highest
+        for k in range(n_words):
+            end = append_bits(words, end, int(coder[k]), 16 if k else highest + padding)
+        if not n_words:
+            end = append_bits(words, end, 0, padding)
+        lengths[i] = (end - first) // UNIT_BITS
+    return words[: (end + 15) // 16].copy(), lengths, n_coded
 
 
 @compiled

@@ -1,39 +1,40 @@
 """Trellis-coded quantization with an entropy-coding cost: search of the best path, and the trellis.
 
 Two quantizers share the integers as levels: Q0 has the even ones, 2 k; Q1 has the odd ones and 0,
-2 k - sign(k). A trellis of 8 states decides which quantizer codes a sample, and the parity of each
-index k selects the next state (Ungerboeck's code of rate 1/2, octal polynomials 13 and 04). The
-levels are as dense as those of a scalar quantizer of half the step, while the indices cost as many
-bits as those of one of the whole step: this is about 1 dB closer to the rate-distortion bound than
-scalar quantization (Marcellin and Fischer 1990; with entropy coding Fischer and Wang 1992; 0 in
-both quantizers, for low rates, as in Joshi, Crump and Fischer 1995).
+2 k - sign(k). A trellis of `STATES` states decides which quantizer codes a sample, and the parity
+of each index k selects the next state (Ungerboeck 1982, codes of rate 1/2 for amplitude
+modulation). The levels are as dense as those of a scalar quantizer of half the step, while the
+indices cost as many bits as those of one of the whole step: this is about 1.2 dB closer to the
+rate-distortion bound than scalar quantization (Marcellin and Fischer 1990; with entropy coding
+Fischer and Wang 1992; 0 in both quantizers, for low rates, as in Joshi, Crump and Fischer 1995).
 """
 
 import numpy as np
 
 from .compiled import compiled
 
-STATES = 8
+STATES = 32
+"""States of the trellis that quantizes."""
+POLYNOMIALS = {
+    8: (0o13, 0o04),
+    16: (0o23, 0o04),
+    32: (0o45, 0o10),
+    64: (0o103, 0o024),
+    128: (0o235, 0o126),
+    256: (0o515, 0o362),
+}
+"""Feedback and forward polynomials by number of states (Ungerboeck 1982, table I)."""
 
 
-def _transitions() -> np.ndarray:
-    """Next state by state and parity: (STATES, 2). The lowest bit of a state is the quantizer."""
-    feedback = 0o13
-    forward = 0o04
-    bits = 3
-    table = np.zeros((STATES, 2), dtype=np.int64)
-    for state in range(STATES):
-        for parity in (0, 1):
-            lowest = state & 1
-            for i in range(bits):
-                shifted = state >> (i + 1) & 1
-                table[state, parity] |= (
-                    shifted ^ (forward >> (i + 1) & parity) ^ (feedback >> (i + 1) & lowest)
-                ) << i
-    return table
+def transitions(states: int) -> np.ndarray:
+    """Next state by state and parity: (states, 2). The lowest bit of a state is the quantizer."""
+    feedback, forward = POLYNOMIALS[states]
+    state = np.arange(states)[:, None]
+    parity = np.arange(2)
+    return state >> 1 ^ (forward >> 1) * parity ^ (feedback >> 1) * (state & 1)
 
 
-NEXT = _transitions()
+NEXT = transitions(STATES)
 
 # Two transitions enter each state. (STATES, 2): their origins, and their branches, 2 x quantizer +
 # parity.
@@ -74,25 +75,21 @@ def cheapest_path(costs: np.ndarray, taken: np.ndarray, branch: np.ndarray) -> N
 
     Args:
         costs: float32 (d, 4), cost of each branch at each sample.
-        taken: uint8 (d,), scratch: one bit a state.
+        taken: uint8 (d, STATES), scratch: which of its two transitions enters each state.
         branch: uint8 (d,), output: the branch at each sample.
     """
     total = np.full(STATES, np.inf, dtype=np.float32)
     total[0] = 0
     after = np.empty_like(total)
     for j in range(len(costs)):
-        ways = 0
         for state in range(STATES):
             first = total[FROM[state, 0]] + costs[j, BRANCH[state, 0]]
             second = total[FROM[state, 1]] + costs[j, BRANCH[state, 1]]
-            if second < first:
-                ways |= 1 << state
-                first = second
-            after[state] = first
-        taken[j] = ways
+            taken[j, state] = second < first
+            after[state] = min(first, second)
         total, after = after, total
     state = int(total.argmin())
     for j in range(len(costs) - 1, -1, -1):
-        way = taken[j] >> state & 1
+        way = taken[j, state]
         branch[j] = BRANCH[state, way]
         state = FROM[state, way]

@@ -1,3 +1,6 @@
+import json
+from pathlib import Path
+
 import numpy as np
 import pytest
 import torch
@@ -7,7 +10,6 @@ from embpress.errors import UserError
 from embpress.formats.entropy_coded import NORM_BITS, SHIFT_UNIT, TIER_BITS, EntropyCoded
 from embpress.methods import compress
 from embpress.methods._base import Context
-from embpress.numerics import bits
 from embpress.numerics.index_tables import split_spread_class
 from embpress.numerics.trellis import NEXT, level
 
@@ -20,27 +22,26 @@ def compressed():
     return compress(matrix, "ectcq", 3, Context(torch.arange(600, 0, -1) ** 2))
 
 
-def words_of(compressed, row):
-    first = compressed.first[row]
-    return [int(word) for word in compressed.words[first : first + compressed.length[row]]]
+def bits_of(compressed, row):
+    """The bits of one row as an integer, and their number."""
+    words = int.from_bytes(compressed.words.tobytes(), "little")
+    length = int(compressed.length[row])
+    return words >> int(compressed.first[row]) & (1 << length) - 1, length
 
 
 def decoded(compressed, row):
     """One row out of what is stored, by Python's own integers."""
-    width = TIER_BITS + NORM_BITS + compressed.length_bits
-    info = int(bits.gather(compressed.stream, torch.tensor([row]), width))
-    tier = info % 2**TIER_BITS
-    more = 2 * tier + info // 2**TIER_BITS % 2**NORM_BITS + int(compressed.offset)
+    more = int(compressed.class_offset[row])
     split = [split_spread_class(int(spread) + more) for spread in compressed.spread]
-    words = words_of(compressed, row)
-    n_raw = -(-sum(low for _, low in split) // 16)
-    raw_bits = sum(word << 16 * i for i, word in enumerate(words[:n_raw]))
-    left = words[n_raw:] or [1]
-    code = left[0]
-    left = left[1:]
+    raw_bits, length = bits_of(compressed, row)
+    n_raw = sum(low for _, low in split)
+    coded, left = raw_bits >> n_raw, length - n_raw
+    code = 1
+    if left:
+        taken = (left - 1) % 16 + 1
+        code, coded, left = coded & (1 << taken) - 1, coded >> taken, left - taken
     while left and code < 2**32:
-        code = code * 2**16 + left[0]
-        left = left[1:]
+        code, coded, left = code << 16 | coded & 0xFFFF, coded >> 16, left - 16
     state = 0
     levels = []
     for table, low in split:
@@ -60,13 +61,12 @@ def decoded(compressed, row):
             below += size
         code = size * (code // 4096) + slot - below
         if left and code < 2**32:
-            code = code * 2**16 + left[0]
-            left = left[1:]
+            code, coded, left = code << 16 | coded & 0xFFFF, coded >> 16, left - 16
         index = int(k) * 2**low + raw - 2**low // 2
         shift = int(compressed.shift[quantizer, table, int(abs(index) > 1)]) / SHIFT_UNIT
         levels.append(level(index, quantizer) + np.sign(index) * shift)
         state = int(NEXT[state, index & 1])
-    step = float(compressed.step) * 2 ** (-tier / 2)
+    step = float(compressed.row_step[row])
     return compressed.mean.double().numpy() + step * compressed.columns.double().numpy() @ np.array(
         levels
     )
@@ -84,22 +84,49 @@ def test_rows_against_a_plain_reading_of_what_is_stored(compressed):
     assert max(lows) > 0  # the raw part was tried
 
 
-def test_a_row_longer_than_the_stream_is_refused(compressed, tmp_path):
-    storage.save(compressed, tmp_path)
+@pytest.fixture(scope="module")
+def version_1():
+    """The golden matrix of version 1."""
+    return storage.load(Path(__file__).parent / "golden" / "entropy_coded")
+
+
+def test_rows_longer_than_a_stream_of_version_1_are_refused(version_1, tmp_path):
+    storage.save(version_1, tmp_path)
     forged = storage.load(tmp_path)
-    forged.stream[: forged.info_bytes] = 255
+    records = -(-40 * (TIER_BITS + NORM_BITS + forged.length_bits) // 16) * 2
+    forged.stream[:records] = 255
     storage.save(forged, tmp_path)
     with pytest.raises(UserError, match="rows are longer than the stream"):
         storage.load(tmp_path)
 
 
-def test_random_bytes_decode_to_something_or_are_refused(compressed):
+@pytest.mark.parametrize("first_words", [(255, 255), (3, 0), (0, 0)])
+def test_records_that_are_damaged_are_refused(compressed, tmp_path, first_words):
+    """Their number is larger than the stream, or they are cut."""
+    storage.save(compressed, tmp_path)
+    forged = storage.load(tmp_path)
+    forged.stream[:4] = torch.tensor([*first_words, *first_words])
+    storage.save(forged, tmp_path)
+    with pytest.raises(UserError, match="longer than the stream"):
+        storage.load(tmp_path)
+
+
+def test_an_unknown_version_is_refused(compressed, tmp_path):
+    storage.save(compressed, tmp_path)
+    header = storage.read_json(tmp_path / storage.HEADER)
+    header["config"]["version"] = 3
+    (tmp_path / storage.HEADER).write_text(json.dumps(header))
+    with pytest.raises(UserError, match="version 3.*update"):
+        storage.load(tmp_path)
+
+
+@pytest.mark.parametrize("name", ["compressed", "version_1"])
+def test_random_bytes_decode_to_something_or_are_refused(name, request):
     """Nothing outside the stream is read, whatever it says."""
+    compressed = request.getfixturevalue(name)
     for seed in range(200):
         generator = torch.Generator().manual_seed(seed)
-        forged = EntropyCoded(
-            compressed.shape, compressed.basis_bits, compressed.stream_bytes, compressed.length_bits
-        )
+        forged = EntropyCoded(compressed.shape, **compressed.config())
         forged.load_state_dict(compressed.state_dict())
         for name in ("stream", "spread", "offset", "shift"):
             buffer = getattr(forged, name)
@@ -109,6 +136,6 @@ def test_random_bytes_decode_to_something_or_are_refused(compressed):
             )
         try:
             forged.prepare()
-            assert forged.rows(torch.arange(600)).shape == compressed.shape
+            assert forged.rows(torch.arange(len(compressed.length))).shape == compressed.shape
         except (ValueError, UserError) as error:
             assert "longer than" in str(error) or "damaged" in str(error)

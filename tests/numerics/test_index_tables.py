@@ -1,12 +1,13 @@
 import numpy as np
 import pytest
 
-from embpress.numerics.entropy_coding import SLOTS
+from embpress.numerics.entropy_coding import PRECISION, SLOTS
 from embpress.numerics.index_tables import (
     CLASSES,
     COUNT,
     LARGEST_INDEX,
     LOW_BITS,
+    MIDDLE,
     OCTAVE,
     UNIT,
     WIDTH,
@@ -79,12 +80,14 @@ def test_tables_hold_every_index_and_fill_all_slots():
     slots = np.arange(SLOTS)
     for quantizer, table in ((0, 5), (1, 21), (0, 0)):
         entries = (2 * table + quantizer) * SLOTS + slots
-        place = tables.entry_index[entries] + WIDTH // 2
+        found = tables.entries[entries].astype(np.int64)
+        place = (found >> 2 * PRECISION) - MIDDLE + WIDTH // 2
         starts = tables.start[quantizer, table, place]
         assert (starts <= slots).all() and (
             slots < starts + tables.frequency[quantizer, table, place]
         ).all()
-        assert (tables.entry_offset[entries] == slots - starts).all()
+        assert ((found >> PRECISION) % SLOTS == slots - starts).all()
+        assert (found % SLOTS + 1 == tables.frequency[quantizer, table, place]).all()
 
 
 def test_frequencies_follow_the_counts():

@@ -3,7 +3,15 @@ import itertools
 import numpy as np
 import pytest
 
-from embpress.numerics.trellis import NEXT, STATES, cheapest_path, level, nearest_size
+from embpress.numerics.trellis import (
+    NEXT,
+    POLYNOMIALS,
+    STATES,
+    cheapest_path,
+    level,
+    nearest_size,
+    transitions,
+)
 
 
 def follow(indices):
@@ -29,14 +37,22 @@ def candidates(samples):
 
 
 def path(costs):
-    taken, branch = np.empty((2, len(costs)), dtype=np.uint8)
-    cheapest_path(costs, taken, branch)
+    branch = np.empty(len(costs), dtype=np.uint8)
+    cheapest_path(costs, np.empty((len(costs), STATES), dtype=np.uint8), branch)
     return branch
 
 
-def test_every_state_is_entered_and_left_twice():
-    assert sorted(NEXT.flatten().tolist()) == sorted(2 * list(range(STATES)))
-    assert all(a != b for a, b in NEXT)
+@pytest.mark.parametrize("states", POLYNOMIALS)
+def test_every_state_is_entered_and_left_twice(states):
+    following = transitions(states)
+    assert sorted(following.flatten().tolist()) == sorted(2 * list(range(states)))
+    assert all(a != b for a, b in following)
+
+
+def test_the_trellis_of_version_1_is_kept():
+    """Streams of version 1 decode with it."""
+    wanted = [[0, 2], [5, 7], [1, 3], [4, 6], [2, 0], [7, 5], [3, 1], [6, 4]]
+    assert transitions(8).tolist() == wanted
 
 
 @pytest.mark.parametrize("branch", range(4))
@@ -73,11 +89,11 @@ def test_cheapest_path_against_exhaustive_search():
 
 
 def test_gain_over_rounding_at_the_density_of_its_indices():
-    """Uniform samples: of the 1.53 dB that a scalar quantizer loses the trellis saves 1 dB."""
+    """Uniform samples: of the 1.53 dB that a scalar quantizer loses the trellis saves 1.2 dB."""
     samples = 400 * (np.random.default_rng(2).random(16384) - 0.5)
     _, costs = candidates(samples)
     error = costs[np.arange(len(costs)), path(costs)].mean()
-    assert 0.75 < 10 * np.log10((4 / 12) / error) < 1.53
+    assert 1.1 < 10 * np.log10((4 / 12) / error) < 1.53
 
 
 def test_decoder_walks_as_the_encoder_did():

@@ -14,6 +14,7 @@ docs/findings/sentence-scores.md.
 import argparse
 import tempfile
 from collections.abc import Callable
+from datetime import date
 from pathlib import Path
 from typing import Any
 
@@ -25,6 +26,7 @@ from sklearn.linear_model import LogisticRegression
 from embpress import compress_model
 from embpress.data import packages
 from embpress.integrations.sentence_transformers import load_sentence_transformer
+from embpress.pipeline.provenance import code_commit
 from embpress.study.loading import load_study, read_pins
 from embpress.tasks import parse_entry, task_class
 from embpress.tasks._base import TaskInputs
@@ -88,13 +90,13 @@ def classification_scorers(folder: Path) -> dict[str, Scorer]:
     return {name: scorer(name) for name in TASKS}
 
 
-def write_page(rows: list[list[str]], page: Path) -> None:
-    """Write the table, whose first row holds the heads."""
+def write_page(rows: list[list[str]], page: Path, measured: str) -> None:
+    """Write the table, whose first row holds the heads, and the commit and date of the scores."""
     lines = ["| " + " | ".join(row) + " |" for row in rows]
     lines.insert(1, "|---|" + "---:|" * (len(rows[0]) - 1))
     text = f"""# Scores of compressed sentence embeddings
 
-Written by `python -m bench.sentence_scores`. The model is all-MiniLM-L6-v2, of which the embedding
+Written by `python -m bench.sentence_scores` at {measured}. The model is all-MiniLM-L6-v2, of which the embedding
 alone is compressed, with the token counts that the package holds. Ratios are those of the embedding
 (fp32 bits / stored bits), bytes are those of its matrix. lee50, simlex999 and wordsim353 are
 Spearman's correlation of cosines and human judgements, times 100. The others are the accuracy, in
@@ -127,7 +129,7 @@ def main() -> None:
             scores = [f"{score(encode):.1f}" for score in scorers.values()]
             rows.append([label, f"{summary.ratio:.2f}", f"{summary.embedding_after:,}", *scores])
             print(*rows[-1], flush=True)
-    write_page(rows, PAGE)
+    write_page(rows, PAGE, f"commit `{code_commit()}`, {date.today()}")
 
 
 if __name__ == "__main__":

@@ -1,6 +1,7 @@
 """The page of sentence scores: written by the command, with a row for each variant."""
 
 import importlib
+import re
 
 import numpy as np
 import pytest
@@ -22,7 +23,8 @@ def test_the_page_has_a_row_for_each_variant(tmp_path):
     assert [row[0] for row in rows] == [variant[0] for variant in bench.VARIANTS]
     assert {*heads} >= {*bench.READERS, *bench.TASKS}
     assert all(float(row[1]) >= variant[2] for row, variant in zip(rows, bench.VARIANTS))
-    bench.write_page([heads, *rows], tmp_path / "page.md")
+    measured = re.search(r"commit `\w+`, [\d-]+", bench.PAGE.read_text()).group()
+    bench.write_page([heads, *rows], tmp_path / "page.md", measured)
     assert (tmp_path / "page.md").read_text() == bench.PAGE.read_text()
 
 

@@ -65,6 +65,10 @@ class ResidualBinaryAutoencoderOptions(TrainedOptions):
             raise UserError(
                 "option codes must be above 0, and rank, width and cosine_weight at least 0"
             )
+        if self.training == "greedy" and self.cosine_weight != 1.0:
+            raise UserError(
+                "option cosine_weight changes nothing without joint training: add `training: joint`"
+            )
         if self.width * self.codes % 8:
             raise UserError(
                 f"options codes x width are {self.codes} x {self.width} bits, but a row's codes "

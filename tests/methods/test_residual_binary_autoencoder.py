@@ -12,6 +12,7 @@ from embpress.fidelity.reconstruction import reconstruction
 from embpress.methods import compress
 from embpress.methods.residual_binary_autoencoder import (
     ResidualBinaryAutoencoder,
+    ResidualBinaryAutoencoderOptions,
     _least_squares,
     _sign,
 )
@@ -112,3 +113,9 @@ def test_lighttoken_is_as_good_on_rows_of_any_size(size):
     assert (found.dense() / size - matrix).norm() == pytest.approx(
         float((wanted.dense() - matrix).norm()), rel=0.02
     )
+
+
+def test_a_loss_that_plays_no_part_is_refused():
+    with pytest.raises(UserError, match="cosine_weight.*joint"):
+        ResidualBinaryAutoencoderOptions(cosine_weight=0.0)
+    assert ResidualBinaryAutoencoderOptions(cosine_weight=0.0, training="joint").codes == 2

@@ -96,12 +96,13 @@ def write_page(rows: list[list[str]], page: Path, measured: str) -> None:
     lines.insert(1, "|---|" + "---:|" * (len(rows[0]) - 1))
     text = f"""# Scores of compressed sentence embeddings
 
-Written by `python -m bench.sentence_scores` at {measured}. The model is
-all-MiniLM-L6-v2, of which the embedding alone is compressed, with the token counts that the package holds. Ratios are those of the embedding
-(fp32 bits / stored bits), bytes are those of its matrix. lee50, simlex999 and wordsim353 are
-Spearman's correlation of cosines and human judgements, times 100. The others are the accuracy, in
-percent, of logistic regression on the embeddings, on tasks that played no part in any choice of a
-method or a setting (`studies/unseen.yaml`): topics of Reuters news, authors of tweets. Texts are
+Written by `python -m bench.sentence_scores` at {measured}.
+The model is all-MiniLM-L6-v2, of which the embedding alone is compressed, with the token counts
+that the package holds. Ratios are those of the embedding (fp32 bits / stored bits), bytes are those
+of its matrix. lee50, simlex999 and wordsim353 are Spearman's correlation of cosines and human
+judgements, times 100. The others are the accuracy, in percent, of logistic regression on the
+embeddings, on tasks that played no part in any choice of a method or a setting
+(`studies/unseen.yaml`): topics of Reuters news, authors of tweets. Texts are
 cut to {MAX_LENGTH} tokens. One run each: no intervals.
 
 """

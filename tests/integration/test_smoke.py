@@ -168,7 +168,7 @@ def test_tables_figures_and_provenance_are_there(folder):
     modules = pandas.read_csv(results / "modules.csv")
     assert set(modules["kind"]) >= {"embedding", "query", "output", "not compressed"} and set(
         modules["method"]
-    ) == {"svd_model"}
+    ) == {"svd_model", "ectcq_model"}
     provenance = json.loads((results / "provenance.json").read_text())
     rules = {job["rule"] for job in provenance["jobs"]}
     assert {

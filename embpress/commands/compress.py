@@ -9,9 +9,10 @@ from typing import Any
 
 from ..errors import UserError
 from ..methods import FOLDER as METHODS
-from ..methods import TRIMMING, resolve_name
+from ..methods import TRIMMING, WHOLE_MODELS, resolve_name
 from ..methods import names as method_names
 from ._model_options import add_model_options, start_progress
+from ._output import print_result
 
 COMPRESS = """Compress the embedding of a transformers model (safetensors weights) and write the
 model to one folder: config, tokenizer, all other weights unchanged, and the compressed matrix. An
@@ -123,16 +124,13 @@ def run_compress(arguments: argparse.Namespace) -> None:
             matrix=arguments.matrix,
             progress=progress,
         )
-    if arguments.json:
-        print(json.dumps(summary.to_json(), indent=1))
-    else:
-        print(render_summary(summary))
+    print_result(summary, arguments.json, render_summary)
 
 
 def _run_compress_whole_model(arguments: argparse.Namespace, options: dict[str, Any]) -> None:
     """Run the command `compress` with `--matrices all`."""
     method = arguments.method
-    if method is not None and resolve_name(method) != "entropy_coded_trellis":
+    if method is not None and resolve_name(method) != WHOLE_MODELS:
         raise UserError(
             f"--matrices all needs --method ectcq, not {method}: the other methods compress "
             "the matrices of a whole model in studies (key `modules`)"
@@ -157,7 +155,4 @@ def _run_compress_whole_model(arguments: argparse.Namespace, options: dict[str, 
             seed=arguments.seed,
             progress=progress,
         )
-    if arguments.json:
-        print(json.dumps(summary.to_json(), indent=1))
-    else:
-        print(render_whole_model(summary))
+    print_result(summary, arguments.json, render_whole_model)

@@ -1,11 +1,11 @@
 """The command `embpress export`: write an exported model in the format of another library."""
 
 import argparse
-import json
 from pathlib import Path
 from typing import Any
 
 from ..errors import UserError
+from ._output import print_result
 
 EXPORT = """Write a folder that `compress` wrote in the format of another library. --onnx: the model
 as one file. The embedding stays compressed: standard operators gather the codes of a batch and
@@ -61,7 +61,4 @@ def run_export(arguments: argparse.Namespace) -> None:
         summary = export_compressed_tensors(arguments.folder, arguments.compressed_tensors)
     else:
         raise UserError("embpress export: name a format and a file, for example --onnx model.onnx")
-    if arguments.json:
-        print(json.dumps(summary.to_json(), indent=1))
-    else:
-        print(summary.render())
+    print_result(summary, arguments.json, lambda written: written.render())

@@ -1,8 +1,9 @@
 """The command `embpress inspect`."""
 
 import argparse
-import json
 from pathlib import Path
+
+from ._output import print_result
 
 INSPECT = """Report the contents of a compressed model's folder: tensors, types, shapes and bytes of
 the compressed matrix, the layers that run on it, headers, and why other weights were not
@@ -27,7 +28,4 @@ def run_inspect(arguments: argparse.Namespace) -> None:
     from ..export.rendering import render_inspection
 
     inspection = inspect(arguments.folder, arguments.memory)
-    if arguments.json:
-        print(json.dumps(inspection.to_json(), indent=1))
-    else:
-        print(render_inspection(inspection))
+    print_result(inspection, arguments.json, render_inspection)

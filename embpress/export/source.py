@@ -56,6 +56,20 @@ class SourceModel:
         return EmbeddingSlot(self.model)
 
 
+def find_dense_model(folder: Path) -> Path:
+    """The transformers folder of a model that is not compressed yet.
+
+    Args:
+        folder: in transformers' or sentence-transformers' layout.
+
+    Raises:
+        UserError: if the model is already compressed, or there is no transformers model.
+    """
+    if (folder / MANIFEST).is_file():
+        raise UserError(f"{folder} is already compressed: compress the model that it was made from")
+    return find_transformer(folder)
+
+
 def open_source_model(
     folder: Path,
     counts: str | Path | Tensor | None = None,
@@ -81,9 +95,7 @@ def open_source_model(
         UserError: if the folder contains no model that can be compressed, or the counts are those
             of another model.
     """
-    if (folder / MANIFEST).is_file():
-        raise UserError(f"{folder} is already compressed: compress the model that it was made from")
-    folder = find_transformer(folder)
+    folder = find_dense_model(folder)
     model = load_dense_model(folder)
     matrix = find_embedding(model)[1].weight.detach()
     tokenizer = open_tokenizer(folder, progress)

@@ -29,9 +29,7 @@ from ..numerics.matrices import FileMatrix, safetensors_matrix
 from ..safetensors_header import read_header
 from .choice import CountSource
 from .exported_model import with_compressed_embedding
-from .manifest import MANIFEST
-from .sentence_modules import find_transformer
-from .source import SourceModel
+from .source import SourceModel, find_dense_model
 
 
 def open_table_source(
@@ -56,9 +54,7 @@ def open_table_source(
         UserError: if the folder contains no such model or table, or texts are given for a table
             whose rows are not the model's tokens.
     """
-    if (folder / MANIFEST).is_file():
-        raise UserError(f"{folder} is already compressed: compress the model that it was made from")
-    folder = find_transformer(folder)
+    folder = find_dense_model(folder)
     config = read_config(folder)
     dense_class = find_model_class(config, folder)
     with torch.device("meta"):

@@ -17,6 +17,7 @@ from torch import Tensor
 
 from ..errors import UserError
 from ..files import check_replaceable, replace_directory, summarize_error
+from ..methods import WHOLE_MODELS
 from ..models.calibration import Calibration, calibrate, encode_texts, longest_text
 from ..models.coded_weights import CodedWeights, count_bits, uncoded_weights
 from ..models.embedding import EmbeddingSlot, find_embedding, other_weights
@@ -130,7 +131,7 @@ def compress_whole_model(
     own_counts = source.context.counts if is_given or not calibration_texts else None
     coded = code_model(source.model, ratio, found, own_counts, source.context)
     fit = FitRecord(
-        method="entropy_coded_trellis",
+        method=WHOLE_MODELS,
         options={"matrices": "all", "calibration_texts": found.n_texts},
         ratio=ratio,
         seed=seed,

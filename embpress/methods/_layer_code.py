@@ -16,6 +16,7 @@ gradient at the looked-up rows. Roles are exchanged: this moment feeds errors ba
 columns' steps, the uses give the rows'.
 """
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass, fields
 from typing import NamedTuple
@@ -143,19 +144,17 @@ class LayerCoder:
         if self.mean is not None:
             dense = dense - self.mean.float()
         self.weight = np.ascontiguousarray(dense.numpy())
-        self.second_moment, lower = _damped_factor(moments.inputs)
-        diagonal = lower.diagonal()
+        self.has_feedback = options.feedback
+        self.factor, diagonal = _damped_factor(moments.inputs)
+        self.diagonal = diagonal.numpy()
         outputs = moments.outputs.double().clamp_min(0)
         outputs = outputs + (OUTPUT_DAMPING * outputs.mean()).clamp_min(1e-30)
-        self.outputs = outputs
+        self.outputs = outputs.numpy()
         if not options.row_steps:
             outputs = outputs.mean().expand_as(outputs)
         columns = (
             diagonal if options.column_steps else diagonal.log().mean().exp().expand_as(diagonal)
         )
-        self.factor = None
-        if options.feedback:
-            self.factor = np.ascontiguousarray((lower / diagonal).float().numpy())
         self.row_step, row_base = _exponents(-0.5 * outputs.log2())
         self.column_step, column_base = _exponents(-columns.log2())
         self.base = row_base + column_base
@@ -165,7 +164,8 @@ class LayerCoder:
         self.row_deviation, self.column_deviation = _fit_deviations(
             self.weight, self._relative(self.row_step), self._relative(self.column_step)
         )
-
+        self.loss = math.nan
+        """Predicted increase of the model's loss by the last code, in nats: tr(G E H E^T) / 2."""
         self._is_fitted = False
 
     def predicted_bits(self, log_level: float) -> float:
@@ -210,8 +210,8 @@ class LayerCoder:
             self.shift.astype(np.float32) / SHIFT_UNIT,
             (BIT_PRICE * self.price).astype(np.float32),
         )
-        rounded = round_with_feedback(self.weight, self.factor, grid)
-        self.error = rounded.error
+        rounded = round_with_feedback(self.weight, self.factor if self.has_feedback else None, grid)
+        self.loss = self._loss_of(rounded)
         level = Level(float(step), offset, self.shift)
         self._learn(rounded, grid)
         return EntropyCodedIntegers.encode(rounded.values, scales, level, self.mean)
@@ -226,18 +226,27 @@ class LayerCoder:
             rounded.targets, self._relative(self.row_step), self._relative(self.column_step)
         )
 
-    def loss(self) -> float:
-        """Predicted increase of the loss by the last code's error, in nats: tr(G E H E^T) / 2."""
-        error = torch.from_numpy(self.error).double()
-        return 0.5 * float(((error @ self.second_moment) * error).sum(1) @ self.outputs)
+    def _loss_of(self, rounded: Rounded) -> float:
+        """Predicted increase of the loss by a rounded matrix; see `loss`."""
+        if self.has_feedback:  # what feedback leaves of (W - W^) L is the error of the targets
+            left = rounded.targets - self.weight + rounded.error
+        else:
+            left = rounded.error @ self.factor
+        by_row = np.square(left, dtype=np.float32) @ np.square(self.diagonal)
+        return 0.5 * float(by_row @ self.outputs)
 
 
-def _damped_factor(moment: Tensor) -> tuple[Tensor, Tensor]:
-    """A second moment with damping, and its Cholesky factor: float64 (d, d) each."""
-    damped = moment.double().clone()
-    mean = float(damped.diagonal().mean())
-    damped.diagonal().add_(max(INPUT_DAMPING * mean, 1e-30))
-    return damped, torch.linalg.cholesky(damped)
+def _damped_factor(moment: Tensor) -> tuple[np.ndarray, Tensor]:
+    """The Cholesky factor L of a second moment with damping, without its diagonal.
+
+    Returns:
+        float32 (d, d), L / diag(L) by column, and float64 (d,), diag(L).
+    """
+    damped = moment.double()
+    damped = damped + torch.eye(len(damped)) * max(INPUT_DAMPING * damped.diagonal().mean(), 1e-30)
+    lower = torch.linalg.cholesky(damped)
+    diagonal = lower.diagonal().clone()
+    return np.ascontiguousarray((lower / diagonal).float().numpy()), diagonal
 
 
 def _exponents(logarithms: Tensor) -> tuple[np.ndarray, float]:

@@ -54,7 +54,7 @@ def test_decoded_weights_have_the_predicted_loss(log_level):
     inputs, outputs = damped(moments)
     error = (weight - code.dense()).double()
     wanted = 0.5 * torch.einsum("i,ij,jk,ik->", outputs, error, inputs, error)
-    assert coder.loss() == pytest.approx(float(wanted), rel=1e-4)
+    assert coder.loss == pytest.approx(float(wanted), rel=1e-4)
 
 
 def test_at_high_rates_the_loss_is_that_of_equal_rounding_errors():
@@ -64,7 +64,7 @@ def test_at_high_rates_the_loss_is_that_of_equal_rounding_errors():
     # Half a squared rounding error of level^2 / 12 at each of the whitened entries; exponents are
     # rounded, and the price of bits adds some error.
     equal = 0.5 * weight.numel() * 4.0**-8 / 12
-    assert equal < coder.loss() < 1.25 * equal
+    assert equal < coder.loss < 1.25 * equal
 
 
 def test_each_ingredient_lowers_the_loss_at_equal_bits():
@@ -82,7 +82,7 @@ def test_each_ingredient_lowers_the_loss_at_equal_bits():
         bits, logs = [], []
         for level in levels:
             bits.append(coder.encode(level).stored_bits)
-            logs.append(np.log(coder.loss()))
+            logs.append(np.log(coder.loss))
         losses.append(np.interp(3 * weight.numel(), bits[::-1], logs[::-1]))
     assert losses == sorted(losses, reverse=True)
 
@@ -109,7 +109,7 @@ def test_one_level_is_where_an_optimizer_puts_the_bits():
         points = []
         for level in levels:
             bits = coder.encode(level).stored_bits
-            points.append((bits, np.log(coder.loss())))
+            points.append((bits, np.log(coder.loss)))
         tables.append(np.array(points).T)
 
     budget = 4 * 2 * 64 * 48

@@ -37,6 +37,7 @@ from ..formats.entropy_coded_integers import (
 from ..numerics.compiled import compiled
 from ..numerics.feedback import Grid, Rounded, round_with_feedback
 from ..numerics.index_tables import CLASSES, UNIT, WIDTH, high_part, split_spread_class
+from ._entquant import mean_size, row_exponents
 
 BIT_PRICE = 0.1155
 """Squared error, in squared steps, accepted to save a bit: 2 log 2 times that of rounding, 1/12."""
@@ -82,6 +83,15 @@ class CodeOptions:
     """One water level for all matrices; otherwise the same bits per weight for each."""
     calibration: bool = True
     """Moments of calibration texts; otherwise relative errors count alike, data-free."""
+    entquant: bool = False
+    """EntQuant, a baseline: its step for each row, integers rounded to the nearest, no data. All
+    but `one_level` is left out then."""
+
+    def __post_init__(self) -> None:
+        """Leave out what EntQuant has not."""
+        if self.entquant:
+            for name in ("feedback", "column_steps", "row_steps", "calibration"):
+                object.__setattr__(self, name, False)
 
     @classmethod
     def parse(cls, options: Mapping[str, object]) -> "CodeOptions":
@@ -145,6 +155,7 @@ class LayerCoder:
             dense = dense - self.mean.float()
         self.weight = np.ascontiguousarray(dense.numpy())
         self.has_feedback = options.feedback
+        self.is_entquant = options.entquant
         self.factor, diagonal = _damped_factor(moments.inputs)
         self.diagonal = diagonal.numpy()
         outputs = moments.outputs.double().clamp_min(0)
@@ -159,7 +170,9 @@ class LayerCoder:
         self.column_step, column_base = _exponents(-columns.log2())
         self.base = row_base + column_base
         """log2 of the step of exponents 0 at level 1."""
-        self.price = _price(np.zeros((CLASSES, WIDTH)))
+        self.price = np.zeros((CLASSES, WIDTH))
+        if not self.is_entquant:
+            self.price = _price(self.price)
         self.shift = np.zeros(2, dtype=np.int8)
         self.row_deviation, self.column_deviation = _fit_deviations(
             self.weight, self._relative(self.row_step), self._relative(self.column_step)
@@ -197,6 +210,11 @@ class LayerCoder:
 
     def _round(self, log_level: float) -> EntropyCodedIntegers:
         """Round at a level, code it, and fit spreads, prices and shifts to it."""
+        if self.is_entquant:
+            exponents = row_exponents(self.weight, log_level)
+            middle = int(np.median(exponents))
+            self.row_step = (exponents - middle).clip(-LARGEST_EXPONENT, LARGEST_EXPONENT)
+            self.base = math.log2(mean_size(self.weight)) + middle / PER_OCTAVE - log_level
         step = np.float32(2.0 ** (log_level + self.base))
         row_spread, row_base = _spread_exponents(self.row_deviation)
         column_spread, column_base = _spread_exponents(self.column_deviation)
@@ -218,10 +236,11 @@ class LayerCoder:
 
     def _learn(self, rounded: Rounded, grid: Grid) -> None:
         """Fit spreads, prices and shifts to a rounded matrix."""
-        counts, excess = _survey(rounded.values, rounded.targets, grid)
-        self.price = _price(counts)
-        mean = excess[0] / np.maximum(excess[1], 1)
-        self.shift = np.clip(np.round(SHIFT_UNIT * mean), -64, 64).astype(np.int8)
+        if not self.is_entquant:
+            counts, excess = _survey(rounded.values, rounded.targets, grid)
+            self.price = _price(counts)
+            mean = excess[0] / np.maximum(excess[1], 1)
+            self.shift = np.clip(np.round(SHIFT_UNIT * mean), -64, 64).astype(np.int8)
         self.row_deviation, self.column_deviation = _fit_deviations(
             rounded.targets, self._relative(self.row_step), self._relative(self.column_step)
         )

@@ -81,7 +81,11 @@ def embedding_moments(
     of_lookup = calibration.moments.get(slot.lookups[0])
     if of_lookup is None:
         plain = plain_moments(weight)
-        return plain if counts is None else plain._replace(outputs=smooth_counts(counts))
+        return (
+            plain
+            if counts is None
+            else plain._replace(outputs=plain.outputs * smooth_counts(counts))
+        )
     uses = smooth_counts(calibration.token_counts)
     if counts is not None:
         uses = (uses + smooth_counts(counts)) / 2

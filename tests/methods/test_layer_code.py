@@ -87,6 +87,37 @@ def test_each_ingredient_lowers_the_loss_at_equal_bits():
     assert losses == sorted(losses, reverse=True)
 
 
+def entquant_cost(weight, step, price):
+    """EntQuant's objective of a matrix at steps (n, 1), by its definition."""
+    integers = (weight / step).round()
+    error = (weight - step * integers).abs().sum() / weight.abs().sum()
+    return float(error + price * integers.abs().mean())
+
+
+@pytest.mark.parametrize("log_level", [-3.0, 0.0, 1.5])
+def test_entquant_takes_the_steps_of_least_cost(log_level):
+    generator = torch.Generator().manual_seed(0)
+    weight = torch.randn(30, 64, generator=generator) * torch.logspace(0, 1, 30)[:, None]
+    coder = LayerCoder(weight, plain_moments(weight), CodeOptions(entquant=True))
+    code = coder.encode(log_level)
+    code.prepare()
+    step = 2.0 ** (coder.base + log_level) * np.exp2(coder.row_step / 4)
+    step = torch.from_numpy(step).float()[:, None]
+    # Nearest integers on the grid of these steps, without prices and shifts.
+    torch.testing.assert_close(code.dense(), step * (weight / step).round(), rtol=1e-4, atol=1e-4)
+    price = 4**log_level / 4
+    found = entquant_cost(weight, step, price)
+    assert found < 0.99 * entquant_cost(weight, step.mean(), price)
+    scales = torch.full((30, 1), 2**0.25)
+    assert found <= min(entquant_cost(weight, step * f, price) for f in (scales, 1 / scales))
+
+
+def test_entquant_is_a_code_without_data():
+    options = CodeOptions.parse({"entquant": True})
+    left_out = (options.feedback, options.column_steps, options.row_steps, options.calibration)
+    assert not any(left_out) and options.one_level
+
+
 def test_constant_rows_and_zero_matrices_are_coded():
     for weight in (torch.zeros(20, 16), torch.ones(20, 16), torch.eye(20, 16)):
         code = LayerCoder(weight, plain_moments(weight)).encode(-4)

@@ -14,7 +14,6 @@ import torch
 from safetensors.torch import save_file
 from torch import Tensor
 
-
 from ..errors import UserError
 from ..export.carried_files import find_carried_files
 from ..export.exported_model import CompressedEmbeddingMixin, load

@@ -200,6 +200,16 @@ def test_a_finished_study_is_kept(tmp_path, monkeypatch, capsys):
     assert table.splitlines()[0] == "| method | 10x |" and "*random rows* (control)" in table
 
 
+def test_whole_models_stand_at_the_ratio_of_the_model(findings):
+    run = findings.run("default")
+    head, _, *rows = Statements(run).whole_models_table().splitlines()
+    scores = run.scores[run.scores["method"].map(lambda m: run.labels.methods[m].compresses_layers)]
+    shown = {(run.label(r.method), f"{r.model_ratio:.1f}x") for r in scores.itertuples()}
+    assert {tuple(row.split(" | ")[:2]) for row in rows} == {(f"| {m}", r) for m, r in shown}
+    tasks = {run.labels.tasks[task].label for task in scores["task"]}
+    assert set(head.strip("| ").split(" | ")) - tasks <= {"method", "ratio", "mean"}
+
+
 def test_a_figure_carries_no_digest_unless_it_was_written_from_a_run(tmp_path):
     assert digest_of(tmp_path / "missing.png") == ""
 

@@ -14,6 +14,7 @@ from pandas import DataFrame
 
 from embpress.analysis.scores import Labels, MethodLabel, read_scores
 from embpress.pipeline.paired_differences import MEAN
+from embpress.report import tables
 from embpress.report.tables.rows import averaged_tasks
 from embpress.study.claim_entry import ClaimEntry
 from embpress.study.study import IDENTITY
@@ -72,6 +73,11 @@ class KeptRun:
     def bounds(self) -> DataFrame:
         """Rate-distortion bounds."""
         return pandas.read_csv(self.folder / "bounds.csv.xz")
+
+    @cached_property
+    def modules(self) -> DataFrame:
+        """Bits of each kind of matrices of whole models."""
+        return tables.read_modules(self.folder / "modules.csv.xz")
 
     @cached_property
     def claims(self) -> DataFrame:

@@ -19,6 +19,7 @@ from matplotlib.figure import Figure
 from PIL import Image
 
 from embpress.analysis.protocols import compare_protocols
+from embpress.analysis.published import published_models, read_published
 from embpress.files import partial_file, write_text
 from embpress.report import plots
 from embpress.report.plots.style import styled
@@ -33,6 +34,8 @@ END = "<!-- end -->"
 HEADER = "<!-- Written by `make findings` from templates/{name}.md.j2 and runs/: change those. -->"
 WIDTH = 132
 """Characters in a line of a written page."""
+PUBLISHED = Path("workflow/resources/published.csv")
+"""Cells of the papers' tables."""
 DIGEST = "Digest of data"
 """Key of a figure's metadata."""
 FIGURES: dict[str, tuple[str, Callable[[KeptRun], Figure]]] = {
@@ -40,6 +43,12 @@ FIGURES: dict[str, tuple[str, Callable[[KeptRun], Figure]]] = {
     "error_vs_ratio.png": (
         "default",
         lambda run: plots.error_vs_ratio(run.best_scores, run.bounds, run.best),
+    ),
+    "whole_models.png": (
+        "whole_model",
+        lambda run: plots.retention_of_layers(
+            run.best_scores, run.best, run.modules, published_models(read_published(PUBLISHED))
+        ),
     ),
     "protocols.png": (
         "protocols",

@@ -192,6 +192,31 @@ class Statements:
         ]
         return markdown([*head, *means], rows)
 
+    def whole_models_table(self) -> str:
+        """Markdown table of the retention of whole models, by method and ratio of the model.
+
+        Tasks are columns, students too; the last column is the mean over tasks without students.
+        """
+        run = self.run
+        blocks = run.scores["target_ratio"].dropna().map(run.labels.block)
+        achieved = run.scores.groupby(["method", blocks])["model_ratio"].mean().to_dict()
+        models = [
+            (method, ratio)
+            for method, about in run.best.methods.items()
+            if about.compresses_layers
+            for ratio in run.labels.ratios
+            if (method, ratio) in achieved
+        ]
+        columns = {about.label: task for task, about in run.labels.tasks.items()} | {MEAN: MEAN}
+        cells = {
+            label: [self.interval(method, ratio, task) for method, ratio in models]
+            for label, task in columns.items()
+        }
+        shown = {label: column for label, column in cells.items() if set(column) != {DASH}}
+        names = [[self._name(m), f"{achieved[m, ratio]:.1f}x"] for m, ratio in models]
+        rows = [[*name, *values] for name, values in zip(names, zip(*shown.values()))]
+        return markdown(["method", "ratio", *shown], rows)
+
     def seeds_clause(self) -> str:
         """Whether intervals cover seeds."""
         return " and seeds" if self.run.scores["seed"].nunique() > 1 else "; one seed"

@@ -8,10 +8,10 @@ from ..errors import UserError
 from ._output import print_result
 
 EXPORT = """Write a folder that `compress` wrote in the format of another library. --onnx: the model
-as one file. The embedding stays compressed: standard operators gather the codes of a batch and
-decode them; formats without such operators are decoded and stored as int8 rows. onnxruntime runs
-the file on a sample, and its outputs are compared with torch's, before it is written. --gguf and
---compressed-tensors: integer rows with exactly the same values."""
+as one file. The compressed matrices stay compressed: standard operators gather the codes of a batch
+and decode them; formats without such operators are decoded and stored as int8 rows. onnxruntime
+runs the file on a sample, and its outputs are compared with torch's, before it is written. --gguf
+and --compressed-tensors: integer rows with exactly the same values."""
 
 
 def add_export_options(command: argparse.ArgumentParser) -> None:
@@ -23,7 +23,7 @@ def add_export_options(command: argparse.ArgumentParser) -> None:
         "--gguf",
         type=Path,
         metavar="FILE",
-        help="the embedding alone as the tensor token_embd.weight of a GGUF file",
+        help="the compressed matrices alone, such as token_embd.weight, as a GGUF file",
     )
     formats.add_argument(
         "--compressed-tensors",

@@ -15,28 +15,37 @@ from ..numerics import bits
 
 
 @dataclass(frozen=True)
-class TableSummary:
-    """What was written: the embedding with integer codes."""
+class WrittenTable:
+    """A matrix that was written with integer codes."""
 
-    file: Path
+    name: str
+    """Of the tensor, or of the layer."""
     type: str
     shape: tuple[int, int]
     bytes: int
-    """Of the table."""
     counted_bytes: int
     """Stored bytes of the compressed matrix in the exported model."""
 
+
+@dataclass(frozen=True)
+class TableSummary:
+    """What was written: the matrix of the lookups, then the head's own if it has one."""
+
+    file: Path
+    tables: tuple[WrittenTable, ...]
+
     def to_json(self) -> dict[str, Any]:
         """As plain JSON values."""
-        return asdict(self) | {"file": str(self.file), "shape": list(self.shape)}
+        return asdict(self) | {"file": str(self.file)}
 
     def render(self) -> str:
         """As lines of text."""
-        rows, d = self.shape
-        return (
-            f"embedding  {rows} x {d} as {self.type}, {self.bytes:,} bytes ({self.counted_bytes:,} "
-            f"in the exported model)\nfile       written to {self.file}"
-        )
+        lines = [
+            f"{table.name}: {table.shape[0]} x {table.shape[1]} as {table.type}, {table.bytes:,} "
+            f"bytes ({table.counted_bytes:,} in the exported model)"
+            for table in self.tables
+        ]
+        return "\n".join([*lines, f"written to {self.file}"])
 
 
 class SignedCodes(NamedTuple):
@@ -56,16 +65,20 @@ class SignedCodes(NamedTuple):
         return most.bit_length() + 1
 
 
-def signed_codes(matrix: CompressedMatrix) -> SignedCodes:
+def signed_codes(matrix: CompressedMatrix, name: str) -> SignedCodes:
     """Codes of integer rows, whatever their widths, with 0 as the code of 0.
 
     Codes whose grid has no level for 0 are doubled, and their scale is halved.
+
+    Args:
+        matrix: the compressed matrix.
+        name: of its layer, for errors.
 
     Raises:
         UserError: if the matrix has another format, minima, or a scale too small to be halved.
     """
     if isinstance(matrix, RowTiers):
-        parts = [signed_codes(part) for part in matrix.matrices()]
+        parts = [signed_codes(part, name) for part in matrix.matrices()]
         codes = torch.empty(matrix.shape, dtype=torch.int16)
         scale = torch.empty(matrix.shape[0], parts[0].scale.shape[1], dtype=torch.float16)
         for number, part in enumerate(parts):
@@ -75,8 +88,8 @@ def signed_codes(matrix: CompressedMatrix) -> SignedCodes:
     if not isinstance(matrix, IntegerRows) or matrix.minimum is not None:
         kind = "integer rows with minima" if isinstance(matrix, IntegerRows) else matrix.format
         raise UserError(
-            f"the embedding is stored as {kind}, and not as plain integer codes: compress with "
-            "--method integer"
+            f"{name} is stored as {kind}, and not as plain integer codes: compress it with method "
+            "integer"
         )
     n_rows, d = matrix.shape
     ids = torch.arange(n_rows)[:, None]
@@ -89,5 +102,5 @@ def signed_codes(matrix: CompressedMatrix) -> SignedCodes:
         return SignedCodes(codes - int(matrix.centre), scale, matrix.group or d)
     halved = scale / 2
     if not torch.equal(halved.float() * 2, scale.float()):
-        raise UserError("a scale of the embedding is too small for fp16: use 4 bits or more")
+        raise UserError(f"a scale of {name} is too small for fp16: use 4 bits or more")
     return SignedCodes(2 * codes - int(2 * matrix.centre), halved, matrix.group or d)

@@ -71,6 +71,38 @@ def test_a_compressed_folder_encodes_as_the_dense_model(tmp_path, dense):
     assert abs(plain - prompted).max() > 0.05
 
 
+def test_a_named_table(tmp_path, dense):
+    table = "embeddings.position_embeddings"
+    compress_model(tmp_path / "dense", tmp_path / "out", "integer", 3, matrix=table)
+    model = load_encoder(tmp_path / "out")
+    check_settings(model)
+    with torch.no_grad():
+        decoded = load(tmp_path / "out").embedding_slot.matrix.dense()
+        dense[0].auto_model.get_submodule(table).weight.copy_(decoded)
+    torch.testing.assert_close(model.encode(TEXTS), dense.encode(TEXTS), rtol=0, atol=1e-5)
+    model.save_pretrained(str(tmp_path / "again"))
+    again = load_encoder(tmp_path / "again")
+    torch.testing.assert_close(again.encode(TEXTS), model.encode(TEXTS))
+    assert inspect(tmp_path / "again").replaced == [table]
+
+
+def test_a_head_of_its_own_is_kept_beside_the_encoder(tmp_path, wordpiece):
+    tiny("bert_mlm", vocab_size=len(wordpiece)).save_pretrained(tmp_path / "bert")
+    wordpiece.save_pretrained(tmp_path / "bert")
+    transformer = modules().Transformer(str(tmp_path / "bert"))
+    pooling = modules().Pooling(16, "mean")
+    library().SentenceTransformer(modules=[transformer, pooling], device="cpu").save_pretrained(
+        str(tmp_path / "dense")
+    )
+    tiny("bert_mlm", vocab_size=len(wordpiece)).save_pretrained(tmp_path / "dense")
+    compress_model(tmp_path / "dense", tmp_path / "out", "integer", 3, head="integer@2")
+    model = load_encoder(tmp_path / "out")
+    encoded = model.encode(TEXTS)
+    model.save_pretrained(str(tmp_path / "again"))
+    assert inspect(tmp_path / "again").head == inspect(tmp_path / "out").head is not None
+    torch.testing.assert_close(load_encoder(tmp_path / "again").encode(TEXTS), encoded)
+
+
 def test_the_hidden_states_are_those_of_load(tmp_path, dense):
     compress_model(tmp_path / "dense", tmp_path / "out", "svd", 1.5)
     features = dense[0].preprocess(TEXTS)

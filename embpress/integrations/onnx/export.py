@@ -1,11 +1,13 @@
 """Write an exported model as an ONNX file.
 
-torch.onnx exports the model with one node for each use of the compressed matrix; these nodes are
-then replaced by the operators that decode it. Distinct ids of a batch are decoded once.
+torch.onnx exports the model with one node for each use of a compressed matrix; these nodes are then
+replaced by the operators that decode it. Distinct ids of a batch are decoded once. A head with a
+matrix of its own is computed from that one.
 """
 
 import inspect
 import warnings
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -25,8 +27,8 @@ from ...export.exported_model import load
 from ...files import partial_file, summarize_error
 from ...formats._base import CompressedMatrix
 from ...methods import compress
+from ...models.embedding import find_embedding
 from ...models.pretrained import open_tokenizer
-from ..one_matrix import check_one_matrix
 from .graph import Graph
 from .lookup import IR_VERSION, OPSET, opset_imports
 from .matrices import decode, is_supported
@@ -46,14 +48,20 @@ class OnnxSummary:
     file: Path
     inputs: tuple[str, ...]
     output: str
+    layer: str
+    """Name of the embedding layer that was compressed."""
     format: str
-    """Format of the stored embedding."""
+    """Format of its stored matrix."""
     is_recoded: bool
-    """Whether the embedding was decoded to int8 rows, as ONNX has no operators for its format."""
+    """Whether the matrix was decoded to int8 rows, as ONNX has no operators for its format."""
+    head_format: str | None
+    """Format of the head's own matrix, if it has one."""
+    is_head_recoded: bool
+    """Whether the head's own matrix was decoded to int8 rows."""
     embedding_bytes: int
-    """Bytes of its tensors in the file."""
+    """Bytes of the tensors of all compressed matrices in the file."""
     counted_bytes: int
-    """Stored bytes of the compressed matrix in the exported model."""
+    """Stored bytes of the compressed matrices in the exported model."""
     file_bytes: int
     difference: float
     """Largest absolute difference between the outputs of onnxruntime and of torch on a sample."""
@@ -64,13 +72,17 @@ class OnnxSummary:
 
     def render(self) -> str:
         """As lines of text."""
-        recoded = ", decoded and rounded: ONNX has no operators for the format"
+        recoded = " (decoded and rounded: ONNX has no operators for the format)"
+        in_folder = f"{self.counted_bytes:,} in the exported model"
+        formats = f"{self.layer} as {self.format}" + recoded * self.is_recoded
+        if self.head_format is not None:
+            formats += f", head as {self.head_format}" + recoded * self.is_head_recoded
         return "\n".join(
             [
                 f"inputs     {', '.join(self.inputs)}",
                 f"output     {self.output}, up to {self.difference:.1e} from torch's",
-                f"embedding  {self.format}, {self.embedding_bytes:,} bytes "
-                f"({self.counted_bytes:,} in the exported model)" + recoded * self.is_recoded,
+                f"matrices   {formats}",
+                f"bytes      {self.embedding_bytes:,} of the matrices, {in_folder}",
                 f"file       {self.file_bytes:,} bytes, written to {self.file}",
             ]
         )
@@ -119,11 +131,12 @@ class _FirstOutput(nn.Module):
 
 
 def export_onnx(folder: str | Path, file: str | Path, contrib: bool = False) -> OnnxSummary:
-    """Write an exported model as an ONNX file whose embedding stays compressed.
+    """Write an exported model as an ONNX file whose compressed matrices stay compressed.
 
-    Inputs are those that the tokenizer returns, int64 (batch, sequence) of any size; the output is
-    the first one of the model, such as `last_hidden_state`, in float32. The file is run by
-    onnxruntime on a sample, and compared with torch, before it is written.
+    These are the matrix of the input embedding or of another table, and that of a head with a code
+    of its own. Inputs are those that the tokenizer returns, int64 (batch, sequence) of any size;
+    the output is the first one of the model, such as `last_hidden_state`, in float32. The file is
+    run by onnxruntime on a sample, and compared with torch, before it is written.
 
     Args:
         folder: a folder that `compress_model` wrote.
@@ -138,34 +151,39 @@ def export_onnx(folder: str | Path, file: str | Path, contrib: bool = False) -> 
     if file.is_dir() or not file.parent.is_dir():
         raise UserError(f"{file} cannot be written: name a file in a folder that exists")
     model: Any = load(folder).float()
-    matrix = model.embedding_slot.matrix
-    stored = matrix if is_supported(matrix) else _int8_rows(matrix)
-    if stored is not matrix:
-        model.embedding_slot.set_matrix(stored)
-    check_one_matrix(model.embedding_slot, Path(folder))
+    slot = model.embedding_slot
+    matrix, head = slot.matrix, slot.own_head
+    stored = _with_operators(matrix)
+    stored_head = None if head is None else _with_operators(head)
+    slot.set_matrix(stored, stored_head)
     sample = _sample_inputs(model, Path(folder))
     name, expected = _first_output(model, sample, Path(folder))
-    for layer in model.embedding_slot.layer_names:
-        model.get_submodule(layer).matrix = _MatrixNode(stored.shape)
+    for layer in slot.layer_names:
+        model.get_submodule(layer).matrix = _MatrixNode(slot.shape)
     exported = _run_exporter(model, sample, name, Path(folder))
-    embedding_bytes = _insert_decoders(exported, stored, contrib)
+    # Lookups decode rows, and heads multiply.
+    matrices = {"Rows": stored, "Product": stored_head or stored}
+    embedding_bytes = _insert_decoders(exported, matrices, contrib)
     difference = _write_checked(exported, file, sample, expected)
     return OnnxSummary(
         file=file,
         inputs=tuple(sample),
         output=name,
+        layer=slot.lookups[0],
         format=stored.format,
         is_recoded=stored is not matrix,
+        head_format=None if stored_head is None else stored_head.format,
+        is_head_recoded=stored_head is not head,
         embedding_bytes=embedding_bytes,
-        counted_bytes=matrix.stored_bits // 8,
+        counted_bytes=(matrix.stored_bits + (head.stored_bits if head is not None else 0)) // 8,
         file_bytes=sum(path.stat().st_size for path in (file, _data_file(file)) if path.exists()),
         difference=difference,
     )
 
 
-def _int8_rows(matrix: CompressedMatrix) -> CompressedMatrix:
-    """A matrix decoded, and rounded to int8 rows."""
-    return compress(matrix.dense(), "integer", 1, bits=8)
+def _with_operators(matrix: CompressedMatrix) -> CompressedMatrix:
+    """A matrix as it is, or decoded and rounded to int8 rows if ONNX cannot decode its format."""
+    return matrix if is_supported(matrix) else compress(matrix.dense(), "integer", 1, bits=8)
 
 
 def _sample_inputs(model: Any, folder: Path) -> dict[str, Tensor]:
@@ -176,7 +194,8 @@ def _sample_inputs(model: Any, folder: Path) -> dict[str, Tensor]:
         names = list(dict.fromkeys([*tokenizer.model_input_names, *names]))
     accepted = inspect.signature(model.forward).parameters
     generator = torch.Generator().manual_seed(0)
-    n_rows = model.embedding_slot.shape[0]
+    slot = model.embedding_slot
+    n_rows = slot.shape[0] if slot.table is None else find_embedding(model)[1].num_embeddings
     mask = torch.ones(2, 7, dtype=torch.int64)
     mask[1, 5:] = 0
     values = {
@@ -242,8 +261,19 @@ def _first_cause(error: BaseException) -> Exception:
     return error  # type: ignore[return-value]
 
 
-def _insert_decoders(exported: onnx.ModelProto, matrix: CompressedMatrix, contrib: bool) -> int:
-    """Replace the nodes of the matrix by those that decode it, and return its stored bytes."""
+def _insert_decoders(
+    exported: onnx.ModelProto, matrices: Mapping[str, CompressedMatrix], contrib: bool
+) -> int:
+    """Replace the nodes of the matrices by those that decode them.
+
+    Args:
+        exported: the model with nodes of DOMAIN.
+        matrices: the matrix of each type of node, `Rows` and `Product`.
+        contrib: see `export_onnx`.
+
+    Returns:
+        The stored bytes of all matrices.
+    """
     graph = Graph(contrib)
     nodes: list[onnx.NodeProto] = []
     for node in exported.graph.node:
@@ -251,6 +281,7 @@ def _insert_decoders(exported: onnx.ModelProto, matrix: CompressedMatrix, contri
             nodes.append(node)
             continue
         (x,) = node.input
+        matrix = matrices[node.op_type]
         first = len(graph.nodes)
         graph.feeds_product = node.op_type == "Product"
         if not graph.feeds_product:

@@ -63,6 +63,40 @@ def test_a_tied_head_and_a_format_without_operators(tmp_path, capsys):
     torch.testing.assert_close(run(file, inputs), expected, rtol=0, atol=0.02)
 
 
+OWN = {
+    "causal, two matrices": ("llama_tied", dict(head="integer@3"), "integer_rows", False),
+    "masked, recoded head": ("bert_mlm", dict(head="turboquant@3"), "integer_rows", True),
+    "positions": ("bert_mlm", dict(matrix="bert.embeddings.position_embeddings"), None, False),
+}
+
+
+@pytest.mark.parametrize("case", OWN)
+def test_a_head_of_its_own_and_named_tables(tmp_path, case):
+    name, how, head, is_recoded = OWN[case]
+    tiny(name).save_pretrained(tmp_path / "dense")
+    compress_model(tmp_path / "dense", tmp_path / "out", "svd", 1.2, **how)
+    summary = export(tmp_path / "out", tmp_path / "model.onnx")
+    model = load(tmp_path / "out")
+    slot = model.embedding_slot
+    assert (
+        summary.layer == slot.lookups[0] and "matrix" not in how or summary.layer == how["matrix"]
+    )
+    assert (summary.head_format, summary.is_head_recoded) == (head, is_recoded)
+    counted = slot.matrix.stored_bits + (slot.own_head.stored_bits if head else 0)
+    assert summary.counted_bytes == counted // 8 and not summary.is_recoded
+    ids = torch.tensor([[3, 5, 5, 9, 22], [1, 0, 2, 22, 7], [8, 8, 8, 8, 8]])
+    values = {"input_ids": ids, "attention_mask": ids >= 0, "token_type_ids": ids * 0}
+    inputs = {key: values[key].long() for key in summary.inputs}
+    with torch.no_grad():
+        expected = model(**inputs).logits
+        slot.set_matrix(slot.matrix, None)
+        tied = model(**inputs).logits
+    found = run(tmp_path / "model.onnx", inputs)
+    # A head that is recoded is rounded to int8 rows once more.
+    torch.testing.assert_close(found, expected, rtol=0, atol=0.02 if is_recoded else 1e-5)
+    assert head is None or abs(tied - expected).max() > 0.05
+
+
 @pytest.mark.parametrize(
     "words, message",
     [

@@ -85,7 +85,6 @@ def round_as_gptq(weight: Tensor, grid: IntegerRows, coder: LayerCoder) -> Tenso
         grid: the same matrix rounded without feedback, whose bits the result takes.
         coder: of the same matrix.
     """
-    assert coder.factor is not None
     factor = torch.from_numpy(coder.factor)
     n, d = weight.shape
     middle = centre(grid.width)

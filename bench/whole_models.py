@@ -48,6 +48,7 @@ ROWS = (
         CodeOptions(column_steps=False, row_steps=False, one_level=False),
     ),
     Row("without calibration (data-free)", CodeOptions(feedback=False, calibration=False)),
+    Row("EntQuant (data-free)", CodeOptions(entquant=True)),
 )
 
 

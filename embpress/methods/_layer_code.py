@@ -16,6 +16,7 @@ gradient at the looked-up rows. Roles are exchanged: this moment feeds errors ba
 columns' steps, the uses give the rows'.
 """
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass, fields
 from typing import NamedTuple
@@ -36,6 +37,7 @@ from ..formats.entropy_coded_integers import (
 from ..numerics.compiled import compiled
 from ..numerics.feedback import Grid, Rounded, round_with_feedback
 from ..numerics.index_tables import CLASSES, UNIT, WIDTH, high_part, split_spread_class
+from ._entquant import mean_size, row_exponents
 
 BIT_PRICE = 0.1155
 """Squared error, in squared steps, accepted to save a bit: 2 log 2 times that of rounding, 1/12."""
@@ -81,6 +83,15 @@ class CodeOptions:
     """One water level for all matrices; otherwise the same bits per weight for each."""
     calibration: bool = True
     """Moments of calibration texts; otherwise relative errors count alike, data-free."""
+    entquant: bool = False
+    """EntQuant, a baseline: its step for each row, integers rounded to the nearest, no data. All
+    but `one_level` is left out then."""
+
+    def __post_init__(self) -> None:
+        """Leave out what EntQuant has not."""
+        if self.entquant:
+            for name in ("feedback", "column_steps", "row_steps", "calibration"):
+                object.__setattr__(self, name, False)
 
     @classmethod
     def parse(cls, options: Mapping[str, object]) -> "CodeOptions":
@@ -143,29 +154,31 @@ class LayerCoder:
         if self.mean is not None:
             dense = dense - self.mean.float()
         self.weight = np.ascontiguousarray(dense.numpy())
-        self.second_moment, lower = _damped_factor(moments.inputs)
-        diagonal = lower.diagonal()
+        self.has_feedback = options.feedback
+        self.is_entquant = options.entquant
+        self.factor, diagonal = _damped_factor(moments.inputs)
+        self.diagonal = diagonal.numpy()
         outputs = moments.outputs.double().clamp_min(0)
         outputs = outputs + (OUTPUT_DAMPING * outputs.mean()).clamp_min(1e-30)
-        self.outputs = outputs
+        self.outputs = outputs.numpy()
         if not options.row_steps:
             outputs = outputs.mean().expand_as(outputs)
         columns = (
             diagonal if options.column_steps else diagonal.log().mean().exp().expand_as(diagonal)
         )
-        self.factor = None
-        if options.feedback:
-            self.factor = np.ascontiguousarray((lower / diagonal).float().numpy())
         self.row_step, row_base = _exponents(-0.5 * outputs.log2())
         self.column_step, column_base = _exponents(-columns.log2())
         self.base = row_base + column_base
         """log2 of the step of exponents 0 at level 1."""
-        self.price = _price(np.zeros((CLASSES, WIDTH)))
+        self.price = np.zeros((CLASSES, WIDTH))
+        if not self.is_entquant:
+            self.price = _price(self.price)
         self.shift = np.zeros(2, dtype=np.int8)
         self.row_deviation, self.column_deviation = _fit_deviations(
             self.weight, self._relative(self.row_step), self._relative(self.column_step)
         )
-
+        self.loss = math.nan
+        """Predicted increase of the model's loss by the last code, in nats: tr(G E H E^T) / 2."""
         self._is_fitted = False
 
     def predicted_bits(self, log_level: float) -> float:
@@ -197,6 +210,11 @@ class LayerCoder:
 
     def _round(self, log_level: float) -> EntropyCodedIntegers:
         """Round at a level, code it, and fit spreads, prices and shifts to it."""
+        if self.is_entquant:
+            exponents = row_exponents(self.weight, log_level)
+            middle = int(np.median(exponents))
+            self.row_step = (exponents - middle).clip(-LARGEST_EXPONENT, LARGEST_EXPONENT)
+            self.base = math.log2(mean_size(self.weight)) + middle / PER_OCTAVE - log_level
         step = np.float32(2.0 ** (log_level + self.base))
         row_spread, row_base = _spread_exponents(self.row_deviation)
         column_spread, column_base = _spread_exponents(self.column_deviation)
@@ -210,34 +228,44 @@ class LayerCoder:
             self.shift.astype(np.float32) / SHIFT_UNIT,
             (BIT_PRICE * self.price).astype(np.float32),
         )
-        rounded = round_with_feedback(self.weight, self.factor, grid)
-        self.error = rounded.error
+        rounded = round_with_feedback(self.weight, self.factor if self.has_feedback else None, grid)
+        self.loss = self._loss_of(rounded)
         level = Level(float(step), offset, self.shift)
         self._learn(rounded, grid)
         return EntropyCodedIntegers.encode(rounded.values, scales, level, self.mean)
 
     def _learn(self, rounded: Rounded, grid: Grid) -> None:
         """Fit spreads, prices and shifts to a rounded matrix."""
-        counts, excess = _survey(rounded.values, rounded.targets, grid)
-        self.price = _price(counts)
-        mean = excess[0] / np.maximum(excess[1], 1)
-        self.shift = np.clip(np.round(SHIFT_UNIT * mean), -64, 64).astype(np.int8)
+        if not self.is_entquant:
+            counts, excess = _survey(rounded.values, rounded.targets, grid)
+            self.price = _price(counts)
+            mean = excess[0] / np.maximum(excess[1], 1)
+            self.shift = np.clip(np.round(SHIFT_UNIT * mean), -64, 64).astype(np.int8)
         self.row_deviation, self.column_deviation = _fit_deviations(
             rounded.targets, self._relative(self.row_step), self._relative(self.column_step)
         )
 
-    def loss(self) -> float:
-        """Predicted increase of the loss by the last code's error, in nats: tr(G E H E^T) / 2."""
-        error = torch.from_numpy(self.error).double()
-        return 0.5 * float(((error @ self.second_moment) * error).sum(1) @ self.outputs)
+    def _loss_of(self, rounded: Rounded) -> float:
+        """Predicted increase of the loss by a rounded matrix; see `loss`."""
+        if self.has_feedback:  # what feedback leaves of (W - W^) L is the error of the targets
+            left = rounded.targets - self.weight + rounded.error
+        else:
+            left = rounded.error @ self.factor
+        by_row = np.square(left, dtype=np.float32) @ np.square(self.diagonal)
+        return 0.5 * float(by_row @ self.outputs)
 
 
-def _damped_factor(moment: Tensor) -> tuple[Tensor, Tensor]:
-    """A second moment with damping, and its Cholesky factor: float64 (d, d) each."""
-    damped = moment.double().clone()
-    mean = float(damped.diagonal().mean())
-    damped.diagonal().add_(max(INPUT_DAMPING * mean, 1e-30))
-    return damped, torch.linalg.cholesky(damped)
+def _damped_factor(moment: Tensor) -> tuple[np.ndarray, Tensor]:
+    """The Cholesky factor L of a second moment with damping, without its diagonal.
+
+    Returns:
+        float32 (d, d), L / diag(L) by column, and float64 (d,), diag(L).
+    """
+    damped = moment.double()
+    damped = damped + torch.eye(len(damped)) * max(INPUT_DAMPING * damped.diagonal().mean(), 1e-30)
+    lower = torch.linalg.cholesky(damped)
+    diagonal = lower.diagonal().clone()
+    return np.ascontiguousarray((lower / diagonal).float().numpy()), diagonal
 
 
 def _exponents(logarithms: Tensor) -> tuple[np.ndarray, float]:

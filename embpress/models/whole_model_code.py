@@ -81,7 +81,11 @@ def embedding_moments(
     of_lookup = calibration.moments.get(slot.lookups[0])
     if of_lookup is None:
         plain = plain_moments(weight)
-        return plain if counts is None else plain._replace(outputs=smooth_counts(counts))
+        return (
+            plain
+            if counts is None
+            else plain._replace(outputs=plain.outputs * smooth_counts(counts))
+        )
     uses = smooth_counts(calibration.token_counts)
     if counts is not None:
         uses = (uses + smooth_counts(counts)) / 2
@@ -143,12 +147,27 @@ def make_coders(
     return coders
 
 
+class CodeError(NamedTuple):
+    """Squared error of a coded matrix, and sum of its squares."""
+
+    squared_error: float
+    energy: float
+
+    @classmethod
+    def measure(cls, dense: Tensor, code: CompressedMatrix) -> "CodeError":
+        """Of a decoded matrix."""
+        error = (dense - code.dense()).double().square().sum()
+        return cls(float(error), float(dense.double().square().sum()))
+
+
 class WholeModelCode(NamedTuple):
     """All matrices of a model, coded."""
 
     embedding: CompressedMatrix
     layers: list[CodedWeights]
     """Of all other matrices, by the name of their layer in the model."""
+    errors: dict[str, CodeError]
+    """Of the embedding, under `layer_kinds.EMBEDDING`, and of the layers by name."""
     other_bits: int
     """Bits of all weights that are not coded."""
 
@@ -186,15 +205,22 @@ def code_model(
         )
     coders = make_coders(model, calibration, counts, options)
     coded = code_matrices(coders, budget, context, options.one_level).matrices
+    coders.clear()
+    embedding = coded[EMBEDDING]
+    embedding.prepare()
+    errors = {EMBEDDING: CodeError.measure(find_embedding(model)[1].weight.detach(), embedding)}
     layers = []
-    for matrix in matrices:
+    while matrices:
+        matrix = matrices.pop(0)
         code = coded[matrix.name]
         code.prepare()
-        matrix.weight.copy_(code.dense())
-        weights = (f"{matrix.name}.weight",)
-        layers.append(CodedWeights(matrix.name, weights, matrix.is_transposed, code))
-    coded[EMBEDDING].prepare()
-    return WholeModelCode(coded[EMBEDDING], layers, other_bits)
+        errors[matrix.name] = CodeError.measure(matrix.weight, code)
+        name = f"{matrix.name}.weight"
+        # Decoded rows take the place of the dense ones, which are then freed.
+        decoded = code.dense().T if matrix.is_transposed else code.dense()
+        model.get_parameter(name).data = decoded
+        layers.append(CodedWeights(matrix.name, (name,), matrix.is_transposed, code))
+    return WholeModelCode(embedding, layers, errors, other_bits)
 
 
 def _without_matrices(model: PreTrainedModel, matrices: list[DenseMatrix]) -> dict[str, Tensor]:

@@ -1,12 +1,12 @@
 """Code all matrices of a checkpoint at once, and record size and error of each."""
 
+import math
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 from safetensors.torch import save_file
-from torch import Tensor
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 from .. import storage
@@ -24,7 +24,7 @@ from ..models.compressed_model import StoredMatrix, write_matrix_list
 from ..models.embedding import OTHER_WEIGHTS, find_embedding, other_weights
 from ..models.loading import load_model
 from ..models.tokenization import load_tokenizer
-from ..models.whole_model_code import WholeModelCode, code_model, find_matrices
+from ..models.whole_model_code import CodeError, WholeModelCode, code_model
 from ..study.artefact import Artefact
 from ..study.layer_kinds import EMBEDDING, OTHER, find_kinds, find_layer_matrices
 from ..study.method_entry import FitSettings
@@ -83,7 +83,6 @@ def compress_whole_model(
         calibration = _calibrate(inputs, model, tokenizer, artefact.seed, progress)
     counts = read_counts(inputs.counts) if inputs.counts is not None else None
     context = Context(seed=artefact.seed, progress=progress)
-    dense = _dense_weights(model)
     with atomic_directory(artefact.folder) as folder:
         result: Fitted | Infeasible
         try:
@@ -103,7 +102,7 @@ def compress_whole_model(
             write_matrix_list([stored for stored, _ in matrices], folder)
             _write_other_weights(model, code, folder)
             records = [
-                _record(stored, matrix, dense[stored.folder], settings.method)
+                _record(stored, matrix, code.errors[stored.folder], settings.method)
                 for stored, matrix in matrices
             ]
             result = replace(sum_records(records), other_bits=code.other_bits)
@@ -147,12 +146,6 @@ def _of_rows(rows: list[dict[str, Any]], name: str) -> list[list[int]]:
     return [choice for row in values for choice in row] if is_choice else values
 
 
-def _dense_weights(model: PreTrainedModel) -> dict[str, Tensor]:
-    """Copies of all matrices of a model, by the name of their folder in an artefact."""
-    weights = {m.name: m.weight.clone() for m in find_matrices(model)}
-    return weights | {EMBEDDING: find_embedding(model)[1].weight.detach()}
-
-
 def _stored_matrices(
     model: PreTrainedModel, code: WholeModelCode, patterns: dict[str, str] | None
 ) -> list[tuple[StoredMatrix, CompressedMatrix]]:
@@ -183,7 +176,7 @@ def _write_other_weights(model: PreTrainedModel, code: WholeModelCode, folder: P
 
 
 def _record(
-    stored: StoredMatrix, matrix: CompressedMatrix, dense: Tensor, method: str
+    stored: StoredMatrix, matrix: CompressedMatrix, error: CodeError, method: str
 ) -> MatrixRecord:
     """Sizes, error and operations for TOKENS tokens of one matrix.
 
@@ -191,18 +184,19 @@ def _record(
     """
     multiplies = stored.kind not in (EMBEDDING, OTHER)
     embedding_flops = matrix.decode_flops(TOKENS) if stored.kind == EMBEDDING else 0
+    entries = math.prod(matrix.shape)
     return {
         "kind": stored.kind,
         "name": stored.folder,
         "method": method,
         "shape": list(matrix.shape),
         "matrices": 1,
-        "dense_bits": 32 * dense.numel(),
+        "dense_bits": 32 * entries,
         "bits": matrix.stored_bits,
         "floats": matrix.stored_floats,
         "ratio": matrix.ratio,
-        "dense_flops": 2 * TOKENS * dense.numel() if multiplies else 0,
+        "dense_flops": 2 * TOKENS * entries if multiplies else 0,
         "flops": matrix.product_flops(TOKENS) if multiplies else embedding_flops,
-        "squared_error": float((dense - matrix.dense()).double().square().sum()),
-        "energy": float(dense.double().square().sum()),
+        "squared_error": error.squared_error,
+        "energy": error.energy,
     }

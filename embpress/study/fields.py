@@ -4,7 +4,14 @@ import difflib
 from collections.abc import Iterable
 from typing import Annotated, TypeVar
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, model_validator
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    model_validator,
+)
 from pydantic_core import PydanticCustomError
 
 Value = TypeVar("Value")
@@ -58,14 +65,26 @@ def _check_digits(ratio: float) -> float:
     return ratio
 
 
+def _number(value: object) -> object:
+    """The number that a text spells: `snakemake --config seeds=[0,1]` gives a list of texts."""
+    for parse in (int, float):
+        try:
+            return parse(value) if isinstance(value, str) else value
+        except ValueError:
+            continue
+    return value
+
+
 Name = Annotated[str, Field(pattern=NAME_PATTERN)]
 """Name of an entry; it becomes part of folder names."""
 Commit = Annotated[str, Field(pattern=COMMIT_PATTERN)]
 """Full hash of a commit, so that a download is pinned."""
 Sha256 = Annotated[str, Field(pattern=SHA256_PATTERN)]
-Ratio = Annotated[float, Field(ge=1, le=99999), AfterValidator(_check_digits)]
+Ratio = Annotated[
+    float, Field(ge=1, le=99999), AfterValidator(_check_digits), BeforeValidator(_number)
+]
 """Dense fp32 bits / stored bits."""
-Seed = Annotated[int, Field(ge=0, le=4294967295)]
+Seed = Annotated[int, Field(ge=0, le=4294967295), BeforeValidator(_number)]
 # A YAML list is a Python list; strict mode would take nothing but a tuple for one.
 Ratios = Annotated[
     tuple[Ratio, ...], Field(strict=False, min_length=1), AfterValidator(_check_unique)

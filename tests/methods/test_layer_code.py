@@ -54,7 +54,7 @@ def test_decoded_weights_have_the_predicted_loss(log_level):
     inputs, outputs = damped(moments)
     error = (weight - code.dense()).double()
     wanted = 0.5 * torch.einsum("i,ij,jk,ik->", outputs, error, inputs, error)
-    assert coder.loss() == pytest.approx(float(wanted), rel=1e-4)
+    assert coder.loss == pytest.approx(float(wanted), rel=1e-4)
 
 
 def test_at_high_rates_the_loss_is_that_of_equal_rounding_errors():
@@ -64,7 +64,7 @@ def test_at_high_rates_the_loss_is_that_of_equal_rounding_errors():
     # Half a squared rounding error of level^2 / 12 at each of the whitened entries; exponents are
     # rounded, and the price of bits adds some error.
     equal = 0.5 * weight.numel() * 4.0**-8 / 12
-    assert equal < coder.loss() < 1.25 * equal
+    assert equal < coder.loss < 1.25 * equal
 
 
 def test_each_ingredient_lowers_the_loss_at_equal_bits():
@@ -82,9 +82,40 @@ def test_each_ingredient_lowers_the_loss_at_equal_bits():
         bits, logs = [], []
         for level in levels:
             bits.append(coder.encode(level).stored_bits)
-            logs.append(np.log(coder.loss()))
+            logs.append(np.log(coder.loss))
         losses.append(np.interp(3 * weight.numel(), bits[::-1], logs[::-1]))
     assert losses == sorted(losses, reverse=True)
+
+
+def entquant_cost(weight, step, price):
+    """EntQuant's objective of a matrix at steps (n, 1), by its definition."""
+    integers = (weight / step).round()
+    error = (weight - step * integers).abs().sum() / weight.abs().sum()
+    return float(error + price * integers.abs().mean())
+
+
+@pytest.mark.parametrize("log_level", [-3.0, 0.0, 1.5])
+def test_entquant_takes_the_steps_of_least_cost(log_level):
+    generator = torch.Generator().manual_seed(0)
+    weight = torch.randn(30, 64, generator=generator) * torch.logspace(0, 1, 30)[:, None]
+    coder = LayerCoder(weight, plain_moments(weight), CodeOptions(entquant=True))
+    code = coder.encode(log_level)
+    code.prepare()
+    step = 2.0 ** (coder.base + log_level) * np.exp2(coder.row_step / 4)
+    step = torch.from_numpy(step).float()[:, None]
+    # Nearest integers on the grid of these steps, without prices and shifts.
+    torch.testing.assert_close(code.dense(), step * (weight / step).round(), rtol=1e-4, atol=1e-4)
+    price = 4**log_level / 4
+    found = entquant_cost(weight, step, price)
+    assert found < 0.99 * entquant_cost(weight, step.mean(), price)
+    scales = torch.full((30, 1), 2**0.25)
+    assert found <= min(entquant_cost(weight, step * f, price) for f in (scales, 1 / scales))
+
+
+def test_entquant_is_a_code_without_data():
+    options = CodeOptions.parse({"entquant": True})
+    left_out = (options.feedback, options.column_steps, options.row_steps, options.calibration)
+    assert not any(left_out) and options.one_level
 
 
 def test_constant_rows_and_zero_matrices_are_coded():
@@ -109,7 +140,7 @@ def test_one_level_is_where_an_optimizer_puts_the_bits():
         points = []
         for level in levels:
             bits = coder.encode(level).stored_bits
-            points.append((bits, np.log(coder.loss())))
+            points.append((bits, np.log(coder.loss)))
         tables.append(np.array(points).T)
 
     budget = 4 * 2 * 64 * 48

@@ -3,7 +3,8 @@
 import pytest
 import torch
 
-from embpress.models.calibration import UNSEEN_USE, calibrate, longest_text
+from embpress.methods._layer_code import mean_precision
+from embpress.models.calibration import UNSEEN_USE, Calibration, calibrate, longest_text
 from embpress.models.whole_model_code import embedding_moments, find_matrices, layer_moments
 
 from ..zoo import V, tiny
@@ -77,6 +78,16 @@ def test_token_counts_are_averaged_with_those_of_the_texts():
     of_both = embedding_moments(model, calibration, torch.arange(V) * 1000).outputs
     assert of_texts[3] > 1.5 * of_texts[V - 1]
     assert of_both[V - 1] > 1.5 * of_texts[V - 1]
+
+
+def test_without_texts_the_rows_of_the_embedding_are_as_important_as_those_of_layers():
+    model = tiny("llama_untied")
+    weight = model.model.embed_tokens.weight.detach()
+    counts = torch.arange(V)
+    moments = embedding_moments(model, Calibration(), counts)
+    # Token counts move importance between rows, not between matrices.
+    assert mean_precision(weight, moments) == pytest.approx(1, rel=1e-4)
+    assert moments.outputs[V - 1] > 1.5 * moments.outputs[3]
 
 
 def test_layers_that_no_text_reaches_get_plain_weights():

@@ -119,6 +119,12 @@ def test_each_ingredient_can_be_left_out(folder, option):
     assert own.modules != full.modules
 
 
+def test_entquant_reads_no_texts(folder):
+    inputs = CalibrationInputs(folder / "tuned", "classifier")
+    result = coded(folder, out="entquant", inputs=inputs, entquant=True)
+    assert result.modules != coded(folder, out="plain", calibration=False, feedback=False).modules
+
+
 def test_a_model_that_is_not_fine_tuned_is_calibrated_on_texts(folder):
     files = {"texts": folder / "texts.jsonl", "counts": folder / "counts.safetensors"}
     inputs = CalibrationInputs(folder / "base", "encoder", **files)

@@ -37,19 +37,11 @@ def changed(config, path, value):
 
 @pytest.mark.parametrize(
     "path",
-    [
-        "config.yaml",
-        "studies/smoke.yaml",
-        "studies/claims.yaml",
-        "studies/ratios.yaml",
-        "studies/distillation.yaml",
-        "studies/full.yaml",
-        "studies/unseen.yaml",
-    ],
+    [ROOT / "config.yaml", *sorted((ROOT / "studies").glob("*.yaml"))],
+    ids=lambda path: path.stem,
 )
 def test_shipped_studies_are_right(path):
-    config = yaml.safe_load((ROOT / path).read_text())
-    load(config)
+    load(yaml.safe_load(path.read_text()))
 
 
 def test_the_unseen_tasks_have_the_default_studys_methods_and_settings():
@@ -68,6 +60,13 @@ def test_the_unseen_tasks_have_the_default_studys_methods_and_settings():
     assert not used & {task["data"]["package"] for task in unseen["tasks"].values()}
 
 
+def test_lists_of_numbers_can_be_given_on_snakemakes_command_line():
+    """`--config seeds=[0,1]` gives texts."""
+    config = yaml.safe_load((ROOT / "config.yaml").read_text())
+    study = load(config | {"seeds": ["0", "1"], "ratios": ["4", "10", "25"]})
+    assert study.seeds == (0, 1) and study.ratios == (4, 10, 25)
+
+
 HUB = {"label": "X", "format": "transformers", "hub": {"model": "a/b", "revision": 40 * "0"}}
 BAD = [
     (("sedes",), [1], "unknown key 'sedes'; did you mean 'seeds'"),
@@ -76,7 +75,8 @@ BAD = [
     (("seeds",), "0", "seeds: '0' .*list"),
     (("ratios",), [4, 0.5], "ratios.1: 0.5 .*1"),
     (("ratios",), [4, 4], "ratios: 4.* twice"),
-    (("ratios",), ["4"], "ratios.0: '4' .*number"),
+    (("ratios",), ["four"], "ratios.0: 'four' .*number"),
+    (("seeds",), ["0.5"], "seeds.0"),
     (("methods", "svd"), {"setting": "own"}, "methods.svd.setting: 'own' .*best.*published"),
     (("methods", "svd"), {"ratios": [0]}, "methods.svd.ratios.0: 0 .*1"),
     (("methods", "sdv"), {}, "methods.sdv: there is no method 'sdv'; did you mean 'svd'"),

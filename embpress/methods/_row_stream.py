@@ -1,4 +1,4 @@
-"""The stream of the format `entropy_coded`, version 2: header, rows, and the rows' records."""
+"""The stream of the format `entropy_coded`, version 3: header, rows, basis, and records."""
 
 from typing import NamedTuple
 
@@ -32,16 +32,18 @@ class RowsCode(NamedTuple):
 
 
 class RowStream:
-    """Writes blocks of rows, then their records.
+    """Writes blocks of rows, then the basis and the rows' records.
 
     Args:
         stream: uint8, the stream to fill.
+        basis: uint16, words of the basis.
     """
 
-    def __init__(self, stream: Tensor) -> None:
+    def __init__(self, stream: Tensor, basis: np.ndarray) -> None:
         stream.zero_()
         self.words = stream[: len(stream) // 2 * 2].numpy().view(np.uint16)
-        self.end = NUMBER_WORDS * WORD
+        self.basis = basis
+        self.end = 2 * NUMBER_WORDS * WORD
         self.norms: list[np.ndarray] = []
         self.lengths: list[np.ndarray] = []
 
@@ -58,11 +60,14 @@ class RowStream:
     def finish(self, tier: Tensor) -> bool:
         """Write the records of all rows, of tiers (n,); returns False if they do not fit."""
         records = encode_row_records(tier, self.norms, self.lengths)
-        first = len(self.words) - len(records)
+        last = len(self.words) - len(records)
+        first = last - len(self.basis)
         if self.end > WORD * first:
             return False
-        self.words[first:] = records
-        self.words[:NUMBER_WORDS] = len(records) & 0xFFFF, len(records) >> WORD
+        self.words[first:last] = self.basis
+        self.words[last:] = records
+        numbers = np.array([[len(records)], [len(self.basis)]])
+        self.words[: 2 * NUMBER_WORDS] = (numbers >> (0, WORD) & 0xFFFF).ravel()
         return True
 
 

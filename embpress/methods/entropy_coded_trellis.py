@@ -9,9 +9,9 @@ expected spread of each coordinate: bits then follow the water-filling without b
 quantizer is a 32-state trellis (`numerics.trellis`), about 1.2 dB better than rounding. Weights are
 smoothed corpus counts by default.
 
-- The basis is stored in 4-bit integers. Coordinates are taken in this rounded basis, by its
-  inverse, so that only a little orthogonality is lost. It is most of what is stored beside the
-  rows.
+- The basis is a product of rounded reflections, so that it is orthogonal however roughly it is
+  rounded. Each axis is rounded where finer steps would take more bits than they save in the rows
+  (`_principal_basis`).
 - The length of each row's code is stored, so that single rows can be decoded. It is
   entropy-coded, as tiers and norms are (`numerics.row_records`).
 - Mixing rare rows from kept ones as T24 does is not combined with it: on MiniLM's table the 10
@@ -33,13 +33,7 @@ import torch
 from torch import Tensor
 
 from ..formats._base import row_block
-from ..formats.entropy_coded import (
-    NORM_BITS,
-    SHIFT_UNIT,
-    TIER_BITS,
-    WORD,
-    EntropyCoded,
-)
+from ..formats.entropy_coded import NORM_BITS, TIER_BITS, WORD, EntropyCoded
 from ..numerics.index_tables import (
     CLASSES,
     LOW_BITS,
@@ -54,13 +48,14 @@ from ..numerics.linalg import gram
 from ..numerics.matrices import Rows
 from ..numerics.memory import malloc_trim
 from ..numerics.row_coding import QuantizedRows, count_indices, encode_rows, quantize_rows
+from ..numerics.row_decoding import SHIFT_UNIT
 from ..numerics.row_records import NUMBER_WORDS
 from ._base import Context, Method, Options, Plan, Weighting, budget_bits, infeasible
-from ._principal_basis import fill_basis
+from ._principal_basis import no_basis, principal_basis
 from ._row_stream import RowsCode, RowStream, encode_row_records
 
-BASIS_BITS = 4
-"""Bits of an entry of the basis."""
+VERSION = 3
+"""Of the format."""
 BIT_PRICE = 0.37
 """Squared error, in squared half steps of the quantizer, that is accepted to save a bit.
 
@@ -88,8 +83,10 @@ FILLED = 0.999
 """Share of the stream to aim for: codes are a little longer than the probabilities predict."""
 RECORD_BITS = 18
 """Bits per row that the smallest plan reserves for its record."""
-LEARNING_BITS = 512
-"""Bits that the smallest plan reserves for the records' header and first, unlearned decisions."""
+LEARNING_BITS = 1024
+"""Bits that the smallest plan reserves for headers and first, unlearned decisions."""
+BASIS_SHARE = 512
+"""It reserves a bit for this many entries of the basis, which are then all rounded to 0."""
 
 
 @dataclass(frozen=True)
@@ -116,18 +113,13 @@ class EntropyCodedTrellis(Method):
 
     def _fixed_bits(self, shape: tuple[int, int]) -> int:
         """Bits of everything but the stream."""
-        return EntropyCoded(shape, self._basis_bits, stream_bytes=0, version=2).stored_bits
-
-    @property
-    def _basis_bits(self) -> int:
-        """Bits of an entry of the basis; 0 without one."""
-        return BASIS_BITS if self.options.basis == "principal" else 0
+        return EntropyCoded(shape, 0, stream_bytes=0, version=VERSION).stored_bits
 
     def plan(self, shape: tuple[int, int], ratio: float) -> Plan:
         """See base class."""
         fixed = self._fixed_bits(shape)
         stream = (budget_bits(shape, ratio) - fixed) // 8
-        least = (RECORD_BITS * shape[0] + LEARNING_BITS) // 8
+        least = (RECORD_BITS * shape[0] + LEARNING_BITS + shape[1] ** 2 // BASIS_SHARE) // 8
         if stream < least:
             raise infeasible(self.label, shape, 32 * shape[0] * shape[1] / (fixed + 8 * least))
         # More than 32 bits per value would not reduce the error.
@@ -138,19 +130,22 @@ class EntropyCodedTrellis(Method):
         """See base class."""
         compressed = EntropyCoded(
             plan.shape,
-            self._basis_bits,
+            0,
             plan.sizes["stream_bytes"],
             scalar=self.options.quantizer == "scalar",
-            version=2,
+            version=VERSION,
         )
         weights = self.row_weights(context, plan.shape[0])
-        return _Encoder(matrix, weights, compressed).encode(context)
+        encoder = _Encoder(matrix, weights, compressed, self.options.basis == "principal")
+        return encoder.encode(context)
 
 
 class _Encoder:
     """Encodes a matrix in the coordinates of its basis, with the step that fills the stream."""
 
-    def __init__(self, matrix: Rows, weights: Tensor, compressed: EntropyCoded) -> None:
+    def __init__(
+        self, matrix: Rows, weights: Tensor, compressed: EntropyCoded, has_basis: bool
+    ) -> None:
         self.matrix = matrix
         self.compressed = compressed
         n_rows, d = compressed.shape
@@ -160,20 +155,24 @@ class _Encoder:
             total = total + matrix[start : start + step].double().sum(0)
         self.mean = total / n_rows
         compressed.mean.copy_(self.mean)
+        # Twice the weight is half an octave of the step.
+        tiers = (weights.double() / weights.min()).log2().round()
+        self.tier = tiers.clamp(0, 2**TIER_BITS - 1).long()
         # Each (d, d) matrix in float64 is a large part of the memory if d is: they are freed as
         # soon as possible.
         covariance = gram(matrix).div_(n_rows).addr_(self.mean, self.mean, alpha=-1)
         malloc_trim()
-        variance, self.inverse = fill_basis(covariance, compressed)
+        bits = max(1, 8 * compressed.stream_bytes - RECORD_BITS * n_rows)
+        self.basis = (
+            principal_basis(covariance, self.tier, bits) if has_basis else no_basis(covariance)
+        )
         del covariance
         malloc_trim()
+        variance = self.basis.variance
         # A spread of nearly 0 is set to 2^-31 of the largest, so that its class fits uint8.
-        self.spread = variance.sqrt().clamp_min(max(float(variance.max()) ** 0.5 * 2**-31, 1e-30))
-        self.quarters = (OCTAVE * self.spread.log2()).round().long()
+        spread = variance.sqrt().clamp_min(max(float(variance.max()) ** 0.5 * 2**-31, 1e-30))
+        self.quarters = (OCTAVE * spread.log2()).round().long()
         compressed.spread.copy_(self.quarters - self.quarters.min())
-        # Twice the weight is half an octave of the step.
-        tiers = (weights.double() / weights.min()).log2().round()
-        self.tier = tiers.clamp(0, 2**TIER_BITS - 1).long()
         self._set_tables(np.zeros((2, CLASSES, WIDTH)))
         self.records_bits = 0
         self.pool = ThreadPoolExecutor(torch.get_num_threads())
@@ -219,7 +218,7 @@ class _Encoder:
 
     def _room(self) -> int:
         """Number of bits of rows that fit into the stream beside the rows' records."""
-        words = self.compressed.stream_bytes // 2 - NUMBER_WORDS
+        words = self.compressed.stream_bytes // 2 - 2 * NUMBER_WORDS - len(self.basis.words)
         return max(0, words * WORD - self.records_bits)
 
     def _set_tables(self, counts: np.ndarray) -> None:
@@ -283,7 +282,7 @@ class _Encoder:
 
     def _write(self, log_step: float, context: Context) -> bool:
         """Write the stream at a step; returns False if it does not fit."""
-        stream = RowStream(self.compressed.stream)
+        stream = RowStream(self.compressed.stream, self.basis.words)
         for _, block in self._blocks(log_step, context):
             if not stream.append(self._encode(block), block.norm_class):
                 return False
@@ -305,7 +304,7 @@ class _Encoder:
     def _coordinates(self, rows: Tensor) -> Tensor:
         """Coordinates of rows in the basis: (n, d) to float32 (n, d)."""
         centred = rows.float() - self.mean.float()
-        return centred if self.inverse is None else centred @ self.inverse.T
+        return centred if self.basis.columns is None else centred @ self.basis.columns
 
     def _norm_classes(self, samples: Tensor, class_offset: Tensor) -> Tensor:
         """Norm classes of rows: by root mean square, or higher if a table could not hold a sample.

@@ -7,10 +7,11 @@ import torch
 
 from embpress import storage
 from embpress.errors import UserError
-from embpress.formats.entropy_coded import NORM_BITS, SHIFT_UNIT, TIER_BITS, EntropyCoded
+from embpress.formats.entropy_coded import NORM_BITS, TIER_BITS, EntropyCoded
 from embpress.methods import compress
 from embpress.methods._base import Context
 from embpress.numerics.index_tables import split_spread_class
+from embpress.numerics.row_decoding import SHIFT_UNIT
 from embpress.numerics.trellis import NEXT, level
 
 
@@ -100,12 +101,15 @@ def test_rows_longer_than_a_stream_of_version_1_are_refused(version_1, tmp_path)
         storage.load(tmp_path)
 
 
-@pytest.mark.parametrize("first_words", [(255, 255), (3, 0), (0, 0)])
-def test_records_that_are_damaged_are_refused(compressed, tmp_path, first_words):
-    """Their number is larger than the stream, or they are cut."""
+@pytest.mark.parametrize(
+    ("place", "first_words"),
+    [(0, (255, 255)), (0, (3, 0)), (0, (0, 0)), (4, (255, 255)), (4, (3, 0))],
+)
+def test_parts_that_are_damaged_are_refused(compressed, tmp_path, place, first_words):
+    """The number of words of the records, or of the basis, is too large, or they are cut."""
     storage.save(compressed, tmp_path)
     forged = storage.load(tmp_path)
-    forged.stream[:4] = torch.tensor([*first_words, *first_words])
+    forged.stream[place : place + 4] = torch.tensor([*first_words, *first_words])
     storage.save(forged, tmp_path)
     with pytest.raises(UserError, match="longer than the stream"):
         storage.load(tmp_path)
@@ -114,13 +118,19 @@ def test_records_that_are_damaged_are_refused(compressed, tmp_path, first_words)
 def test_an_unknown_version_is_refused(compressed, tmp_path):
     storage.save(compressed, tmp_path)
     header = storage.read_json(tmp_path / storage.HEADER)
-    header["config"]["version"] = 3
+    header["config"]["version"] = 4
     (tmp_path / storage.HEADER).write_text(json.dumps(header))
-    with pytest.raises(UserError, match="version 3.*update"):
+    with pytest.raises(UserError, match="version 4.*update"):
         storage.load(tmp_path)
 
 
-@pytest.mark.parametrize("name", ["compressed", "version_1"])
+@pytest.fixture(scope="module")
+def version_2():
+    """The golden matrix of version 2."""
+    return storage.load(Path(__file__).parent / "golden" / "entropy_coded_2")
+
+
+@pytest.mark.parametrize("name", ["compressed", "version_1", "version_2"])
 def test_random_bytes_decode_to_something_or_are_refused(name, request):
     """Nothing outside the stream is read, whatever it says."""
     compressed = request.getfixturevalue(name)

@@ -17,6 +17,7 @@ GOLDEN = Path(__file__).parent / "golden"
 INEXACT = (
     "entropy_coded",
     "entropy_coded_2",
+    "entropy_coded_3",
     "entropy_coded_integers",
     "mlp_decoder",
     "rotated_lattice",

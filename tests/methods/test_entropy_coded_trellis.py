@@ -4,7 +4,7 @@ import torch
 
 from embpress.fidelity.rate_distortion import GaussianSource
 from embpress.fidelity.reconstruction import reconstruction
-from embpress.methods import compress, entropy_coded_trellis
+from embpress.methods import _principal_basis, compress, entropy_coded_trellis
 from embpress.methods._base import Context
 from embpress.numerics.weights import smooth_counts
 
@@ -87,8 +87,8 @@ def test_the_stream_is_filled():
     matrix, counts = gaussian()
     for ratio in (4, 20):
         compressed = compress(matrix, "ectcq", ratio, Context(counts))
-        records = 16 * len(compressed.words) - compressed.stop
-        used = (compressed.start + int(compressed.length.sum()) + records) / 8
+        rest = 16 * len(compressed.words) - compressed.stop
+        used = (compressed.start + int(compressed.length.sum()) + rest) / 8
         assert 0.985 < used / compressed.stream_bytes <= 1
 
 
@@ -109,9 +109,19 @@ def test_the_price_of_a_bit_is_near_its_best(monkeypatch):
     assert errors[1] < min(errors[0], errors[2])
 
 
-def test_the_rough_basis_costs_little(monkeypatch):
-    rough, fine = errors_with(monkeypatch, "BASIS_BITS", (4, 12), 6)
-    assert rough < 1.1 * fine
+@pytest.mark.parametrize("ratio", [4, 16])
+def test_the_steps_of_the_basis_are_near_their_best(monkeypatch, ratio):
+    """Axes in steps 16 times as fine or as coarse are worse at the same size."""
+    matrix, counts = gaussian(2000, 64)
+    chosen = _principal_basis._log_steps
+    errors = []
+    for shift in (-4, 0, 4):
+        monkeypatch.setattr(
+            _principal_basis, "_log_steps", lambda *of, shift=shift: chosen(*of) + shift
+        )
+        compressed = compress(matrix, "ectcq", ratio, Context(counts))
+        errors.append(reconstruction(matrix, compressed, counts).weighted_relative_error)
+    assert errors[1] < min(errors[0], errors[2])
 
 
 INGREDIENTS = {
@@ -160,5 +170,5 @@ def test_rounding_has_the_error_of_an_entropy_coded_uniform_quantizer():
 def test_without_a_basis_none_is_stored():
     matrix, counts = gaussian(1000, 32)
     compressed = compress(matrix, "ectcq", 6, Context(counts), basis="none")
-    assert compressed.basis.numel() == 0 and compressed.columns is None
+    assert len(compressed.coded_basis) == 0 and compressed.columns is None
     assert compressed.decode_flops(10) == 0

@@ -39,15 +39,19 @@ ROWS = (
     Row("without rows by G", CodeOptions(row_steps=False)),
     Row("one step a matrix", CodeOptions(column_steps=False, row_steps=False)),
     Row("without feedback", CodeOptions(feedback=False)),
+    Row("without the trellis", CodeOptions(trellis=False)),
     Row(
         "equal bits, without rows by G (WaterSIC's core)",
-        CodeOptions(row_steps=False, one_level=False),
+        CodeOptions(row_steps=False, one_level=False, trellis=False),
     ),
     Row(
         "equal bits, one step a matrix (entropy-coded GPTQ)",
-        CodeOptions(column_steps=False, row_steps=False, one_level=False),
+        CodeOptions(column_steps=False, row_steps=False, one_level=False, trellis=False),
     ),
-    Row("without calibration (data-free)", CodeOptions(feedback=False, calibration=False)),
+    Row(
+        "without calibration (data-free)",
+        CodeOptions(feedback=False, calibration=False, trellis=False),
+    ),
     Row("EntQuant (data-free)", CodeOptions(entquant=True)),
 )
 

@@ -26,7 +26,7 @@ from .whole_model import OpenedModel, open_whole_model
 
 CODES: dict[str, dict[str, bool]] = {
     "one code": {},
-    "equal bits (WaterSIC's core)": {"row_steps": False, "one_level": False},
+    "equal bits (WaterSIC's core)": {"row_steps": False, "one_level": False, "trellis": False},
     "data-free": {"calibration": False, "feedback": False},
     "EntQuant, data-free": {"entquant": True},
 }

@@ -6,8 +6,9 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from ..numerics.adaptive_coding import Probabilities, decode_matrix, encode_matrix
-from ..numerics.index_tables import UNIT
+from ..numerics.adaptive_coding import NO_STATES, Probabilities, decode_matrix, encode_matrix
+from ..numerics.index_tables import CLASSES, UNIT
+from ..numerics.trellis_feedback import path_levels
 from ._base import CompressedMatrix
 
 PART = 1 << 19
@@ -16,6 +17,8 @@ SHIFT_UNIT = 128
 """Shifts of decoded levels are stored in units of 1 / SHIFT_UNIT steps."""
 PER_OCTAVE = 4
 """Exponents are in quarter octaves, as spread classes are."""
+SCALAR_SHIFTS = 2
+"""Shifts without the trellis."""
 NUMBER_WORDS = 2
 """16-bit words of the length of a coded part, and of the numbers of rows and columns."""
 EXPONENT_CLASS = UNIT + 2
@@ -55,7 +58,7 @@ class Level(NamedTuple):
     offset: int
     """What is added to all spread classes."""
     shift: np.ndarray
-    """int8 (2,), shifts in units of 1 / SHIFT_UNIT steps."""
+    """int8 (2,), or (4,) with the trellis, shifts in units of 1 / SHIFT_UNIT steps."""
 
 
 class EntropyCodedIntegers(CompressedMatrix):
@@ -67,16 +70,27 @@ class EntropyCodedIntegers(CompressedMatrix):
     part is preceded by its number of words. The code of z_ij is conditioned on its spread class
     row_spread_i + column_spread_j - row_step_i - column_step_j + offset (see `adaptive_coding`).
 
+    With the trellis, columns are paths through it from state 0: the state of a column at a row
+    gives the quantizer of z_ij, in whose levels z_ij is an index (see `numerics.trellis`), the
+    tables of its code, and its shifts.
+
     Rows are decoded once, in `prepare`, and then take the memory of a dense matrix: layers multiply
     by all rows at every call.
     """
 
     format = "entropy_coded_integers"
 
-    def __init__(self, shape: tuple[int, int], stream_bytes: int, has_mean: bool = False) -> None:
+    def __init__(
+        self,
+        shape: tuple[int, int],
+        stream_bytes: int,
+        has_mean: bool = False,
+        has_trellis: bool = False,
+    ) -> None:
         super().__init__(shape)
         self.stream_bytes = stream_bytes
         self.has_mean = has_mean
+        self.has_trellis = has_trellis
         self.mean: Tensor
         self.step: Tensor
         self.offset: Tensor
@@ -86,7 +100,7 @@ class EntropyCodedIntegers(CompressedMatrix):
         self.register_buffer("mean", torch.zeros(shape[1] if has_mean else 0, dtype=torch.half))
         self.register_buffer("step", torch.zeros(1))
         self.register_buffer("offset", torch.zeros(1, dtype=torch.int16))
-        self.register_buffer("shift", torch.zeros(2, dtype=torch.int8))
+        self.register_buffer("shift", torch.zeros(4 if has_trellis else 2, dtype=torch.int8))
         self.register_buffer("stream", torch.zeros(stream_bytes, dtype=torch.uint8))
         self.register_buffer("decoded", None, persistent=False)
 
@@ -98,7 +112,7 @@ class EntropyCodedIntegers(CompressedMatrix):
         level: Level,
         mean: Tensor | None = None,
     ) -> "EntropyCodedIntegers":
-        """Code integers.
+        """Code integers, indices of the trellis if the level has four shifts.
 
         Args:
             values: int32 (n, d), the integers z.
@@ -106,9 +120,10 @@ class EntropyCodedIntegers(CompressedMatrix):
             level: step, offset and shifts.
             mean: (d,), added to every row.
         """
-        words = encode_words(values, scales, level.offset)
+        has_trellis = len(level.shift) > SCALAR_SHIFTS
+        words = encode_words(values, scales, level.offset, has_trellis)
         shape = (values.shape[0], values.shape[1])
-        matrix = cls(shape, 2 * len(words), mean is not None)
+        matrix = cls(shape, 2 * len(words), mean is not None, has_trellis)
         if mean is not None:
             matrix.mean.copy_(mean)
         matrix.step.fill_(level.step)
@@ -120,7 +135,8 @@ class EntropyCodedIntegers(CompressedMatrix):
     def config(self) -> dict[str, Any]:
         """See base class."""
         mean = {"has_mean": True} if self.has_mean else {}
-        return {"stream_bytes": self.stream_bytes} | mean
+        trellis = {"has_trellis": True} if self.has_trellis else {}
+        return {"stream_bytes": self.stream_bytes} | mean | trellis
 
     def prepare(self) -> None:
         """See base class.
@@ -132,11 +148,13 @@ class EntropyCodedIntegers(CompressedMatrix):
         if self.stream_bytes % 2:
             raise ValueError("the stream does not consist of whole words")
         words = self.stream.cpu().numpy().view(np.uint16)
-        scales, values = _decode_words(words, self.shape, int(self.offset))
-        levels = torch.from_numpy(values).float()
+        scales, values = _decode_words(words, self.shape, int(self.offset), self.has_trellis)
         shift = self.shift.cpu().float() / SHIFT_UNIT
-        size = levels.abs()
-        levels += levels.sign() * torch.where(size > 1, shift[1], shift[0])
+        if self.has_trellis:
+            levels = torch.from_numpy(path_levels(values, shift.numpy())[0])
+        else:
+            levels = torch.from_numpy(values).float()
+            levels += levels.sign() * torch.where(levels.abs() > 1, shift[1], shift[0])
         row_step = torch.from_numpy(scales.row_step).div(PER_OCTAVE).exp2().float()
         column_step = torch.from_numpy(scales.column_step).div(PER_OCTAVE).exp2().float()
         levels *= (self.step.cpu() * row_step)[:, None]
@@ -159,7 +177,9 @@ class EntropyCodedIntegers(CompressedMatrix):
         return None
 
 
-def encode_words(values: np.ndarray, scales: GridScales, offset: int) -> np.ndarray:
+def encode_words(
+    values: np.ndarray, scales: GridScales, offset: int, has_trellis: bool
+) -> np.ndarray:
     """The words of the stream, uint16; see `EntropyCodedIntegers`."""
     parts = []
     for exponents in scales:
@@ -167,15 +187,12 @@ def encode_words(values: np.ndarray, scales: GridScales, offset: int) -> np.ndar
         one_row = exponents.astype(np.int32)[None]
         columns = np.full(len(exponents), EXPONENT_CLASS)
         parts.append(encode_matrix(one_row, _ZERO, columns, learned.zero, learned.seen))
-    learned = Probabilities()
+    learned, states = _start(values.shape[1], has_trellis)
     row_class = scales.row_class + offset
     for start in range(0, len(values), rows_of_part(values.shape[1])):
         part = slice(start, start + rows_of_part(values.shape[1]))
-        parts.append(
-            encode_matrix(
-                values[part], row_class[part], scales.column_class, learned.zero, learned.seen
-            )
-        )
+        classes = (row_class[part], scales.column_class)
+        parts.append(encode_matrix(values[part], *classes, learned.zero, learned.seen, states))
     shape = [_number_words(size) for size in values.shape]
     coded = [piece for part in parts for piece in (_number_words(len(part)), part)]
     return np.concatenate([*shape, *coded])
@@ -189,13 +206,20 @@ def rows_of_part(d: int) -> int:
     return max(1, PART // d)
 
 
+def _start(d: int, has_trellis: bool) -> tuple[Probabilities, np.ndarray]:
+    """Probabilities and states of columns before the first row."""
+    if has_trellis:
+        return Probabilities(2 * CLASSES), np.zeros(d, dtype=np.int64)
+    return Probabilities(), NO_STATES
+
+
 def _number_words(number: int) -> np.ndarray:
     """A number as words, the lower first."""
     return np.array([number & 0xFFFF, number >> 16], dtype=np.uint16)
 
 
 def _decode_words(
-    words: np.ndarray, shape: tuple[int, int], offset: int
+    words: np.ndarray, shape: tuple[int, int], offset: int, has_trellis: bool
 ) -> tuple[GridScales, np.ndarray]:
     """Decode what `encode_words` encoded: exponents, and int32 (n, d).
 
@@ -228,14 +252,13 @@ def _decode_words(
             raise ValueError("the stream has an exponent out of range")
         exponents.append(row.astype(np.int64))
     scales = GridScales(*exponents)
-    learned = Probabilities()
+    learned, states = _start(d, has_trellis)
     row_class = scales.row_class + offset
     values = np.empty(shape, dtype=np.int32)
     for start in range(0, n, rows_of_part(d)):
         part = slice(start, start + rows_of_part(d))
-        values[part] = decode_matrix(
-            next_part(), row_class[part], scales.column_class, learned.zero, learned.seen
-        )
+        classes = (row_class[part], scales.column_class)
+        values[part] = decode_matrix(next_part(), *classes, learned.zero, learned.seen, states)
     if position != len(words):
         raise ValueError("the stream is longer than its parts")
     return scales, values

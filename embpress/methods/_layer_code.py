@@ -37,10 +37,13 @@ from ..formats.entropy_coded_integers import (
 from ..numerics.compiled import compiled
 from ..numerics.feedback import Grid, Rounded, round_with_feedback
 from ..numerics.index_tables import CLASSES, UNIT, WIDTH, high_part, split_spread_class
+from ..numerics.trellis_feedback import path_levels, round_by_trellis
 from ._entquant import mean_size, row_exponents
 
 BIT_PRICE = 0.1155
 """Squared error, in squared steps, accepted to save a bit: 2 log 2 times that of rounding, 1/12."""
+TRELLIS_BIT_PRICE = 0.37
+"""The same with the trellis, in squared half steps (see `entropy_coded_trellis`)."""
 INPUT_DAMPING = 1e-2
 """Share of the mean diagonal that is added to H, which a sample leaves nearly singular."""
 OUTPUT_DAMPING = 1e-2
@@ -83,6 +86,8 @@ class CodeOptions:
     """One water level for all matrices; otherwise the same bits per weight for each."""
     calibration: bool = True
     """Moments of calibration texts; otherwise relative errors count alike, data-free."""
+    trellis: bool = True
+    """Trellis-coded quantization along columns; otherwise each weight is rounded alone."""
     entquant: bool = False
     """EntQuant, a baseline: its step for each row, integers rounded to the nearest, no data. All
     but `one_level` is left out then."""
@@ -90,7 +95,7 @@ class CodeOptions:
     def __post_init__(self) -> None:
         """Leave out what EntQuant has not."""
         if self.entquant:
-            for name in ("feedback", "column_steps", "row_steps", "calibration"):
+            for name in ("feedback", "column_steps", "row_steps", "calibration", "trellis"):
                 object.__setattr__(self, name, False)
 
     @classmethod
@@ -170,10 +175,12 @@ class LayerCoder:
         self.column_step, column_base = _exponents(-columns.log2())
         self.base = row_base + column_base
         """log2 of the step of exponents 0 at level 1."""
-        self.price = np.zeros((CLASSES, WIDTH))
+        self.has_trellis = options.trellis
+        quantizers = 2 if options.trellis else 1
+        self.price = np.zeros((quantizers, CLASSES, WIDTH))
         if not self.is_entquant:
-            self.price = _price(self.price)
-        self.shift = np.zeros(2, dtype=np.int8)
+            self.price = _prices(self.price)
+        self.shift = np.zeros(2 * quantizers, dtype=np.int8)
         self.row_deviation, self.column_deviation = _fit_deviations(
             self.weight, self._relative(self.row_step), self._relative(self.column_step)
         )
@@ -226,9 +233,14 @@ class LayerCoder:
             scales.row_class + offset,
             scales.column_class,
             self.shift.astype(np.float32) / SHIFT_UNIT,
-            (BIT_PRICE * self.price).astype(np.float32),
+            (BIT_PRICE * self.price[0]).astype(np.float32),
         )
-        rounded = round_with_feedback(self.weight, self.factor if self.has_feedback else None, grid)
+        factor = self.factor if self.has_feedback else None
+        if self.has_trellis:
+            price = (TRELLIS_BIT_PRICE * self.price).astype(np.float32)
+            rounded = round_by_trellis(self.weight, factor, grid._replace(price=price))
+        else:
+            rounded = round_with_feedback(self.weight, factor, grid)
         self.loss = self._loss_of(rounded)
         level = Level(float(step), offset, self.shift)
         self._learn(rounded, grid)
@@ -237,9 +249,15 @@ class LayerCoder:
     def _learn(self, rounded: Rounded, grid: Grid) -> None:
         """Fit spreads, prices and shifts to a rounded matrix."""
         if not self.is_entquant:
-            counts, excess = _survey(rounded.values, rounded.targets, grid)
-            self.price = _price(counts)
-            mean = excess[0] / np.maximum(excess[1], 1)
+            shift = np.zeros_like(grid.shift)
+            if self.has_trellis:
+                levels, quantizers = path_levels(rounded.values, shift)
+            else:
+                levels = rounded.values.astype(np.float32)
+                quantizers = np.zeros(levels.shape, dtype=np.uint8)
+            counts, excess = _survey(rounded, levels, quantizers, grid)
+            self.price = _prices(counts[: len(self.price)])
+            mean = (excess[0] / np.maximum(excess[1], 1))[: len(shift)]
             self.shift = np.clip(np.round(SHIFT_UNIT * mean), -64, 64).astype(np.int8)
         self.row_deviation, self.column_deviation = _fit_deviations(
             rounded.targets, self._relative(self.row_step), self._relative(self.column_step)
@@ -308,18 +326,30 @@ def _fit_deviations(
     return np.sqrt(rows), np.sqrt(columns)
 
 
-def _price(counts: np.ndarray) -> np.ndarray:
+def _prices(counts: np.ndarray) -> np.ndarray:
+    """Bits of each high part, by quantizer and table: (quantizers, CLASSES, WIDTH).
+
+    Args:
+        counts: of the same shape, by quantizer, table and high part + WIDTH // 2.
+    """
+    sizes = np.arange(WIDTH // 2 + 1)
+    # Upper ends of the intervals of 0, 1, ... in steps; quantizer 1 has the levels 0, 0.5, 1.5 ...
+    ends = (sizes + 0.5, np.where(sizes, sizes, 0.25))
+    return np.stack([_price(own, ends[q]) for q, own in enumerate(counts)])
+
+
+def _price(counts: np.ndarray, ends: np.ndarray) -> np.ndarray:
     """Bits of each high part, by table: (CLASSES, WIDTH), of the decisions that code it.
 
     Args:
         counts: (CLASSES, WIDTH) by table and high part + WIDTH // 2.
+        ends: (WIDTH // 2 + 1,), upper ends of the intervals that high parts code, in steps.
     """
     middle = WIDTH // 2
     price = np.zeros((CLASSES, WIDTH))
-    sizes = np.arange(middle + 1)
     for table in range(CLASSES):
         scale = 2 ** ((table - UNIT) / PER_OCTAVE) / 2**0.5
-        above = np.exp(-(sizes + 0.5) / scale)  # P(|k| > m) of a Laplace source
+        above = np.exp(-ends / scale)  # P(|k| > m) of a Laplace source
         seen = counts[table, middle:] + counts[table, middle::-1]
         seen[0] /= 2
         at_least = seen[::-1].cumsum()[::-1]
@@ -333,24 +363,32 @@ def _price(counts: np.ndarray) -> np.ndarray:
 
 
 @compiled
-def _survey(values: np.ndarray, targets: np.ndarray, grid: Grid) -> tuple[np.ndarray, np.ndarray]:
+def _survey(
+    rounded: Rounded, levels: np.ndarray, quantizers: np.ndarray, grid: Grid
+) -> tuple[np.ndarray, np.ndarray]:
     """Count high parts, and sum by how much targets exceed their levels.
 
+    Args:
+        rounded: a rounded matrix (n, d).
+        levels: float32 (n, d), its levels in steps, without shifts.
+        quantizers: uint8 (n, d), 0 without the trellis.
+        grid: steps and classes.
+
     Returns:
-        Counts (CLASSES, WIDTH), and sum and number (2, 2) of |T| in steps - |z|, where the second
-        axis is whether |z| is above 1.
+        Counts (2, CLASSES, WIDTH) by quantizer, and sum and number (2, 4) of |T| - |level| in
+        steps, where the second axis is 2 x quantizer + whether |z| is above 1.
     """
-    counts = np.zeros((CLASSES, WIDTH))
-    excess = np.zeros((2, 2))
-    for i in range(values.shape[0]):
-        for j in range(values.shape[1]):
+    counts = np.zeros((2, CLASSES, WIDTH))
+    excess = np.zeros((2, 4))
+    for i in range(levels.shape[0]):
+        for j in range(levels.shape[1]):
             table, low = split_spread_class(grid.row_class[i] + grid.column_class[j])
-            value = values[i, j]
+            value = rounded.values[i, j]
             place = high_part(value, low) + WIDTH // 2
-            counts[table, min(max(place, 0), WIDTH - 1)] += 1
+            counts[quantizers[i, j], table, min(max(place, 0), WIDTH - 1)] += 1
             if value:
-                larger = int(abs(value) > 1)
-                sample = abs(targets[i, j]) / (grid.row_step[i] * grid.column_step[j])
-                excess[0, larger] += sample - abs(value)
-                excess[1, larger] += 1
+                kind = 2 * quantizers[i, j] + int(abs(value) > 1)
+                sample = abs(rounded.targets[i, j]) / (grid.row_step[i] * grid.column_step[j])
+                excess[0, kind] += sample - abs(levels[i, j])
+                excess[1, kind] += 1
     return counts, excess

@@ -13,6 +13,7 @@ import numpy as np
 from .compiled import compiled
 from .entropy_coding import PRECISION, SLOTS, encode, init_decoder, max_encoded_words, renormalize
 from .index_tables import CLASSES, high_part, join_index, raw_part, split_spread_class
+from .trellis import NEXT
 
 UNARY = 14
 """High parts of smaller absolute value are coded by decisions alone."""
@@ -95,9 +96,17 @@ def _count_decisions(values: np.ndarray, rows: np.ndarray, columns: np.ndarray) 
     return n
 
 
-@compiled
+NO_STATES = np.zeros(0, dtype=np.int64)
+"""Of matrices whose columns are no paths of the trellis."""
+
+
 def encode_matrix(
-    values: np.ndarray, rows: np.ndarray, columns: np.ndarray, zero: np.ndarray, seen: np.ndarray
+    values: np.ndarray,
+    rows: np.ndarray,
+    columns: np.ndarray,
+    zero: np.ndarray,
+    seen: np.ndarray,
+    states: np.ndarray = NO_STATES,
 ) -> np.ndarray:
     """Encode a matrix of integers, row by row.
 
@@ -107,10 +116,25 @@ def encode_matrix(
         columns: int64 (d,), what each column adds.
         zero: as in `Probabilities`; changed.
         seen: as in `Probabilities`; changed.
+        states: int64 (d,), if columns are paths of the trellis, their states before the first row;
+            changed to those after the last. Each of the two quantizers has tables of its own.
 
     Returns:
         The words, uint16.
     """
+    return _encode_matrix(values, rows, columns, (zero, seen), states)
+
+
+@compiled
+def _encode_matrix(
+    values: np.ndarray,
+    rows: np.ndarray,
+    columns: np.ndarray,
+    learned: tuple[np.ndarray, np.ndarray],
+    states: np.ndarray,
+) -> np.ndarray:
+    """See `encode_matrix`."""
+    zero, seen = learned
     room = _count_decisions(values, rows, columns)
     out = (np.empty(room, dtype=np.int64), np.empty(room, dtype=np.int64))
     n = 0
@@ -119,6 +143,9 @@ def encode_matrix(
             table, low = split_spread_class(rows[i] + columns[j])
             value = int(values[i, j])
             high = high_part(value, low)
+            if len(states):
+                table += CLASSES * (states[j] & 1)
+                states[j] = NEXT[states[j], value & 1]
             model = (zero[table], seen[table])
             size = abs(high)
             n = _decide(int(size > 0), model, 0, out, n)
@@ -168,48 +195,77 @@ def _read_learned(
 
 
 @compiled
+def _read_high(
+    state: int, words: np.ndarray, position: int, model: tuple[np.ndarray, np.ndarray]
+) -> tuple[int, int, int]:
+    """Decode a high part: it, state and position."""
+    bit, state, position = _read_learned(state, words, position, model, 0)
+    if not bit:
+        return 0, state, position
+    negative, state, position = _read(state, words, position, SLOTS // 2)
+    size = 1
+    while size < UNARY and bit:
+        bit, state, position = _read_learned(state, words, position, model, size)
+        size += bit
+    if size == UNARY:
+        exponent = 0
+        bit = 1
+        while bit:
+            place = UNARY + exponent
+            bit, state, position = _read_learned(state, words, position, model, place)
+            exponent += bit
+            if exponent == EXPONENTS:  # only in damaged words
+                exponent -= 1
+                bit = 0
+        rest = 1 << exponent
+        for b in range(exponent):
+            bit, state, position = _read(state, words, position, SLOTS // 2)
+            rest |= bit << b
+        size += rest - 1
+    return (-size if negative else size), state, position
+
+
 def decode_matrix(
-    words: np.ndarray, rows: np.ndarray, columns: np.ndarray, zero: np.ndarray, seen: np.ndarray
+    words: np.ndarray,
+    rows: np.ndarray,
+    columns: np.ndarray,
+    zero: np.ndarray,
+    seen: np.ndarray,
+    states: np.ndarray = NO_STATES,
 ) -> np.ndarray:
     """Decode what `encode_matrix` encoded, with the same arguments: int32 (n, d).
 
     Words that are no code of the matrix give some other integers, never an error.
     """
+    return _decode_matrix(words, rows, columns, (zero, seen), states)
+
+
+@compiled
+def _decode_matrix(
+    words: np.ndarray,
+    rows: np.ndarray,
+    columns: np.ndarray,
+    learned: tuple[np.ndarray, np.ndarray],
+    states: np.ndarray,
+) -> np.ndarray:
+    """See `decode_matrix`."""
+    zero, seen = learned
     values = np.empty((len(rows), len(columns)), dtype=np.int32)
     state, position = init_decoder(words, 0, len(words))
     for i in range(len(rows)):
         for j in range(len(columns)):
             table, low = split_spread_class(rows[i] + columns[j])
-            model = (zero[table], seen[table])
-            bit, state, position = _read_learned(state, words, position, model, 0)
-            high = 0
-            if bit:
-                negative, state, position = _read(state, words, position, SLOTS // 2)
-                size = 1
-                while size < UNARY and bit:
-                    bit, state, position = _read_learned(state, words, position, model, size)
-                    size += bit
-                if size == UNARY:
-                    exponent = 0
-                    bit = 1
-                    while bit:
-                        place = UNARY + exponent
-                        bit, state, position = _read_learned(state, words, position, model, place)
-                        exponent += bit
-                        if exponent == EXPONENTS:  # only in damaged words
-                            exponent -= 1
-                            bit = 0
-                    rest = 1 << exponent
-                    for b in range(exponent):
-                        bit, state, position = _read(state, words, position, SLOTS // 2)
-                        rest |= bit << b
-                    size += rest - 1
-                high = -size if negative else size
+            if len(states):
+                table += CLASSES * (states[j] & 1)
+            high, state, position = _read_high(state, words, position, (zero[table], seen[table]))
             raw = 0
             for b in range(low):
                 bit, state, position = _read(state, words, position, SLOTS // 2)
                 raw |= bit << b
-            values[i, j] = join_index(high, raw, low)
+            value = join_index(high, raw, low)
+            if len(states):
+                states[j] = NEXT[states[j], value & 1]
+            values[i, j] = value
     return values
 
 

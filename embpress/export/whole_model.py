@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from torch import Tensor
+from transformers import PreTrainedModel
 
 from ..errors import UserError
 from ..files import check_replaceable, replace_directory, summarize_error
@@ -145,6 +146,16 @@ def compress_whole_model(
     return _summarize(opened, coded.layers, slot, out)
 
 
+def measure_dense_sizes(model: PreTrainedModel) -> DenseSizes:
+    """Sizes of a dense model in the dtypes of its weights."""
+    embedding = find_embedding(model)[1].weight
+    return DenseSizes(
+        embedding=embedding.nbytes,
+        model=count_bits(other_weights(model)) // 8,
+        dtype=str(embedding.dtype).removeprefix("torch."),
+    )
+
+
 class OpenedModel(NamedTuple):
     """A dense model to code whole, in float32."""
 
@@ -178,11 +189,7 @@ def open_whole_model(
     calibration_texts = _read_texts(calibration)
     source = open_source_model(folder, counts, texts, *context)
     check_lookup(find_embedding(source.model)[1])
-    before = DenseSizes(
-        embedding=source.matrix_bytes,
-        model=count_bits(other_weights(source.model)) // 8,
-        dtype=str(source.dtype).removeprefix("torch."),
-    )
+    before = measure_dense_sizes(source.model)
     source.model.float()
     found = _calibrate(source, calibration_texts, folder) if calibration_texts else Calibration()
     # Counts of the texts that the model will read serve it better than those of another corpus.

@@ -144,6 +144,7 @@ def calibrate(
             loss = _sampled_log_probability(
                 output, mask if is_masked is None else is_masked, generator
             )
+            watch.logits = _softmax_logits(output, mask)
             if loss.requires_grad:
                 loss.backward()
             watch.end_batch()
@@ -192,15 +193,22 @@ def _sampled_log_probability(output: Any, mask: Tensor, generator: torch.Generat
             _log_probability(logits.masked_fill(~mask, -1e4), generator)
             for logits in (output.start_logits, output.end_logits)
         )  # type: ignore[return-value]
-    logits = getattr(output, "logits", None)
+    logits = _softmax_logits(output, mask)
     if logits is None:
-        hidden = output.last_hidden_state
-        return _gaussian(hidden[mask] if hidden.shape[:2] == mask.shape else hidden, generator)
-    if logits.shape[-1] == 1 or (logits.ndim == LABEL_AXES and logits.shape == mask.shape):
-        return _gaussian(logits, generator)
+        values = output.logits if "logits" in output else output.last_hidden_state
+        is_token = "logits" not in output and values.shape[:2] == mask.shape
+        return _gaussian(values[mask] if is_token else values, generator)
     if logits.ndim > LABEL_AXES and logits.shape[:2] == mask.shape:
         logits = logits[mask]
     return _log_probability(logits, generator)
+
+
+def _softmax_logits(output: Any, mask: Tensor) -> Tensor | None:
+    """Logits of labels that exclude each other; None of regressions, spans and bare encoders."""
+    logits: Tensor | None = getattr(output, "logits", None)
+    if logits is None or logits.shape[-1] == 1:
+        return None
+    return None if logits.ndim == LABEL_AXES and logits.shape == mask.shape else logits
 
 
 def _log_probability(logits: Tensor, generator: torch.Generator) -> Tensor:
@@ -220,6 +228,8 @@ class _Watch:
 
     def __init__(self, model: nn.Module) -> None:
         self.mask = torch.ones(0, 0, dtype=torch.bool)
+        self.logits: Tensor | None = None
+        """Output of the batch whose softmax predicts labels, if there is one."""
         self._sums: dict[str, _Sums] = {}
         self._shared: dict[str, str] = {}
         """Layers whose inputs are those of another layer, as query, key and value."""
@@ -254,7 +264,7 @@ class _Watch:
             else:
                 self._shared[name] = owner
             if output.requires_grad:
-                output.register_hook(lambda g: self._add(sums.outputs, g))
+                output.register_hook(lambda g: self._add(sums.outputs, output, g))
 
         return hook
 
@@ -285,10 +295,19 @@ class _Watch:
             self._sums[name] = _Sums(torch.zeros(d, d), torch.zeros(n))
         return self._sums[name]
 
-    @staticmethod
-    def _add(outputs: Tensor, gradient: Tensor) -> None:
-        """Add squared gradients."""
-        outputs += gradient.flatten(0, -2).square().sum(0)
+    def _add(self, outputs: Tensor, output: Tensor, gradient: Tensor) -> None:
+        """Add squared gradients of a layer's output; of logits their expectation, p (1 - p).
+
+        A drawn label is one of many, so that squares of drawn gradients would leave nearly all
+        rows of a language model's head without weight.
+        """
+        rows = gradient.flatten(0, -2)
+        if self.logits is not None and output.data_ptr() == self.logits.data_ptr():
+            # The gradient is 1 - p at the drawn label, and -p elsewhere.
+            p = torch.where(rows > 0, 1 - rows, -rows)
+            outputs += (p - p.square()).sum(0)
+        else:
+            outputs += rows.square().sum(0)
 
     def moments(self, n_texts: int) -> dict[str, Moments]:
         """Moments by layer; layers that no text reached, or without gradient, are left out."""

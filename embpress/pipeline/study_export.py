@@ -15,12 +15,13 @@ from .. import storage
 from ..errors import UserError
 from ..export.carried_files import find_carried_files
 from ..export.exported_model import write_exported_model
-from ..export.manifest import MANIFEST, About, DenseSizes, FitRecord
+from ..export.manifest import MANIFEST, About, FitRecord
 from ..export.trimming import tokenizer_files
+from ..export.whole_model import measure_dense_sizes
 from ..fidelity.record import Infeasible, read_result
 from ..files import check_replaceable, read_json, replace_directory, summarize_error
 from ..formats.dense import DenseRows
-from ..models.coded_weights import CodedWeights, count_bits
+from ..models.coded_weights import CodedWeights
 from ..models.compressed_model import (
     MATRIX_LIST,
     find_layer,
@@ -31,7 +32,6 @@ from ..models.embedding import (
     OTHER_WEIGHTS,
     EmbeddingSlot,
     find_embedding,
-    other_weights,
     untie_head,
 )
 from ..models.pretrained import load_dense_model
@@ -84,11 +84,7 @@ def export_study_result(results: Path, chosen: StudyResult, out: Path) -> None:
     if not checkpoint.is_dir():
         raise _missing(checkpoint)
     model = load_dense_model(checkpoint).float()
-    before = DenseSizes(
-        embedding=find_embedding(model)[1].weight.nbytes,
-        model=count_bits(other_weights(model)) // 8,
-        dtype="float32",
-    )
+    before = measure_dense_sizes(model)
     if study.tasks[chosen.task].keeps_dense_head:
         untie_head(model)
     kept_ids = read_kept_ids(artefact.folder)

@@ -59,13 +59,24 @@ def test_moments_are_those_of_a_direct_computation_without_padding():
 
 def test_outputs_of_a_head_have_the_fisher_information_of_a_softmax():
     model = tiny("bert_classifier")
-    texts = TEXTS * 80
-    moments = calibrate(model, texts, seed=1).moments["classifier"]
+    moments = calibrate(model, TEXTS).moments["classifier"]
     with torch.no_grad():
         logits = [model(input_ids=torch.tensor([text])).logits for text in TEXTS]
     probabilities = torch.cat(logits).softmax(1)
+    # Exactly, although one label a text is drawn.
     wanted = (probabilities * (1 - probabilities)).mean(0)
-    torch.testing.assert_close(moments.outputs, wanted, rtol=0.25, atol=0.02)
+    torch.testing.assert_close(moments.outputs, wanted, rtol=1e-4, atol=1e-6)
+
+
+def test_rows_of_a_language_models_head_count_by_the_probabilities_of_their_tokens():
+    model = tiny("llama_untied")
+    moments = calibrate(model, TEXTS).moments["lm_head"]
+    wanted = torch.zeros(V)
+    with torch.no_grad():
+        for text in TEXTS:
+            p = model(input_ids=torch.tensor([text])).logits[0].softmax(-1)
+            wanted += (p * (1 - p)).sum(0) / len(TEXTS)
+    torch.testing.assert_close(moments.outputs, wanted, rtol=1e-4, atol=1e-6)
 
 
 def test_rows_of_tables_count_by_their_uses_and_heads_add_to_the_embedding():

@@ -13,7 +13,7 @@ from transformers import PreTrainedModel
 
 from embpress.data.counts import counts_from_file
 from embpress.methods._base import Context
-from embpress.methods._layer_code import ALL, CodeOptions
+from embpress.methods._code_options import ALL, CodeOptions
 from embpress.models.calibration import Calibration, calibrate, encode_texts, longest_text
 from embpress.models.embedding import find_embedding
 from embpress.models.pretrained import load_dense_model

@@ -59,7 +59,7 @@ def add_compress_options(command: argparse.ArgumentParser) -> None:
         action="append",
         default=[],
         metavar="KEY=VALUE",
-        help=f"option of the method; see {METHODS.name}/NAME.py, for --matrices all _layer_code.py",
+        help=f"option of the method; see {METHODS.name}/NAME.py (--matrices all: _code_options.py)",
     )
     command.add_argument(
         "--head",

@@ -19,7 +19,7 @@ from transformers import PreTrainedModel
 from ..errors import UserError
 from ..files import check_replaceable, replace_directory, summarize_error
 from ..methods import WHOLE_MODELS
-from ..methods._layer_code import CodeOptions
+from ..methods._code_options import CodeOptions
 from ..models.calibration import Calibration, calibrate, encode_texts, longest_text
 from ..models.coded_weights import CodedWeights, count_bits, uncoded_weights
 from ..models.embedding import EmbeddingSlot, find_embedding, other_weights
@@ -96,7 +96,7 @@ def compress_whole_model(
             without these too, counts are those of `find_counts`.
         texts: text files to count tokens in, instead of `counts`.
         seed: seed of the fit.
-        options: ingredients to leave out; see `methods._layer_code.CodeOptions`.
+        options: ingredients to leave out; see `methods._code_options.CodeOptions`.
         progress: called with messages about the fit.
 
     Returns:

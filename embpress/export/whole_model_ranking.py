@@ -16,10 +16,11 @@ from ..errors import UserError
 from ..formats._base import CompressedMatrix
 from ..methods import WHOLE_MODELS
 from ..methods._base import Context
-from ..methods._layer_code import CodeOptions, LayerCoder
+from ..methods._code_options import ALL, CodeOptions
+from ..methods._layer_code import LayerCoder
 from ..methods._water_level import code_matrices
 from ..models.calibration import Calibration
-from ..models.whole_model_code import count_dense_bits, count_other_bits, make_coders
+from ..models.whole_model_code import count_dense_bits, count_other_bits, weighed_coders
 from .model_source import locate_model
 from .ranking import MEGABYTE
 from .whole_model import OpenedModel, open_whole_model
@@ -104,9 +105,11 @@ def rank_whole_models(
             f"{max_megabytes:g} MB is no size for a model that takes {dense / 8 / MEGABYTE:.3g} MB "
             "dense in fp32: give a number above 0 and below that"
         )
-    reference = make_coders(opened.source.model, opened.calibration, opened.counts)
     other_bits = count_other_bits(opened.source.model)
     budget = int(8 * max_megabytes * MEGABYTE) - other_bits
+    reference = weighed_coders(
+        opened.source.model, opened.calibration, opened.counts, ALL, max(budget, 1)
+    )
     found = []
     for label, options in CODES.items():
         if not opened.calibration.n_texts and label not in NO_TEXTS:
@@ -133,7 +136,9 @@ def rank_whole_models(
 def _code(opened: OpenedModel, options: CodeOptions, budget: int) -> dict[str, CompressedMatrix]:
     """All matrices of a model, coded within so many bits."""
     calibration = opened.calibration if options.calibration else Calibration()
-    coders = make_coders(opened.source.model, calibration, opened.counts, options)
+    coders = weighed_coders(
+        opened.source.model, calibration, opened.counts, options, max(budget, 1)
+    )
     context = Context(seed=opened.source.context.seed, progress=opened.source.context.progress)
     return code_matrices(coders, budget, context, options.one_level).matrices
 

@@ -17,15 +17,12 @@ columns' steps, the uses give the rows'.
 """
 
 import math
-from collections.abc import Mapping
-from dataclasses import dataclass, fields
 from typing import NamedTuple
 
 import numpy as np
 import torch
 from torch import Tensor
 
-from ..errors import UserError
 from ..formats.entropy_coded_integers import (
     LARGEST_EXPONENT,
     PER_OCTAVE,
@@ -38,6 +35,7 @@ from ..numerics.compiled import compiled
 from ..numerics.feedback import Grid, Rounded, round_with_feedback
 from ..numerics.index_tables import CLASSES, UNIT, WIDTH, high_part, split_spread_class
 from ..numerics.trellis_feedback import path_levels, round_by_trellis
+from ._code_options import ALL, CodeOptions
 from ._entquant import mean_size, row_exponents
 
 BIT_PRICE = 0.1155
@@ -72,50 +70,6 @@ class Moments(NamedTuple):
         return Moments(self.inputs, self.outputs * factor)
 
 
-@dataclass(frozen=True)
-class CodeOptions:
-    """Ingredients that an ablation or a baseline leaves out."""
-
-    feedback: bool = True
-    """Feed rounding errors back to later columns, as GPTQ does."""
-    column_steps: bool = True
-    """Step of a column c / L_jj; otherwise one step for all columns, as GPTQ has."""
-    row_steps: bool = True
-    """Step of a row by the diagonal of G; otherwise its mean serves all rows."""
-    one_level: bool = True
-    """One water level for all matrices; otherwise the same bits per weight for each."""
-    calibration: bool = True
-    """Moments of calibration texts; otherwise relative errors count alike, data-free."""
-    trellis: bool = True
-    """Trellis-coded quantization along columns; otherwise each weight is rounded alone."""
-    entquant: bool = False
-    """EntQuant, a baseline: its step for each row, integers rounded to the nearest, no data. All
-    but `one_level` is left out then."""
-
-    def __post_init__(self) -> None:
-        """Leave out what EntQuant has not."""
-        if self.entquant:
-            for name in ("feedback", "column_steps", "row_steps", "calibration", "trellis"):
-                object.__setattr__(self, name, False)
-
-    @classmethod
-    def parse(cls, options: Mapping[str, object]) -> "CodeOptions":
-        """From the options of a study's entry.
-
-        Raises:
-            UserError: if there is no such option, or its value is neither true nor false.
-        """
-        known = [field.name for field in fields(cls)]
-        for name, value in options.items():
-            if name not in known:
-                raise UserError(
-                    f"a code of all matrices has no option {name!r}; it has {', '.join(known)}"
-                )
-            if not isinstance(value, bool):
-                raise UserError(f"option {name} is {value!r}, but must be true or false")
-        return cls(**options)  # type: ignore[arg-type]
-
-
 def plain_moments(weight: Tensor, precision: float = 1.0) -> Moments:
     """Moments that weight all errors alike, relative to the variance of the weights.
 
@@ -132,9 +86,6 @@ def mean_precision(weight: Tensor, moments: Moments) -> float:
     """Mean importance of the squared relative errors of a weight's entries."""
     variance = float(weight.double().square().mean())
     return variance * float(moments.inputs.diagonal().mean() * moments.outputs.mean())
-
-
-ALL = CodeOptions()
 
 
 class LayerCoder:
@@ -187,6 +138,11 @@ class LayerCoder:
         self.loss = math.nan
         """Predicted increase of the model's loss by the last code, in nats: tr(G E H E^T) / 2."""
         self._is_fitted = False
+
+    def weigh(self, factor: float) -> None:
+        """Count all errors by a multiple of their importance."""
+        self.outputs = self.outputs * factor
+        self.base -= 0.5 * math.log2(factor)
 
     def predicted_bits(self, log_level: float) -> float:
         """Bits of a Gaussian matrix of these spreads at a water level, without rounding it."""
@@ -290,7 +246,8 @@ def _damped_factor(moment: Tensor) -> tuple[np.ndarray, Tensor]:
         float32 (d, d), L / diag(L) by column, and float64 (d,), diag(L).
     """
     damped = moment.double()
-    damped = damped + torch.eye(len(damped)) * max(INPUT_DAMPING * damped.diagonal().mean(), 1e-30)
+    added = max(INPUT_DAMPING * float(damped.diagonal().mean()), 1e-30)
+    damped = damped + added * torch.eye(len(damped))
     lower = torch.linalg.cholesky(damped)
     diagonal = lower.diagonal().clone()
     return np.ascontiguousarray((lower / diagonal).float().numpy()), diagonal

@@ -101,7 +101,7 @@ def code_at_one_level(
     def predicted(log_level: float) -> float:
         return sum(coder.predicted_bits(log_level) for coder in coders.values())
 
-    log_level = _falling_root(lambda level: predicted(level) - budget)
+    log_level = predict_level(coders, budget)
     best: CodedModel | None = None
     for trial in range(TRIALS):
         codes: dict[str, CompressedMatrix] = {
@@ -120,6 +120,13 @@ def code_at_one_level(
     if best is None:
         raise _does_not_fit(budget)
     return best
+
+
+def predict_level(coders: Mapping[str, LayerCoder], budget: int) -> float:
+    """log2 of the water level at which Gaussian matrices take so many bits together."""
+    return _falling_root(
+        lambda level: sum(coder.predicted_bits(level) for coder in coders.values()) - budget
+    )
 
 
 def _does_not_fit(budget: int) -> InfeasibleRatio:

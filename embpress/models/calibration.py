@@ -15,7 +15,7 @@ Only moments are kept, (d, d) and (n,) of each layer; texts are read batch by ba
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor, nn
@@ -33,6 +33,8 @@ N_TOKENS = 1 << 15
 """Tokens of these texts, at most: the time of calibration is in proportion to them."""
 LONGEST = 256
 """Tokens of a text that are read."""
+CHECK_TOKENS = 2048
+"""Tokens of texts on which the divergence of a changed model is measured."""
 TOKENS_A_BATCH = 1024
 """Tokens of a batch, which bound the memory of the backward pass."""
 MASKED = 0.15
@@ -52,6 +54,16 @@ class _Sums:
     n_tokens: int = 0
 
 
+class CheckBatch(NamedTuple):
+    """A batch of texts on which the divergence of a changed model is measured."""
+
+    inputs: dict[str, Tensor]
+    mask: Tensor
+    """bool (B, T), where texts have tokens."""
+    labels: Tensor
+    """bool (B, T), tokens whose labels are predicted."""
+
+
 @dataclass
 class Calibration:
     """What calibration texts say about the layers of a model."""
@@ -65,6 +77,8 @@ class Calibration:
     n_texts: int = 0
     n_tokens: int = 0
     """Texts and tokens of the moments."""
+    checks: list[CheckBatch] = field(default_factory=list)
+    """Some of these texts, of about CHECK_TOKENS tokens."""
 
 
 def encode_texts(
@@ -128,9 +142,13 @@ def calibrate(
     model.requires_grad_(False)
     watch = _Watch(model)
     done = 0
+    checks: list[CheckBatch] = []
+    kept = 0
+    order = list(_batches(list(map(len, encoded))))
+    every = max(1, len(order) * TOKENS_A_BATCH // CHECK_TOKENS)
     try:
         pad_id = getattr(model.config, "pad_token_id", None) or 0
-        for group in _batches(list(map(len, encoded))):
+        for place, group in enumerate(order):
             ids, mask = _padded([encoded[i] for i in group], pad_id)
             inputs = {"input_ids": ids, "attention_mask": mask.long()}
             if types is not None:
@@ -140,11 +158,13 @@ def calibrate(
             if type(model).__name__.endswith("ForMaskedLM") and mask_id is not None:
                 is_masked = (torch.rand(ids.shape, generator=generator) < MASKED) & mask
                 inputs["input_ids"] = ids.masked_fill(is_masked, mask_id)
-            output = _run(model, inputs)
-            loss = _sampled_log_probability(
-                output, mask if is_masked is None else is_masked, generator
-            )
-            watch.logits = _softmax_logits(output, mask)
+            labels = mask if is_masked is None else is_masked
+            if place % every == every // 2 and kept < CHECK_TOKENS:
+                checks.append(CheckBatch(dict(inputs), mask, labels))
+                kept += int(mask.sum())
+            output = run_batch(model, inputs)
+            loss = _sampled_log_probability(output, labels, generator)
+            watch.logits = softmax_logits(output, mask)
             if loss.requires_grad:
                 loss.backward()
             watch.end_batch()
@@ -153,7 +173,8 @@ def calibrate(
     finally:
         watch.remove()
     n_tokens = sum(map(len, encoded))
-    return Calibration(watch.moments(len(encoded)), token_counts, len(encoded), n_tokens)
+    moments = watch.moments(len(encoded))
+    return Calibration(moments, token_counts, len(encoded), n_tokens, checks)
 
 
 def _batches(lengths: list[int]) -> Iterator[list[int]]:
@@ -175,7 +196,7 @@ def _padded(texts: list[list[int]], filler: int) -> tuple[Tensor, Tensor]:
     return ids, mask
 
 
-def _run(model: PreTrainedModel, inputs: dict[str, Tensor]) -> Any:
+def run_batch(model: PreTrainedModel, inputs: dict[str, Tensor]) -> Any:
     """The model's output for a batch."""
     if type(model).__name__.endswith("ForMultipleChoice"):
         inputs = {name: value[None] for name, value in inputs.items()}
@@ -193,7 +214,7 @@ def _sampled_log_probability(output: Any, mask: Tensor, generator: torch.Generat
             _log_probability(logits.masked_fill(~mask, -1e4), generator)
             for logits in (output.start_logits, output.end_logits)
         )  # type: ignore[return-value]
-    logits = _softmax_logits(output, mask)
+    logits = softmax_logits(output, mask)
     if logits is None:
         values = output.logits if "logits" in output else output.last_hidden_state
         is_token = "logits" not in output and values.shape[:2] == mask.shape
@@ -203,7 +224,7 @@ def _sampled_log_probability(output: Any, mask: Tensor, generator: torch.Generat
     return _log_probability(logits, generator)
 
 
-def _softmax_logits(output: Any, mask: Tensor) -> Tensor | None:
+def softmax_logits(output: Any, mask: Tensor) -> Tensor | None:
     """Logits of labels that exclude each other; None of regressions, spans and bare encoders."""
     logits: Tensor | None = getattr(output, "logits", None)
     if logits is None or logits.shape[-1] == 1:

@@ -17,7 +17,7 @@ from ..fidelity.record import RESULT, Fitted, Infeasible, MatrixRecord
 from ..files import atomic_directory, write_json
 from ..formats._base import CompressedMatrix
 from ..methods._base import Context
-from ..methods._layer_code import CodeOptions
+from ..methods._code_options import CodeOptions
 from ..models.calibration import Calibration, calibrate, encode_texts, longest_text
 from ..models.coded_weights import uncoded_weights
 from ..models.compressed_model import StoredMatrix, write_matrix_list

@@ -210,7 +210,7 @@ def _check_options(name: str, choice: MatrixSpec) -> None:
     if not choice.options or importlib.util.find_spec("torch") is None:
         return
     from ..methods import method_class
-    from ..methods._layer_code import CodeOptions
+    from ..methods._code_options import CodeOptions
 
     try:
         if choice.kind == ALL:

@@ -7,10 +7,10 @@ from scipy.optimize import minimize_scalar
 
 from embpress.errors import InfeasibleRatio
 from embpress.methods._base import Context
+from embpress.methods._code_options import CodeOptions
 from embpress.methods._layer_code import (
     INPUT_DAMPING,
     OUTPUT_DAMPING,
-    CodeOptions,
     LayerCoder,
     Moments,
     plain_moments,

@@ -111,7 +111,8 @@ def test_all_weights_are_stored_and_counted_and_the_model_is_near(folder):
 
 
 @pytest.mark.parametrize(
-    "option", ["feedback", "row_steps", "column_steps", "one_level", "calibration", "trellis"]
+    "option",
+    ["feedback", "row_steps", "column_steps", "one_level", "calibration", "measured", "trellis"],
 )
 def test_each_ingredient_can_be_left_out(folder, option):
     own, full = coded(folder, out=option, **{option: False}), coded(folder)

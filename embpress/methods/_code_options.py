@@ -1,0 +1,63 @@
+"""Options of the code of whole models: ingredients that an ablation or a baseline leaves out."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, fields
+
+from ..errors import UserError
+
+
+@dataclass(frozen=True)
+class CodeOptions:
+    """Ingredients that an ablation or a baseline leaves out."""
+
+    feedback: bool = True
+    """Feed rounding errors back to later columns, as GPTQ does."""
+    column_steps: bool = True
+    """Step of a column c / L_jj; otherwise one step for all columns, as GPTQ has."""
+    row_steps: bool = True
+    """Step of a row by the diagonal of G; otherwise its mean serves all rows."""
+    one_level: bool = True
+    """One water level for all matrices; otherwise the same bits per weight for each."""
+    calibration: bool = True
+    """Moments of calibration texts; otherwise relative errors count alike, data-free."""
+    measured: bool = True
+    """Importance of the embedding by the divergence of the model in which it alone is coded;
+    otherwise by its moments."""
+    trellis: bool = True
+    """Trellis-coded quantization along columns; otherwise each weight is rounded alone."""
+    entquant: bool = False
+    """EntQuant, a baseline: its step for each row, integers rounded to the nearest, no data. All
+    but `one_level` is left out then."""
+
+    def __post_init__(self) -> None:
+        """Leave out what EntQuant has not."""
+        if self.entquant:
+            for name in (
+                "feedback",
+                "column_steps",
+                "row_steps",
+                "calibration",
+                "measured",
+                "trellis",
+            ):
+                object.__setattr__(self, name, False)
+
+    @classmethod
+    def parse(cls, options: Mapping[str, object]) -> "CodeOptions":
+        """From the options of a study's entry.
+
+        Raises:
+            UserError: if there is no such option, or its value is neither true nor false.
+        """
+        known = [field.name for field in fields(cls)]
+        for name, value in options.items():
+            if name not in known:
+                raise UserError(
+                    f"a code of all matrices has no option {name!r}; it has {', '.join(known)}"
+                )
+            if not isinstance(value, bool):
+                raise UserError(f"option {name} is {value!r}, but must be true or false")
+        return cls(**options)  # type: ignore[arg-type]
+
+
+ALL = CodeOptions()

@@ -1,0 +1,71 @@
+"""Divergence of a model from itself with other weights, on a few calibration texts."""
+
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from transformers import PreTrainedModel
+
+from .calibration import CheckBatch, run_batch, softmax_logits
+
+LEAST = -1e4
+"""Logit of a place without a token."""
+
+
+def measure_divergence(
+    model: PreTrainedModel, batches: list[CheckBatch], weight: nn.Parameter, changed: Tensor
+) -> float:
+    """Mean divergence of the model's predictions from the present ones if a weight is changed.
+
+    Kullback-Leibler divergence of the labels that `calibration` draws: of softmax outputs at each
+    predicted position, else half the squared difference of the outputs, summed over a text.
+
+    Args:
+        model: a float32 model.
+        batches: texts.
+        weight: a weight of the model, which is as before afterwards.
+        changed: other values, of its shape.
+
+    Returns:
+        Nats a text.
+    """
+    total = 0.0
+    present = weight.data
+    with torch.no_grad():
+        for batch in batches:
+            before = run_batch(model, dict(batch.inputs))
+            try:
+                weight.data = changed
+                after = run_batch(model, dict(batch.inputs))
+            finally:
+                weight.data = present
+            total += _divergence(before, after, batch)
+    return total / sum(len(batch.mask) for batch in batches)
+
+
+def _divergence(before: Any, after: Any, batch: CheckBatch) -> float:
+    """Divergence of the outputs of a batch, summed over texts."""
+    if hasattr(before, "start_logits"):
+        return sum(
+            _kullback_leibler(
+                getattr(before, name).masked_fill(~batch.mask, LEAST),
+                getattr(after, name).masked_fill(~batch.mask, LEAST),
+            )
+            for name in ("start_logits", "end_logits")
+        )
+    logits = [softmax_logits(output, batch.mask) for output in (before, after)]
+    if logits[0] is None or logits[1] is None:
+        name = "logits" if "logits" in before else "last_hidden_state"
+        difference = before[name] - after[name]
+        if difference.shape[:2] == batch.mask.shape:
+            difference = difference[batch.mask]
+        return 0.5 * float(difference.square().sum())
+    if logits[0].shape[:2] == batch.labels.shape:
+        return _kullback_leibler(logits[0][batch.labels], logits[1][batch.labels])
+    return _kullback_leibler(logits[0], logits[1])
+
+
+def _kullback_leibler(before: Tensor, after: Tensor) -> float:
+    """Sum of the divergences of softmax outputs (..., C)."""
+    logs = before.log_softmax(-1)
+    return float((logs.exp() * (logs - after.log_softmax(-1))).sum())

@@ -79,7 +79,7 @@ def test_rows_that_do_not_pay_have_no_references(case, monkeypatch):
     assert (compressed.references.gain > 0).mean() < 0.01
 
 
-@pytest.mark.parametrize(("n", "variance"), [(8, 0.0), (3, 1.0)])
+@pytest.mark.parametrize(("n", "variance"), [(8, 0.0), (1, 1.0)])
 def test_without_variance_or_with_a_few_rows_nothing_is_searched(n, variance):
     source = _row_references.Source(None, torch.full((4,), variance), torch.ones(n), torch.ones(n))
     found, saved = find_references(source, 4)

@@ -31,14 +31,20 @@ TOKENIZER_FILES = {
     *("tokenizer.json", "tokenizer_config.json", "special_tokens_map.json", "added_tokens.json"),
     *("vocab.txt", "vocab.json", "merges.txt", "tokenizer.model", "chat_template.jinja"),
 }
-"""Files of the dense model's tokenizer, which the trimmed one replaces; further ones are named by
-its class."""
+"""Files of tokenizers; further ones are named by a tokenizer's class."""
+
+
+def tokenizer_files(tokenizer: PreTrainedTokenizerBase) -> frozenset[str]:
+    """Names of files that belong to a tokenizer, which a trimmed one replaces."""
+    return frozenset(TOKENIZER_FILES | set(tokenizer.vocab_files_names.values()))
 
 
 @dataclass(frozen=True)
 class Trimmed:
     """What trimming leaves of a model's vocabulary."""
 
+    ids: list[int]
+    """Ids of the kept tokens before trimming, ascending."""
     matrix: DenseRows
     """(N, d), in the dtype of the weights."""
     tokenizer: PreTrainedTokenizerFast
@@ -100,8 +106,9 @@ def trim_vocabulary(
     trim_model(model, keep)
     rows = find_embedding(model)[1].weight.detach()
     return Trimmed(
+        ids=keep,
         matrix=DenseRows((len(keep), shape[1]), rows, rows.dtype),
         tokenizer=trimmed_tokenizer,
         counts=counts[keep],
-        replaced_files=frozenset(TOKENIZER_FILES | set(tokenizer.vocab_files_names.values())),
+        replaced_files=tokenizer_files(tokenizer),
     )

@@ -20,7 +20,8 @@ if TYPE_CHECKING:
 
 FOLDER = Path(__file__).parent
 TRIMMING = "vocabulary_trimming"
-"""Method of `embpress compress` that changes the tokenizer too; see `export.trimming`."""
+"""Method of `embpress compress` and of studies that changes the tokenizer too, and therefore
+compresses no matrix alone; see `export.trimming`."""
 WHOLE_MODELS = "entropy_coded_trellis"
 """Method that codes all matrices of a model at once; see `_water_level`."""
 
@@ -68,22 +69,33 @@ def resolve_name(name: str) -> str:
     if name == TRIMMING:
         raise UserError(
             f"{TRIMMING} changes the tokenizer too, not only a matrix: use it in "
-            "`embpress compress`; in a study, give the model a `vocabulary`"
+            "`embpress compress` or as a method of a study"
         )
     if name not in names():
         raise UserError(f"there is no method {name!r}; there are {', '.join(names())}")
     return name
 
 
+def module_name(name: str) -> str:
+    """Name of the module of a method, from the method's name or alias.
+
+    Raises:
+        UserError: if there is no such method.
+    """
+    return (
+        f"{__name__}.{'_' * (name == TRIMMING)}{name if name == TRIMMING else resolve_name(name)}"
+    )
+
+
 def method_class(name: str) -> "type[Method]":
-    """The Method class in the file of this name or alias.
+    """The Method class in the file of this name or alias; also that of TRIMMING.
 
     Raises:
         UserError: if there is no such method.
     """
     from ._base import Method
 
-    module = importlib.import_module(f"{__name__}.{resolve_name(name)}")
+    module = importlib.import_module(module_name(name))
     (method,) = [
         value
         for value in vars(module).values()
@@ -126,7 +138,7 @@ def compress(
     from ..numerics.device import CPU
     from ._base import Context, checked_matrix
 
-    method = method_class(name)(**options)
+    method = method_class(resolve_name(name))(**options)
     checked = checked_matrix(matrix, method.supports_streaming)
     context = context or Context()
     context.check(checked.shape[0])

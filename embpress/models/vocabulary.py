@@ -6,9 +6,11 @@ Rows of the embedding and pieces of the tokenizer are removed, and the ids of th
 import json
 import re
 from collections.abc import Iterable, Iterator
+from pathlib import Path
 from typing import Any
 
 import torch
+from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 from transformers import PreTrainedModel, PreTrainedTokenizerBase, PreTrainedTokenizerFast
 
@@ -16,6 +18,8 @@ from ..errors import UserError
 from .embedding import find_embedding
 from .positions import POSITION_TABLES
 
+KEPT_IDS = "kept_ids.safetensors"
+"""File of the ids of the rows that trimming kept."""
 BYTE = re.compile(r"<0x[0-9A-F]{2}>")
 """Pieces that stand for one byte of a character that has no piece."""
 SCRIPTS = {"japanese": re.compile(r"[\u3000-\u30ff\u3400-\u4dbf\u4e00-\u9fff\uff00-\uffef]")}
@@ -235,6 +239,17 @@ def _renumber_post_processor(processor: dict[str, Any], new_id: dict[int, int]) 
     for mark in ("sep", "cls"):
         if isinstance(processor.get(mark), list):
             processor[mark][1] = new_id[processor[mark][1]]
+
+
+def write_kept_ids(ids: list[int], folder: Path) -> None:
+    """Write the ids of the kept rows, which `read_kept_ids` reads, to a folder."""
+    save_file({"ids": torch.tensor(ids)}, folder / KEPT_IDS)
+
+
+def read_kept_ids(folder: Path) -> list[int] | None:
+    """Ids of the rows that trimming kept; None of a folder whose vocabulary is not trimmed."""
+    file = folder / KEPT_IDS
+    return load_file(file)["ids"].tolist() if file.is_file() else None
 
 
 def trim_model(model: PreTrainedModel, keep: list[int]) -> None:

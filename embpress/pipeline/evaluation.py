@@ -1,5 +1,6 @@
 """Run one task on several artefacts of one checkpoint: the model is loaded once."""
 
+import copy
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -8,12 +9,14 @@ from typing import Any
 import numpy as np
 import torch
 from safetensors.numpy import load_file, save_file
+from transformers import PreTrainedModel
 
 from ..models.compressed_model import CompressedModel, load_other_weights
 from ..models.embedding import OTHER_WEIGHTS, untie_head
 from ..models.loading import load_model
 from ..models.positions import check_length
 from ..models.tokenization import load_tokenizer
+from ..models.vocabulary import read_kept_ids, trim_model
 from ..numerics.device import CPU
 from ..tasks import Outcomes, Task
 
@@ -48,6 +51,8 @@ def evaluate(
         runtime: where the model runs, and in which type.
         reference: outcomes of the uncompressed model, for metrics that compare models with it.
 
+    An artefact whose vocabulary is trimmed is evaluated with its own tokenizer.
+
     Yields:
         The artefact's folder, and the outcomes of the task's examples.
     """
@@ -62,11 +67,24 @@ def evaluate(
         task.set_reference(model, reference)
     compressed = CompressedModel(model, decode=True)
     for artefact in artefacts:
+        progress(f"artefact {artefact.name}")
+        kept_ids = read_kept_ids(artefact)
+        if kept_ids is not None:
+            trimmed = _trimmed_model(model, kept_ids, artefact)
+            yield artefact, task.outcomes(trimmed, load_tokenizer(artefact), progress)
+            continue
         compressed.load_matrices(artefact)
         if (artefact / OTHER_WEIGHTS).is_file():
             load_other_weights(model, artefact)
-        progress(f"artefact {artefact.name}")
         yield artefact, task.outcomes(model, tokenizer, progress)
+
+
+def _trimmed_model(model: PreTrainedModel, kept_ids: list[int], artefact: Path) -> PreTrainedModel:
+    """A copy of a dense model with the trimmed vocabulary of an artefact."""
+    trimmed = copy.deepcopy(model)
+    trim_model(trimmed, kept_ids)
+    CompressedModel(trimmed, decode=True).load_matrices(artefact)
+    return trimmed
 
 
 def write_outcomes(outcomes: dict[str, Outcomes], path: Path) -> None:

@@ -10,6 +10,7 @@ from ..export.inspection import group_uncompressed, list_tensors
 from ..fidelity.record import Infeasible, read_result
 from ..files import read_json
 from ..models.checkpoints import read_metadata
+from ..models.vocabulary import KEPT_IDS
 from ..safetensors_header import read_header
 from ..study.study import Study
 from .aggregation import Evaluation, checkpoint_label
@@ -49,17 +50,27 @@ def sizes(study: Study, evaluations: list[Evaluation]) -> pandas.DataFrame:
             continue
         for artefact in evaluation.artefacts:
             keys = {"method": evaluation.variant, "target_ratio": artefact.ratio}
-            rows.setdefault(artefact.folder, _artefact_rows(artefact.folder, shared | keys))
+            n_rows = read_metadata(evaluation.checkpoint)["shape"][0]
+            of_artefact = _artefact_rows(artefact.folder, n_rows, shared | keys)
+            rows.setdefault(artefact.folder, of_artefact)
     all_rows = [row for of_folder in rows.values() for row in of_folder]
     return pandas.DataFrame(all_rows, columns=SIZE_COLUMNS)
 
 
-def _artefact_rows(folder: Path, shared: dict[str, Any]) -> list[dict[str, Any]]:
-    """One row a tensor of an artefact; none for an infeasible ratio."""
+def _artefact_rows(folder: Path, n_rows: int, shared: dict[str, Any]) -> list[dict[str, Any]]:
+    """One row a tensor of an artefact; none for an infeasible ratio.
+
+    Args:
+        folder: the artefact.
+        n_rows: rows of the uncompressed embedding.
+        shared: columns of all rows.
+    """
     if isinstance(read_result(folder), Infeasible):
         return []
     header = read_json(folder / storage.HEADER)
-    kept = {"rows_kept": header["config"].get("n_kept"), "rows": header["shape"][0]}
+    is_trimmed = (folder / KEPT_IDS).is_file()
+    n_kept = header["shape"][0] if is_trimmed else header["config"].get("n_kept")
+    kept = {"rows_kept": n_kept, "rows": n_rows}
     return [
         shared
         | kept

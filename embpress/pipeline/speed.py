@@ -80,8 +80,9 @@ def _first_artefacts(
     first: dict[str, dict[tuple[str, float], tuple[Artefact, Evaluation]]] = {}
     for evaluation in evaluations:
         variant = study.variants[evaluation.variant]
-        # The ratio of a variant that compresses layers is not that of its embedding.
-        if variant.is_control or variant.compresses_layers:
+        # The ratio of a variant that compresses layers is not that of its embedding. A trimmed
+        # embedding is a dense one of fewer rows.
+        if variant.is_control or variant.compresses_layers or variant.trims_vocabulary:
             continue
         model = study.tasks[evaluation.task].model
         of_model = first.setdefault(study.models[model].label, {})

@@ -16,6 +16,7 @@ from ..errors import UserError
 from ..export.carried_files import find_carried_files
 from ..export.exported_model import write_exported_model
 from ..export.manifest import MANIFEST, About, DenseSizes, FitRecord
+from ..export.trimming import tokenizer_files
 from ..fidelity.record import Infeasible, read_result
 from ..files import check_replaceable, read_json, replace_directory, summarize_error
 from ..formats.dense import DenseRows
@@ -34,6 +35,8 @@ from ..models.embedding import (
     untie_head,
 )
 from ..models.pretrained import load_dense_model
+from ..models.tokenization import load_tokenizer
+from ..models.vocabulary import read_kept_ids, trim_model
 from ..study.artefact import Artefact, ratio_name
 from ..study.fields import nearest
 from ..study.folders import checkpoint_folder, evaluated_artefacts
@@ -88,6 +91,9 @@ def export_study_result(results: Path, chosen: StudyResult, out: Path) -> None:
     )
     if study.tasks[chosen.task].keeps_dense_head:
         untie_head(model)
+    kept_ids = read_kept_ids(artefact.folder)
+    if kept_ids is not None:
+        trim_model(model, kept_ids)
     slot, layers = _place_matrices(model, artefact.folder)
     variant = study.variants[chosen.method]
     options: dict[str, Any] = {"task": chosen.task, "study": study.name}
@@ -101,6 +107,10 @@ def export_study_result(results: Path, chosen: StudyResult, out: Path) -> None:
     )
     with replace_directory(out, MANIFEST) as partial:
         files = find_carried_files(checkpoint)
+        if kept_ids is not None:
+            load_tokenizer(artefact.folder).save_pretrained(partial)
+            replaced = tokenizer_files(load_tokenizer(checkpoint))
+            files = [file for file in files if file.name not in replaced]
         about = About(made=fit, before=before)
         write_exported_model(model, slot, about, partial, files, layers)
 

@@ -10,6 +10,7 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 
 from ..errors import UserError
+from ..methods import TRIMMING
 from ..safetensors_header import read_header
 from . import protocols
 from .claim_entry import ComparisonEntry
@@ -135,6 +136,8 @@ def _check_variant(study: Study, variant: Variant) -> None:
             )
     if variant.codes_whole_model:
         _check_whole_model(study, variant)
+    if variant.trims_vocabulary:
+        _check_trimming(study, variant)
     _check_options_at(variant)
     for ratio in variant.ratios:
         for choice in variant.fit_settings(ratio).matrices:
@@ -155,6 +158,29 @@ def _check_whole_model(study: Study, variant: Variant) -> None:
             raise UserError(
                 f"tasks.{name}: {variant.name} codes all matrices, but this task keeps the output "
                 f"head dense: list the task's `methods` without {variant.name}"
+            )
+
+
+def _check_trimming(study: Study, variant: Variant) -> None:
+    """A trimmed vocabulary is of the embedding, and of tasks in which other tokens can be read."""
+    if variant.compresses_layers:
+        raise UserError(
+            f"methods.{variant.name}: {TRIMMING} trims the embedding and the tokenizer, and no "
+            "other matrix: remove `modules`"
+        )
+    for name, task in study.tasks.items():
+        if variant not in study.variants_of(name):
+            continue
+        remedy = f"list the task's `methods` without {variant.name}"
+        if task.scores_tokens:
+            raise UserError(
+                f"tasks.{name}: {variant.name} splits texts into other tokens, and perplexity per "
+                f"token is not comparable then: {remedy}"
+            )
+        if task.is_student:
+            raise UserError(
+                f"tasks.{name}: {variant.name} has a tokenizer of its own, with which students are "
+                f"not trained: {remedy}"
             )
 
 

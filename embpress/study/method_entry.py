@@ -156,6 +156,11 @@ class FitSettings(Frozen):
         return self.matrices[0].kind == ALL
 
     @property
+    def trims_vocabulary(self) -> bool:
+        """Whether the tokenizer is trimmed with the embedding, so that texts have other tokens."""
+        return methods.TRIMMING in self.methods
+
+    @property
     def needs_sensitivity(self) -> bool:
         """Whether rows are weighted by a sensitivity that is measured on the model."""
         return any(choice.sensitivity for choice in self.matrices)
@@ -217,10 +222,10 @@ def resolve_variant(name: str, entry: MethodEntry, ratios: tuple[float, ...]) ->
 
 def _method_name(entry: str, method: str) -> str:
     """Name of a method's file, from its name or alias."""
-    known = [*methods.names(), *methods.aliases()]
+    known = [*methods.names(), *methods.aliases(), methods.TRIMMING]
     if method not in known:
         raise UserError(f"methods.{entry}: there is no method {method!r}{nearest(method, known)}")
-    return methods.resolve_name(method)
+    return method if method == methods.TRIMMING else methods.resolve_name(method)
 
 
 def _matrix_specs(name: str, entry: MethodEntry, method: str) -> tuple[MatrixSpec, ...]:

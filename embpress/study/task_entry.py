@@ -59,6 +59,8 @@ class TaskEntry(Frozen):
     """Metrics of the kind, the main one first."""
     has_labels: ClassVar[bool] = False
     """Whether rows with labels are read, on which a model may be fine-tuned."""
+    scores_tokens: ClassVar[bool] = False
+    """Whether scores are means over tokens, and so comparable only between equal tokenizers."""
     measures_sensitivity: ClassVar[bool] = False
     """Whether the sensitivity of a model that is fine-tuned for the kind can be measured."""
 

@@ -48,6 +48,8 @@ class LanguageModellingEntry(TaskEntry):
         Metric("top1_agreement", "top-1 agreement", of_itself=1.0),
     )
 
+    scores_tokens: ClassVar[bool] = True
+
     kind: Literal["language_modelling"] = Field(description="Kind of task.")
     protocol: ZeroShot
     data: LanguageModellingData = Field(description="Which text is read.")

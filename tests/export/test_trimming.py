@@ -9,7 +9,7 @@ from transformers import AutoTokenizer, PreTrainedTokenizerFast
 from embpress import compress_model, inspect, load
 from embpress.cli import main
 from embpress.errors import InfeasibleRatio, UserError
-from embpress.methods import TRIMMING, method_class
+from embpress.methods import TRIMMING, compress
 from embpress.models.vocabulary import ids_before_padding
 from tests.conftest import PIECES, wordpiece_tokenizer
 from tests.zoo import tiny
@@ -143,6 +143,6 @@ def test_what_cannot_be_trimmed_is_refused(tmp_path):
     model.save_pretrained(tmp_path / "bare")
     with pytest.raises(UserError, match="tokenizer"):
         compress_model(tmp_path / "bare", tmp_path / "out", TRIMMING, 1)
-    with pytest.raises(UserError, match="`vocabulary`"):
-        method_class(TRIMMING)
+    with pytest.raises(UserError, match="method of a study"):
+        compress(torch.randn(9, 4), TRIMMING, 2)
     assert not (tmp_path / "out").exists()

@@ -112,6 +112,16 @@ def test_students_are_compared_with_their_teacher_under_their_own_protocol(folde
     assert curve[-1]["loss"] < curve[0]["loss"] and curve[-1]["epoch"] == 1
 
 
+def test_a_trimmed_vocabulary_has_a_tokenizer_of_its_own(folder, scores):
+    row = main(scores, "similarity").loc["vocabulary_trimming"]
+    artefact = folder / "results/compressed/minilm/seed0/vocabulary_trimming/4"
+    tokenizer, dense = map(load_tokenizer, (artefact, folder / "results/models/minilm"))
+    assert row["achieved_ratio"] == pytest.approx(len(dense) / len(tokenizer), rel=1e-4)
+    assert row["achieved_ratio"] >= 4 and set(tokenizer.get_vocab()) < set(dense.get_vocab())
+    texts = read_texts(folder / "results/corpora/wikipedia/held_out.jsonl")[:20]
+    assert max(i for ids in tokenizer(texts)["input_ids"] for i in ids) < len(tokenizer)
+
+
 def test_a_whole_model_in_one_code_keeps_more_bits_and_recovers(folder, scores):
     offline, student = (
         main(scores, task).loc["ectcq_model"] for task in ("rotten", "rotten_distilled")

@@ -15,6 +15,7 @@ if not (ROOT / "embpress").is_dir():
 sys.path.insert(0, str(ROOT))
 
 from embpress.errors import UserError
+from embpress.methods import module_name
 from embpress.study.code_digest import code_digest
 from embpress.study.loading import load_study, read_pins
 from embpress.study.yaml_files import read_yaml
@@ -89,7 +90,7 @@ def code_of(script, *module_lists):
 
 @lru_cache
 def modules_of_variant(variant):
-    return [f"embpress.methods.{name}" for name in STUDY.variants[variant].methods]
+    return [module_name(name) for name in STUDY.variants[variant].methods]
 
 
 def method_modules(wildcards):

@@ -29,6 +29,10 @@ with run(snakemake) as log:
 
         patterns = snakemake.params.patterns
         result = compress_modules(inputs, settings, artefact, throttled(log), patterns)
+    elif settings.trims_vocabulary:
+        from embpress.pipeline.trimmed_checkpoint import trim_checkpoint  # imports transformers
+
+        result = trim_checkpoint(inputs, artefact, throttled(log))
     else:
         (spec,) = settings.matrices
         result = compress_checkpoint(inputs, spec, artefact, throttled(log))

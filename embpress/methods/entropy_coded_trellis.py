@@ -64,7 +64,7 @@ MOST_TIERS = (2**TIER_BITS - 1, 24, 16, 8, 0)
 At high rates the largest is not the best: the range of the index limits the step of the rows of
 most weight, and the bits that remain are better spent on the other rows.
 """
-FILLED = 0.999
+FILLED = 0.9998
 """Share of the stream to aim for: codes are a little longer than the probabilities predict."""
 RECORD_BITS = 18
 """Bits per row that the smallest plan reserves for its record."""

@@ -308,7 +308,12 @@ class _Encoder:
             part for group in self.references.groups for part in group.split(size) if len(part)
         ]:
             done += len(ids)
-            coordinates = self._coordinates(self.matrix[ids])
+            # A slice where it can be: a matrix on disk reads rows of ids one by one.
+            first, last = int(ids[0]), int(ids[-1])
+            is_slice = last - first == len(ids) - 1
+            coordinates = self._coordinates(
+                self.matrix[first : last + 1] if is_slice else self.matrix[ids]
+            )
             self.predictor.subtract(coordinates, ids)
             block = self.quantizer.quantize(coordinates, self.tier[ids], log_step)
             kept = self.predictor.kept(ids)

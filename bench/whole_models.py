@@ -151,7 +151,7 @@ def main() -> None:
     texts = read_texts(chosen.test, lambda lines: encode_texts(lines, tokenizer, longest))
     wanted = predict(dense, texts)
     lines = chosen.calibration.read_text(encoding="utf-8").splitlines()
-    encoded = encode_texts(lines, tokenizer, longest)
+    encoded = encode_texts(lines, tokenizer, longest, in_parts=True)
     calibration = calibrate(dense, encoded, mask_id=tokenizer.mask_token_id)
     columns = ("code", "ratio", "bits a weight, layers", "KL", "agreement", "score", "of dense")
     table = Table(f"{chosen.model.name}: {calibration.n_texts} calibration texts", *columns, "s")

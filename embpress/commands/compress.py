@@ -59,7 +59,7 @@ def add_compress_options(command: argparse.ArgumentParser) -> None:
         action="append",
         default=[],
         metavar="KEY=VALUE",
-        help=f"option of the method; see {METHODS.name}/NAME.py",
+        help=f"option of the method; see {METHODS.name}/NAME.py, for --matrices all _layer_code.py",
     )
     command.add_argument(
         "--head",
@@ -139,8 +139,6 @@ def _run_compress_whole_model(arguments: argparse.Namespace, options: dict[str, 
         raise UserError("--matrices all codes all tables too: leave out --matrix")
     if arguments.head:
         raise UserError("--matrices all codes every matrix at one level: leave out --head")
-    if options:
-        raise UserError(f"--matrices all has no option {min(options)!r}: leave out --option")
     from ..export.rendering import render_whole_model
     from ..export.whole_model import compress_whole_model
 
@@ -153,6 +151,7 @@ def _run_compress_whole_model(arguments: argparse.Namespace, options: dict[str, 
             counts=arguments.counts,
             texts=arguments.text,
             seed=arguments.seed,
+            options=options,
             progress=progress,
         )
     print_result(summary, arguments.json, render_whole_model)

@@ -9,6 +9,7 @@ from .ranking import Candidate, Ranking
 
 if TYPE_CHECKING:  # importing it imports numba
     from .whole_model import WholeModelSummary
+    from .whole_model_ranking import WholeModelRanking
 
 
 def render_summary(summary: Summary) -> str:
@@ -134,6 +135,33 @@ def render_ranking(ranking: Ranking) -> str:
             f"off by {ranking.retention_error:.1f} points on average for methods that are left out",
         ]
     return "\n".join(lines)
+
+
+def render_whole_model_ranking(ranking: "WholeModelRanking") -> str:
+    """All codes of a whole model at a size."""
+    texts = "no calibration texts: ranked by the squared error relative to each matrix's variance"
+    error = "squared error"
+    if ranking.calibration_texts:
+        texts = (
+            f"ranked by the expected divergence from the dense model, in nats a text, on "
+            f"{ranking.calibration_texts} texts of {ranking.calibration_tokens:,} tokens"
+        )
+        error = "divergence"
+    unit = "" if ranking.calibration_texts else " %"
+    rows = [["code", "bytes", "ratio", error]]
+    rows += [
+        [c.label, f"{c.bytes:,}", f"{c.ratio:.2f}", f"{c.loss:.4g}{unit}"]
+        for c in ranking.candidates
+    ]
+    return "\n".join(
+        [
+            f"at most {ranking.max_megabytes:g} MB (10^6 bytes) for all weights: ratio "
+            f"{ranking.target_ratio:.2f} or more",
+            texts,
+            "",
+            _align_columns(rows),
+        ]
+    )
 
 
 def _ranking_row(candidate: Candidate, has_estimates: bool) -> list[str]:

@@ -8,16 +8,17 @@ each matrix's variance count alike. Matrices are decoded once, when the model is
 """
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from torch import Tensor
 
 from ..errors import UserError
 from ..files import check_replaceable, replace_directory, summarize_error
 from ..methods import WHOLE_MODELS
+from ..methods._layer_code import CodeOptions
 from ..models.calibration import Calibration, calibrate, encode_texts, longest_text
 from ..models.coded_weights import CodedWeights, count_bits, uncoded_weights
 from ..models.embedding import EmbeddingSlot, find_embedding, other_weights
@@ -76,6 +77,7 @@ def compress_whole_model(
     counts: str | Path | Tensor | None = None,
     texts: Sequence[str | Path] = (),
     seed: int = 0,
+    options: Mapping[str, object] | None = None,
     progress: Callable[[str], None] = lambda message: None,
 ) -> WholeModelSummary:
     """Compress all matrices of a transformers model, and write the model for `load`.
@@ -86,12 +88,14 @@ def compress_whole_model(
         out: folder to write; an earlier exported model is replaced, anything else refused.
         ratio: dense fp32 bits of all parameters / bits of all stored tensors, at least.
         calibration: texts, or a file with a text a line, of the kind that the model will read;
-            never the test's. Moments are taken on 256 of them, tokens are counted in all.
+            never the test's. Texts of more than 256 tokens are read in parts. Moments are taken on
+            256 texts or parts, of 32,768 tokens at most; tokens are counted in all.
         counts: (V,) token counts or a file of them, which are averaged with those of all
             calibration texts. Without counts and texts, the calibration texts alone are counted;
             without these too, counts are those of `find_counts`.
         texts: text files to count tokens in, instead of `counts`.
         seed: seed of the fit.
+        options: ingredients to leave out; see `methods._layer_code.CodeOptions`.
         progress: called with messages about the fit.
 
     Returns:
@@ -115,9 +119,64 @@ def compress_whole_model(
     check_replaceable(out, MANIFEST)
     if not ratio >= 1:
         raise UserError(f"ratio {ratio} is below 1: a ratio is dense bits / stored bits")
-    calibration_texts = _read_texts(calibration)
+    chosen = CodeOptions.parse(options or {})
     folder = locate_model(model)
-    source = open_source_model(folder, counts, texts, seed, progress)
+    opened = open_whole_model(
+        folder, calibration if chosen.calibration else None, counts, texts, (seed, progress)
+    )
+    source, found = opened.source, opened.calibration
+    coded = code_model(source.model, ratio, found, opened.counts, source.context, chosen)
+    fit = FitRecord(
+        method=WHOLE_MODELS,
+        options={"matrices": "all", "calibration_texts": found.n_texts, **(options or {})},
+        ratio=ratio,
+        seed=seed,
+        counts=True,
+        counts_source="the calibration texts" if opened.counts is None else source.counts_source,
+    )
+    slot = EmbeddingSlot(source.model)
+    slot.set_matrix(coded.embedding)
+    check_forward(source.model)
+    with replace_directory(out, MANIFEST) as partial:
+        copy_modules(folder, partial)
+        files = find_carried_files(find_transformer(folder))
+        about = About(made=fit, before=opened.before)
+        write_exported_model(source.model, slot, about, partial, files, coded.layers)
+    return _summarize(opened, coded.layers, slot, out)
+
+
+class OpenedModel(NamedTuple):
+    """A dense model to code whole, in float32."""
+
+    source: SourceModel
+    before: DenseSizes
+    """In the dtypes of its weights."""
+    calibration: Calibration
+    counts: Tensor | None
+    """(V,) token counts beside those of the calibration texts, if any."""
+
+
+def open_whole_model(
+    folder: Path,
+    calibration: str | Path | Sequence[str] | None,
+    counts: str | Path | Tensor | None,
+    texts: Sequence[str | Path],
+    context: tuple[int, Callable[[str], None]],
+) -> OpenedModel:
+    """Open a folder to code it whole, and take the moments of its layers on calibration texts.
+
+    Args:
+        folder: of the model.
+        calibration: see `compress_whole_model`.
+        counts: see `compress_whole_model`.
+        texts: see `compress_whole_model`.
+        context: seed, and what is called with messages.
+
+    Raises:
+        UserError: if the model or the texts cannot be used.
+    """
+    calibration_texts = _read_texts(calibration)
+    source = open_source_model(folder, counts, texts, *context)
     check_lookup(find_embedding(source.model)[1])
     before = DenseSizes(
         embedding=source.matrix_bytes,
@@ -129,24 +188,7 @@ def compress_whole_model(
     # Counts of the texts that the model will read serve it better than those of another corpus.
     is_given = counts is not None or bool(texts)
     own_counts = source.context.counts if is_given or not calibration_texts else None
-    coded = code_model(source.model, ratio, found, own_counts, source.context)
-    fit = FitRecord(
-        method=WHOLE_MODELS,
-        options={"matrices": "all", "calibration_texts": found.n_texts},
-        ratio=ratio,
-        seed=seed,
-        counts=True,
-        counts_source=source.counts_source if own_counts is not None else "the calibration texts",
-    )
-    slot = EmbeddingSlot(source.model)
-    slot.set_matrix(coded.embedding)
-    check_forward(source.model)
-    with replace_directory(out, MANIFEST) as partial:
-        copy_modules(folder, partial)
-        files = find_carried_files(find_transformer(folder))
-        about = About(made=fit, before=before)
-        write_exported_model(source.model, slot, about, partial, files, coded.layers)
-    return _summarize(source, coded.layers, slot, before, found, out)
+    return OpenedModel(source, before, found, own_counts)
 
 
 def _read_texts(calibration: str | Path | Sequence[str] | None) -> list[str]:
@@ -181,7 +223,7 @@ def _calibrate(source: SourceModel, texts: list[str], folder: Path) -> Calibrati
     """
     tokenizer = load_tokenizer(find_transformer(folder))
     check_vocabulary(tokenizer, folder)
-    encoded = encode_texts(texts, tokenizer, longest_text(source.model))
+    encoded = encode_texts(texts, tokenizer, longest_text(source.model), in_parts=True)
     context = source.context
     try:
         return calibrate(
@@ -201,14 +243,13 @@ def _calibrate(source: SourceModel, texts: list[str], folder: Path) -> Calibrati
 
 
 def _summarize(
-    source: SourceModel,
+    opened: OpenedModel,
     layers: list[CodedWeights],
     slot: EmbeddingSlot,
-    before: DenseSizes,
-    calibration: Calibration,
     out: Path,
 ) -> WholeModelSummary:
     """Sizes of a model that runs on its compressed embedding."""
+    source = opened.source
     rest = count_bits(uncoded_weights(other_weights(source.model), layers))
     matrices = [CodedMatrix("embedding", slot.matrix.shape, slot.matrix.stored_bits)]
     matrices += [CodedMatrix(c.name, c.matrix.shape, c.matrix.stored_bits) for c in layers]
@@ -216,12 +257,12 @@ def _summarize(
     parameters = math.prod(source.shape) + sum(p.numel() for p in source.model.parameters())
     return WholeModelSummary(
         parameters=parameters,
-        model_before=before["model"],
+        model_before=opened.before["model"],
         model_after=bits // 8,
         uncoded=rest // 8,
         ratio=FLOAT_BITS * parameters / bits,
-        calibration_texts=calibration.n_texts,
-        calibration_tokens=calibration.n_tokens,
+        calibration_texts=opened.calibration.n_texts,
+        calibration_tokens=opened.calibration.n_tokens,
         out=out,
         matrices=matrices,
     )

@@ -245,12 +245,22 @@ class LayerCoder:
             rounded.targets, self._relative(self.row_step), self._relative(self.column_step)
         )
 
+    def expected_loss(self, decoded: Tensor) -> float:
+        """As `loss`, of any approximation of the matrix: (n, d)."""
+        mean = 0 if self.mean is None else self.mean.float().numpy()
+        left = (self.weight + mean - decoded.numpy()) @ self.factor
+        return self._weigh(left)
+
     def _loss_of(self, rounded: Rounded) -> float:
         """Predicted increase of the loss by a rounded matrix; see `loss`."""
         if self.has_feedback:  # what feedback leaves of (W - W^) L is the error of the targets
             left = rounded.targets - self.weight + rounded.error
         else:
             left = rounded.error @ self.factor
+        return self._weigh(left)
+
+    def _weigh(self, left: np.ndarray) -> float:
+        """Half the weighted sum of squares of (W - W^) L / diag(L): float32 (n, d)."""
         by_row = np.square(left, dtype=np.float32) @ np.square(self.diagonal)
         return 0.5 * float(by_row @ self.outputs)
 

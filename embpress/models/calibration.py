@@ -29,6 +29,8 @@ from .embedding import find_embedding
 
 N_TEXTS = 256
 """Texts on which moments are taken."""
+N_TOKENS = 1 << 15
+"""Tokens of these texts, at most: the time of calibration is in proportion to them."""
 LONGEST = 256
 """Tokens of a text that are read."""
 TOKENS_A_BATCH = 1024
@@ -66,14 +68,23 @@ class Calibration:
 
 
 def encode_texts(
-    texts: list[str], tokenizer: PreTrainedTokenizerBase, longest: int
+    texts: list[str], tokenizer: PreTrainedTokenizerBase, longest: int, in_parts: bool = False
 ) -> list[list[int]]:
     """Token ids of texts, cut to a number of tokens.
+
+    Args:
+        texts: the texts.
+        tokenizer: of the model.
+        longest: tokens of a text.
+        in_parts: split longer texts into several, if the tokenizer is one of the library
+            tokenizers, instead of leaving out their ends.
 
     Raises:
         UserError: if no text has a token.
     """
-    encoded = [tokenizer(text, truncation=True, max_length=longest)["input_ids"] for text in texts]
+    has_parts = in_parts and tokenizer.is_fast
+    options = {"truncation": True, "max_length": longest, "return_overflowing_tokens": has_parts}
+    encoded = [ids for text in texts for ids in tokenizer([text], **options)["input_ids"]]
     encoded = [ids for ids in encoded if ids]
     if not encoded:
         raise UserError("the calibration texts have no tokens: give a file with a text a line")
@@ -101,7 +112,7 @@ def calibrate(
     Args:
         model: a float32 model.
         encoded: token ids of each text. Tokens are counted in all; moments are taken on N_TEXTS of
-            them, spread evenly.
+            them, spread evenly, and of at most N_TOKENS tokens.
         token_types: token type ids of each text, which tell the texts of a pair apart.
         mask_id: id of the mask token, for a masked language model.
         seed: of the drawn labels and masked positions.
@@ -110,9 +121,10 @@ def calibrate(
     generator = torch.Generator().manual_seed(seed)
     all_ids = torch.tensor([i for ids in encoded for i in ids])
     token_counts = torch.bincount(all_ids, minlength=find_embedding(model)[1].num_embeddings)
-    chosen = slice(0, None, max(1, len(encoded) // N_TEXTS))
-    encoded = encoded[chosen][:N_TEXTS]
-    types = token_types[chosen][:N_TEXTS] if token_types is not None else None
+    n_texts = max(1, min(N_TEXTS, N_TOKENS * len(encoded) // len(all_ids)))
+    chosen = slice(0, None, max(1, len(encoded) // n_texts))
+    encoded = encoded[chosen][:n_texts]
+    types = token_types[chosen][:n_texts] if token_types is not None else None
     model.requires_grad_(False)
     watch = _Watch(model)
     done = 0

@@ -195,8 +195,8 @@ def code_model(
         InfeasibleRatio: if the ratio cannot be reached.
     """
     matrices = find_matrices(model)
-    dense_bits = 32 * sum(parameter.numel() for parameter in model.parameters())
-    other_bits = count_bits(uncoded_weights(_without_matrices(model, matrices), []))
+    dense_bits = count_dense_bits(model)
+    other_bits = count_other_bits(model)
     budget = int(dense_bits / ratio) - other_bits
     if budget <= 0:
         raise InfeasibleRatio(
@@ -223,12 +223,18 @@ def code_model(
     return WholeModelCode(embedding, layers, errors, other_bits)
 
 
-def _without_matrices(model: PreTrainedModel, matrices: list[DenseMatrix]) -> dict[str, Tensor]:
-    """All weights of a dense model but the embedding and some matrices."""
-    coded = {f"{matrix.name}.weight" for matrix in matrices}
+def count_dense_bits(model: PreTrainedModel) -> int:
+    """Bits of all parameters of a dense model in float32."""
+    return 32 * sum(parameter.numel() for parameter in model.parameters())
+
+
+def count_other_bits(model: PreTrainedModel) -> int:
+    """Bits of all weights of a dense model that a code of its matrices leaves, in 16 bits."""
+    coded = {f"{matrix.name}.weight" for matrix in find_matrices(model)}
     embedding = find_embedding(model)[1].weight
-    return {
+    others = {
         name: weight
         for name, weight in other_weights(model).items()
         if weight is not embedding and name not in coded
     }
+    return count_bits(uncoded_weights(others, []))

@@ -123,7 +123,7 @@ def _calibrate(
         assert inputs.texts is not None
         texts = read_texts(inputs.texts)
         texts = texts[:: max(1, len(texts) // N_TEXTS)][:N_TEXTS]
-        encoded = encode_texts(texts, tokenizer, longest_text(model))
+        encoded = encode_texts(texts, tokenizer, longest_text(model), in_parts=True)
     else:
         rows = inputs.task.training_rows(tokenizer)
         encoded = _of_rows(rows, "input_ids")

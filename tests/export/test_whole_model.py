@@ -126,7 +126,10 @@ def test_the_command_line_compresses_and_reports(compressed, tmp_path, capsys):
     [
         (["--method", "svd", "--matrices", "all"], ("svd", "ectcq", "modules")),
         (["--method", "ectcq", "--calibration", "texts"], ("--calibration", "--matrices all")),
-        (["--method", "ectcq", "--matrices", "all", "--option", "basis=none"], ("basis",)),
+        (
+            ["--method", "ectcq", "--matrices", "all", "--option", "basis=none"],
+            ("basis", "feedback"),
+        ),
         (["--method", "ectcq", "--matrices", "all", "--calibration", "none.txt"], ("none.txt",)),
     ],
 )

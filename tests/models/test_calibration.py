@@ -4,7 +4,14 @@ import pytest
 import torch
 
 from embpress.methods._layer_code import mean_precision
-from embpress.models.calibration import UNSEEN_USE, Calibration, calibrate, longest_text
+from embpress.models import calibration as calibration_module
+from embpress.models.calibration import (
+    UNSEEN_USE,
+    Calibration,
+    calibrate,
+    encode_texts,
+    longest_text,
+)
 from embpress.models.whole_model_code import embedding_moments, find_matrices, layer_moments
 
 from ..zoo import V, tiny
@@ -113,3 +120,17 @@ def test_types_of_tokens_tell_the_texts_of_a_pair_apart():
 
 def test_texts_are_cut_to_the_positions_of_a_model():
     assert longest_text(tiny("bert")) == 14
+
+
+def test_long_texts_are_read_in_parts_and_tokens_are_bounded(monkeypatch, wordpiece):
+    text = "the cat dog " * 30
+    whole = encode_texts([text, "cat"], wordpiece, 12)
+    parts = encode_texts([text, "cat"], wordpiece, 12, in_parts=True)
+    assert len(whole) == 2 and len(parts) == 9 + 1
+    assert all(len(part) <= 12 and part[0] == whole[0][0] for part in parts)
+    inside = [i for part in parts[:9] for i in part[1:-1]]
+    assert inside == wordpiece(text, add_special_tokens=False)["input_ids"]
+    monkeypatch.setattr(calibration_module, "N_TOKENS", 40)
+    calibration = calibrate(tiny("bert"), [[3, 4, 5, 6, 7, 8, 9, 3]] * 20)
+    assert calibration.n_texts == 5 and calibration.n_tokens == 40
+    assert calibration.token_counts.sum() == 160

@@ -1,0 +1,148 @@
+"""Rank codes of a whole model at a size limit by the divergence from the dense model they predict.
+
+The size limit holds for all stored tensors; a megabyte is 10^6 bytes. No text is predicted: the
+divergence is that of the second moments (`methods._layer_code`), to which the loss of a matrix is a
+quadratic form in its error.
+"""
+
+from collections.abc import Callable, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+from torch import Tensor
+
+from ..errors import UserError
+from ..formats._base import CompressedMatrix
+from ..methods import WHOLE_MODELS
+from ..methods._base import Context
+from ..methods._layer_code import CodeOptions, LayerCoder
+from ..methods._water_level import code_matrices
+from ..models.calibration import Calibration
+from ..models.whole_model_code import count_dense_bits, count_other_bits, make_coders
+from .model_source import locate_model
+from .ranking import MEGABYTE
+from .whole_model import OpenedModel, open_whole_model
+
+CODES: dict[str, dict[str, bool]] = {
+    "one code": {},
+    "equal bits (WaterSIC's core)": {"row_steps": False, "one_level": False},
+    "data-free": {"calibration": False, "feedback": False},
+    "EntQuant, data-free": {"entquant": True},
+}
+"""Options of the codes that are compared, by label."""
+NO_TEXTS = ("one code", "EntQuant, data-free")
+"""Codes that are compared without calibration texts, with which the others are the same."""
+
+
+@dataclass(frozen=True)
+class WholeModelCandidate:
+    """A code of a whole model within the size limit."""
+
+    label: str
+    method: str
+    options: dict[str, bool]
+    """Options of the code, for `compress --matrices all --option`."""
+    bytes: int
+    ratio: float
+    """Dense fp32 bits of all parameters / bits of all stored tensors."""
+    loss: float
+    """Expected divergence from the dense model in nats a calibration text; without these the mean
+    squared error of the matrices, relative to their variances, in %."""
+
+
+@dataclass(frozen=True)
+class WholeModelRanking:
+    """All codes, the one of least expected divergence first."""
+
+    candidates: list[WholeModelCandidate]
+    target_ratio: float
+    max_megabytes: float
+    calibration_texts: int
+    """0 if `loss` is a relative error."""
+    calibration_tokens: int
+
+    @property
+    def best(self) -> WholeModelCandidate:
+        """The first candidate."""
+        return self.candidates[0]
+
+    def to_json(self) -> dict[str, Any]:
+        """As plain JSON values."""
+        return asdict(self)
+
+
+def rank_whole_models(
+    model: str | Path,
+    max_megabytes: float,
+    *,
+    calibration: str | Path | Sequence[str] | None = None,
+    counts: str | Path | Tensor | None = None,
+    texts: Sequence[str | Path] = (),
+    seed: int = 0,
+    progress: Callable[[str], None] = lambda message: None,
+) -> WholeModelRanking:
+    """Code all matrices of a model at a size by several codes, and rank them.
+
+    Args:
+        model: see `compress_whole_model`.
+        max_megabytes: size limit of all stored tensors, in 10^6 bytes.
+        calibration: see `compress_whole_model`. Without texts only codes without data are compared.
+        counts: see `compress_whole_model`.
+        texts: see `compress_whole_model`.
+        seed: seed of the calibration.
+        progress: called with a message about every code and level.
+
+    Raises:
+        UserError: if an argument cannot be used, or the size is not below the dense model's.
+        InfeasibleRatio: if no code fits.
+    """
+    opened = open_whole_model(locate_model(model), calibration, counts, texts, (seed, progress))
+    dense = count_dense_bits(opened.source.model)
+    if not 0 < max_megabytes * MEGABYTE < dense / 8:
+        raise UserError(
+            f"{max_megabytes:g} MB is no size for a model that takes {dense / 8 / MEGABYTE:.3g} MB "
+            "dense in fp32: give a number above 0 and below that"
+        )
+    reference = make_coders(opened.source.model, opened.calibration, opened.counts)
+    other_bits = count_other_bits(opened.source.model)
+    budget = int(8 * max_megabytes * MEGABYTE) - other_bits
+    found = []
+    for label, options in CODES.items():
+        if not opened.calibration.n_texts and label not in NO_TEXTS:
+            continue
+        progress(f"coding: {label}")
+        codes = _code(opened, CodeOptions.parse(options), budget)
+        bits = other_bits + sum(code.stored_bits for code in codes.values())
+        loss = _expected_loss(reference, codes)
+        if not opened.calibration.n_texts:
+            loss *= 200 / sum(coder.weight.size for coder in reference.values())
+        found.append(
+            WholeModelCandidate(label, WHOLE_MODELS, options, bits // 8, dense / bits, loss)
+        )
+    found.sort(key=lambda candidate: (candidate.loss, candidate.bytes))
+    return WholeModelRanking(
+        found,
+        dense / (8 * max_megabytes * MEGABYTE),
+        max_megabytes,
+        opened.calibration.n_texts,
+        opened.calibration.n_tokens,
+    )
+
+
+def _code(opened: OpenedModel, options: CodeOptions, budget: int) -> dict[str, CompressedMatrix]:
+    """All matrices of a model, coded within so many bits."""
+    calibration = opened.calibration if options.calibration else Calibration()
+    coders = make_coders(opened.source.model, calibration, opened.counts, options)
+    context = Context(seed=opened.source.context.seed, progress=opened.source.context.progress)
+    return code_matrices(coders, budget, context, options.one_level).matrices
+
+
+def _expected_loss(reference: dict[str, LayerCoder], codes: dict[str, CompressedMatrix]) -> float:
+    """Loss of decoded matrices by the moments of `reference`."""
+    loss = 0.0
+    while codes:
+        name, code = codes.popitem()
+        code.prepare()
+        loss += reference[name].expected_loss(code.dense())
+    return loss

@@ -22,6 +22,7 @@ from embpress.formats.entropy_coded import EntropyCoded
 from embpress.methods import compress
 from embpress.methods._base import Context
 from embpress.models.checkpoints import embedding_matrix, read_metadata
+from embpress.numerics.row_references import encode_references
 from embpress.numerics.weights import smooth_counts
 
 CORPORA = {"minilm": "wikipedia", "smollm2": "wikipedia", "e5": "software"}
@@ -53,7 +54,8 @@ def measure(results: Path, model: str, ratio: float) -> str:
     error = reconstruction(matrix, code, counts).weighted_relative_error
     bound = GaussianSource.from_matrix(matrix).relative_error(code.ratio, smooth_counts(counts))
     basis = 16 * len(code.coded_basis)
-    records = 16 * len(code.words) - code.stop - basis
+    references = 16 * len(encode_references(code.references))
+    records = 16 * len(code.words) - code.stop - basis - references
     ids = torch.randint(len(matrix), (RUNS, 1024), generator=torch.Generator().manual_seed(0))
     times = [
         lower_quartile(code.rows, ids),
@@ -63,6 +65,7 @@ def measure(results: Path, model: str, ratio: float) -> str:
     cells = (
         f"{model} | {code.ratio:.2f} | {error:.6f} | {distance_db(error, bound):.3f}",
         f"{100 * basis / code.stored_bits:.1f} %",
+        f"{100 * references / code.stored_bits:.1f} %",
         f"{100 * records / code.stored_bits:.1f} % | {records / len(matrix):.1f}",
         f"{100 * float(code.length.sum()) / code.stored_bits:.1f} %",
         f"{fit:.1f} | {times[0] / 1e3:.2f} | {times[1]:.0f} | {times[0] / times[2]:.1f}",
@@ -79,10 +82,11 @@ def main() -> None:
     arguments = parser.parse_args()
     torch.set_num_threads(1)
     print(
-        "| table | ratio | weighted error | dB | basis | records | bits a row of these | rows "
-        "| fit, s | 1,024 rows, ms | one row, us | 1,024 rows, x dense |"
+        "| table | ratio | weighted error | dB | basis | references | records "
+        "| bits a row of these | rows | fit, s | 1,024 rows, ms | one row, us "
+        "| 1,024 rows, x dense |"
     )
-    print("|---|" + "--:|" * 11)
+    print("|---|" + "--:|" * 12)
     for model in arguments.models:
         for ratio in arguments.ratios:
             print(measure(arguments.results, model, ratio), flush=True)

@@ -18,5 +18,6 @@ def test_a_line_has_the_shares_of_all_bits(tmp_path, monkeypatch, capsys):
     cells = [cell.strip() for cell in line.strip("|").split("|")]
     assert len(cells) == head.count("|") - 1 and cells[0] == "e5"
     assert float(cells[1]) == pytest.approx(4, abs=0.05)
-    basis, records, rows = (float(cells[i].rstrip(" %")) for i in (4, 5, 7))
-    assert 0 < basis < 50 and 0 < records < 50 and 30 < rows < 100 - basis - records
+    basis, references, records, rows = (float(cells[i].rstrip(" %")) for i in (4, 5, 6, 8))
+    assert 0 < basis < 50 and 0 < records < 50 and 0 <= references < 50
+    assert 30 < rows < 100 - basis - references - records

@@ -38,18 +38,22 @@ PUBLISHED = Path("workflow/resources/published.csv")
 """Cells of the papers' tables."""
 DIGEST = "Digest of data"
 """Key of a figure's metadata."""
+
+
+def _whole_models(run: KeptRun) -> Figure:
+    """Retention of whole models, beside those of papers."""
+    published = published_models(read_published(PUBLISHED))
+    return plots.retention_of_layers(run.best_scores, run.best, run.modules, published)
+
+
 FIGURES: dict[str, tuple[str, Callable[[KeptRun], Figure]]] = {
     "retention.png": ("default", lambda run: plots.retention_by_ratio(run.best_scores, run.best)),
     "error_vs_ratio.png": (
         "default",
         lambda run: plots.error_vs_ratio(run.best_scores, run.bounds, run.best),
     ),
-    "whole_models.png": (
-        "whole_model",
-        lambda run: plots.retention_of_layers(
-            run.best_scores, run.best, run.modules, published_models(read_published(PUBLISHED))
-        ),
-    ),
+    "whole_models.png": ("default", _whole_models),
+    "whole_models_by_task.png": ("whole_model", _whole_models),
     "protocols.png": (
         "protocols",
         lambda run: plots.retention_by_protocol(

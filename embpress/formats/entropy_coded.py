@@ -13,6 +13,7 @@ from ..numerics.orthogonal_basis import decode_basis
 from ..numerics.row_coding import UNIT_BITS
 from ..numerics.row_decoding import CodedRows, decode_rows, shifted_levels
 from ..numerics.row_records import NUMBER_WORDS, RowRecords, decode_records
+from ..numerics.row_references import GAINS, RowReferences, decode_references
 from ..numerics.trellis import STATES, transitions
 from ._base import CompressedMatrix
 
@@ -26,6 +27,8 @@ BASIS_BLOCK = 64
 
 WORD = 16
 """Bits of a word."""
+HEADER_WORDS = 3 * NUMBER_WORDS
+"""Words of the header of a stream of version 3."""
 STATES_OF_VERSION = {1: 8, 2: STATES, 3: STATES}
 """States of the trellis by version of the stream."""
 
@@ -41,11 +44,15 @@ class EntropyCoded(CompressedMatrix):
     - the step, and the spread class of each coordinate, in quarter octaves;
     - the frequencies of indices by class, and the shift of each level to the mean of its samples;
     - one stream of 16-bit words, whose bits are read from the lowest. Version 3: the numbers of
-      words of the rows' records and of the basis, in two words each, where 0 words stand for no
-      basis; the rows, each a multiple of UNIT_BITS bits; at the end of the stream the basis, and
-      the records, which are tier, norm class and length of each row (see
-      `embpress.numerics.row_records`). Version 2: the same without the basis and its number.
-      Version 1: packed tier, norm class and number of words of each row; then the rows.
+      words of the rows' records, the basis and the references, in two words each, where 0 words
+      stand for no basis and no references; the rows that have no reference, then the others, each a
+      multiple of UNIT_BITS bits; at the end of the stream basis, references and records. Records
+      are tier, norm class and length of each row, in the order of rows in the stream (see
+      `embpress.numerics.row_records`). Version 2: the same without basis and references and their
+      numbers. Version 1: packed tier, norm class and number of words of each row; then the rows.
+
+    A row with a reference is coded as what it differs from gain times the other row, both without
+    the mean (see `embpress.numerics.row_references`): this product is added to the sum above.
 
     A row's bits are the raw low bits of its coordinates, then the rANS code of the rest: the
     highest bits of the coder's state, then 16 bits whenever the state needs them. In version 1 both
@@ -120,13 +127,17 @@ class EntropyCoded(CompressedMatrix):
             ValueError: if the rows' lengths or the frequencies are inconsistent. Decoding checks
                 nothing further.
         """
+        self.references = RowReferences.none(self.shape[0])
         records = self._records() if self.version > 1 else self._records_of_version_1()
         # In bits; version 1 counts words.
-        unit = UNIT_BITS if self.version > 1 else WORD
-        self.length = records.length * unit
-        self.first = self.start + np.cumsum(self.length) - self.length
-        if self.start + self.length.sum() > self.stop:
+        length = records.length * (UNIT_BITS if self.version > 1 else WORD)
+        first = self.start + np.cumsum(length) - length
+        if self.start + length.sum() > self.stop:
             raise ValueError("the rows are longer than the stream")
+        # From the order in the stream to that of ids.
+        place = self.references.order.argsort()
+        self.length, self.first = length[place], first[place]
+        records = RowRecords(*(values[place] for values in records))
         tier = torch.from_numpy(records.tier)
         self.class_offset = records.spread_class + int(self.offset)
         self.spread_classes = self.spread.cpu().numpy().astype(np.int64)
@@ -142,20 +153,24 @@ class EntropyCoded(CompressedMatrix):
             self.columns = unit_columns(self.basis, self.shape[1], self.basis_bits)
 
     def _records(self) -> RowRecords:
-        """Records of the rows; also sets words, basis, and the first and last bit of rows."""
+        """Records of the rows; also sets words, basis, references, first and last bit of rows."""
         even = self.stream.cpu()[: self.stream_bytes // 2 * 2]
         self.words = even.numpy().view(np.uint16)
-        header = NUMBER_WORDS * (2 if self.version > 2 else 1)
+        header = HEADER_WORDS if self.version > 2 else NUMBER_WORDS
         if len(self.words) < header:
             raise ValueError("the stream is shorter than its header")
         numbers = self.words[:header].astype(np.int64).reshape(-1, NUMBER_WORDS) @ (1, 1 << WORD)
-        last = len(self.words) - int(numbers[0])
         end = len(self.words) - int(numbers.sum())
         if end < header:
-            raise ValueError("the records of rows and the basis are longer than the stream")
+            raise ValueError("the parts beside the rows are longer than the stream")
         self.start, self.stop = header * WORD, end * WORD
-        self.coded_basis = self.words[end:last]
-        return decode_records(self.words[last:], self.shape[0])
+        # Basis and references: none in version 2.
+        ends = end + np.cumsum(numbers[1:])
+        self.coded_basis, coded_references, coded_records = np.split(
+            self.words[end:], ends - end if len(ends) else [0, 0]
+        )
+        self.references = decode_references(coded_references, self.shape[0])
+        return decode_records(coded_records, self.shape[0])
 
     def _records_of_version_1(self) -> RowRecords:
         """The same of a stream of version 1."""
@@ -176,7 +191,25 @@ class EntropyCoded(CompressedMatrix):
     def rows(self, ids: Tensor) -> Tensor:
         """See base class."""
         chosen = ids.cpu().numpy()
-        levels = torch.empty(len(ids), self.shape[1])
+        gain = self.references.gain[chosen]
+        predicted = np.flatnonzero(gain)
+        everything = np.concatenate([chosen, self.references.row[chosen[predicted]]])
+        levels = self._levels(everything).to(self.device)
+        levels *= self.row_step.index_select(0, torch.from_numpy(everything).to(self.device))[
+            :, None
+        ]
+        coordinates = levels[: len(chosen)]
+        if len(predicted):
+            gains = torch.from_numpy(gain[predicted]).to(self.device) / GAINS
+            places = torch.from_numpy(predicted).to(self.device)
+            coordinates.index_add_(0, places, levels[len(chosen) :] * gains[:, None])
+        if self.columns is None:
+            return self.mean + coordinates
+        return torch.addmm(self.mean, coordinates, self.columns.T)
+
+    def _levels(self, chosen: np.ndarray) -> Tensor:
+        """Decoded levels of rows of ids (n,), float32 (n, d) on the CPU."""
+        levels = torch.empty(len(chosen), self.shape[1])
         rows = CodedRows(
             self.words,
             self.first[chosen],
@@ -193,13 +226,9 @@ class EntropyCoded(CompressedMatrix):
             levels.numpy(),
         )
         if damaged >= 0:
-            raise UserError(
-                f"row {int(ids[damaged])} of the entropy-coded matrix is damaged: compress it again"
-            )
-        coordinates = levels.to(self.device) * self.row_step.index_select(0, ids)[:, None]
-        if self.columns is None:
-            return self.mean + coordinates
-        return torch.addmm(self.mean, coordinates, self.columns.T)
+            row = int(chosen[damaged])
+            raise UserError(f"row {row} of the entropy-coded matrix is damaged: compress it again")
+        return levels
 
     def decode_flops(self, n_rows: int) -> int:
         """See base class."""

@@ -1,13 +1,13 @@
-"""The stream of the format `entropy_coded`, version 3: header, rows, basis, and records."""
+"""The stream of the format `entropy_coded`, version 3: header, rows, other parts."""
 
 from typing import NamedTuple
 
 import numpy as np
 from torch import Tensor
 
-from ..formats.entropy_coded import WORD
+from ..formats.entropy_coded import HEADER_WORDS, WORD
 from ..numerics.row_coding import UNIT_BITS, append_words
-from ..numerics.row_records import NUMBER_WORDS, RowRecords, encode_records
+from ..numerics.row_records import RowRecords, encode_records
 
 
 class RowsCode(NamedTuple):
@@ -32,18 +32,18 @@ class RowsCode(NamedTuple):
 
 
 class RowStream:
-    """Writes blocks of rows, then the basis and the rows' records.
+    """Writes blocks of rows, then basis, references and records.
 
     Args:
         stream: uint8, the stream to fill.
-        basis: uint16, words of the basis.
+        parts: uint16, words of the basis, and of the references.
     """
 
-    def __init__(self, stream: Tensor, basis: np.ndarray) -> None:
+    def __init__(self, stream: Tensor, parts: list[np.ndarray]) -> None:
         stream.zero_()
         self.words = stream[: len(stream) // 2 * 2].numpy().view(np.uint16)
-        self.basis = basis
-        self.end = 2 * NUMBER_WORDS * WORD
+        self.parts = parts
+        self.end = HEADER_WORDS * WORD
         self.norms: list[np.ndarray] = []
         self.lengths: list[np.ndarray] = []
 
@@ -58,16 +58,18 @@ class RowStream:
         return True
 
     def finish(self, tier: Tensor) -> bool:
-        """Write the records of all rows, of tiers (n,); returns False if they do not fit."""
+        """Write the other parts of rows of tiers (n,); returns False if they do not fit.
+
+        Tiers are in the order in which rows were appended.
+        """
         records = encode_row_records(tier, self.norms, self.lengths)
-        last = len(self.words) - len(records)
-        first = last - len(self.basis)
+        last = np.concatenate([*self.parts, records])
+        first = len(self.words) - len(last)
         if self.end > WORD * first:
             return False
-        self.words[first:last] = self.basis
-        self.words[last:] = records
-        numbers = np.array([[len(records)], [len(self.basis)]])
-        self.words[: 2 * NUMBER_WORDS] = (numbers >> (0, WORD) & 0xFFFF).ravel()
+        self.words[first:] = last
+        numbers = np.array([[len(part)] for part in (records, *self.parts)])
+        self.words[:HEADER_WORDS] = (numbers >> (0, WORD) & 0xFFFF).ravel()
         return True
 
 

@@ -12,6 +12,8 @@ smoothed corpus counts by default.
 - The basis is a product of rounded reflections, so that it is orthogonal however roughly it is
   rounded. Each axis is rounded where finer steps would take more bits than they save in the rows
   (`_principal_basis`).
+- A row that is similar to a more frequent one is predicted by a gain times that row, and only what
+  is left is coded (`_row_references`). A row is decoded by itself and at most one other.
 - The length of each row's code is stored, so that single rows can be decoded. It is
   entropy-coded, as tiers and norms are (`numerics.row_records`).
 - Mixing rare rows from kept ones as T24 does is not combined with it: on MiniLM's table the 10
@@ -20,49 +22,34 @@ smoothed corpus counts by default.
 
 Options switch off one ingredient each, for the ablation: `weighting: uniform` the counts; `basis:
 none` the basis, so that columns are coded as they are and no basis is stored; `quantizer: scalar`
-the trellis, so that each coordinate is rounded alone, still at the least error plus price of bits.
+the trellis, so that each coordinate is rounded alone, still at the least error plus price of bits;
+`references: none` the prediction of rows by others.
 """
 
-from collections.abc import Callable, Iterator
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Literal
 
 import numpy as np
 import torch
 from torch import Tensor
 
 from ..formats._base import row_block
-from ..formats.entropy_coded import NORM_BITS, TIER_BITS, WORD, EntropyCoded
-from ..numerics.index_tables import (
-    CLASSES,
-    LOW_BITS,
-    OCTAVE,
-    SPREADS,
-    UNIT,
-    WIDTH,
-    IndexTables,
-    fit_frequencies,
-)
+from ..formats.entropy_coded import HEADER_WORDS, NORM_BITS, TIER_BITS, WORD, EntropyCoded
+from ..numerics.index_tables import CLASSES, LOW_BITS, OCTAVE, UNIT, WIDTH
 from ..numerics.linalg import gram
 from ..numerics.matrices import Rows
 from ..numerics.memory import malloc_trim
-from ..numerics.row_coding import QuantizedRows, count_indices, encode_rows, quantize_rows
-from ..numerics.row_decoding import SHIFT_UNIT
-from ..numerics.row_records import NUMBER_WORDS
+from ..numerics.row_coding import SHIFT_UNIT, QuantizedRows
+from ..numerics.row_references import RowReferences, encode_references
 from ._base import Context, Method, Options, Plan, Weighting, budget_bits, infeasible
 from ._principal_basis import no_basis, principal_basis
-from ._row_stream import RowsCode, RowStream, encode_row_records
+from ._row_quantizer import MIDDLE, RowQuantizer
+from ._row_references import Predictor, Source, find_references
+from ._row_stream import RowStream, encode_row_records
 
 VERSION = 3
 """Of the format."""
-BIT_PRICE = 0.37
-"""Squared error, in squared half steps of the quantizer, that is accepted to save a bit.
-
-This is the slope of the rate-distortion curve.
-"""
-SCALAR_BIT_PRICE = 0.46
-"""The same without the trellis: 2 log 2 times the error of rounding, a third."""
 BLOCK = 1 << 18
 """Coordinates encoded at once: bounds memory to some hundred bytes per coordinate."""
 SAMPLE = 1 << 19
@@ -77,9 +64,7 @@ MOST_TIERS = (2**TIER_BITS - 1, 24, 16, 8, 0)
 At high rates the largest is not the best: the range of the index limits the step of the rows of
 most weight, and the bits that remain are better spent on the other rows.
 """
-MIDDLE = 4
-"""Norm class of a row whose coordinates are as wide as the spread classes say."""
-FILLED = 0.999
+FILLED = 0.9998
 """Share of the stream to aim for: codes are a little longer than the probabilities predict."""
 RECORD_BITS = 18
 """Bits per row that the smallest plan reserves for its record."""
@@ -98,6 +83,8 @@ class EntropyCodedTrellisOptions(Options):
     """Coordinates: of the principal basis, or the columns."""
     quantizer: Literal["trellis", "scalar"] = "trellis"
     """The trellis, or rounding."""
+    references: Literal["similar", "none"] = "similar"
+    """Rows predicted by similar ones where that saves bits, or each row alone."""
 
 
 class EntropyCodedTrellis(Method):
@@ -136,18 +123,22 @@ class EntropyCodedTrellis(Method):
             version=VERSION,
         )
         weights = self.row_weights(context, plan.shape[0])
-        encoder = _Encoder(matrix, weights, compressed, self.options.basis == "principal")
-        return encoder.encode(context)
+        return _Encoder(matrix, weights, compressed, self.options).encode(context)
 
 
 class _Encoder:
     """Encodes a matrix in the coordinates of its basis, with the step that fills the stream."""
 
     def __init__(
-        self, matrix: Rows, weights: Tensor, compressed: EntropyCoded, has_basis: bool
+        self,
+        matrix: Rows,
+        weights: Tensor,
+        compressed: EntropyCoded,
+        options: EntropyCodedTrellisOptions,
     ) -> None:
         self.matrix = matrix
         self.compressed = compressed
+        self.options = options
         n_rows, d = compressed.shape
         step = row_block(d)
         total = torch.zeros(d)
@@ -164,7 +155,9 @@ class _Encoder:
         malloc_trim()
         bits = max(1, 8 * compressed.stream_bytes - RECORD_BITS * n_rows)
         self.basis = (
-            principal_basis(covariance, self.tier, bits) if has_basis else no_basis(covariance)
+            principal_basis(covariance, self.tier, bits)
+            if options.basis == "principal"
+            else no_basis(covariance)
         )
         del covariance
         malloc_trim()
@@ -173,9 +166,12 @@ class _Encoder:
         spread = variance.sqrt().clamp_min(max(float(variance.max()) ** 0.5 * 2**-31, 1e-30))
         self.quarters = (OCTAVE * spread.log2()).round().long()
         compressed.spread.copy_(self.quarters - self.quarters.min())
-        self._set_tables(np.zeros((2, CLASSES, WIDTH)))
+        self.quantizer = RowQuantizer(compressed)
+        self.weights = weights.double()
+        self.references = RowReferences.none(n_rows)
+        self.predictor = Predictor(self.references, d)
+        self.parts = [self.basis.words, encode_references(self.references)]
         self.records_bits = 0
-        self.pool = ThreadPoolExecutor(torch.get_num_threads())
 
     def encode(self, context: Context) -> EntropyCoded:
         """Fill the compressed matrix and return it."""
@@ -190,6 +186,8 @@ class _Encoder:
             # At the smallest step bits remain, which are better given to rows of less weight.
             if log_step > smallest:
                 break
+        if self.options.references == "similar":
+            log_step = max(smallest, log_step - self._choose_references(log_step))
         previous_step = 0.0
         previous_bits = 0
         for survey in range(SURVEYS):
@@ -211,6 +209,20 @@ class _Encoder:
                 self._set_offset(log_step)
         return self.compressed
 
+    def _choose_references(self, log_step: float) -> float:
+        """Choose references of rows; returns the bits a coded coordinate that they save."""
+        d = self.compressed.shape[1]
+        source = Source(
+            lambda ids, chosen: self._coordinates(self.matrix[ids], chosen),
+            self.basis.variance.float(),
+            torch.exp2(log_step - self.tier / 2).float(),
+            self.weights,
+        )
+        self.references, saved = find_references(source, max(1, BLOCK // d))
+        self.parts = [self.basis.words, encode_references(self.references)]
+        self.predictor = Predictor(self.references, d)
+        return saved / len(self.tier) / d
+
     def _smallest_step(self) -> float:
         """log2 of the smallest step with which every index can be stored."""
         widest = int(self.quarters.max()) + 2 * int(self.tier.max()) + 2**NORM_BITS + UNIT
@@ -218,14 +230,8 @@ class _Encoder:
 
     def _room(self) -> int:
         """Number of bits of rows that fit into the stream beside the rows' records."""
-        words = self.compressed.stream_bytes // 2 - 2 * NUMBER_WORDS - len(self.basis.words)
+        words = self.compressed.stream_bytes // 2 - HEADER_WORDS - sum(map(len, self.parts))
         return max(0, words * WORD - self.records_bits)
-
-    def _set_tables(self, counts: np.ndarray) -> None:
-        """Fit the frequency tables to counts of indices."""
-        self.compressed.frequencies.copy_(fit_frequencies(counts))
-        self.tables = IndexTables(self.compressed.frequencies)
-        self.costs = self.tables.costs()
 
     def _tune_step(self, rows: Tensor, tier: Tensor, log_step: float, context: Context) -> float:
         """log2 of the step at which a sample of rows fills its share of the stream.
@@ -237,9 +243,9 @@ class _Encoder:
         coordinates = self._coordinates(rows)
         for trial in range(TRIALS):
             self._set_offset(log_step)
-            block = self._quantize(coordinates, tier, log_step)
-            code = self._encode(block)
-            self._set_tables(self._count(block)[0])
+            block = self.quantizer.quantize(coordinates, tier, log_step)
+            code = self.quantizer.encode(block)
+            self.quantizer.set_tables(self.quantizer.count(block)[0])
             log_step += max(0, code.bits - share) / max(1, code.coded)
             filled = code.bits / max(share, 1)
             records = encode_row_records(tier, [block.norm_class], code.lengths)
@@ -266,27 +272,29 @@ class _Encoder:
         norms = []
         lengths = []
         for _, block in self._blocks(log_step, context):
-            code = self._encode(block)
+            code = self.quantizer.encode(block)
             total += code.bits
             norms.append(block.norm_class)
             lengths.extend(code.lengths)
             coded += code.coded
-            block_counts, block_excess = self._count(block)
+            block_counts, block_excess = self.quantizer.count(block)
             counts += block_counts
             excess += block_excess
-        self._set_tables(counts)
+        self.quantizer.set_tables(counts)
         mean = excess[0] / excess[1].clip(1)
         self.compressed.shift.copy_(torch.from_numpy((mean * SHIFT_UNIT).round().clip(-127, 127)))
-        self.records_bits = WORD * len(encode_row_records(self.tier, norms, lengths))
+        self.records_bits = WORD * len(
+            encode_row_records(self.tier[self.references.order], norms, lengths)
+        )
         return total, float(max(coded, 1))
 
     def _write(self, log_step: float, context: Context) -> bool:
         """Write the stream at a step; returns False if it does not fit."""
-        stream = RowStream(self.compressed.stream, self.basis.words)
+        stream = RowStream(self.compressed.stream, self.parts)
         for _, block in self._blocks(log_step, context):
-            if not stream.append(self._encode(block), block.norm_class):
+            if not stream.append(self.quantizer.encode(block), block.norm_class):
                 return False
-        if not stream.finish(self.tier):
+        if not stream.finish(self.tier[self.references.order]):
             return False
         self.compressed.step.fill_(2.0**log_step)
         return True
@@ -295,78 +303,29 @@ class _Encoder:
         """Quantize all rows block by block: ids (n,) and quantized rows."""
         n_rows, d = self.compressed.shape
         size = max(1, BLOCK // d)
-        for start in range(0, n_rows, size):
-            ids = torch.arange(start, min(start + size, n_rows))
-            coordinates = self._coordinates(self.matrix[start : start + size])
-            context.progress(f"{int(ids[-1]) + 1}/{n_rows} rows")
-            yield ids, self._quantize(coordinates, self.tier[ids], log_step)
+        done = 0
+        for ids in [
+            part for group in self.references.groups for part in group.split(size) if len(part)
+        ]:
+            done += len(ids)
+            # A slice where it can be: a matrix on disk reads rows of ids one by one.
+            first, last = int(ids[0]), int(ids[-1])
+            is_slice = last - first == len(ids) - 1
+            coordinates = self._coordinates(
+                self.matrix[first : last + 1] if is_slice else self.matrix[ids]
+            )
+            self.predictor.subtract(coordinates, ids)
+            block = self.quantizer.quantize(coordinates, self.tier[ids], log_step)
+            kept = self.predictor.kept(ids)
+            if len(kept):
+                step = torch.exp2(log_step - self.tier[ids[kept]] / 2)
+                self.predictor.keep(ids[kept], self.quantizer.decode(block, kept, step))
+            context.progress(f"{done}/{n_rows} rows")
+            yield ids, block
 
-    def _coordinates(self, rows: Tensor) -> Tensor:
-        """Coordinates of rows in the basis: (n, d) to float32 (n, d)."""
+    def _coordinates(self, rows: Tensor, chosen: Tensor | slice = slice(None)) -> Tensor:
+        """Coordinates of rows in the basis, or the chosen ones: (n, d) to float32 (n, d)."""
         centred = rows.float() - self.mean.float()
-        return centred if self.basis.columns is None else centred @ self.basis.columns
-
-    def _norm_classes(self, samples: Tensor, class_offset: Tensor) -> Tensor:
-        """Norm classes of rows: by root mean square, or higher if a table could not hold a sample.
-
-        Args:
-            samples: (n, d), coordinates in half steps of the quantizer.
-            class_offset: (n,), what rows add to spread classes, without the norm class.
-
-        Returns:
-            int64 (n,).
-        """
-        size = samples.abs() / 2
-        widths = torch.exp2(self.compressed.spread.double() / OCTAVE).float()
-        row_width = torch.exp2((class_offset - UNIT + MIDDLE) / OCTAVE)
-        typical = (size / widths).square().mean(1).sqrt() / row_width
-        needed = ((size - 1) / widths).amax(1) / (SPREADS * row_width)
-        by_size = (OCTAVE * typical.log2()).round()
-        by_range = (OCTAVE * needed.clamp_min(1e-9).log2()).ceil()
-        return (torch.maximum(by_size, by_range) + MIDDLE).clamp(0, 2**NORM_BITS - 1).long()
-
-    def _quantize(self, coordinates: Tensor, tier: Tensor, log_step: float) -> QuantizedRows:
-        """Quantize coordinates (n, d) of rows of tiers (n,)."""
-        samples = coordinates * torch.exp2(tier / 2 - log_step)[:, None]
-        class_offset = 2 * tier + int(self.compressed.offset)
-        norm_class = self._norm_classes(samples, class_offset)
-        block = QuantizedRows(
-            samples.numpy(),
-            norm_class.numpy(),
-            (class_offset + norm_class).numpy(),
-            np.empty(samples.shape, dtype=np.int64),
-            np.empty(samples.shape, dtype=np.uint8),
-        )
-        scalar = self.compressed.scalar
-        price = (SCALAR_BIT_PRICE if scalar else BIT_PRICE) * self.costs
-        self._map_parts(quantize_rows, block, self._spread(), price, scalar)
-        return block
-
-    def _encode(self, block: QuantizedRows) -> RowsCode:
-        """Encode quantized rows."""
-        parts = self._map_parts(
-            encode_rows, block, self._spread(), self.tables.frequency, self.tables.start
-        )
-        words, lengths, coded = zip(*parts)
-        return RowsCode(list(words), list(lengths), sum(coded))
-
-    def _count(self, block: QuantizedRows) -> tuple[np.ndarray, np.ndarray]:
-        """Counts and excesses of quantized rows, see `count_indices`."""
-        counts, excess = zip(*self._map_parts(count_indices, block, self._spread()))
-        return sum(counts), sum(excess)
-
-    def _spread(self) -> np.ndarray:
-        """Spread classes of the coordinates, int64 (d,)."""
-        return self.compressed.spread.numpy().astype(np.int64)
-
-    def _map_parts(
-        self, function: Callable[..., Any], block: QuantizedRows, *arguments: Any
-    ) -> list[Any]:
-        """Call a compiled function on parts of a block, one per thread; results in row order."""
-        bounds = np.linspace(0, len(block.norm_class), torch.get_num_threads() + 1).astype(int)
-        parts = [
-            QuantizedRows(*(values[a:b] for values in block))
-            for a, b in zip(bounds, bounds[1:])
-            if a < b
-        ]
-        return list(self.pool.map(lambda part: function(part, *arguments), parts))
+        if self.basis.columns is None:
+            return centred[:, chosen]
+        return centred @ self.basis.columns[:, chosen]

@@ -23,6 +23,8 @@ from .index_tables import (
 )
 from .trellis import STATES, cheapest_path, level, nearest_size
 
+SHIFT_UNIT = 128
+"""Shifts of decoded levels are stored in units of 1 / SHIFT_UNIT half steps of the quantizer."""
 UNIT_BITS = 4
 """Unit of the lengths of rows: finer ones are longer to code, coarser ones waste more bits."""
 
@@ -193,3 +195,25 @@ def count_indices(rows: QuantizedRows, spread: np.ndarray) -> tuple[np.ndarray, 
                 )
                 excess[1, quantizer, table, larger] += 1
     return counts, excess
+
+
+@compiled
+def decoded_levels(rows: QuantizedRows, spread: np.ndarray, shift: np.ndarray) -> np.ndarray:
+    """Levels that a decoder gets for quantized rows, float32 (n, d).
+
+    Args:
+        rows: rows with indices and quantizers.
+        spread: int64 (d,), spread classes of the coordinates.
+        shift: int8 (2, CLASSES, 2), as in `row_decoding.decode_rows`.
+    """
+    n, d = rows.indices.shape
+    levels = np.zeros((n, d), dtype=np.float32)
+    for i in range(n):
+        for j in range(count_active(spread, rows.class_offset[i])):
+            index = int(rows.indices[i, j])
+            if index:
+                quantizer = rows.quantizers[i, j]
+                table, _ = split_spread_class(spread[j] + rows.class_offset[i])
+                away = shift[quantizer, table, int(abs(index) > 1)] / SHIFT_UNIT
+                levels[i, j] = level(index, quantizer) + (away if index > 0 else -away)
+    return levels

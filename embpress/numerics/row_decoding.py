@@ -10,12 +10,11 @@ import numpy as np
 from .compiled import compiled
 from .entropy_coding import LOWEST, PRECISION, SLOTS
 from .index_tables import CLASSES, MIDDLE, count_active, join_index, split_spread_class
+from .row_coding import SHIFT_UNIT
 from .trellis import level
 
 LANES = 4
 """Rows decoded side by side."""
-SHIFT_UNIT = 128
-"""Shifts of decoded levels are stored in units of 1 / SHIFT_UNIT half steps of the quantizer."""
 
 
 class CodedRows(NamedTuple):

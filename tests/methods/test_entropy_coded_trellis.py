@@ -4,7 +4,7 @@ import torch
 
 from embpress.fidelity.rate_distortion import GaussianSource
 from embpress.fidelity.reconstruction import reconstruction
-from embpress.methods import _principal_basis, compress, entropy_coded_trellis
+from embpress.methods import _principal_basis, _row_quantizer, compress
 from embpress.methods._base import Context
 from embpress.numerics.weights import smooth_counts
 
@@ -97,7 +97,7 @@ def errors_with(monkeypatch, constant, values, ratio):
     matrix, counts = gaussian(2000, 64)
     errors = []
     for value in values:
-        monkeypatch.setattr(entropy_coded_trellis, constant, value)
+        monkeypatch.setattr(_row_quantizer, constant, value)
         compressed = compress(matrix, "ectcq", ratio, Context(counts))
         errors.append(reconstruction(matrix, compressed, counts).weighted_relative_error)
     return errors

@@ -13,8 +13,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 import torch
-from safetensors import SafetensorError
-from safetensors.torch import load_file, save_file
+from safetensors.torch import save_file
 from torch import Tensor
 from torch.overrides import TorchFunctionMode
 
@@ -22,6 +21,7 @@ from .errors import UserError
 from .files import read_json, summarize_error, write_json
 from .formats import format_class
 from .formats._base import CompressedMatrix
+from .numerics.matrices import ALL_DTYPES, map_tensors
 from .safetensors_header import read_header
 
 FORMAT_VERSION = 1
@@ -29,18 +29,7 @@ TENSORS = "matrix.safetensors"
 HEADER = "matrix.json"
 MAX_ENTRIES = 1 << 48
 """Largest number of entries of a dense matrix; a header with a larger shape is invalid."""
-DTYPE_NAMES = {
-    torch.float64: "F64",
-    torch.float32: "F32",
-    torch.float16: "F16",
-    torch.bfloat16: "BF16",
-    torch.int64: "I64",
-    torch.int32: "I32",
-    torch.int16: "I16",
-    torch.int8: "I8",
-    torch.uint8: "U8",
-    torch.bool: "BOOL",
-}
+DTYPE_NAMES = {dtype: name for name, dtype in ALL_DTYPES.items()}
 """Names that safetensors gives to the dtypes of torch."""
 
 
@@ -187,7 +176,7 @@ def load(folder: str | Path) -> CompressedMatrix:
         _check_tensors(header, folder / TENSORS)
         with _UntouchedZeros():
             matrix = header.format(header.shape, **header.config)
-        tensors = load_file(folder / TENSORS)
+        tensors = map_tensors(folder / TENSORS)
         matrix.load_state_dict(
             {name: _align(tensor) for name, tensor in tensors.items()}, assign=True
         )
@@ -200,7 +189,7 @@ def load(folder: str | Path) -> CompressedMatrix:
         raise UserError(
             f"{folder} contains no compressed matrix: {error.filename or TENSORS} is missing"
         ) from error
-    except (LookupError, TypeError, ValueError, RuntimeError, OSError, SafetensorError) as error:
+    except (LookupError, TypeError, ValueError, RuntimeError, OSError) as error:
         raise UserError(
             f"{folder} is not a valid compressed matrix ({summarize_error(error)}): "
             "compress it again"

@@ -10,7 +10,7 @@ import pytest
 import torch
 from safetensors.torch import save_file
 
-from bench import counting, decoding, gpu, studies, study
+from bench import counting, decoding, gpu, large_tables, studies, study
 from bench.common import GENERATED, chosen_of, matrix, peak_bytes, write_matrix
 from bench.scale import fit
 from embpress.data.texts import write_texts
@@ -166,3 +166,13 @@ def test_lookups_of_text_are_timed_by_each_way_to_decode():
     stored = compress(dense, "integer", 3.5)
     times = decoding.measured(stored, dense, [3, 4], windows, runs=2)
     assert len(times) == 1 + len(get_args(Decode)) and min(times) > 0
+
+
+def test_a_table_of_n_grams_is_measured_in_processes_of_their_own(monkeypatch, capsys):
+    words = ["large_tables", "--rows", "300", "--dims", "32", "--methods", "int8"]
+    monkeypatch.setattr(sys, "argv", words)
+    large_tables.main()
+    printed = capsys.readouterr().out
+    assert "1,800 x 32" in printed and "6,144" in printed
+    # A table this small is below what Python and torch take.
+    assert "MISSED" in printed

@@ -210,9 +210,9 @@ def load(folder: str | Path, decode: Decode = "rows") -> PreTrainedModel:
 
     Args:
         folder: a folder that `compress_model` wrote.
-        decode: `rows` decodes the rows of each batch. `cached` keeps the rows of the 4,096 most
-            frequent tokens decoded, which answer most lookups. `dense` decodes all rows now, which
-            takes the memory of the dense matrix.
+        decode: `rows` decodes the rows of each batch. `cached` keeps the rows of the most
+            frequent tokens decoded, at most 16,384 and half of them, which answer most lookups.
+            `dense` decodes all rows now, which takes the memory of the dense matrix.
 
     Returns:
         A model of the class in transformers that the dense model has, in evaluation mode.

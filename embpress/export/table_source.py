@@ -61,9 +61,11 @@ def open_table_source(
         skeleton = dense_class(config)
     slot = EmbeddingSlot(skeleton, name)
     n_tokens = find_embedding(skeleton)[1].num_embeddings
-    matrix = _stored_table(folder, skeleton, slot)
+    matrix, stored_name = _stored_table(folder, skeleton, slot)
     model = load_dense_model(
-        folder, lambda kind: with_compressed_embedding(kind, slot.layer_names, name)
+        folder,
+        lambda kind: with_compressed_embedding(kind, slot.layer_names, name),
+        without=stored_name,
     )
     tokenizer = open_tokenizer(folder, progress)
     rows = slot.shape[0]
@@ -103,8 +105,10 @@ def _counts_of_rows(
     return CountSource(counts, (), None, rows, (), None).resolve(progress)
 
 
-def _stored_table(folder: Path, model: PreTrainedModel, slot: EmbeddingSlot) -> FileMatrix:
-    """The dense table in a weights' file.
+def _stored_table(
+    folder: Path, model: PreTrainedModel, slot: EmbeddingSlot
+) -> tuple[FileMatrix, str]:
+    """The dense table in a weights' file, and the name of its tensor.
 
     Raises:
         UserError: if no file has it under the name that the model's class gives it, with or without
@@ -117,7 +121,7 @@ def _stored_table(folder: Path, model: PreTrainedModel, slot: EmbeddingSlot) -> 
     for path in [file] if file.is_file() else sorted(folder.glob("*.safetensors")):
         for name, tensor in read_header(path).tensors.items():
             if name in wanted and tensor.shape == slot.shape:
-                return safetensors_matrix(path, name)
+                return safetensors_matrix(path, name), name
     raise UserError(
         f"{folder} stores no matrix {slot.lookups[0]}.weight of shape {list(slot.shape)}: save the "
         "model with save_pretrained once"

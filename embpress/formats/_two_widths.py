@@ -79,9 +79,12 @@ class TwoWidthRows(RotatedRows):
             return self.decode_codes(self.codes.index_select(0, ~position), self.widths[0]) * scale
         values = torch.empty(len(ids), self.shape[1], device=scale.device)
         wide = position >= 0
-        for rows, codes, places, width in (
+        for chosen, codes, places, width in (
             (~wide, self.codes, ~position, self.widths[0]),
             (wide, self.wide_codes, position, self.widths[1]),
         ):
-            values[rows] = self.decode_codes(codes.index_select(0, places[rows]), width)
+            rows = chosen.nonzero().squeeze(1)
+            if len(rows):
+                of_rows = codes.index_select(0, places.index_select(0, rows))
+                values.index_copy_(0, rows, self.decode_codes(of_rows, width))
         return values.mul_(scale)

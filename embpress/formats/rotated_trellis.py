@@ -48,8 +48,13 @@ class RotatedTrellis(TwoWidthRows):
         d = self.shape[1]
         total = state_width(self.state_bits, width, d)
         index = bits.unpack_rows(codes, width, d).int()
-        state = index.clone()
-        for back in range(1, -(-total // width)):
-            state |= index.roll(back, 1) << (width * back)
-        state &= (1 << total) - 1
+        state = index
+        known = 1  # codes in each state, the newest in the lowest bits
+        needed = -(-total // width)
+        while known < needed:
+            more = min(known, needed - known)
+            # Codes that both have are the same bits.
+            state = state | state.roll(more, 1) << (width * more)
+            known += more
+        state = state & ((1 << total) - 1)
         return self.values.index_select(0, state.flatten()).view(len(codes), d)

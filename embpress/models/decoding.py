@@ -7,11 +7,12 @@ from torch import Tensor
 from torch.nn import functional
 
 from ..errors import UserError
-from ..formats._base import CompressedMatrix
+from ..formats._base import ROW_BLOCK, CompressedMatrix
 
 Decode = Literal["rows", "cached", "dense"]
-CACHED_ROWS = 4096
-"""Rows of a cache. By Zipf's law the most frequent ones answer most lookups."""
+CACHED_ROWS = 16_384
+"""Most rows of a cache, which has at most half of the vocabulary's. By Zipf's law the most frequent
+ones answer most lookups."""
 
 
 class _RuntimeMatrix(CompressedMatrix):
@@ -40,10 +41,13 @@ class CachedRows(_RuntimeMatrix):
 
     def __init__(self, stored: CompressedMatrix, frequent: Tensor) -> None:
         super().__init__(stored)
-        position = torch.full((self.shape[0], 1), -1, dtype=torch.int32)
-        position[frequent, 0] = torch.arange(len(frequent), dtype=torch.int32)
+        position = torch.full((self.shape[0],), -1, dtype=torch.int32)
+        position[frequent] = torch.arange(len(frequent), dtype=torch.int32)
+        cache = torch.empty(len(frequent), self.shape[1], device=stored.device)
         with torch.no_grad():
-            cache = stored.rows(frequent)
+            # In blocks: decoding may take several times the memory of its rows.
+            for own, ids in zip(cache.split(ROW_BLOCK), frequent.split(ROW_BLOCK)):
+                own.copy_(stored.rows(ids))
         self.register_buffer("position", position, persistent=False)
         self.register_buffer("cache", cache, persistent=False)
 
@@ -53,11 +57,12 @@ class CachedRows(_RuntimeMatrix):
 
     def lookup(self, ids: Tensor) -> Tensor:
         """See base class."""
-        position = functional.embedding(ids.flatten(), self.position).squeeze(1)
-        rows = functional.embedding(position.clamp(min=0), self.cache)
+        flat_ids = ids.flatten()
+        position = self.position.index_select(0, flat_ids)
         missing = (position < 0).nonzero().squeeze(1)
+        rows = functional.embedding(position.clamp_(min=0), self.cache)
         if len(missing):
-            others = ids.flatten().index_select(0, missing)
+            others = flat_ids.index_select(0, missing)
             rows.index_copy_(0, missing, self.stored.lookup(others))
         return rows.view(*ids.shape, -1)
 
@@ -126,7 +131,7 @@ def with_decoding(
         return DecodedRows(matrix, dtype)
     if decode == "cached":
         known = [i for i in frequent if isinstance(i, int) and 0 <= i < matrix.shape[0]]
-        first = range(min(CACHED_ROWS, matrix.shape[0]))
+        first = range(_cached_rows(matrix.shape[0]))
         return CachedRows(matrix, torch.tensor(known or list(first), dtype=torch.int64))
     return matrix
 
@@ -137,6 +142,10 @@ def stored_matrix(matrix: CompressedMatrix) -> CompressedMatrix:
 
 
 def most_frequent(counts: Tensor) -> list[int]:
-    """Ids of the at most CACHED_ROWS most frequent tokens of (V,) counts, ascending."""
-    n = min(CACHED_ROWS, len(counts))
-    return sorted(counts.topk(n).indices.tolist())
+    """Ids of the tokens of (V,) counts that a cache holds, the most frequent ones, ascending."""
+    return sorted(counts.topk(_cached_rows(len(counts))).indices.tolist())
+
+
+def _cached_rows(n_rows: int) -> int:
+    """Rows of the cache of a matrix of n_rows rows."""
+    return min(CACHED_ROWS, (n_rows + 1) // 2)

@@ -12,10 +12,18 @@ from typing import Any
 
 import torch
 import transformers
-from transformers import AutoConfig, PreTrainedConfig, PreTrainedModel, PreTrainedTokenizerBase
+from torch import Tensor
+from transformers import (
+    AutoConfig,
+    GenerationConfig,
+    PreTrainedConfig,
+    PreTrainedModel,
+    PreTrainedTokenizerBase,
+)
 
 from ..errors import UserError
 from ..files import MAX_MODEL_JSON_BYTES, read_json, summarize_error
+from ..numerics.matrices import read_tensors
 from ..safetensors_header import read_header
 from .quiet import quiet_transformers
 from .tokenization import (
@@ -89,14 +97,27 @@ def find_model_class(config: PreTrainedConfig, folder: Path) -> type[PreTrainedM
 
 def _stored_dtypes(folder: Path) -> dict[str, torch.dtype]:
     """Dtypes of the floating-point tensors of a folder's safetensors files, by name."""
-    file = folder / WEIGHTS
-    files = [file] if file.is_file() else sorted(folder.glob("*.safetensors"))
     return {
         name: FLOAT_DTYPES[tensor.dtype]
-        for path in files
+        for path in _weight_files(folder)
         for name, tensor in read_header(path).tensors.items()
         if tensor.dtype in FLOAT_DTYPES
     }
+
+
+def _read_weights(folder: Path, without: str) -> dict[str, Tensor]:
+    """All tensors of a folder's safetensors files but one, read into memory."""
+    weights: dict[str, Tensor] = {}
+    for path in _weight_files(folder):
+        names = read_header(path).tensors.keys() - {without}
+        weights |= read_tensors(path, sorted(names))
+    return weights
+
+
+def _weight_files(folder: Path) -> list[Path]:
+    """The safetensors files of a folder: one, or shards."""
+    file = folder / WEIGHTS
+    return [file] if file.is_file() else sorted(folder.glob("*.safetensors"))
 
 
 def _widest(dtypes: Iterable[torch.dtype]) -> torch.dtype | str:
@@ -105,31 +126,45 @@ def _widest(dtypes: Iterable[torch.dtype]) -> torch.dtype | str:
 
 
 def _load(
-    folder: Path, model_class: type[PreTrainedModel], dtype: torch.dtype | str
+    folder: Path,
+    model_class: type[PreTrainedModel],
+    dtype: torch.dtype | str,
+    weights: dict[str, Tensor] | None = None,
 ) -> tuple[PreTrainedModel, dict[str, Any]]:
-    """Load a model, and what transformers says about keys of its weights."""
+    """Load a model, with these weights or all of its folder, and what transformers says about keys
+    of its weights.
+    """
+    given: dict[str, Any] = (
+        {} if weights is None else {"config": read_config(folder), "state_dict": weights}
+    )
     with quiet_transformers():
         loaded: Any = model_class.from_pretrained(
-            folder,
+            None if given else folder,
             # The config's dtype may be another: fp32 weights overflow in the fp16 of a config.
             dtype=dtype,
             local_files_only=True,
             use_safetensors=True,
             output_loading_info=True,
             ignore_mismatched_sizes=True,  # reported by the caller
+            **given,
         )
+        if given and (folder / GENERATION_CONFIG).is_file():
+            generation = GenerationConfig.from_pretrained(folder, local_files_only=True)
+            loaded[0].generation_config = generation
     return loaded
 
 
 def load_dense_model(
     folder: Path,
     adapt: Callable[[type[PreTrainedModel]], type[PreTrainedModel]] = lambda kind: kind,
+    without: str | None = None,
 ) -> PreTrainedModel:
     """Load the model of a folder for inference, in the dtype of its stored weights.
 
     Args:
         folder: folder with config.json and safetensors weights.
         adapt: gives the class to load, such as one without some weights, by the config's class.
+        without: name of a tensor that is not read, as its file may be larger than the memory.
 
     Raises:
         UserError: if the folder contains no complete model in safetensors.
@@ -138,12 +173,14 @@ def load_dense_model(
     model_class = adapt(find_model_class(config, folder))
     try:
         stored = _stored_dtypes(folder)
-        model, info = _load(folder, model_class, _widest(stored.values()))
+        weights = None if without is None else _read_weights(folder, without)
+        stored.pop(without or "", None)
+        model, info = _load(folder, model_class, _widest(stored.values()), weights)
         # Tensors that the model ignores, such as the rotary frequencies of old checkpoints, are
         # often wider than the weights.
         used = {dtype for name, dtype in stored.items() if name not in info["unexpected_keys"]}
         if used and _widest(used) != _widest(stored.values()):
-            model, info = _load(folder, model_class, _widest(used))
+            model, info = _load(folder, model_class, _widest(used), weights)
     except Exception as error:  # transformers, safetensors and torch have exceptions of their own
         raise UserError(
             f"{folder} contains no complete {model_class.__name__} in safetensors "

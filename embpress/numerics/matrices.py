@@ -1,16 +1,37 @@
-"""Matrices on disk that are read by blocks of rows, as they may be larger than the memory."""
+"""Matrices on disk that are read by blocks of rows, as they may be larger than the memory.
 
+The safetensors library maps whole files with private writable pages, which Linux refuses of files
+that are larger than the memory. Tensors are read, or mapped without a reservation, instead.
+"""
+
+import mmap
 import os
+import sys
+from collections.abc import Iterable
 from pathlib import Path
+from typing import BinaryIO
 
 import torch
 from torch import Tensor
 
 from ..errors import UserError
-from ..safetensors_header import read_header
+from ..safetensors_header import TensorHeader, read_header
 
 DTYPES = {"F32": torch.float32, "F16": torch.float16, "BF16": torch.bfloat16}
-"""Types that can be read, by their names in safetensors."""
+"""Types of matrices that can be read by blocks, by their names in safetensors."""
+ALL_DTYPES = DTYPES | {
+    "F64": torch.float64,
+    "I64": torch.int64,
+    "I32": torch.int32,
+    "I16": torch.int16,
+    "I8": torch.int8,
+    "U8": torch.uint8,
+    "BOOL": torch.bool,
+}
+"""Types of tensors, by their names in safetensors."""
+NO_RESERVATION = 0x4000 if sys.platform == "linux" else 0
+"""MAP_NORESERVE, which Python's `mmap` names from 3.13 on: no memory is set aside for the pages
+that a program may write to."""
 
 
 class FileMatrix:
@@ -85,6 +106,62 @@ class FileMatrix:
             buffer = buffer[n_read:]
             position = position + n_read
         return rows
+
+
+def read_tensors(path: Path, names: Iterable[str]) -> dict[str, Tensor]:
+    """Read some tensors of a safetensors file into memory, and no others.
+
+    Raises:
+        ValueError: if the file is not a valid safetensors file, or a type is not in ALL_DTYPES.
+        KeyError: if there is no tensor of a name.
+    """
+    tensors = {}
+    stored = read_header(path).tensors
+    with path.open("rb") as file:
+        for name in names:
+            file.seek(stored[name].start)
+            content = _read_bytes(file, stored[name].n_bytes)
+            tensors[name] = _typed(content, stored[name], path)
+    return tensors
+
+
+def _read_bytes(file: BinaryIO, n_bytes: int) -> Tensor:
+    """The next bytes of a file: uint8 (n_bytes,)."""
+    content = torch.empty(n_bytes, dtype=torch.uint8)
+    if n_bytes and file.readinto(content.numpy().data) != n_bytes:  # type: ignore[attr-defined]
+        raise ValueError(f"{file.name} was truncated while it was read")
+    return content
+
+
+def map_tensors(path: Path) -> dict[str, Tensor]:
+    """Map all tensors of a safetensors file, which may be larger than the memory.
+
+    Pages are read when they are first used. What is written to a tensor is not written to the file.
+
+    Raises:
+        ValueError: as `read_tensors`.
+    """
+    stored = read_header(path).tensors
+    flags = mmap.MAP_PRIVATE | NO_RESERVATION
+    with path.open("rb") as file:
+        pages = mmap.mmap(file.fileno(), 0, flags=flags, prot=mmap.PROT_READ | mmap.PROT_WRITE)
+    content = torch.frombuffer(pages, dtype=torch.uint8)
+    return {
+        name: _typed(content[tensor.start : tensor.start + tensor.n_bytes], tensor, path)
+        for name, tensor in stored.items()
+    }
+
+
+def _typed(content: Tensor, tensor: TensorHeader, path: Path) -> Tensor:
+    """Bytes as the tensor that they hold; a copy if they are not aligned to its type."""
+    if tensor.dtype not in ALL_DTYPES:
+        raise ValueError(f"{path.name} has a tensor of type {tensor.dtype}")
+    dtype = ALL_DTYPES[tensor.dtype]
+    if not content.numel():
+        return torch.empty(tensor.shape, dtype=dtype)
+    if content.data_ptr() % dtype.itemsize or content.storage_offset() % dtype.itemsize:
+        content = content.clone()
+    return content.view(dtype).view(tensor.shape)
 
 
 Rows = Tensor | FileMatrix

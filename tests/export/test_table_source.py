@@ -1,17 +1,23 @@
+import os
+
 import pytest
 import torch
+from transformers import BltForCausalLM
 
+from bench.large_tables import blt_config, write_model
 from embpress import compress_model, inspect, load, storage
 from embpress.cli import main
 from embpress.errors import UserError
 from embpress.export import table_source
 from embpress.models.embedding import OTHER_WEIGHTS
-from embpress.numerics.matrices import FileMatrix
+from embpress.models.pretrained import WEIGHTS
+from embpress.numerics.matrices import FileMatrix, map_tensors
 from embpress.safetensors_header import read_header
 from tests.zoo import outputs, tiny
 
 TABLE = "model.embed_tokens_per_layer"
 POSITIONS = "bert.embeddings.position_embeddings"
+N_GRAMS = "model.encoder_hash_tok_embedding"
 
 
 def dense_folder(tmp_path, name="gemma3n", **how):
@@ -36,6 +42,52 @@ def test_outputs_are_those_of_the_decoded_table_in_the_dense_model(tmp_path, nam
     assert summary.shape == tuple(decoded.shape) and summary.ratio >= 1.5
     kept = read_header(tmp_path / "out" / OTHER_WEIGHTS).tensors
     assert f"{table}.weight" not in kept and any("embed" in name for name in kept)
+
+
+@pytest.mark.parametrize("method", ["integer", "svd", "signs", "gguf"])
+def test_a_table_of_n_grams_is_fitted_from_its_file_by_blocks(tmp_path, monkeypatch, method):
+    model = BltForCausalLM(blt_config(rows_of_a_length=1600, d=32)).eval()
+    model.save_pretrained(tmp_path / "dense")
+    blocks = []
+    read = FileMatrix._read
+
+    def record(matrix, start, stop):
+        blocks.append(range(start, stop))
+        return read(matrix, start, stop)
+
+    monkeypatch.setattr(FileMatrix, "_read", record)
+    compress_model(tmp_path / "dense", tmp_path / "out", method, 3, matrix=N_GRAMS)
+    table = model.get_submodule(N_GRAMS).weight
+    assert len(table) == 9600 and max(map(len, blocks)) < len(table)
+    assert set().union(*blocks) == set(range(len(table)))
+    loaded = load(tmp_path / "out")
+    looked_up = []
+    matrix = loaded.embedding_slot.matrix
+    rows = matrix.rows
+    matrix.rows = lambda ids: looked_up.append(len(ids)) or rows(ids)
+    found = outputs(loaded)
+    # One lookup for each length of n-grams, of at most the 8 tokens.
+    assert len(looked_up) == 6 and max(looked_up) <= 8
+    with torch.no_grad():
+        table.copy_(storage.load(tmp_path / "out").dense())
+    torch.testing.assert_close(found, outputs(model), rtol=1e-4, atol=1e-5)
+
+
+def test_a_table_larger_than_the_memory_is_opened(tmp_path):
+    memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+    rows_of_a_length = 3 * memory // (6 * 4 * 512)
+    write_model(tmp_path, rows_of_a_length, 512, is_sparse=True)
+    source = table_source.open_table_source(tmp_path, N_GRAMS)
+    assert source.matrix_bytes > 2.9 * memory
+    assert source.matrix[source.shape[0] - 1].count_nonzero() == 0
+    mapped = map_tensors(tmp_path / WEIGHTS)
+    assert mapped[f"{N_GRAMS}.weight"][-1].count_nonzero() == 0
+    # What is written to a mapped tensor stays in memory.
+    name, weight = next((k, v) for k, v in mapped.items() if v.ndim == 2 and "layers" in k)
+    before = weight.clone()
+    assert torch.equal(source.model.state_dict()[name], before)
+    weight.zero_()
+    assert torch.equal(map_tensors(tmp_path / WEIGHTS)[name], before)
 
 
 def test_sizes_count_the_dense_table(tmp_path):

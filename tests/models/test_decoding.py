@@ -4,7 +4,7 @@ import torch
 from embpress import compress_model, inspect, load
 from embpress.errors import UserError
 from embpress.methods import compress
-from embpress.models.decoding import CachedRows, most_frequent
+from embpress.models.decoding import CACHED_ROWS, CachedRows, most_frequent
 from tests.zoo import V, outputs, tiny
 
 
@@ -41,8 +41,10 @@ def test_rows_of_frequent_tokens_are_decoded_once():
 def test_the_most_frequent_tokens_are_stored(tmp_path):
     tiny("bert").save_pretrained(tmp_path / "dense")
     compress_model(tmp_path / "dense", tmp_path / "out", "svd", 1.5, counts=torch.arange(V))
-    assert load(tmp_path / "out").embpress["frequent"] == list(range(V))
-    assert most_frequent(torch.arange(10_000)) == list(range(10_000 - 4096, 10_000))
+    assert load(tmp_path / "out").embpress["frequent"] == list(range(V // 2, V))
+    # A cache has at most half of the rows, and at most CACHED_ROWS.
+    assert most_frequent(torch.arange(10_000)) == list(range(5_000, 10_000))
+    assert most_frequent(torch.arange(100_000)) == list(range(100_000 - CACHED_ROWS, 100_000))
 
 
 def test_another_way_to_decode_is_refused(tmp_path):

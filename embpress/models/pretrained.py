@@ -107,7 +107,7 @@ def _stored_dtypes(folder: Path) -> dict[str, torch.dtype]:
 
 def _read_weights(folder: Path, without: str) -> dict[str, Tensor]:
     """All tensors of a folder's safetensors files but one, read into memory."""
-    weights = {}
+    weights: dict[str, Tensor] = {}
     for path in _weight_files(folder):
         names = read_header(path).tensors.keys() - {without}
         weights |= read_tensors(path, sorted(names))
@@ -134,7 +134,9 @@ def _load(
     """Load a model, with these weights or all of its folder, and what transformers says about keys
     of its weights.
     """
-    given = {} if weights is None else {"config": read_config(folder), "state_dict": weights}
+    given: dict[str, Any] = (
+        {} if weights is None else {"config": read_config(folder), "state_dict": weights}
+    )
     with quiet_transformers():
         loaded: Any = model_class.from_pretrained(
             None if given else folder,

@@ -163,6 +163,10 @@ COMMANDS = {
     ),
     "embpress budget --model DIR --megabytes 1 --methods integer,svd "
     "--scores results/scores.csv": Run(prints="retention"),
+    "embpress budget --model DIR --matrices all --megabytes 9 --calibration texts.txt": Elsewhere(
+        "tests/export/test_whole_model_ranking.py",
+        "test_the_printed_command_makes_what_was_promised",
+    ),
     "embpress compress --model DIR --method integer --ratio 7 --counts counts.tsv "
     "--out DIR-small": Run(prints="written to DIR-small"),
     "embpress compress --model DIR --method ectcq --matrices all --ratio 6 "

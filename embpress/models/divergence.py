@@ -3,7 +3,7 @@
 from typing import Any
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 from transformers import PreTrainedModel
 
 from .calibration import CheckBatch, run_batch, softmax_logits
@@ -13,7 +13,7 @@ LEAST = -1e4
 
 
 def measure_divergence(
-    model: PreTrainedModel, batches: list[CheckBatch], weight: nn.Parameter, changed: Tensor
+    model: PreTrainedModel, batches: list[CheckBatch], weight: Tensor, changed: Tensor
 ) -> float:
     """Mean divergence of the model's predictions from the present ones if a weight is changed.
 

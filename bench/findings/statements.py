@@ -4,7 +4,9 @@ A sentence that orders two methods comes from their paired difference: it says t
 where the interval excludes 0, and else that they cannot be told apart.
 """
 
+import math
 from collections.abc import Sequence
+from typing import Any
 
 from pandas import DataFrame
 
@@ -197,25 +199,31 @@ class Statements:
 
         Tasks are columns, students too; the last column is the mean over tasks without students.
         """
-        run = self.run
-        blocks = run.scores["target_ratio"].dropna().map(run.labels.block)
-        achieved = run.scores.groupby(["method", blocks])["model_ratio"].mean().to_dict()
-        models = [
-            (method, ratio)
-            for method, about in run.best.methods.items()
-            if about.compresses_layers
-            for ratio in run.labels.ratios
-            if (method, ratio) in achieved
+        best = self.run.best
+        scores = mean_over_seeds(self.run.best_scores).dropna(subset="target_ratio")
+        is_main = [best.tasks[r.task].metric == r.metric for r in scores.itertuples()]
+        own = {(r.method, r.target_ratio, r.task): r for r in scores[is_main].itertuples()}
+        rows = []
+        for method in [name for name, about in best.methods.items() if about.compresses_layers]:
+            targets = sorted({ratio for (name, ratio, _) in own if name == method})
+            for ratio in targets:
+                found = [own.get((method, ratio, task)) for task in best.tasks]
+                achieved = next(r.model_ratio for r in found if r is not None)
+                mean = self._mean_at(method, ratio, targets)
+                rows.append([self._name(method), f"{achieved:.1f}x", *map(_retention, found), mean])
+        head = ["method", "ratio", *(about.label for about in best.tasks.values()), MEAN]
+        empty = [all(row[column] == DASH for row in rows) for column in range(len(head))]
+        kept = [
+            [cell for cell, left_out in zip(row, empty) if not left_out] for row in (head, *rows)
         ]
-        columns = {about.label: task for task, about in run.labels.tasks.items()} | {MEAN: MEAN}
-        cells = {
-            label: [self.interval(method, ratio, task) for method, ratio in models]
-            for label, task in columns.items()
-        }
-        shown = {label: column for label, column in cells.items() if set(column) != {DASH}}
-        names = [[self._name(m), f"{achieved[m, ratio]:.1f}x"] for m, ratio in models]
-        rows = [[*name, *values] for name, values in zip(names, zip(*shown.values()))]
-        return markdown(["method", "ratio", *shown], rows)
+        return markdown(kept[0], kept[1:])
+
+    def _mean_at(self, method: str, ratio: float, targets: Sequence[float]) -> str:
+        """Mean at the ratio of the study that lists this target, if none is nearer to it."""
+        block = self.run.labels.block(ratio)
+        listed_there = [target for target in targets if self.run.labels.block(target) == block]
+        nearest = min(listed_there, key=lambda target: abs(math.log(target / block)))
+        return self.interval(method, block) if nearest == ratio else DASH
 
     def seeds_clause(self) -> str:
         """Whether intervals cover seeds."""
@@ -352,6 +360,13 @@ def bounds(estimate: Estimate) -> str:
 def with_interval(estimate: Estimate) -> str:
     """A number and its interval."""
     return f"{number(estimate.value)} {bounds(estimate)}"
+
+
+def _retention(row: Any) -> str:
+    """Retention of a row of scores, with its interval; a dash without a row."""
+    if row is None:
+        return DASH
+    return with_interval(Estimate(row.retention, row.retention_low, row.retention_high))
 
 
 def listed(names: Sequence[str]) -> str:

@@ -270,8 +270,9 @@ class _Watch:
             handle.remove()
 
     def end_batch(self) -> None:
-        """Forget the inputs of a batch."""
+        """Forget the inputs and logits of a batch."""
         self._inputs.clear()
+        self.logits = None
 
     def _layer_hook(self, name: str) -> Callable[..., None]:
         def hook(module: nn.Module, inputs: tuple[Tensor, ...], output: Tensor) -> None:
@@ -285,7 +286,9 @@ class _Watch:
             else:
                 self._shared[name] = owner
             if output.requires_grad:
-                output.register_hook(lambda g: self._add(sums.outputs, output, g))
+                # Without its graph: a hook that holds its own tensor keeps the graph of each batch.
+                values = output.detach()
+                output.register_hook(lambda g: self._add(sums.outputs, values, g))
 
         return hook
 

@@ -1,5 +1,8 @@
 """Second moments of layers against direct computations, for models of several kinds."""
 
+import gc
+import weakref
+
 import pytest
 import torch
 
@@ -55,6 +58,20 @@ def test_moments_are_those_of_a_direct_computation_without_padding():
         calibration.moments[f"model.layers.0.self_attn.{part}_proj"].inputs for part in "qv"
     )
     assert torch.equal(of_query, of_value)
+
+
+def test_no_batch_leaves_its_graph_behind():
+    """A hook that held its own tensor would keep the graph of each batch until a collection."""
+    model = tiny("bert_classifier")
+    outputs = []
+    layer = model.get_submodule("bert.encoder.layer.0.output.dense")
+    layer.register_forward_hook(lambda m, x, y: outputs.append(weakref.ref(y)))
+    gc.disable()
+    try:
+        calibrate(model, TEXTS)
+        assert outputs and all(output() is None for output in outputs)
+    finally:
+        gc.enable()
 
 
 def test_outputs_of_a_head_have_the_fisher_information_of_a_softmax():

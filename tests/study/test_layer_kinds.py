@@ -155,8 +155,8 @@ def test_presets_are_entries_and_an_unknown_one_is_named():
         ({"modules": "all", "method": "svd"}, "methods.own: .*all.*svd.*kinds"),
         ({"modules": "all", "method": "ectcq", "budget": "modules"}, "`budget` .*all.*remove"),
         (
-            {"modules": "all", "method": "ectcq", "options": {"trellis": True}},
-            "methods.own: .*'trellis'.*feedback",
+            {"modules": "all", "method": "ectcq", "options": {"lattice": True}},
+            "methods.own: .*'lattice'.*feedback",
         ),
         (
             {"modules": "all", "method": "ectcq", "options": {"feedback": 1}},

@@ -17,7 +17,7 @@ from pathlib import Path
 sys.path.insert(0, {scripts!r})
 import worker
 worker.import_libraries = lambda: None
-worker.serve(Path(sys.argv[1]))
+worker.serve(Path(sys.argv[1]), int(sys.argv[2]))
 """
 CLIENT = """
 import sys
@@ -36,7 +36,8 @@ SCRIPTS = str(ROOT / "workflow/scripts")
 def server(tmp_path, monkeypatch):
     """A running worker."""
     monkeypatch.chdir(tmp_path)  # the path of a socket is limited to 107 characters
-    server = subprocess.Popen([sys.executable, "-c", SERVER.format(scripts=SCRIPTS), "worker"])
+    code = SERVER.format(scripts=SCRIPTS)
+    server = subprocess.Popen([sys.executable, "-c", code, "worker", str(os.getpid())])
     while not (tmp_path / "worker").exists():
         assert server.poll() is None
         time.sleep(0.01)
@@ -69,6 +70,19 @@ def finish(body, environment):
     script = start(body, environment)
     printed, errors = script.communicate(timeout=60)
     return script.returncode, printed, errors
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="Linux alone ends it with its parent")
+def test_a_worker_whose_parent_has_ended_before_it_began_ends_at_once(tmp_path, monkeypatch):
+    """Else it would hold the terminal of the killed run."""
+    monkeypatch.chdir(tmp_path)
+    ended = subprocess.Popen([sys.executable, "-c", ""])
+    ended.wait()
+    code = SERVER.format(scripts=SCRIPTS)
+    server = subprocess.run(
+        [sys.executable, "-c", code, "worker", str(ended.pid)], timeout=60, check=False
+    )
+    assert server.returncode == -signal.SIGKILL and not (tmp_path / "worker").exists()
 
 
 @pytest.mark.parametrize(("body", "status"), [("", 0), ("sys.exit(3)", 3), ("sys.exit('no')", 1)])

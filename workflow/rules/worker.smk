@@ -1,5 +1,6 @@
 """Starts a worker for the jobs of a local run; see ../scripts/worker.py."""
 
+import os
 import subprocess
 
 WORKER = "EMBPRESS_WORKER"
@@ -10,5 +11,11 @@ def start_worker():
     if not workflow.local_exec or sys.platform != "linux" or WORKER in os.environ:
         return
     path = workflow.snakemake_tmp_dir / "worker"
-    subprocess.Popen([sys.executable, ROOT / "workflow/scripts/worker.py", path])
+    worker = [
+        sys.executable,
+        ROOT / "workflow/scripts/worker.py",
+        path,
+        str(os.getpid()),
+    ]
+    subprocess.Popen(worker)
     os.environ[WORKER] = f"{path}:{sys.executable}"

@@ -12,10 +12,16 @@ CLIENT_SECONDS = "EMBPRESS_CLIENT_SECONDS"
 PR_SET_PDEATHSIG = 1  # of Linux's <sys/prctl.h>
 
 
-def die_with_parent() -> None:
-    """End this process when the process that started it ends, in whatever way."""
+def die_with_parent(parent: int | None = None) -> None:
+    """End this process when the process that started it ends, in whatever way.
+
+    Args:
+        parent: id of that process, if it is known, as it may have ended before this call.
+    """
     if sys.platform == "linux":
         ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
+        if parent is not None and os.getppid() != parent:
+            os.kill(os.getpid(), signal.SIGKILL)
 
 
 def set_environment(threads: int, offline: bool) -> None:

@@ -73,9 +73,9 @@ def run_in_worker(script: str) -> int | None:
     return status[0]
 
 
-def serve(path: Path) -> None:
+def serve(path: Path, parent: int) -> None:
     """Fork a process for each script that is sent to a socket, until the parent process ends."""
-    die_with_parent()
+    die_with_parent(parent)
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # jobs are interrupted by their own process
     signal.signal(signal.SIGCHLD, signal.SIG_IGN)  # so that no zombies are left
     with socket.socket(socket.AF_UNIX) as server:
@@ -87,11 +87,12 @@ def serve(path: Path) -> None:
         write_json(RECORD, time_record("worker", {}, 1, seconds, cpu_seconds()))
         gc.freeze()  # a collection in a forked process would copy all pages
         with keep_freed_memory():  # in all forked processes, which end soon
+            own = os.getpid()
             while True:
                 connection, _ = server.accept()
                 if os.fork() == 0:
                     server.close()
-                    os._exit(run_script(connection))
+                    os._exit(run_script(connection, own))
                 connection.close()
 
 
@@ -107,9 +108,9 @@ def import_libraries() -> None:
             importlib.import_module(f"embpress.{package}.{file.stem}".removesuffix(".__init__"))
 
 
-def run_script(connection: socket.socket) -> int:
+def run_script(connection: socket.socket, parent: int) -> int:
     """Run the script that a client sends, in a forked process, and send its exit status back."""
-    die_with_parent()
+    die_with_parent(parent)
     signal.signal(signal.SIGINT, signal.default_int_handler)
     signal.signal(signal.SIGCHLD, signal.SIG_DFL)
     request, descriptors, _, _ = socket.recv_fds(connection, MESSAGE_BYTES, 2)
@@ -151,4 +152,4 @@ def _end_with_client(connection: socket.socket) -> None:
 
 
 if __name__ == "__main__":
-    serve(Path(sys.argv[1]))
+    serve(Path(sys.argv[1]), int(sys.argv[2]))

@@ -12,9 +12,10 @@ from ..numerics.index_tables import CLASSES, COUNT, IndexTables
 from ..numerics.orthogonal_basis import decode_basis
 from ..numerics.row_coding import UNIT_BITS
 from ..numerics.row_decoding import CodedRows, decode_rows, shifted_levels
-from ..numerics.row_records import NUMBER_WORDS, RowRecords, decode_records
+from ..numerics.row_records import RowRecords, decode_records
 from ..numerics.row_references import GAINS, RowReferences, decode_references
 from ..numerics.trellis import STATES, transitions
+from ..numerics.word_parts import NUMBER_WORDS
 from ._base import CompressedMatrix
 
 TIER_BITS = 5

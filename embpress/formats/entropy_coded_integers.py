@@ -9,6 +9,7 @@ from torch import Tensor
 from ..numerics.adaptive_coding import NO_STATES, Probabilities, decode_matrix, encode_matrix
 from ..numerics.index_tables import CLASSES, UNIT
 from ..numerics.trellis_feedback import path_levels
+from ..numerics.word_parts import NUMBER_WORDS, PartReader, join_parts, number_words
 from ._base import CompressedMatrix
 
 PART = 1 << 19
@@ -19,8 +20,6 @@ PER_OCTAVE = 4
 """Exponents are in quarter octaves, as spread classes are."""
 SCALAR_SHIFTS = 2
 """Shifts without the trellis."""
-NUMBER_WORDS = 2
-"""16-bit words of the length of a coded part, and of the numbers of rows and columns."""
 EXPONENT_CLASS = UNIT + 2
 """Spread class with which row and column exponents are coded; their probabilities are learned."""
 LARGEST_EXPONENT = 256
@@ -193,9 +192,7 @@ def encode_words(
         part = slice(start, start + rows_of_part(values.shape[1]))
         classes = (row_class[part], scales.column_class)
         parts.append(encode_matrix(values[part], *classes, learned.zero, learned.seen, states))
-    shape = [_number_words(size) for size in values.shape]
-    coded = [piece for part in parts for piece in (_number_words(len(part)), part)]
-    return np.concatenate([*shape, *coded])
+    return np.concatenate([*map(number_words, values.shape), join_parts(parts)])
 
 
 _ZERO = np.zeros(1, dtype=np.int64)
@@ -213,11 +210,6 @@ def _start(d: int, has_trellis: bool) -> tuple[Probabilities, np.ndarray]:
     return Probabilities(), NO_STATES
 
 
-def _number_words(number: int) -> np.ndarray:
-    """A number as words, the lower first."""
-    return np.array([number & 0xFFFF, number >> 16], dtype=np.uint16)
-
-
 def _decode_words(
     words: np.ndarray, shape: tuple[int, int], offset: int, has_trellis: bool
 ) -> tuple[GridScales, np.ndarray]:
@@ -231,23 +223,12 @@ def _decode_words(
     # Compared before memory is allocated for a shape that an altered header gives.
     if words[: 2 * NUMBER_WORDS].tolist() != [w for s in shape for w in (s & 0xFFFF, s >> 16)]:
         raise ValueError("the stream is of a matrix of another shape")
-    position = 2 * NUMBER_WORDS
-
-    def next_part() -> np.ndarray:
-        nonlocal position
-        start = position + NUMBER_WORDS
-        if start > len(words):
-            raise ValueError("the stream ends within a part")
-        position = start + int(words[start - 2]) + (int(words[start - 1]) << 16)
-        if position > len(words):
-            raise ValueError("a part is longer than the stream")
-        return words[start:position]
-
+    reader = PartReader(words[2 * NUMBER_WORDS :], "the matrix")
     exponents = []
     for count in (n, d, n, d):
         learned = Probabilities()
         columns = np.full(count, EXPONENT_CLASS)
-        row = decode_matrix(next_part(), _ZERO, columns, learned.zero, learned.seen)[0]
+        row = decode_matrix(reader.next_part(), _ZERO, columns, learned.zero, learned.seen)[0]
         if np.abs(row).max() > LARGEST_EXPONENT:
             raise ValueError("the stream has an exponent out of range")
         exponents.append(row.astype(np.int64))
@@ -258,7 +239,9 @@ def _decode_words(
     for start in range(0, n, rows_of_part(d)):
         part = slice(start, start + rows_of_part(d))
         classes = (row_class[part], scales.column_class)
-        values[part] = decode_matrix(next_part(), *classes, learned.zero, learned.seen, states)
-    if position != len(words):
+        values[part] = decode_matrix(
+            reader.next_part(), *classes, learned.zero, learned.seen, states
+        )
+    if len(reader.rest):
         raise ValueError("the stream is longer than its parts")
     return scales, values

@@ -8,6 +8,7 @@ from torch import Tensor
 from ..formats.entropy_coded import HEADER_WORDS, WORD
 from ..numerics.row_coding import UNIT_BITS, append_words
 from ..numerics.row_records import RowRecords, encode_records
+from ..numerics.word_parts import number_words
 
 
 class RowsCode(NamedTuple):
@@ -68,8 +69,8 @@ class RowStream:
         if self.end > WORD * first:
             return False
         self.words[first:] = last
-        numbers = np.array([[len(part)] for part in (records, *self.parts)])
-        self.words[:HEADER_WORDS] = (numbers >> (0, WORD) & 0xFFFF).ravel()
+        numbers = [number_words(len(part)) for part in (records, *self.parts)]
+        self.words[:HEADER_WORDS] = np.concatenate(numbers)
         return True
 
 

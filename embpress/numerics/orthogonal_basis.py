@@ -16,7 +16,7 @@ from scipy.linalg import lapack
 from .adaptive_coding import Probabilities, decode_matrix, encode_matrix
 from .compiled import compiled
 from .index_tables import OCTAVE, UNIT
-from .row_records import NUMBER_WORDS
+from .word_parts import PartReader, join_parts
 
 FINEST, COARSEST = -64, 32
 """Range of exponents: steps from 2^-16, which float32 columns need, to one that rounds all to 0."""
@@ -85,7 +85,7 @@ def encode_basis(codes: np.ndarray, exponents: np.ndarray) -> np.ndarray:
     for place in _parts(len(codes)):
         classes = _classes(exponents, place)
         parts.append(encode_matrix(codes[place][None], _ZERO, classes, learned.zero, learned.seen))
-    return np.concatenate([piece for part in parts for piece in (_number(len(part)), part)])
+    return join_parts(parts)
 
 
 def decode_basis(words: np.ndarray, d: int) -> np.ndarray:
@@ -95,19 +95,11 @@ def decode_basis(words: np.ndarray, d: int) -> np.ndarray:
         ValueError: if a part is longer than the words, or an exponent is out of range. Other damage
             gives another orthogonal matrix.
     """
-    position = 0
-
-    def next_part() -> np.ndarray:
-        nonlocal position
-        start = position + NUMBER_WORDS
-        if start <= len(words):
-            position = start + int(words[start - 2]) + (int(words[start - 1]) << 16)
-        if start > len(words) or position > len(words):
-            raise ValueError("the basis is longer than the stream")
-        return words[start:position]
-
+    reader = PartReader(words, "the basis")
     learned = Probabilities()
-    steps = decode_matrix(next_part(), _ZERO, np.full(d, UNIT), learned.zero, learned.seen)[0]
+    steps = decode_matrix(reader.next_part(), _ZERO, np.full(d, UNIT), learned.zero, learned.seen)[
+        0
+    ]
     exponents = np.cumsum(steps.astype(np.int64))
     if exponents.min() < FINEST or exponents.max() > COARSEST:
         raise ValueError("a step of the basis is out of range: the stream is damaged")
@@ -115,14 +107,9 @@ def decode_basis(words: np.ndarray, d: int) -> np.ndarray:
     learned = Probabilities()
     for place in _parts(d):
         classes = _classes(exponents, place)
-        part = decode_matrix(next_part(), _ZERO, classes, learned.zero, learned.seen)
+        part = decode_matrix(reader.next_part(), _ZERO, classes, learned.zero, learned.seen)
         codes[place] = part[0]
     return orthogonal_columns(codes, exponents)
-
-
-def _number(number: int) -> np.ndarray:
-    """A number as words, the lower first."""
-    return np.array([number & 0xFFFF, number >> 16], dtype=np.uint16)
 
 
 def _parts(d: int) -> list[tuple[np.ndarray, np.ndarray]]:

@@ -17,6 +17,7 @@ from .adaptive_coding import (
     encode_symbols,
 )
 from .compiled import compiled
+from .word_parts import PartReader, join_parts
 
 SYMBOL_BITS = 5
 """Bits of a tier and of a norm class."""
@@ -24,8 +25,6 @@ MEAN_MEMORY = 64
 """Rows over which the mean length is taken."""
 FRACTION = 8
 """Bits of the fraction of a mean length."""
-NUMBER_WORDS = 2
-"""Words of the number of words of a part."""
 LONGEST = 1 << 27
 """No row has more units: a larger length is a damaged one."""
 
@@ -77,8 +76,7 @@ def encode_records(records: RowRecords) -> np.ndarray:
     one_row = difference.astype(np.int32)[None]
     columns = np.zeros(n, dtype=np.int64)
     parts.append(encode_matrix(one_row, _ZERO, columns, learned.zero, learned.seen))
-    counted = [np.array([len(part) & 0xFFFF, len(part) >> 16], np.uint16) for part in parts[:2]]
-    return np.concatenate([counted[0], parts[0], counted[1], parts[1], parts[2]])
+    return np.concatenate([join_parts(parts[:2]), parts[2]])
 
 
 def decode_records(words: np.ndarray, n: int) -> RowRecords:
@@ -87,23 +85,15 @@ def decode_records(words: np.ndarray, n: int) -> RowRecords:
     Raises:
         ValueError: if a part is longer than the words. Other damage gives other records.
     """
-    parts = []
-    position = 0
-    for _ in range(2):
-        start = position + NUMBER_WORDS
-        if start > len(words):
-            raise ValueError("the records of rows are longer than the stream")
-        position = start + int(words[start - 2]) + (int(words[start - 1]) << 16)
-        parts.append(words[start:position])
-    if position > len(words):
-        raise ValueError("the records of rows are longer than the stream")
+    reader = PartReader(words, "the records of rows")
+    parts = [reader.next_part(), reader.next_part()]
     none = np.zeros(n, dtype=np.int64)
     learned = Probabilities(1 << SYMBOL_BITS)
     tier = decode_symbols(parts[0], none, True, SYMBOL_BITS, learned.zero, learned.seen)
     learned = Probabilities(1 << SYMBOL_BITS)
     norm = decode_symbols(parts[1], tier, False, SYMBOL_BITS, learned.zero, learned.seen)
     learned = Probabilities()
-    difference = decode_matrix(words[position:], _ZERO, none, learned.zero, learned.seen)[0]
+    difference = decode_matrix(reader.rest, _ZERO, none, learned.zero, learned.seen)[0]
     length = np.empty(n, dtype=np.int64)
     _lengths(length, difference.astype(np.int64), 2 * tier + norm, False)
     return RowRecords(tier, norm, length)

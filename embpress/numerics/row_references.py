@@ -20,7 +20,7 @@ from .adaptive_coding import (
     encode_symbols,
 )
 from .index_tables import OCTAVE, UNIT
-from .row_records import NUMBER_WORDS
+from .word_parts import PartReader, join_parts
 
 GAIN_BITS = 3
 GAINS = 1 << GAIN_BITS
@@ -67,8 +67,7 @@ def encode_references(references: RowReferences) -> np.ndarray:
     places = encode_matrix(
         middle, _ZERO, _place_classes(middle.size, n_roots), learned.zero, learned.seen
     )
-    number = np.array([len(gains) & 0xFFFF, len(gains) >> 16], np.uint16)
-    return np.concatenate([number, gains, places])
+    return np.concatenate([join_parts([gains]), places])
 
 
 def decode_references(words: np.ndarray, n: int) -> RowReferences:
@@ -80,22 +79,16 @@ def decode_references(words: np.ndarray, n: int) -> RowReferences:
     """
     if not len(words):
         return RowReferences.none(n)
-    if len(words) < NUMBER_WORDS:
-        raise ValueError("the references of rows are longer than the stream")
-    end = NUMBER_WORDS + int(words[0]) + (int(words[1]) << 16)
-    if end > len(words):
-        raise ValueError("the references of rows are longer than the stream")
+    reader = PartReader(words, "the references of rows")
     learned = Probabilities(1)
     none = np.zeros(n, dtype=np.int64)
-    gain = decode_symbols(
-        words[NUMBER_WORDS:end], none, False, GAIN_BITS, learned.zero, learned.seen
-    )
+    gain = decode_symbols(reader.next_part(), none, False, GAIN_BITS, learned.zero, learned.seen)
     roots = np.flatnonzero(gain == 0)
     row = np.arange(n)
     if len(roots) < n:
         learned = Probabilities()
         classes = _place_classes(n - len(roots), len(roots))
-        middle = decode_matrix(words[end:], _ZERO, classes, learned.zero, learned.seen)[0]
+        middle = decode_matrix(reader.rest, _ZERO, classes, learned.zero, learned.seen)[0]
         place = middle.astype(np.int64) + len(roots) // 2
         if place.min() < 0 or place.max() >= len(roots):
             raise ValueError("a row refers to no other row: the stream is damaged")

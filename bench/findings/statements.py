@@ -15,6 +15,7 @@ from embpress.analysis.scores import mean_over_seeds
 from embpress.analysis.verdicts import FAILS, HOLDS, UNDECIDED
 from embpress.pipeline.paired_differences import MEAN, MEAN_OF_SCORES
 from embpress.report import tables
+from embpress.report.plots.panels import main_scores
 from embpress.report.tables.table import Table, number
 from embpress.study.metric_names import ERRORS
 
@@ -200,9 +201,8 @@ class Statements:
         Tasks are columns, students too; the last column is the mean over tasks without students.
         """
         best = self.run.best
-        scores = mean_over_seeds(self.run.best_scores).dropna(subset="target_ratio")
-        is_main = [best.tasks[r.task].metric == r.metric for r in scores.itertuples()]
-        own = {(r.method, r.target_ratio, r.task): r for r in scores[is_main].itertuples()}
+        scores = main_scores(self.run.best_scores, best).dropna(subset="target_ratio")
+        own = {(r.method, r.target_ratio, r.task): r for r in scores.itertuples()}
         rows = []
         for method in [name for name, about in best.methods.items() if about.compresses_layers]:
             targets = sorted({ratio for (name, ratio, _) in own if name == method})

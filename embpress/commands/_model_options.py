@@ -33,6 +33,22 @@ def add_model_options(command: argparse.ArgumentParser) -> None:
     command.add_argument("--seed", type=int, default=0, help="seed of the fit (default: 0)")
 
 
+def add_whole_model_options(command: argparse.ArgumentParser) -> None:
+    """Options about what of the model is compressed."""
+    command.add_argument(
+        "--matrices",
+        choices=["embedding", "all"],
+        default="embedding",
+        help="what to compress (default: embedding); all is by ectcq",
+    )
+    command.add_argument(
+        "--calibration",
+        type=Path,
+        metavar="FILE",
+        help="with --matrices all: a text a line, of the kind that the model will read",
+    )
+
+
 def start_progress() -> ProgressLine:
     """Progress on standard error; says beforehand if numerical code must be compiled."""
     from ..numerics.compiled import is_cached

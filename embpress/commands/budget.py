@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 from ..errors import UserError
 from ..methods import aliases
 from ..methods import names as method_names
-from ._model_options import add_model_options, start_progress
+from ._model_options import add_model_options, add_whole_model_options, start_progress
 
 if TYPE_CHECKING:
     from ..export.ranking import Ranking
@@ -33,18 +33,7 @@ def add_budget_options(command: argparse.ArgumentParser) -> None:
         help="size limit of the embedding matrix, or with --matrices all of all weights, in 10^6 "
         "bytes",
     )
-    command.add_argument(
-        "--matrices",
-        choices=["embedding", "all"],
-        default="embedding",
-        help="what to compress (default: embedding)",
-    )
-    command.add_argument(
-        "--calibration",
-        type=Path,
-        metavar="FILE",
-        help="with --matrices all: a text a line, of the kind that the model will read",
-    )
+    add_whole_model_options(command)
     command.add_argument(
         "--methods", metavar="A,B", help="methods to try (default: all but the controls)"
     )

@@ -11,7 +11,7 @@ from ..errors import UserError
 from ..methods import FOLDER as METHODS
 from ..methods import TRIMMING, WHOLE_MODELS, resolve_name
 from ..methods import names as method_names
-from ._model_options import add_model_options, start_progress
+from ._model_options import add_model_options, add_whole_model_options, start_progress
 from ._output import print_result
 
 COMPRESS = """Compress the embedding of a transformers model (safetensors weights) and write the
@@ -36,23 +36,12 @@ def add_compress_options(command: argparse.ArgumentParser) -> None:
         help="dense fp32 bits of the embedding (of the model with --matrices all) / bits stored, "
         "at least; 10 means a tenth",
     )
-    command.add_argument(
-        "--matrices",
-        choices=["embedding", "all"],
-        default="embedding",
-        help="what to compress (default: embedding); all is by ectcq",
-    )
+    add_whole_model_options(command)
     command.add_argument(
         "--matrix",
         metavar="NAME",
         help="compress the table of this embedding layer instead of the input embedding; its rows "
         "are read from the file",
-    )
-    command.add_argument(
-        "--calibration",
-        type=Path,
-        metavar="FILE",
-        help="with --matrices all: a text a line, of the kind that the model will read",
     )
     command.add_argument(
         "--option",

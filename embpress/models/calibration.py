@@ -37,6 +37,8 @@ CHECK_TOKENS = 2048
 """Tokens of texts on which the divergence of a changed model is measured."""
 TOKENS_A_BATCH = 1024
 """Tokens of a batch, which bound the memory of the backward pass."""
+LEAST_LOGIT = -1e4
+"""Logit of a place without a token."""
 MASKED = 0.15
 """Share of tokens that are masked for a masked language model."""
 UNSEEN_USE = 0.1
@@ -164,7 +166,7 @@ def calibrate(
                 kept += int(mask.sum())
             output = run_batch(model, inputs)
             loss = _sampled_log_probability(output, labels, generator)
-            watch.logits = softmax_logits(output, mask)
+            watch.logits = _softmax_logits(output, mask)
             if loss.requires_grad:
                 loss.backward()
             watch.end_batch()
@@ -209,22 +211,32 @@ def run_batch(model: PreTrainedModel, inputs: dict[str, Tensor]) -> Any:
 
 def _sampled_log_probability(output: Any, mask: Tensor, generator: torch.Generator) -> Tensor:
     """Sum over texts of the log-probability of labels drawn from the model's predictions."""
+    softmaxes = predicted_softmaxes(output, mask)
+    if softmaxes:
+        return torch.stack([_log_probability(logits, generator) for logits in softmaxes]).sum()
+    values = output.logits if "logits" in output else output.last_hidden_state
+    is_token = "logits" not in output and values.shape[:2] == mask.shape
+    return _gaussian(values[mask] if is_token else values, generator)
+
+
+def predicted_softmaxes(output: Any, mask: Tensor) -> list[Tensor]:
+    """Logits (..., C) of each softmax of an output; none of regressions and bare encoders.
+
+    Args:
+        output: of a model.
+        mask: bool (B, T), tokens whose labels are predicted, if each token has one.
+    """
     if hasattr(output, "start_logits"):
-        return sum(
-            _log_probability(logits.masked_fill(~mask, -1e4), generator)
-            for logits in (output.start_logits, output.end_logits)
-        )  # type: ignore[return-value]
-    logits = softmax_logits(output, mask)
+        spans = (output.start_logits, output.end_logits)
+        return [logits.masked_fill(~mask, LEAST_LOGIT) for logits in spans]
+    logits = _softmax_logits(output, mask)
     if logits is None:
-        values = output.logits if "logits" in output else output.last_hidden_state
-        is_token = "logits" not in output and values.shape[:2] == mask.shape
-        return _gaussian(values[mask] if is_token else values, generator)
-    if logits.ndim > LABEL_AXES and logits.shape[:2] == mask.shape:
-        logits = logits[mask]
-    return _log_probability(logits, generator)
+        return []
+    is_token = logits.ndim > LABEL_AXES and logits.shape[:2] == mask.shape
+    return [logits[mask] if is_token else logits]
 
 
-def softmax_logits(output: Any, mask: Tensor) -> Tensor | None:
+def _softmax_logits(output: Any, mask: Tensor) -> Tensor | None:
     """Logits of labels that exclude each other; None of regressions, spans and bare encoders."""
     logits: Tensor | None = getattr(output, "logits", None)
     if logits is None or logits.shape[-1] == 1:

@@ -6,10 +6,7 @@ import torch
 from torch import Tensor
 from transformers import PreTrainedModel
 
-from .calibration import CheckBatch, run_batch, softmax_logits
-
-LEAST = -1e4
-"""Logit of a place without a token."""
+from .calibration import CheckBatch, predicted_softmaxes, run_batch
 
 
 def measure_divergence(
@@ -45,24 +42,14 @@ def measure_divergence(
 
 def _divergence(before: Any, after: Any, batch: CheckBatch) -> float:
     """Divergence of the outputs of a batch, summed over texts."""
-    if hasattr(before, "start_logits"):
-        return sum(
-            _kullback_leibler(
-                getattr(before, name).masked_fill(~batch.mask, LEAST),
-                getattr(after, name).masked_fill(~batch.mask, LEAST),
-            )
-            for name in ("start_logits", "end_logits")
-        )
-    logits = [softmax_logits(output, batch.mask) for output in (before, after)]
-    if logits[0] is None or logits[1] is None:
-        name = "logits" if "logits" in before else "last_hidden_state"
-        difference = before[name] - after[name]
-        if difference.shape[:2] == batch.mask.shape:
-            difference = difference[batch.mask]
-        return 0.5 * float(difference.square().sum())
-    if logits[0].shape[:2] == batch.labels.shape:
-        return _kullback_leibler(logits[0][batch.labels], logits[1][batch.labels])
-    return _kullback_leibler(logits[0], logits[1])
+    softmaxes = [predicted_softmaxes(output, batch.labels) for output in (before, after)]
+    if softmaxes[0]:
+        return sum(map(_kullback_leibler, *softmaxes))
+    name = "logits" if "logits" in before else "last_hidden_state"
+    difference = before[name] - after[name]
+    if difference.shape[:2] == batch.mask.shape:
+        difference = difference[batch.mask]
+    return 0.5 * float(difference.square().sum())
 
 
 def _kullback_leibler(before: Tensor, after: Tensor) -> float:

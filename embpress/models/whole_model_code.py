@@ -269,7 +269,7 @@ def code_model(
 
 def count_dense_bits(model: PreTrainedModel) -> int:
     """Bits of all parameters of a dense model in float32."""
-    return 32 * sum(parameter.numel() for parameter in model.parameters())
+    return 32 * model.num_parameters()
 
 
 def count_other_bits(model: PreTrainedModel) -> int:

@@ -9,8 +9,6 @@ The artefact holds, beside the matrix of the kept rows and RESULT,
 import math
 from collections.abc import Callable
 
-from transformers import PreTrainedModel
-
 from .. import storage
 from ..data.token_counts import read_counts
 from ..errors import InfeasibleRatio
@@ -49,7 +47,7 @@ def trim_checkpoint(
     model = load_dense_model(inputs.checkpoint).float()
     tokenizer = load_tokenizer(inputs.checkpoint)
     shape = read_metadata(inputs.checkpoint)["shape"]
-    before = _parameters(model)
+    before = model.num_parameters()
     with atomic_directory(artefact.folder) as folder:
         result: Fitted | Infeasible
         try:
@@ -64,7 +62,7 @@ def trim_checkpoint(
             n_rows = len(trimmed.ids)
             progress(f"{n_rows} of {shape[0]} tokens kept")
             others = read_metadata(inputs.checkpoint)["parameters"] - math.prod(shape)
-            others -= before - _parameters(model) - (shape[0] - n_rows) * shape[1]
+            others -= before - model.num_parameters() - (shape[0] - n_rows) * shape[1]
             result = Fitted(
                 stored_bits=trimmed.matrix.stored_bits,
                 stored_floats=n_rows * shape[1],
@@ -73,8 +71,3 @@ def trim_checkpoint(
             )
         write_json(folder / RESULT, result.to_json())
     return result
-
-
-def _parameters(model: PreTrainedModel) -> int:
-    """Number of parameters, tied ones counted once."""
-    return sum(parameter.numel() for parameter in model.parameters())

@@ -11,12 +11,12 @@ from ..numerics import bits
 from ..numerics.index_tables import CLASSES, COUNT, IndexTables
 from ..numerics.orthogonal_basis import decode_basis
 from ..numerics.row_coding import UNIT_BITS
-from ..numerics.row_decoding import CodedRows, decode_rows, shifted_levels
+from ..numerics.row_decoding import StoredRows, decode_rows, level_tables
 from ..numerics.row_records import RowRecords, decode_records
 from ..numerics.row_references import GAINS, RowReferences, decode_references
 from ..numerics.trellis import STATES, transitions
 from ..numerics.word_parts import NUMBER_WORDS
-from ._base import CompressedMatrix
+from ._base import ROW_BLOCK, CompressedMatrix
 
 TIER_BITS = 5
 """Bits of a row's tier: the row's step is 2^(-tier / 2) times the stored step."""
@@ -107,11 +107,9 @@ class EntropyCoded(CompressedMatrix):
         self.register_buffer("shift", torch.zeros(2, CLASSES, 2, dtype=torch.int8))
         # numpy's zeros take memory only when they are written: a fit needs the memory before.
         self.register_buffer("stream", torch.from_numpy(np.zeros(stream_bytes, dtype=np.uint8)))
-        # Unit columns of the basis, and the step of each row.
+        # Unit columns of the basis.
         self.columns: Tensor | None
-        self.row_step: Tensor
         self.register_buffer("columns", None, persistent=False)
-        self.register_buffer("row_step", None, persistent=False)
 
     def config(self) -> dict[str, Any]:
         """See base class."""
@@ -139,14 +137,26 @@ class EntropyCoded(CompressedMatrix):
         place = self.references.order.argsort()
         self.length, self.first = length[place], first[place]
         records = RowRecords(*(values[place] for values in records))
-        tier = torch.from_numpy(records.tier)
         self.class_offset = records.spread_class + int(self.offset)
-        self.spread_classes = self.spread.cpu().numpy().astype(np.int64)
-        self.level_shift = self.shift.cpu().numpy()
         self.tables = IndexTables(self.frequencies.cpu())
-        self.levels = shifted_levels(self.level_shift)
-        self.following = transitions(STATES_OF_VERSION[self.version]) * (not self.scalar)
-        self.row_step = self.step * torch.exp2(-tier / 2).to(self.device)
+        self.row_step = self.step.cpu() * torch.exp2(-torch.from_numpy(records.tier) / 2)
+        self.stored_rows = StoredRows(
+            self.words,
+            self.first,
+            self.length,
+            self.class_offset,
+            self.row_step.numpy(),
+            (self.references.gain / GAINS).astype(np.float32),
+            self.references.row,
+            WORD if self.version == 1 else 1,
+        )
+        self.level_tables = level_tables(
+            self.spread.cpu().numpy().astype(np.int64),
+            self.tables.symbols,
+            self.tables.intervals,
+            self.shift.cpu().numpy(),
+            transitions(STATES_OF_VERSION[self.version]) * (not self.scalar),
+        )
         if len(self.coded_basis):
             columns = decode_basis(self.coded_basis, self.shape[1])
             self.columns = torch.from_numpy(columns).float().to(self.device)
@@ -191,45 +201,31 @@ class EntropyCoded(CompressedMatrix):
 
     def rows(self, ids: Tensor) -> Tensor:
         """See base class."""
+        return self._from_coordinates(self._coordinates(ids))
+
+    def dense(self) -> Tensor:
+        """See base class."""
+        # All at once, so that rows that predict others are decoded once.
+        rows = self._coordinates(torch.arange(self.shape[0]))
+        for block in rows.split(ROW_BLOCK):
+            block.copy_(self._from_coordinates(block))
+        return rows
+
+    def _coordinates(self, ids: Tensor) -> Tensor:
+        """Coordinates of rows of ids (n,) in the basis: float32 (n, d)."""
         chosen = ids.cpu().numpy()
-        gain = self.references.gain[chosen]
-        predicted = np.flatnonzero(gain)
-        everything = np.concatenate([chosen, self.references.row[chosen[predicted]]])
-        levels = self._levels(everything).to(self.device)
-        levels *= self.row_step.index_select(0, torch.from_numpy(everything).to(self.device))[
-            :, None
-        ]
-        coordinates = levels[: len(chosen)]
-        if len(predicted):
-            gains = torch.from_numpy(gain[predicted]).to(self.device) / GAINS
-            places = torch.from_numpy(predicted).to(self.device)
-            coordinates.index_add_(0, places, levels[len(chosen) :] * gains[:, None])
+        coordinates, damaged = decode_rows(chosen, self.stored_rows, self.level_tables)
+        if damaged >= 0:
+            raise UserError(
+                f"row {damaged} of the entropy-coded matrix is damaged: compress it again"
+            )
+        return torch.from_numpy(coordinates[: len(chosen)]).to(self.mean.device)
+
+    def _from_coordinates(self, coordinates: Tensor) -> Tensor:
+        """Rows of coordinates: float32 (n, d)."""
         if self.columns is None:
             return self.mean + coordinates
         return torch.addmm(self.mean, coordinates, self.columns.T)
-
-    def _levels(self, chosen: np.ndarray) -> Tensor:
-        """Decoded levels of rows of ids (n,), float32 (n, d) on the CPU."""
-        levels = torch.empty(len(chosen), self.shape[1])
-        rows = CodedRows(
-            self.words,
-            self.first[chosen],
-            self.length[chosen],
-            self.class_offset[chosen],
-            WORD if self.version == 1 else 1,
-        )
-        damaged = decode_rows(
-            rows,
-            self.spread_classes,
-            self.tables.entries,
-            (self.levels, self.level_shift),
-            self.following,
-            levels.numpy(),
-        )
-        if damaged >= 0:
-            row = int(chosen[damaged])
-            raise UserError(f"row {row} of the entropy-coded matrix is damaged: compress it again")
-        return levels
 
     def decode_flops(self, n_rows: int) -> int:
         """See base class."""

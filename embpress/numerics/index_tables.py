@@ -32,7 +32,8 @@ LARGEST_INDEX = np.array(
 """Largest index in the table of each class, without low bits."""
 WIDTH = 2 * int(LARGEST_INDEX.max()) + 1
 MIDDLE = 64
-"""Added to an index of a table, so that it is stored in 7 bits; even, so that parity is kept."""
+"""Added to an index of a table, so that it is below SYMBOLS; even, so that parity is kept."""
+SYMBOLS = 2 * MIDDLE
 COUNT = int((LARGEST_INDEX[1:] + 1).sum())
 """Frequencies stored for one quantizer: of index 0 and of each absolute value, in classes 1 up."""
 
@@ -123,17 +124,18 @@ class IndexTables:
     Attributes:
         frequency, start: int64 (2, CLASSES, WIDTH) by quantizer, class and index + WIDTH // 2:
             frequency and cumulative frequency of an index; 0 where it cannot be coded.
-        entries: uint32, at (2 x class + quantizer) x 2^PRECISION + slot: frequency of the symbol of
-            the slot - 1, slot - its cumulative frequency, and its index + MIDDLE, from the lowest
-            bit in PRECISION, PRECISION and 8 bits. One word a slot keeps the tables in the
-            processor's cache.
+        symbols: uint8, at (2 x class + quantizer) x SLOTS + slot: index of the slot, + MIDDLE.
+        intervals: uint32, at (2 x class + quantizer) x SYMBOLS + index + MIDDLE: frequency of the
+            index, and its cumulative frequency from bit 16 on. One byte a slot keeps the tables in
+            the processor's cache.
     """
 
     def __init__(self, stored: Tensor) -> None:
         middle = WIDTH // 2
         self.frequency = np.zeros((2, CLASSES, WIDTH), dtype=np.int64)
         self.start = np.zeros_like(self.frequency)
-        self.entries = np.empty(CLASSES * 2 * SLOTS, dtype=np.uint32)
+        symbols = np.empty((CLASSES, 2, SLOTS), dtype=np.uint8)
+        intervals = np.zeros((CLASSES, 2, SYMBOLS), dtype=np.uint32)
         for quantizer in (0, 1):
             position = 0
             for table in range(CLASSES):
@@ -151,10 +153,9 @@ class IndexTables:
                 start = np.cumsum(frequency) - frequency
                 self.frequency[quantizer, table, order + middle] = frequency
                 self.start[quantizer, table, order + middle] = start
-                chosen = slice((2 * table + quantizer) * SLOTS, (2 * table + quantizer + 1) * SLOTS)
-                offset = np.arange(SLOTS) - np.repeat(start, frequency)
-                parts = frequency - 1 | order + MIDDLE << 2 * PRECISION
-                self.entries[chosen] = np.repeat(parts, frequency) | offset << PRECISION
+                symbols[table, quantizer] = np.repeat(order + MIDDLE, frequency)
+                intervals[table, quantizer, order + MIDDLE] = frequency | start << 16
+        self.symbols, self.intervals = symbols.ravel(), intervals.ravel()
 
     def costs(self) -> np.ndarray:
         """Bits of each index: float32 (2, CLASSES, WIDTH), infinite where it cannot be coded."""

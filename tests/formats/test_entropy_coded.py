@@ -11,7 +11,8 @@ from embpress.formats.entropy_coded import NORM_BITS, TIER_BITS, EntropyCoded
 from embpress.methods import compress
 from embpress.methods._base import Context
 from embpress.numerics.index_tables import split_spread_class
-from embpress.numerics.row_decoding import SHIFT_UNIT
+from embpress.numerics.row_coding import SHIFT_UNIT
+from embpress.numerics.row_references import GAINS
 from embpress.numerics.trellis import NEXT, level
 
 
@@ -30,8 +31,8 @@ def bits_of(compressed, row):
     return words >> int(compressed.first[row]) & (1 << length) - 1, length
 
 
-def decoded(compressed, row):
-    """One row out of what is stored, by Python's own integers."""
+def coordinates(compressed, row):
+    """Coordinates of one row out of what is stored for it, by Python's own integers."""
     more = int(compressed.class_offset[row])
     split = [split_spread_class(int(spread) + more) for spread in compressed.spread]
     raw_bits, length = bits_of(compressed, row)
@@ -67,10 +68,16 @@ def decoded(compressed, row):
         shift = int(compressed.shift[quantizer, table, int(abs(index) > 1)]) / SHIFT_UNIT
         levels.append(level(index, quantizer) + np.sign(index) * shift)
         state = int(NEXT[state, index & 1])
-    step = float(compressed.row_step[row])
-    return compressed.mean.double().numpy() + step * compressed.columns.double().numpy() @ np.array(
-        levels
-    )
+    return float(compressed.row_step[row]) * np.array(levels)
+
+
+def decoded(compressed, row):
+    """One row out of what is stored for it and for its reference."""
+    gain = int(compressed.references.gain[row]) / GAINS
+    own = coordinates(compressed, row)
+    if gain:
+        own += gain * coordinates(compressed, int(compressed.references.row[row]))
+    return compressed.mean.double().numpy() + compressed.columns.double().numpy() @ own
 
 
 def test_rows_against_a_plain_reading_of_what_is_stored(compressed):
@@ -83,6 +90,58 @@ def test_rows_against_a_plain_reading_of_what_is_stored(compressed):
         for spread in compressed.spread
     ]
     assert max(lows) > 0  # the raw part was tried
+
+
+@pytest.fixture(scope="module")
+def related():
+    """Half of the rows are nearly multiples of the others, and predicted by them."""
+    generator = torch.Generator().manual_seed(0)
+    half = torch.randn(300, 24, generator=generator) * torch.logspace(0.5, -1, 24)
+    matrix = torch.cat([half, 0.9 * half + 0.02 * torch.randn(300, 24, generator=generator)])
+    return compress(matrix, "ectcq", 4, Context(torch.arange(600, 0, -1) ** 2))
+
+
+def test_predicted_rows_against_a_plain_reading_of_what_is_stored(related):
+    predicted = np.flatnonzero(related.references.gain)
+    assert len(predicted) > 100
+    ids = torch.from_numpy(predicted[:: len(predicted) // 8])
+    for row, found in zip(ids.tolist(), related.rows(ids)):
+        np.testing.assert_allclose(found.numpy(), decoded(related, row), rtol=1e-4, atol=1e-5)
+
+
+def batches(matrix):
+    """Batches of ids, by what may go wrong in them."""
+    n = matrix.shape[0]
+    generator = torch.Generator().manual_seed(0)
+    predicted = torch.from_numpy(np.flatnonzero(matrix.references.gain))
+    references = torch.from_numpy(matrix.references.row)[predicted]
+    return {
+        "none": torch.empty(0, dtype=torch.int64),
+        "one": torch.tensor([n - 1]),
+        "all, backwards": torch.arange(n).flip(0),
+        "repeated": torch.randint(n // 4, (n,), generator=generator),
+        "predicted": predicted,
+        "references after the rows that they predict": torch.cat([predicted, references]),
+        "references before": torch.cat([references, predicted, predicted]),
+    }
+
+
+@pytest.mark.parametrize("name", ["compressed", "related", "version_1", "version_2"])
+def test_a_row_is_the_same_in_every_batch(name, request):
+    """Rows are decoded side by side, and once if they are needed several times."""
+    matrix = request.getfixturevalue(name)
+    alone = torch.cat([matrix._coordinates(i) for i in torch.arange(matrix.shape[0])[:, None]])
+    for label, ids in batches(matrix).items():
+        assert torch.equal(matrix._coordinates(ids), alone[ids]), label
+        assert matrix.rows(ids).shape == (len(ids), matrix.shape[1])
+    single = torch.cat([matrix.rows(i) for i in torch.arange(matrix.shape[0])[:, None]])
+    torch.testing.assert_close(matrix.dense(), single)
+
+
+def test_ids_out_of_range_are_refused(compressed):
+    for outside in (-1, 600):
+        with pytest.raises(IndexError):
+            compressed.rows(torch.tensor([3, outside]))
 
 
 @pytest.fixture(scope="module")

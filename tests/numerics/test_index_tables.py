@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from embpress.numerics.entropy_coding import PRECISION, SLOTS
+from embpress.numerics.entropy_coding import SLOTS
 from embpress.numerics.index_tables import (
     CLASSES,
     COUNT,
@@ -9,6 +9,7 @@ from embpress.numerics.index_tables import (
     LOW_BITS,
     MIDDLE,
     OCTAVE,
+    SYMBOLS,
     UNIT,
     WIDTH,
     IndexTables,
@@ -79,15 +80,13 @@ def test_tables_hold_every_index_and_fill_all_slots():
         assert held.tolist() == list(range(-LARGEST_INDEX[table], LARGEST_INDEX[table] + 1))
     slots = np.arange(SLOTS)
     for quantizer, table in ((0, 5), (1, 21), (0, 0)):
-        entries = (2 * table + quantizer) * SLOTS + slots
-        found = tables.entries[entries].astype(np.int64)
-        place = (found >> 2 * PRECISION) - MIDDLE + WIDTH // 2
+        symbols = tables.symbols[(2 * table + quantizer) * SLOTS + slots].astype(np.int64)
+        intervals = tables.intervals[(2 * table + quantizer) * SYMBOLS + symbols].astype(np.int64)
+        place = symbols - MIDDLE + WIDTH // 2
         starts = tables.start[quantizer, table, place]
-        assert (starts <= slots).all() and (
-            slots < starts + tables.frequency[quantizer, table, place]
-        ).all()
-        assert ((found >> PRECISION) % SLOTS == slots - starts).all()
-        assert (found % SLOTS + 1 == tables.frequency[quantizer, table, place]).all()
+        frequency = tables.frequency[quantizer, table, place]
+        assert (starts <= slots).all() and (slots < starts + frequency).all()
+        assert (intervals == frequency + (starts << 16)).all()
 
 
 def test_frequencies_follow_the_counts():

@@ -149,11 +149,7 @@ class EntropyCodedIntegers(CompressedMatrix):
         words = self.stream.cpu().numpy().view(np.uint16)
         scales, values = _decode_words(words, self.shape, int(self.offset), self.has_trellis)
         shift = self.shift.cpu().float() / SHIFT_UNIT
-        if self.has_trellis:
-            levels = torch.from_numpy(path_levels(values, shift.numpy())[0])
-        else:
-            levels = torch.from_numpy(values).float()
-            levels += levels.sign() * torch.where(levels.abs() > 1, shift[1], shift[0])
+        levels = torch.from_numpy(path_levels(values, shift.numpy())[0])
         row_step = torch.from_numpy(scales.row_step).div(PER_OCTAVE).exp2().float()
         column_step = torch.from_numpy(scales.column_step).div(PER_OCTAVE).exp2().float()
         levels *= (self.step.cpu() * row_step)[:, None]
@@ -185,13 +181,13 @@ def encode_words(
         learned = Probabilities()
         one_row = exponents.astype(np.int32)[None]
         columns = np.full(len(exponents), EXPONENT_CLASS)
-        parts.append(encode_matrix(one_row, _ZERO, columns, learned.zero, learned.seen))
+        parts.append(encode_matrix(one_row, _ZERO, columns, learned.entries))
     learned, states = _start(values.shape[1], has_trellis)
     row_class = scales.row_class + offset
     for start in range(0, len(values), rows_of_part(values.shape[1])):
         part = slice(start, start + rows_of_part(values.shape[1]))
         classes = (row_class[part], scales.column_class)
-        parts.append(encode_matrix(values[part], *classes, learned.zero, learned.seen, states))
+        parts.append(encode_matrix(values[part], *classes, learned.entries, states))
     return np.concatenate([*map(number_words, values.shape), join_parts(parts)])
 
 
@@ -228,7 +224,7 @@ def _decode_words(
     for count in (n, d, n, d):
         learned = Probabilities()
         columns = np.full(count, EXPONENT_CLASS)
-        row = decode_matrix(reader.next_part(), _ZERO, columns, learned.zero, learned.seen)[0]
+        row = decode_matrix(reader.next_part(), _ZERO, columns, learned.entries)[0]
         if np.abs(row).max() > LARGEST_EXPONENT:
             raise ValueError("the stream has an exponent out of range")
         exponents.append(row.astype(np.int64))
@@ -239,9 +235,7 @@ def _decode_words(
     for start in range(0, n, rows_of_part(d)):
         part = slice(start, start + rows_of_part(d))
         classes = (row_class[part], scales.column_class)
-        values[part] = decode_matrix(
-            reader.next_part(), *classes, learned.zero, learned.seen, states
-        )
+        values[part] = decode_matrix(reader.next_part(), *classes, learned.entries, states)
     if len(reader.rest):
         raise ValueError("the stream is longer than its parts")
     return scales, values

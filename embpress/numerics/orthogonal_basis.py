@@ -80,11 +80,11 @@ def encode_basis(codes: np.ndarray, exponents: np.ndarray) -> np.ndarray:
     steps = np.diff(exponents, prepend=0).astype(np.int32)[None]
     learned = Probabilities()
     step_class = np.full(len(codes), UNIT)
-    parts = [encode_matrix(steps, _ZERO, step_class, learned.zero, learned.seen)]
+    parts = [encode_matrix(steps, _ZERO, step_class, learned.entries)]
     learned = Probabilities()
     for place in _parts(len(codes)):
         classes = _classes(exponents, place)
-        parts.append(encode_matrix(codes[place][None], _ZERO, classes, learned.zero, learned.seen))
+        parts.append(encode_matrix(codes[place][None], _ZERO, classes, learned.entries))
     return join_parts(parts)
 
 
@@ -97,9 +97,7 @@ def decode_basis(words: np.ndarray, d: int) -> np.ndarray:
     """
     reader = PartReader(words, "the basis")
     learned = Probabilities()
-    steps = decode_matrix(reader.next_part(), _ZERO, np.full(d, UNIT), learned.zero, learned.seen)[
-        0
-    ]
+    steps = decode_matrix(reader.next_part(), _ZERO, np.full(d, UNIT), learned.entries)[0]
     exponents = np.cumsum(steps.astype(np.int64))
     if exponents.min() < FINEST or exponents.max() > COARSEST:
         raise ValueError("a step of the basis is out of range: the stream is damaged")
@@ -107,7 +105,7 @@ def decode_basis(words: np.ndarray, d: int) -> np.ndarray:
     learned = Probabilities()
     for place in _parts(d):
         classes = _classes(exponents, place)
-        part = decode_matrix(reader.next_part(), _ZERO, classes, learned.zero, learned.seen)
+        part = decode_matrix(reader.next_part(), _ZERO, classes, learned.entries)
         codes[place] = part[0]
     return orthogonal_columns(codes, exponents)
 

@@ -71,11 +71,11 @@ def encode_records(records: RowRecords) -> np.ndarray:
     parts = []
     for symbols, table in ((records.tier, before), (records.norm, records.tier)):
         learned = Probabilities(tables)
-        parts.append(encode_symbols(symbols, table, SYMBOL_BITS, learned.zero, learned.seen))
+        parts.append(encode_symbols(symbols, table, SYMBOL_BITS, learned.entries))
     learned = Probabilities()
     one_row = difference.astype(np.int32)[None]
     columns = np.zeros(n, dtype=np.int64)
-    parts.append(encode_matrix(one_row, _ZERO, columns, learned.zero, learned.seen))
+    parts.append(encode_matrix(one_row, _ZERO, columns, learned.entries))
     return np.concatenate([join_parts(parts[:2]), parts[2]])
 
 
@@ -89,11 +89,11 @@ def decode_records(words: np.ndarray, n: int) -> RowRecords:
     parts = [reader.next_part(), reader.next_part()]
     none = np.zeros(n, dtype=np.int64)
     learned = Probabilities(1 << SYMBOL_BITS)
-    tier = decode_symbols(parts[0], none, True, SYMBOL_BITS, learned.zero, learned.seen)
+    tier = decode_symbols(parts[0], none, True, SYMBOL_BITS, learned.entries)
     learned = Probabilities(1 << SYMBOL_BITS)
-    norm = decode_symbols(parts[1], tier, False, SYMBOL_BITS, learned.zero, learned.seen)
+    norm = decode_symbols(parts[1], tier, False, SYMBOL_BITS, learned.entries)
     learned = Probabilities()
-    difference = decode_matrix(reader.rest, _ZERO, none, learned.zero, learned.seen)[0]
+    difference = decode_matrix(reader.rest, _ZERO, none, learned.entries)[0]
     length = np.empty(n, dtype=np.int64)
     _lengths(length, difference.astype(np.int64), 2 * tier + norm, False)
     return RowRecords(tier, norm, length)

@@ -59,14 +59,12 @@ def encode_references(references: RowReferences) -> np.ndarray:
         return np.empty(0, np.uint16)
     learned = Probabilities(1)
     none = np.zeros_like(gain)
-    gains = encode_symbols(gain, none, GAIN_BITS, learned.zero, learned.seen)
+    gains = encode_symbols(gain, none, GAIN_BITS, learned.entries)
     place = np.cumsum(gain == 0) - 1
     n_roots = int(place[-1]) + 1
     middle = (place[references.row[gain > 0]] - n_roots // 2).astype(np.int32)[None]
     learned = Probabilities()
-    places = encode_matrix(
-        middle, _ZERO, _place_classes(middle.size, n_roots), learned.zero, learned.seen
-    )
+    places = encode_matrix(middle, _ZERO, _place_classes(middle.size, n_roots), learned.entries)
     return np.concatenate([join_parts([gains]), places])
 
 
@@ -82,13 +80,13 @@ def decode_references(words: np.ndarray, n: int) -> RowReferences:
     reader = PartReader(words, "the references of rows")
     learned = Probabilities(1)
     none = np.zeros(n, dtype=np.int64)
-    gain = decode_symbols(reader.next_part(), none, False, GAIN_BITS, learned.zero, learned.seen)
+    gain = decode_symbols(reader.next_part(), none, False, GAIN_BITS, learned.entries)
     roots = np.flatnonzero(gain == 0)
     row = np.arange(n)
     if len(roots) < n:
         learned = Probabilities()
         classes = _place_classes(n - len(roots), len(roots))
-        middle = decode_matrix(reader.rest, _ZERO, classes, learned.zero, learned.seen)[0]
+        middle = decode_matrix(reader.rest, _ZERO, classes, learned.entries)[0]
         place = middle.astype(np.int64) + len(roots) // 2
         if place.min() < 0 or place.max() >= len(roots):
             raise ValueError("a row refers to no other row: the stream is damaged")

@@ -11,8 +11,9 @@ import numpy as np
 from .compiled import compiled
 from .feedback import BLOCK, Grid, Rounded
 from .index_tables import WIDTH, high_part, split_spread_class
-from .trellis import NEXT, STATES, cheapest_path, level, nearest_size
+from .trellis import POLYNOMIALS, STATES, cheapest_path, level, nearest_size
 
+FEEDBACK, FORWARD = POLYNOMIALS[STATES]
 LARGEST = np.float32(1 << 24)
 """Largest sample in half steps."""
 
@@ -108,26 +109,38 @@ def _shifted(size: int, quantizer: int, shift: np.ndarray) -> np.float32:
 
 
 @compiled
+def _next_state(state: int, parity: int) -> int:
+    """As `transitions`, without a table: loops over states are then vectorized."""
+    return state >> 1 ^ (FORWARD >> 1) * parity ^ (FEEDBACK >> 1) * (state & 1)
+
+
+@compiled
 def path_levels(values: np.ndarray, shift: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Decode indices whose columns are paths of the trellis.
+    """Decode indices whose columns are paths of the trellis, or integers that are levels.
 
     Args:
         values: int32 (n, d).
-        shift: float32 (4,), see `round_by_trellis`.
+        shift: float32 (4,), see `round_by_trellis`; float32 (2,) of integers.
 
     Returns:
         float32 (n, d), levels in steps, and uint8 (n, d), their quantizers.
     """
     n, d = values.shape
     levels = np.empty((n, d), dtype=np.float32)
-    quantizers = np.empty((n, d), dtype=np.uint8)
+    quantizers = np.zeros((n, d), dtype=np.uint8)
+    is_path = len(shift) > 2
+    shifts = shift if is_path else np.concatenate((shift, shift))
     states = np.zeros(d, dtype=np.int64)
     for i in range(n):
+        own, out, quantizer = values[i], levels[i], quantizers[i]
+        if is_path:
+            for j in range(d):
+                quantizer[j] = states[j] & 1
+                states[j] = _next_state(states[j], own[j] & 1)
         for j in range(d):
-            value = values[i, j]
-            quantizer = states[j] & 1
-            size = _shifted(abs(value), quantizer, shift) * np.float32(0.5)
-            levels[i, j] = size if value >= 0 else -size
-            quantizers[i, j] = quantizer
-            states[j] = NEXT[states[j], value & 1]
+            size = abs(own[j])
+            small, large = (shifts[2], shifts[3]) if quantizer[j] else (shifts[0], shifts[1])
+            level_size = size - 0.5 * quantizer[j] + (large if size > 1 else small)
+            level_size = level_size if size else 0.0
+            out[j] = level_size if own[j] >= 0 else -level_size
     return levels, quantizers

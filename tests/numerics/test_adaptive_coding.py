@@ -11,13 +11,13 @@ from embpress.numerics.index_tables import OCTAVE, UNIT
 def coded(values, rows, columns):
     """Words of a matrix."""
     learned = Probabilities()
-    return encode_matrix(values, rows, columns, learned.zero, learned.seen)
+    return encode_matrix(values, rows, columns, learned.entries)
 
 
 def decoded(words, rows, columns):
     """The matrix of words."""
     learned = Probabilities()
-    return decode_matrix(words, rows, columns, learned.zero, learned.seen)
+    return decode_matrix(words, rows, columns, learned.entries)
 
 
 @pytest.mark.parametrize("deviation", [0.05, 0.5, 3, 40, 1e4])
@@ -30,6 +30,16 @@ def test_integers_of_every_spread_are_decoded_exactly(deviation):
     columns = rng.integers(-8, 8, 20) + round(OCTAVE * np.log2(deviation))
     words = coded(values, rows, columns)
     assert np.array_equal(decoded(words, rows, columns), values)
+
+
+@pytest.mark.parametrize("shape", [(1, 1), (1, 3), (7, 5)])
+def test_raw_bits_of_short_words_are_decoded_exactly(shape):
+    """The coder's state then has fewer bits than are read at once."""
+    rng = np.random.default_rng(4)
+    values = rng.integers(-(1 << 24), 1 << 24, shape).astype(np.int32)
+    rows = np.full(shape[0], UNIT)
+    columns = np.full(shape[1], 24 * OCTAVE)
+    assert np.array_equal(decoded(coded(values, rows, columns), rows, columns), values)
 
 
 def test_bits_are_within_two_percent_of_the_conditional_entropy():

@@ -85,9 +85,25 @@ def test_paths_are_coded_by_quantizer_and_decoded_in_parts():
         states = np.zeros(40, dtype=np.int64)
         rows = (np.full(25, UNIT), np.full(35, UNIT))
         return [
-            function(piece, own, columns, learned.zero, learned.seen, states)
+            function(piece, own, columns, learned.entries, states)
             for piece, own in zip(pieces, rows)
         ]
 
     words = parts(encode_matrix, (values[:25], values[25:]))
     np.testing.assert_array_equal(np.concatenate(parts(decode_matrix, words)), values)
+
+
+@pytest.mark.parametrize("shift", [(0.1, -0.2), (0.1, -0.2, 0.05, 0.3)])
+def test_levels_are_those_of_the_trellis_or_the_integers_with_their_shifts(shift):
+    values = np.random.default_rng(0).integers(-4, 5, (70, 9)).astype(np.int32)
+    levels, quantizers = path_levels(values, np.array(shift, dtype=np.float32))
+    states = [0] * 9
+    for i, j in itertools.product(range(70), range(9)):
+        value = int(values[i, j])
+        quantizer = states[j] & 1 if len(shift) > 2 else 0
+        states[j] = NEXT[states[j], value & 1]
+        size = abs(level(value, quantizer)) / 2
+        if value:
+            size += shift[2 * quantizer + int(abs(value) > 1)]
+        assert quantizers[i, j] == quantizer
+        assert levels[i, j] == pytest.approx(np.sign(value) * size, abs=1e-6)

@@ -13,7 +13,7 @@ from transformers import PreTrainedModel
 
 from embpress.data.counts import counts_from_file
 from embpress.methods._base import Context
-from embpress.methods._code_options import ALL, CodeOptions
+from embpress.methods._code_options import ALL, BASELINES, CodeOptions
 from embpress.models.calibration import Calibration, calibrate, encode_texts, longest_text
 from embpress.models.embedding import find_embedding
 from embpress.models.pretrained import load_dense_model
@@ -40,19 +40,7 @@ ROWS = (
     Row("one step a matrix", CodeOptions(column_steps=False, row_steps=False)),
     Row("without feedback", CodeOptions(feedback=False)),
     Row("without the trellis", CodeOptions(trellis=False)),
-    Row(
-        "equal bits, without rows by G (WaterSIC's core)",
-        CodeOptions(row_steps=False, one_level=False, trellis=False),
-    ),
-    Row(
-        "equal bits, one step a matrix (entropy-coded GPTQ)",
-        CodeOptions(column_steps=False, row_steps=False, one_level=False, trellis=False),
-    ),
-    Row(
-        "without calibration (data-free)",
-        CodeOptions(feedback=False, calibration=False, trellis=False),
-    ),
-    Row("EntQuant (data-free)", CodeOptions(entquant=True)),
+    *(Row(label, CodeOptions.parse(options)) for label, options in BASELINES.items()),
 )
 
 

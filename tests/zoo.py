@@ -33,6 +33,11 @@ ZOO = {
     "bert": ("BertModel", "BertConfig", BERT),
     "bert_mlm": ("BertForMaskedLM", "BertConfig", BERT),
     "bert_classifier": ("BertForSequenceClassification", "BertConfig", dict(**BERT, num_labels=3)),
+    "bert_token_regression": (
+        "BertForTokenClassification",
+        "BertConfig",
+        dict(**BERT, num_labels=1),
+    ),
     "distilbert_mlm": (
         "DistilBertForMaskedLM",
         "DistilBertConfig",

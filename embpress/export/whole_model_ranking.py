@@ -16,7 +16,7 @@ from ..errors import UserError
 from ..formats._base import CompressedMatrix
 from ..methods import WHOLE_MODELS
 from ..methods._base import Context
-from ..methods._code_options import ALL, CodeOptions
+from ..methods._code_options import ALL, BASELINES, CodeOptions
 from ..methods._layer_code import LayerCoder
 from ..methods._water_level import code_matrices
 from ..models.calibration import Calibration
@@ -25,15 +25,17 @@ from .model_source import locate_model
 from .ranking import MEGABYTE
 from .whole_model import OpenedModel, open_whole_model
 
+OWN_CODE = "ECTCQ"
 CODES: dict[str, dict[str, bool]] = {
-    "one code": {},
-    "equal bits (WaterSIC's core)": {"row_steps": False, "one_level": False, "trellis": False},
-    "data-free": {"calibration": False, "feedback": False},
-    "EntQuant, data-free": {"entquant": True},
+    OWN_CODE: {},
+    **{label: dict(options) for label, options in BASELINES.items()},
 }
 """Options of the codes that are compared, by label."""
-NO_TEXTS = ("one code", "EntQuant, data-free")
-"""Codes that are compared without calibration texts, with which the others are the same."""
+NO_TEXTS = (
+    OWN_CODE,
+    *(label for label, own in BASELINES.items() if not CodeOptions.parse(own).calibration),
+)
+"""Codes that are compared without calibration texts."""
 
 
 @dataclass(frozen=True)

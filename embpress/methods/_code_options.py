@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass, fields
+from types import MappingProxyType
 
 from ..errors import UserError
 
@@ -61,3 +62,28 @@ class CodeOptions:
 
 
 ALL = CodeOptions()
+
+BASELINES: Mapping[str, Mapping[str, bool]] = MappingProxyType(
+    {
+        "WaterSIC's core": {
+            "row_steps": False,
+            "one_level": False,
+            "trellis": False,
+            "measured": False,
+        },
+        "Entropy-coded GPTQ": {
+            "row_steps": False,
+            "one_level": False,
+            "trellis": False,
+            "measured": False,
+            "column_steps": False,
+        },
+        "Entropy-coded integers, data-free": {
+            "calibration": False,
+            "feedback": False,
+            "trellis": False,
+        },
+        "EntQuant": {"entquant": True},
+    }
+)
+"""Options of codes as others have them, by label."""

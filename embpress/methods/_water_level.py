@@ -15,7 +15,11 @@ from ._base import Context
 from ._layer_code import LayerCoder
 
 FILLED = 0.997
-"""Least share of the budget to use."""
+"""Least share of the budget to use in the first trials."""
+PATIENCE = 3
+"""Trials after which LEAST_FILLED of the budget is enough: scales take few values, so that bits
+change by jumps of up to a hundredth."""
+LEAST_FILLED = 0.985
 TRIALS = 10
 """Levels tried on all matrices."""
 BISECTIONS = 60
@@ -103,6 +107,7 @@ def code_at_one_level(
 
     log_level = predict_level(coders, budget)
     best: CodedModel | None = None
+    last: tuple[float, int] | None = None
     for trial in range(TRIALS):
         codes: dict[str, CompressedMatrix] = {
             name: coder.encode(log_level) for name, coder in coders.items()
@@ -112,9 +117,14 @@ def code_at_one_level(
         context.progress(f"level {trial + 1}/{TRIALS}: {bits / max(budget, 1):.4f} of the bits")
         if bits <= budget and (best is None or log_level < best.log_level):
             best = coded
-        if FILLED * budget <= bits <= budget:
+        enough = FILLED if trial + 1 < PATIENCE else LEAST_FILLED
+        if best is not None and best.stored_bits >= enough * budget:
             break
         slope = (predicted(log_level - 0.05) - predicted(log_level + 0.05)) / 0.1
+        if last is not None and last[0] != log_level:
+            measured = (last[1] - bits) / (log_level - last[0])
+            slope = min(max(measured, slope / 2), 2 * slope)
+        last = log_level, bits
         move = (bits - (1 + FILLED) / 2 * budget) / max(slope, 1.0)
         log_level += min(max(move, -LONGEST_MOVE), LONGEST_MOVE)
     if best is None:

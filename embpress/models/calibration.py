@@ -5,6 +5,7 @@ the log-probability of labels drawn from the model's own predictions, so that no
 and the moments are those of the Fisher information:
 
 - classifiers and token classifiers: a label drawn from the softmax;
+- discriminators such as ELECTRA's: at every token, whether it was replaced;
 - causal language models: the next token, drawn at every position;
 - masked language models: the token at masked positions, MASKED of all;
 - span heads: a start and an end;
@@ -166,7 +167,7 @@ def calibrate(
                 kept += int(mask.sum())
             output = run_batch(model, inputs)
             loss = _sampled_log_probability(output, labels, generator)
-            watch.logits = _softmax_logits(output, mask)
+            watch.logits = _softmax_logits(output)
             if loss.requires_grad:
                 loss.backward()
             watch.end_batch()
@@ -214,9 +215,7 @@ def _sampled_log_probability(output: Any, mask: Tensor, generator: torch.Generat
     softmaxes = predicted_softmaxes(output, mask)
     if softmaxes:
         return torch.stack([_log_probability(logits, generator) for logits in softmaxes]).sum()
-    values = output.logits if "logits" in output else output.last_hidden_state
-    is_token = "logits" not in output and values.shape[:2] == mask.shape
-    return _gaussian(values[mask] if is_token else values, generator)
+    return _gaussian(predicted_values(output, mask), generator)
 
 
 def predicted_softmaxes(output: Any, mask: Tensor) -> list[Tensor]:
@@ -229,19 +228,40 @@ def predicted_softmaxes(output: Any, mask: Tensor) -> list[Tensor]:
     if hasattr(output, "start_logits"):
         spans = (output.start_logits, output.end_logits)
         return [logits.masked_fill(~mask, LEAST_LOGIT) for logits in spans]
-    logits = _softmax_logits(output, mask)
+    if _is_discriminator(output):
+        logits = output.logits[mask]
+        return [torch.stack([torch.zeros_like(logits), logits], -1)]
+    logits = _softmax_logits(output)
     if logits is None:
         return []
-    is_token = logits.ndim > LABEL_AXES and logits.shape[:2] == mask.shape
-    return [logits[mask] if is_token else logits]
+    return [logits[mask] if _is_of_tokens(logits, mask) else logits]
 
 
-def _softmax_logits(output: Any, mask: Tensor) -> Tensor | None:
-    """Logits of labels that exclude each other; None of regressions, spans and bare encoders."""
+def predicted_values(output: Any, mask: Tensor) -> Tensor:
+    """Numbers that a regression or a bare encoder predicts, without those of padded places."""
+    if "logits" not in output:
+        values: Tensor = output.last_hidden_state
+        return values[mask] if values.shape[:2] == mask.shape else values
+    return output.logits[mask] if _is_of_tokens(output.logits, mask) else output.logits
+
+
+def _is_discriminator(output: Any) -> bool:
+    """Whether each token has one logit, of being replaced; (B, T) may be (B, C) of a classifier."""
+    name = type(output).__name__
+    return name.endswith("ForPreTrainingOutput") and "logits" in output
+
+
+def _is_of_tokens(logits: Tensor, mask: Tensor) -> bool:
+    """Whether logits (B, T, C) are of tokens, not (B, C) of texts."""
+    return logits.ndim > LABEL_AXES and logits.shape[:2] == mask.shape
+
+
+def _softmax_logits(output: Any) -> Tensor | None:
+    """Logits of labels that exclude each other; None of other outputs."""
     logits: Tensor | None = getattr(output, "logits", None)
-    if logits is None or logits.shape[-1] == 1:
+    if logits is None or logits.shape[-1] == 1 or _is_discriminator(output):
         return None
-    return None if logits.ndim == LABEL_AXES and logits.shape == mask.shape else logits
+    return logits
 
 
 def _log_probability(logits: Tensor, generator: torch.Generator) -> Tensor:

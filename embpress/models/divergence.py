@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 from transformers import PreTrainedModel
 
-from .calibration import CheckBatch, predicted_softmaxes, run_batch
+from .calibration import CheckBatch, predicted_softmaxes, predicted_values, run_batch
 
 
 def measure_divergence(
@@ -45,10 +45,8 @@ def _divergence(before: Any, after: Any, batch: CheckBatch) -> float:
     softmaxes = [predicted_softmaxes(output, batch.labels) for output in (before, after)]
     if softmaxes[0]:
         return sum(map(_kullback_leibler, *softmaxes))
-    name = "logits" if "logits" in before else "last_hidden_state"
-    difference = before[name] - after[name]
-    if difference.shape[:2] == batch.mask.shape:
-        difference = difference[batch.mask]
+    values = [predicted_values(output, batch.mask) for output in (before, after)]
+    difference = values[0] - values[1]
     return 0.5 * float(difference.square().sum())
 
 

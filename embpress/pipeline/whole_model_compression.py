@@ -4,13 +4,11 @@ import math
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
 
 from safetensors.torch import save_file
-from transformers import PreTrainedModel, PreTrainedTokenizerBase
+from transformers import PreTrainedModel
 
 from .. import storage
-from ..data.texts import read_texts
 from ..data.token_counts import read_counts
 from ..errors import InfeasibleRatio
 from ..fidelity.record import RESULT, Fitted, Infeasible, MatrixRecord
@@ -18,41 +16,35 @@ from ..files import atomic_directory, write_json
 from ..formats._base import CompressedMatrix
 from ..methods._base import Context
 from ..methods._code_options import CodeOptions
-from ..models.calibration import Calibration, calibrate, encode_texts, longest_text
+from ..models.calibration import Calibration
+from ..models.calibration_file import read_calibration
 from ..models.coded_weights import uncoded_weights
 from ..models.compressed_model import StoredMatrix, write_matrix_list
 from ..models.embedding import OTHER_WEIGHTS, find_embedding, other_weights
 from ..models.loading import load_model
-from ..models.tokenization import load_tokenizer
 from ..models.whole_model_code import CodeError, WholeModelCode, code_model
 from ..study.artefact import Artefact
 from ..study.layer_kinds import EMBEDDING, OTHER, find_kinds, find_layer_matrices
 from ..study.method_entry import FitSettings
-from ..tasks import LabelledTask
 from .layer_compression import TOKENS, sum_records
-
-N_TEXTS = 1000
-"""Texts of a corpus that are read for calibration."""
 
 
 @dataclass(frozen=True)
-class CalibrationInputs:
-    """What the moments of a checkpoint's layers are taken on."""
+class CodeInputs:
+    """What a code of all matrices is fitted to."""
 
     checkpoint: Path
     """Folder of a checkpoint with metadata."""
     head: str
     """Head with which the checkpoint is loaded."""
-    task: LabelledTask[Any] | None = None
-    """The task for which the checkpoint was fine-tuned, with its training rows."""
-    texts: Path | None = None
-    """Counted texts of a corpus, which calibrate a checkpoint that is not fine-tuned."""
+    calibration: Path | None = None
+    """Calibration of the checkpoint (see `calibration_file`); none for a code without data."""
     counts: Path | None = None
-    """Token counts of that corpus."""
+    """Token counts of the corpus of a checkpoint that is not fine-tuned."""
 
 
 def compress_whole_model(
-    inputs: CalibrationInputs,
+    inputs: CodeInputs,
     settings: FitSettings,
     artefact: Artefact,
     progress: Callable[[str], None],
@@ -61,11 +53,11 @@ def compress_whole_model(
     """Code all matrices of a checkpoint at once, and write them with RESULT and all other weights.
 
     Args:
-        inputs: the checkpoint and its calibration texts.
+        inputs: the checkpoint and its calibration.
         settings: of a variant with `codes_whole_model`.
         artefact: the folder to write, the variant's name, the seed, and the target ratio of the
             whole model.
-        progress: called with a line about every batch and level.
+        progress: called with a line about every level.
         patterns: names of the model's layers by kind, where they differ from
             `layer_kinds.PATTERNS`.
 
@@ -78,9 +70,8 @@ def compress_whole_model(
     options = CodeOptions.parse(settings.matrices[0].options)
     model = load_model(inputs.checkpoint, inputs.head)
     calibration = Calibration()
-    if options.calibration:
-        tokenizer = load_tokenizer(inputs.checkpoint)
-        calibration = _calibrate(inputs, model, tokenizer, artefact.seed, progress)
+    if options.calibration and inputs.calibration is not None:
+        calibration = read_calibration(inputs.calibration)
     counts = read_counts(inputs.counts) if inputs.counts is not None else None
     context = Context(seed=artefact.seed, progress=progress)
     with atomic_directory(artefact.folder) as folder:
@@ -108,42 +99,6 @@ def compress_whole_model(
             result = replace(sum_records(records), other_bits=code.other_bits)
         write_json(folder / RESULT, result.to_json())
     return result
-
-
-def _calibrate(
-    inputs: CalibrationInputs,
-    model: PreTrainedModel,
-    tokenizer: PreTrainedTokenizerBase,
-    seed: int,
-    progress: Callable[[str], None],
-) -> Calibration:
-    """Moments of the model's layers on training examples of the task, else on texts."""
-    types = None
-    if inputs.task is None:
-        assert inputs.texts is not None
-        texts = read_texts(inputs.texts)
-        texts = texts[:: max(1, len(texts) // N_TEXTS)][:N_TEXTS]
-        encoded = encode_texts(texts, tokenizer, longest_text(model), in_parts=True)
-    else:
-        rows = inputs.task.training_rows(tokenizer)
-        encoded = _of_rows(rows, "input_ids")
-        if "token_type_ids" in rows[0]:
-            types = _of_rows(rows, "token_type_ids")
-    return calibrate(
-        model,
-        encoded,
-        token_types=types,
-        mask_id=tokenizer.mask_token_id,
-        seed=seed,
-        progress=progress,
-    )
-
-
-def _of_rows(rows: list[dict[str, Any]], name: str) -> list[list[int]]:
-    """An input of training rows; the choices of a row are texts of their own."""
-    values = [row[name] for row in rows]
-    is_choice = isinstance(values[0][0], list)
-    return [choice for row in values for choice in row] if is_choice else values
 
 
 def _stored_matrices(

@@ -8,6 +8,7 @@ from pydantic import Discriminator, Field, Tag
 
 from .. import methods
 from ..errors import UserError
+from ..methods._code_options import CodeOptions
 from .fields import Frozen, Ratio, Ratios, Strings, nearest
 from .layer_kinds import ALL, EMBEDDING, KINDS
 
@@ -152,8 +153,14 @@ class FitSettings(Frozen):
 
     @property
     def codes_whole_model(self) -> bool:
-        """Whether all matrices of the model are coded at once, which needs calibration texts."""
+        """Whether all matrices of the model are coded at once."""
         return self.matrices[0].kind == ALL
+
+    @property
+    def is_calibrated(self) -> bool:
+        """Whether a code of all matrices reads moments of calibration texts."""
+        options = self.matrices[0].options
+        return self.codes_whole_model and CodeOptions.parse(options).calibration
 
     @property
     def trims_vocabulary(self) -> bool:

@@ -42,6 +42,17 @@ def task_class(kind: str) -> type[Task[Any]]:
     return own
 
 
+def checkpoint_head(kind: str, is_finetuned: bool) -> str:
+    """Head with which a checkpoint is loaded, a key of `loading.AUTO_CLASSES`.
+
+    Args:
+        kind: of the task for which it is fine-tuned, or which evaluates it.
+        is_finetuned: otherwise it has no head for labels.
+    """
+    task = task_class(kind)
+    return "encoder" if task.entry_model.has_labels and not is_finetuned else task.head
+
+
 def entry_model(kind: str) -> type[TaskEntry]:
     """The typed entry of a kind of tasks.
 

@@ -87,13 +87,19 @@ class LabelledTask(Task[Labelled]):
     def scores(
         cls, outcomes: Outcomes, bootstrap_indices: dict[str, np.ndarray]
     ) -> dict[str, np.ndarray]:
-        """See base class: each metric of `predicted` against `label`."""
+        """See base class: each metric of `predicted` against `label`, and means of comparisons."""
         from . import _metrics
 
         indices = bootstrap_indices["example"]
         predicted = outcomes["predicted"][indices]
         gold = outcomes["label"][indices]
-        return {m.name: getattr(_metrics, m.name)(predicted, gold) for m in cls.metrics}
+        scores = {}
+        for metric in cls.metrics:
+            if metric.of_itself is None:
+                scores[metric.name] = getattr(_metrics, metric.name)(predicted, gold)
+            elif metric.name in outcomes:
+                scores[metric.name] = outcomes[metric.name][indices].mean(1)
+        return scores
 
     @cached_property
     def train(self) -> Examples:

@@ -1,6 +1,6 @@
 """Classification of texts or pairs of texts by a fine-tuned model.
 
-Accuracy, F1, Matthews' correlation.
+Accuracy, F1, Matthews' correlation; divergence from the uncompressed model and agreement with it.
 """
 
 from __future__ import annotations
@@ -21,6 +21,7 @@ from ._base import Outcomes, Progress
 from ._examples import Label, LabelledRows
 from ._labelled import LabelledTask
 from ._labels import label_position, label_positions
+from ._predicted_labels import COMPARISONS, label_outcomes
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel, PreTrainedTokenizerBase
@@ -47,6 +48,7 @@ class ClassificationEntry(LabelledTaskEntry):
         Metric("accuracy", "accuracy"),
         Metric("f1", "F1"),
         Metric("matthews", "Matthews"),
+        *COMPARISONS,
     )
     measures_sensitivity: ClassVar[bool] = True
 
@@ -148,13 +150,8 @@ class Classification(LabelledTask[ClassificationEntry]):
     def outcomes(
         self, model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, progress: Progress
     ) -> Outcomes:
-        """See base class. Positions of labels, (n,) each."""
-        import numpy as np
-
+        """See base class and `label_outcomes`."""
         from ._encoding import predict_logits
 
         logits = predict_logits(model, tokenizer, self.test, self.entry.max_length, progress)
-        return {
-            "predicted": logits.argmax(1).numpy().astype(np.int16),
-            "label": np.array(self.test.labels, dtype=np.int16),
-        }
+        return label_outcomes(logits, self.test.labels, self.reference)

@@ -1,6 +1,6 @@
 """Choosing the answer to a question among a few, by a fine-tuned model that scores each.
 
-Accuracy.
+Accuracy; divergence from the uncompressed model and agreement with it.
 """
 
 from __future__ import annotations
@@ -18,6 +18,7 @@ from ._base import Outcomes, Progress
 from ._examples import Examples, Label, LabelledRows
 from ._labelled import Batch, EncodedRow, LabelledTask
 from ._labels import label_position, label_positions
+from ._predicted_labels import COMPARISONS, label_outcomes
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel, PreTrainedTokenizerBase
@@ -46,11 +47,17 @@ class MultipleChoiceData(LabelledData):
 class MultipleChoiceEntry(LabelledTaskEntry):
     """Which of the columns `data.choices` answers `data.text`."""
 
-    known_metrics: ClassVar[tuple[Metric, ...]] = (Metric("accuracy", "accuracy"),)
+    known_metrics: ClassVar[tuple[Metric, ...]] = (
+        Metric("accuracy", "accuracy"),
+        *COMPARISONS,
+    )
 
     kind: Literal["multiple_choice"] = Field(description="Kind of task.")
     protocol: TrainedProtocol
     data: MultipleChoiceData = Field(description="Where the rows are, and which columns are read.")
+    metrics: Strings = Field(
+        default=("accuracy",), description="Metrics of the tables, the main one first."
+    )
 
 
 class MultipleChoice(LabelledTask[MultipleChoiceEntry]):
@@ -93,9 +100,7 @@ class MultipleChoice(LabelledTask[MultipleChoiceEntry]):
     def outcomes(
         self, model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, progress: Progress
     ) -> Outcomes:
-        """See base class. Positions of choices, (n,) each."""
-        import numpy as np
-
+        """See base class and `label_outcomes`."""
         from ._encoding import run_batches
 
         def score(batch: Batch) -> Any:
@@ -107,8 +112,4 @@ class MultipleChoice(LabelledTask[MultipleChoiceEntry]):
         length = self.entry.max_length
         encoded = tokenizer(test.texts, test.seconds, truncation=True, max_length=length)
         scores = run_batches(encoded, tokenizer, model.device, score, progress)
-        chosen = scores.view(-1, test.choices).argmax(1).numpy()
-        return {
-            "predicted": chosen.astype(np.int16),
-            "label": np.array(test.labels, dtype=np.int16),
-        }
+        return label_outcomes(scores.view(-1, test.choices), test.labels, self.reference)

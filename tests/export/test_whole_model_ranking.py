@@ -8,8 +8,11 @@ import pytest
 from embpress.cli import main
 from embpress.errors import InfeasibleRatio, UserError
 from embpress.export.ranking import MEGABYTE
-from embpress.export.whole_model_ranking import CODES, rank_whole_models
+from embpress.export.whole_model_ranking import CODES, NO_TEXTS, rank_whole_models
+from embpress.methods._code_options import BASELINES
+from embpress.study.yaml_files import read_yaml
 
+from ..studies import ROOT
 from .test_whole_model import dense
 
 TEXTS = [f"w{5 + i % 9} w{6 + i % 7} w9 w{7 + i % 3}" for i in range(40)]
@@ -33,6 +36,18 @@ def test_codes_keep_the_size_and_the_one_code_diverges_least(folder):
     assert ranking.best.options == {}
     larger = rank_whole_models(folder / "dense", 1.3 * megabytes, calibration=TEXTS)
     assert larger.best.loss < ranking.best.loss
+
+
+def test_without_texts_only_codes_without_data_are_compared(folder):
+    ranking = rank_whole_models(folder / "dense", 0.006)
+    labels = {candidate.label for candidate in ranking.candidates}
+    assert labels == set(NO_TEXTS) and "WaterSIC's core" not in labels
+
+
+def test_the_study_of_whole_models_has_the_same_baselines():
+    methods = read_yaml(ROOT / "studies/whole-model.yaml")["methods"].values()
+    options = {entry.get("label"): entry.get("options") for entry in methods}
+    assert {label: options[label] for label in BASELINES} == BASELINES
 
 
 def test_sizes_out_of_range_are_refused(folder):

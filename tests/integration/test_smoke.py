@@ -129,8 +129,10 @@ def test_a_whole_model_in_one_code_keeps_more_bits_and_recovers(folder, scores):
     assert offline["model_ratio"] >= 8
     assert student["model_ratio"] == offline["model_ratio"]
     assert offline["retention"] > main(scores, "rotten").loc["svd_model", "retention"]
-    log = folder / "results/logs/compress_whole_model/rotten-seed0-ectcq_model-8.log"
+    logs = folder / "results/logs"
+    log = logs / "compress_whole_model/rotten-seed0-ectcq_model-8.log"
     assert "bits stored" in log.read_text()
+    assert len(list((logs / "calibrate").glob("*.log"))) == 1
 
 
 def test_every_method_has_a_row_and_stays_within_its_budget(scores):

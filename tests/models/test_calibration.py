@@ -14,6 +14,7 @@ from embpress.models.calibration import (
     calibrate,
     encode_texts,
     longest_text,
+    predicted_softmaxes,
 )
 from embpress.models.whole_model_code import embedding_moments, find_matrices, layer_moments
 
@@ -83,6 +84,37 @@ def test_outputs_of_a_head_have_the_fisher_information_of_a_softmax():
     # Exactly, although one label a text is drawn.
     wanted = (probabilities * (1 - probabilities)).mean(0)
     torch.testing.assert_close(moments.outputs, wanted, rtol=1e-4, atol=1e-6)
+
+
+@pytest.mark.parametrize("name", ["electra_discriminator", "bert_token_regression"])
+def test_padded_places_have_no_gradient_in_models_of_one_value_a_token(name):
+    model = tiny(name)
+    head = "classifier" if "regression" in name else "discriminator_predictions.dense_prediction"
+    gradients = []
+
+    def keep(module, inputs, output):
+        output.register_hook(lambda g: gradients.append(g[..., 0]))
+
+    model.get_submodule(head).register_forward_hook(keep)
+    calibrate(model, TEXTS)
+    (gradient,) = gradients  # one batch, of all texts
+    assert gradient.shape[1] == max(map(len, TEXTS))
+    n_tokens = sorted(int(row.ne(0).sum()) for row in gradient)
+    assert n_tokens == sorted(map(len, TEXTS))
+
+
+def test_a_discriminator_has_two_labels_a_token_and_a_classifier_one_label_a_text():
+    mask = torch.tensor([[True, True, True], [True, False, False]])
+    ids = torch.tensor([[3, 5, 7], [8, 0, 0]])
+    with torch.no_grad():
+        output = tiny("electra_discriminator")(input_ids=ids, attention_mask=mask.long())
+        (found,) = predicted_softmaxes(output, mask)
+        torch.testing.assert_close(found.softmax(-1)[:, 1], output.logits[mask].sigmoid())
+        # As many labels as tokens: the shape of the logits is that of the mask.
+        output = tiny("bert_classifier", num_labels=3)(input_ids=ids, attention_mask=mask.long())
+        (found,) = predicted_softmaxes(output, mask)
+    assert output.logits.shape == mask.shape
+    assert torch.equal(found, output.logits)
 
 
 def test_rows_of_a_language_models_head_count_by_the_probabilities_of_their_tokens():

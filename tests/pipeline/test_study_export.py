@@ -13,13 +13,13 @@ from embpress.pipeline.compression import FitInputs, compress_checkpoint
 from embpress.pipeline.evaluation import evaluate
 from embpress.pipeline.layer_compression import compress_modules
 from embpress.pipeline.study_export import PROVENANCE, StudyResult, export_study_result
-from embpress.pipeline.whole_model_compression import CalibrationInputs, compress_whole_model
+from embpress.pipeline.whole_model_compression import compress_whole_model
 from embpress.study.folders import checkpoint_folder, evaluated_artefacts
 from embpress.training.loop import TrainingContext
 from embpress.training.students import StudentInputs, distil_on_task
 
 from ..studies import make_study
-from .test_whole_model_compression import STAGE, folder, task_of  # noqa: F401
+from .test_whole_model_compression import STAGE, folder, task_of, tuned_inputs  # noqa: F401
 
 KINDS = ["embedding", "query", "key", "value", "attention_output", "intermediate", "output"]
 METHODS = {
@@ -55,8 +55,7 @@ def fitted(study, folder, method):  # noqa: F811
     settings = study.variants[method].fit_settings(artefact.ratio)
     inputs = FitInputs(folder / "tuned", folder / "counts.safetensors")
     if settings.codes_whole_model:
-        calibration = CalibrationInputs(folder / "tuned", "classifier", task_of(folder, "train"))
-        compress_whole_model(calibration, settings, artefact, lambda line: None)
+        compress_whole_model(tuned_inputs(folder), settings, artefact, lambda line: None)
     elif settings.compresses_layers:
         compress_modules(inputs, settings, artefact, lambda line: None)
     else:

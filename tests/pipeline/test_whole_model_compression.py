@@ -11,11 +11,13 @@ from embpress import storage
 from embpress.data.texts import write_texts
 from embpress.data.token_counts import write_counts
 from embpress.fidelity.record import Infeasible, read_result
+from embpress.models.calibration_file import read_calibration, write_calibration
 from embpress.models.compressed_model import CompressedModel, load_other_weights, read_matrix_list
 from embpress.models.embedding import OTHER_WEIGHTS, write_metadata
 from embpress.models.loading import load_model
+from embpress.pipeline.checkpoint_calibration import CalibrationInputs, calibrate_checkpoint
 from embpress.pipeline.evaluation import evaluate
-from embpress.pipeline.whole_model_compression import CalibrationInputs, compress_whole_model
+from embpress.pipeline.whole_model_compression import CodeInputs, compress_whole_model
 from embpress.study.artefact import Artefact
 from embpress.study.layer_kinds import EMBEDDING, OTHER
 from embpress.study.method_entry import MethodEntry, resolve_variant
@@ -73,9 +75,25 @@ def settings(ratio=4, **options):
     return resolve_variant("whole", entry, (ratio,)).fit_settings(ratio)
 
 
+def calibrated(inputs, path):
+    """A calibration of a checkpoint, written to a file."""
+    calibration = calibrate_checkpoint(inputs, 0, lambda line: None)
+    write_calibration(calibration, path)
+    return calibration
+
+
+def tuned_inputs(folder):
+    """The classifier and its calibration on training rows, which is made once."""
+    file = folder / "calibration.safetensors"
+    if not file.exists():
+        task = task_of(folder, "train")
+        calibrated(CalibrationInputs(folder / "tuned", "classifier", task), file)
+    return CodeInputs(folder / "tuned", "classifier", file)
+
+
 def coded(folder, ratio=3, out="coded", inputs=None, **options):
     """What is recorded of the classifier coded by its training rows."""
-    inputs = inputs or CalibrationInputs(folder / "tuned", "classifier", task_of(folder, "train"))
+    inputs = inputs or tuned_inputs(folder)
     artefact = Artefact(folder / out, "whole", ratio, 0)
     result = compress_whole_model(inputs, settings(ratio, **options), artefact, lambda line: None)
     assert read_result(folder / out) == result
@@ -121,19 +139,37 @@ def test_each_ingredient_can_be_left_out(folder, option):
 
 
 def test_entquant_reads_no_texts(folder):
-    inputs = CalibrationInputs(folder / "tuned", "classifier")
+    inputs = CodeInputs(folder / "tuned", "classifier")
     result = coded(folder, out="entquant", inputs=inputs, entquant=True)
     assert result.modules != coded(folder, out="plain", calibration=False, feedback=False).modules
 
 
 def test_a_model_that_is_not_fine_tuned_is_calibrated_on_texts(folder):
-    files = {"texts": folder / "texts.jsonl", "counts": folder / "counts.safetensors"}
-    inputs = CalibrationInputs(folder / "base", "encoder", **files)
+    file = folder / "calibration.safetensors"
+    texts = CalibrationInputs(folder / "base", "encoder", texts=folder / "texts.jsonl")
+    assert calibrated(texts, file).moments
+    inputs = CodeInputs(folder / "base", "encoder", file, folder / "counts.safetensors")
     result = coded(folder, inputs=inputs)
     assert "pooler.dense" in [record["name"] for record in result.modules]
     model = load_model(folder / "base", "encoder")
     CompressedModel(model, decode=True).load_matrices(folder / "coded")
     load_other_weights(model, folder / "coded")
+
+
+def test_a_file_keeps_all_of_a_calibration(folder):
+    tuned = CalibrationInputs(folder / "tuned", "classifier", task_of(folder, "train"))
+    own = calibrated(tuned, folder / "calibration.safetensors")
+    read = read_calibration(folder / "calibration.safetensors")
+    assert (read.n_texts, read.n_tokens) == (own.n_texts, own.n_tokens)
+    assert torch.equal(read.token_counts, own.token_counts)
+    assert read.moments.keys() == own.moments.keys()
+    for name, moments in own.moments.items():
+        assert all(map(torch.equal, read.moments[name], moments))
+    assert len(read.checks) == len(own.checks) > 0
+    for batch, kept in zip(own.checks, read.checks):
+        assert batch.inputs.keys() == kept.inputs.keys()
+        assert all(torch.equal(batch.inputs[name], kept.inputs[name]) for name in batch.inputs)
+        assert torch.equal(batch.mask, kept.mask) and torch.equal(batch.labels, kept.labels)
 
 
 def test_a_ratio_out_of_reach_is_a_result(folder):

@@ -4,6 +4,7 @@ import math
 
 import numpy as np
 import pytest
+import scipy
 import torch
 from torch.nn import functional
 
@@ -11,6 +12,7 @@ from embpress.pipeline.evaluation import read_outcomes, write_outcomes
 from embpress.tasks import kinds, task_class
 from embpress.tasks._bootstrap import compare
 from embpress.tasks._encoding import sentence_embeddings
+from embpress.tasks._predicted_labels import label_outcomes
 from embpress.tasks._predictions import HeadInputs, ReferenceHead, compare_predictions
 
 from .test_contract import make, tiny_model
@@ -42,7 +44,8 @@ def values(kind, outcomes, base):
 
 
 def test_kinds_with_embeddings_or_predictions_are_compared():
-    assert {"language_modelling", "similarity", "retrieval"} <= set(COMPARED)
+    predictions = {"language_modelling", "classification", "multiple_choice"}
+    assert predictions | {"similarity", "retrieval"} <= set(COMPARED)
 
 
 @pytest.mark.parametrize("kind", COMPARED)
@@ -50,7 +53,7 @@ def test_the_same_model_differs_in_nothing_and_another_does(kind, tokenizer, tmp
     task, base, same = compared(kind, tokenizer, tmp_path, 0)
     other = task.outcomes(tiny_model(task, 1), tokenizer, silent)
     scores = [values(kind, outcomes, base) for outcomes in (same, other)]
-    assert set(scores[0]) == set(task.entry.reported_metrics) - missing_sets(task)
+    assert set(scores[0]) == {metric.name for metric in task.metrics} - missing_sets(task)
     for metric in (m for m in task.metrics if m.of_itself is not None):
         equal, different = (found[metric.name] for found in scores)
         assert equal.value == pytest.approx(metric.of_itself, abs=1e-5)
@@ -87,6 +90,20 @@ def test_language_models_are_compared_by_all_their_predictions(tokenizer, tmp_pa
     lost = np.subtract(*(side.mean().item() for side in losses))
     assert found["nats_lost"].value == pytest.approx(lost, rel=1e-4)
     assert found["perplexity"].retention == pytest.approx(100 * math.exp(-lost), rel=1e-4)
+
+
+def test_labels_are_compared_by_their_probabilities():
+    generator = torch.Generator().manual_seed(0)
+    reference, logits = torch.randn(2, 50, 3, generator=generator)
+    labels = [0] * 50
+    base = label_outcomes(reference, labels, None)
+    found = values("classification", label_outcomes(logits, labels, base), base)
+    p, q = (scipy.special.softmax(side.double().numpy(), axis=1) for side in (reference, logits))
+    divergences = scipy.stats.entropy(p, q, axis=1)
+    agreements = p.argmax(1) == q.argmax(1)
+    assert found["kl_divergence"].value == pytest.approx(divergences.mean(), rel=1e-5)
+    assert found["top1_agreement"].value == pytest.approx(agreements.mean())
+    assert found["kl_divergence"].n == 50
 
 
 def test_embeddings_are_compared_text_by_text(tokenizer, tmp_path):

@@ -28,13 +28,35 @@ rule sensitivity:
         "../scripts/sensitivity.py"
 
 
+rule calibrate:
+    """Measure second moments of the inputs and gradients of a checkpoint's layers on training texts."""
+    input:
+        unpack(calibration_inputs),
+    output:
+        "results/calibration/{checkpoint}/seed{seed}.safetensors",
+    log:
+        "results/logs/calibrate/{checkpoint}-seed{seed}.log",
+    conda:
+        "../../envs/torch.yaml"
+    resources:
+        mem_mb=per_attempt(4000),
+        runtime=per_attempt(120),
+    params:
+        code=code_of("calibrate", calibration_modules),
+        entry=calibration_entry,
+    message:
+        "calibrating the layers of {wildcards.checkpoint}, seed {wildcards.seed}"
+    script:
+        "../scripts/calibrate.py"
+
+
 rule compress_whole_model:
-    """Code all matrices of a checkpoint at once, calibrated on training texts.
+    """Code all matrices of a checkpoint at once.
 
     A ratio out of reach is recorded in result.json.
     """
     input:
-        unpack(calibration_inputs),
+        unpack(code_inputs),
     output:
         directory("results/compressed/{checkpoint}/seed{seed}/{variant}/{ratio}"),
     log:
@@ -47,8 +69,9 @@ rule compress_whole_model:
         mem_mb=per_attempt(4000),
         runtime=per_attempt(120),
     params:
-        code=code_of("compress_whole_model", method_modules, calibration_modules),
-        entry=calibration_entry,
+        code=code_of("compress_whole_model", method_modules),
+        kind=calibration_kind,
+        is_finetuned=is_finetuned,
         settings=fit_settings,
         patterns=layer_patterns,
     message:

@@ -184,10 +184,29 @@ def calibration_inputs(wildcards):
     if source in STUDY.tasks:
         entry = STUDY.tasks[source]
         return inputs | task_inputs(source, SPLITS if entry.is_one_file else ("train",))
-    return inputs | {
-        "texts": f"results/corpora/{corpus}/counted.jsonl",
-        "counts": counts_file(wildcards.checkpoint),
-    }
+    return inputs | {"texts": f"results/corpora/{corpus}/counted.jsonl"}
+
+
+def code_inputs(wildcards):
+    """A checkpoint, its calibration unless the code reads no data, and counts of a corpus if it is not fine-tuned."""
+    fit, seed = wildcards.checkpoint, wildcards.seed
+    source, _ = STUDY.split_fit(fit)
+    inputs = {"checkpoint": checkpoint_folder(source, seed)}
+    if STUDY.variants[wildcards.variant].is_calibrated:
+        inputs["calibration"] = f"results/calibration/{fit}/seed{seed}.safetensors"
+    if not is_finetuned(wildcards):
+        inputs["counts"] = counts_file(fit)
+    return inputs
+
+
+def is_finetuned(wildcards):
+    source, _ = STUDY.split_fit(wildcards.checkpoint)
+    return source in STUDY.tasks
+
+
+def calibration_kind(wildcards):
+    """Kind of the task with whose head a checkpoint is loaded."""
+    return STUDY.tasks[calibration_task(wildcards)].kind
 
 
 def calibration_entry(wildcards):
@@ -202,7 +221,7 @@ def calibration_task(wildcards):
 
 def calibration_modules(wildcards):
     """Modules of the kind of the task that calibrates a checkpoint."""
-    return [f"embpress.tasks.{STUDY.tasks[calibration_task(wildcards)].kind}"]
+    return [f"embpress.tasks.{calibration_kind(wildcards)}"]
 
 
 def fit_settings(wildcards):

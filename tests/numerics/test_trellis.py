@@ -38,7 +38,7 @@ def candidates(samples):
 
 def path(costs):
     branch = np.empty(len(costs), dtype=np.uint8)
-    cheapest_path(costs, np.empty((len(costs), STATES), dtype=np.uint8), branch)
+    cheapest_path(costs, np.empty(len(costs), dtype=np.uint32), branch)
     return branch
 
 

@@ -87,6 +87,7 @@ def _extend_paths(context: Any, total: Any, costs: Any, sample: Any) -> Any:
     In LLVM's vector operations: numba finds none for the order in which states follow each other.
 
     Args:
+        context: of numba's type inference.
         total: float32 (STATES,), cost of the cheapest path to each state; changed.
         costs: float32 (d, 4), cost of each branch at each sample.
         sample: position of the sample.

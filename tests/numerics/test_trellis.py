@@ -6,7 +6,6 @@ import pytest
 from embpress.numerics.trellis import (
     NEXT,
     POLYNOMIALS,
-    STATES,
     cheapest_path,
     level,
     nearest_size,

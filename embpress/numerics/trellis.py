@@ -80,8 +80,7 @@ def _picked(builder: Any, vector: Any, places: np.ndarray) -> Any:
     return builder.shuffle_vector(vector, ir.Constant(vector.type, ir.Undefined), mask)
 
 
-@intrinsic
-def _extend_paths(context: Any, total: Any, costs: Any, sample: Any) -> Any:
+def _path_extension(context: Any, total: Any, costs: Any, sample: Any) -> Any:
     """Extend the cheapest path to each state by a sample, all states at once.
 
     In LLVM's vector operations: numba finds none for the order in which states follow each other.
@@ -116,6 +115,10 @@ def _extend_paths(context: Any, total: Any, costs: Any, sample: Any) -> Any:
         return builder.bitcast(is_second, ir.IntType(STATES))
 
     return types.uint32(total, costs, sample), generate
+
+
+_extend_paths: Any = intrinsic(_path_extension)
+"""What `_path_extension` describes, to be called by compiled functions without the context."""
 
 
 @compiled

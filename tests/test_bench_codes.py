@@ -4,7 +4,8 @@ import pytest
 import torch
 
 from bench import codes
-from embpress.methods import compress
+from bench.listed_codes import codes as listed_codes
+from embpress.methods import compress, controls, names
 from tests.methods.samples import context_of, matrix_of
 
 
@@ -55,7 +56,7 @@ def test_an_unknown_code_or_a_missing_model_ends_the_program(run, capsys, tmp_pa
     assert "has no model minilm" in capsys.readouterr().err
 
 
-WITH_PEER = [code for code in codes.codes().values() if code.peer]
+WITH_PEER = [code for code in listed_codes().values() if code.peer]
 
 
 @pytest.mark.parametrize("code", WITH_PEER, ids=lambda code: code.label)
@@ -70,5 +71,5 @@ def test_independent_implementations_decode_the_same_values(code):
 
 
 def test_every_method_but_the_controls_is_measured():
-    measured = {code.method for code in codes.codes().values()}
-    assert measured == set(codes.names()) - codes.controls()
+    measured = {code.method for code in listed_codes().values()}
+    assert measured == set(names()) - controls()

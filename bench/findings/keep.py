@@ -55,7 +55,7 @@ def keep(results: Path, runs: Path, commit: str = "", command: str = "") -> Path
             table = results / f"{name}.csv"
             if table.exists():
                 _compress(table.read_text(encoding="utf-8"), folder / f"{name}.csv.xz")
-        differences = paired_differences(study, results / "evaluation")
+        differences = paired_differences(study, results)
         plain = differences.to_csv(index=False, float_format="%.6g", lineterminator="\n")
         _compress(plain, folder / "differences.csv.xz")
         shutil.copyfile(results / "labels.json", folder / "labels.json")

@@ -22,6 +22,8 @@ from embpress.study.metric_names import ERRORS
 from .kept_run import Estimate, KeptRun, NotKept
 
 DASH = "–"
+SMALL = 0.1
+"""Below this, values of metrics have a fourth decimal."""
 ABOVE = ">"
 TIED = "≈"
 LEAST_RETENTION = 5.0
@@ -160,7 +162,7 @@ class Statements:
             at = [r for (m, r, _) in values if m == method and (method == "identity" or r == ratio)]
             if at:
                 cells = [values.get((method, at[0], m)) for m in metrics]
-                shown = [DASH if v is None else number(v, 3) for v in cells]
+                shown = [DASH if v is None else number(v, 3 + (abs(v) < SMALL)) for v in cells]
                 lines.append([self._name(method), *shown])
         names = [about.metrics.get(m, about.metric_label) for m in metrics]
         return markdown(["method", *names], lines)

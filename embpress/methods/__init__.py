@@ -59,6 +59,21 @@ def controls() -> frozenset[str]:
     return frozenset(name for name, kind in _declared("kind").items() if kind == "control")
 
 
+@lru_cache
+def draws(name: str) -> bool:
+    """Whether fits of a method may depend on the seed: its source reads the seed of the context.
+
+    Args:
+        name: name or alias of a method; also TRIMMING.
+
+    Raises:
+        UserError: if there is no such method.
+    """
+    file = FOLDER / f"{module_name(name).rpartition('.')[2]}.py"
+    nodes = ast.walk(ast.parse(file.read_text(encoding="utf-8")))
+    return any(isinstance(node, ast.Attribute) and node.attr == "seed" for node in nodes)
+
+
 def resolve_name(name: str) -> str:
     """The name of a method's file, from that name or from its alias.
 

@@ -13,6 +13,7 @@ import numpy as np
 from pandas import DataFrame
 
 from ..study.artefact import ratio_name
+from ..study.folders import outcomes_file
 from ..study.study import IDENTITY, Study
 from ..tasks import Outcomes, task_class
 from ..tasks._bootstrap import INTERVAL, retention_samples
@@ -30,7 +31,7 @@ Samples = dict[str, np.ndarray]
 """Retention of each method in percent, (1 + resamples,): of all examples, then of each sample."""
 
 
-def paired_differences(study: Study, evaluations: Path) -> DataFrame:
+def paired_differences(study: Study, results: Path) -> DataFrame:
     """Differences in retention of each pair of methods, by task, and by mean over tasks.
 
     Each task and ratio has a row for each pair, and a row for each method against the uncompressed
@@ -39,14 +40,14 @@ def paired_differences(study: Study, evaluations: Path) -> DataFrame:
 
     Args:
         study: the study.
-        evaluations: folder of the outcomes, results/evaluation.
+        results: folder of the study, with the outcomes of its evaluations.
 
     Returns:
         Rows of DIFFERENCE_COLUMNS. `low` and `high` bound the 95 % interval of `difference`, which
         is first - second in points of retention.
     """
     rows: list[tuple[object, ...]] = []
-    samples = {task: _samples_by_ratio(study, task, evaluations) for task in study.tasks}
+    samples = {task: _samples_by_ratio(study, task, results) for task in study.tasks}
     means = _averaged(study)
     for ratio in study.ratios:
         by_task = {task: samples[task].get(ratio, {}) for task in study.tasks}
@@ -77,14 +78,14 @@ def _main_metric(study: Study, task: str) -> tuple[str, bool]:
     return main, known[main].higher_is_better
 
 
-def _samples_by_ratio(study: Study, task: str, evaluations: Path) -> dict[float, Samples]:
+def _samples_by_ratio(study: Study, task: str, results: Path) -> dict[float, Samples]:
     """Samples of every method of a task, by ratio of the study."""
-    base = _read(study, task, IDENTITY, evaluations)
+    base = _read(study, task, IDENTITY, results)
     chosen: dict[float, Samples] = {ratio: {} for ratio in study.ratios}
     for variant in study.variants_of(task):
         if variant.name == IDENTITY:
             continue
-        outcomes = _read(study, task, variant.name, evaluations)
+        outcomes = _read(study, task, variant.name, results)
         for ratio, target in _targets(study, variant.ratios, variant.is_control).items():
             name = ratio_name(target)
             if not all(name in by_artefact for by_artefact in outcomes):
@@ -99,11 +100,10 @@ def _samples_by_ratio(study: Study, task: str, evaluations: Path) -> dict[float,
     return chosen
 
 
-def _read(study: Study, task: str, variant: str, folder: Path) -> list[dict[str, Outcomes]]:
+def _read(study: Study, task: str, variant: str, results: Path) -> list[dict[str, Outcomes]]:
     """Outcomes of a variant by artefact, one entry a seed."""
     return [
-        read_outcomes(folder / task / f"seed{seed}" / f"{variant}.safetensors")
-        for seed in study.seeds
+        read_outcomes(outcomes_file(study, task, variant, seed, results)) for seed in study.seeds
     ]
 
 

@@ -23,10 +23,24 @@ def has_students(study: Study, task: str, variant: str) -> bool:
     return study.tasks[task].is_student and study.variants[variant].method != IDENTITY
 
 
+def evaluated_seed(study: Study, task: str, variant: str, seed: int) -> int:
+    """The seed whose outcomes stand for a seed, as in `Study.fit_seed`; students have their own."""
+    if has_students(study, task, variant):
+        return seed
+    return study.fit_seed(study.evaluated_fit_of(task), variant, seed)
+
+
+def outcomes_file(study: Study, task: str, variant: str, seed: int, root: Path = RESULTS) -> Path:
+    """Outcomes of the test examples of a task."""
+    seed = evaluated_seed(study, task, variant, seed)
+    return root / f"evaluation/{task}/seed{seed}/{variant}.safetensors"
+
+
 def evaluated_artefacts(
     study: Study, task: str, variant: str, seed: int, root: Path = RESULTS
 ) -> list[Artefact]:
     """What a task evaluates of a variant, one for each ratio: fitted matrices, or students."""
+    seed = evaluated_seed(study, task, variant, seed)
     if has_students(study, task, variant):
         folder = root / STUDENTS / task
     else:

@@ -172,6 +172,12 @@ class FitSettings(Frozen):
         """Whether rows are weighted by a sensitivity that is measured on the model."""
         return any(choice.sensitivity for choice in self.matrices)
 
+    @property
+    def draws(self) -> bool:
+        """Whether a fit may depend on the seed."""
+        measured = self.needs_sensitivity or self.is_calibrated
+        return measured or any(methods.draws(name) for name in self.methods)
+
 
 class Variant(FitSettings):
     """A method with its options and ratios: what one row of the tables compares."""

@@ -226,6 +226,21 @@ class Study(Frozen):
         checkpoint, _, corpus = name.partition(CORPUS_MARK)
         return checkpoint, corpus or self.corpus_of(checkpoint)
 
+    def fit_seed(self, fit: str, variant: str, seed: int) -> int:
+        """The seed whose fit stands for a seed.
+
+        The first one, where neither the checkpoint nor the fit depends on the seed: such a fit is
+        computed, and evaluated, once for all seeds.
+
+        Args:
+            fit: name of a checkpoint and corpus, from `fit_of` or `evaluated_fit_of`.
+            variant: name of the variant.
+            seed: one of the study's.
+        """
+        checkpoint, _ = self.split_fit(fit)
+        depends = checkpoint in self.tasks or self.variants[variant].draws
+        return seed if depends else self.seeds[0]
+
     def model_of(self, checkpoint: str) -> str:
         """Name of the model behind a checkpoint."""
         return self.tasks[checkpoint].model if checkpoint in self.tasks else checkpoint

@@ -14,7 +14,7 @@ from torch.utils.flop_counter import FlopCounterMode
 from embpress import storage
 from embpress.errors import InfeasibleRatio, UserError
 from embpress.fidelity.reconstruction import reconstruction
-from embpress.methods import compress, method_class
+from embpress.methods import TRIMMING, compress, draws, method_class, names
 from embpress.methods._base import Context, budget_bits
 from embpress.models.compressed_model import RowRange
 from embpress.models.embedding import CompressedLinear
@@ -94,6 +94,23 @@ def test_same_seed_same_bits(name, tmp_path):
     first, second = (load_file(tmp_path / run / storage.TENSORS) for run in ("a", "b"))
     assert first.keys() == second.keys()
     assert all(torch.equal(first[k], second[k]) for k in first)
+
+
+def test_a_fit_depends_on_the_seed_only_if_the_method_reads_it(name, tmp_path):
+    if draws(name):
+        return
+    for seed in (0, 1):
+        compressed = fitted(name, 600, 48, feasible(name), seed)[1]
+        storage.save(compressed, tmp_path / str(seed))
+    first, second = (load_file(tmp_path / str(seed) / storage.TENSORS) for seed in (0, 1))
+    assert all(torch.equal(first[k], second[k]) for k in first)
+
+
+def test_methods_that_draw_are_known():
+    drawing = {name for name in names() if draws(name)}
+    assert drawing >= {"random_rows", "rotated_signs", "product_quantization"}
+    assert not drawing & {"svd", "integer", "vocabulary_pruning"}
+    assert not draws(TRIMMING)
 
 
 def test_the_global_generator_is_left_alone(name):

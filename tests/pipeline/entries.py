@@ -3,6 +3,7 @@
 import numpy as np
 
 from embpress.pipeline.evaluation import write_outcomes
+from embpress.study.folders import outcomes_file
 
 from ..task_entries import complete
 
@@ -22,7 +23,7 @@ def language_modelling(**keys):
 
 
 def write_evaluations(study, wrong, folder, infeasible=()):
-    """Write outcomes of a study of classification tasks, as results/evaluation has them.
+    """Write outcomes of a study of classification tasks, as its folder of results has them.
 
     `wrong` gives the error rate of each variant, and `infeasible` the tasks, variants and ratios
     without a result.
@@ -36,5 +37,5 @@ def write_evaluations(study, wrong, folder, infeasible=()):
                 predicted = np.where(flipped, 1 - gold, gold).astype(np.int16)
                 done = [r for r in variant.ratios if (task, name, r) not in infeasible]
                 own = {"predicted": predicted, "label": gold}
-                path = folder / task / f"seed{seed}" / f"{name}.safetensors"
+                path = outcomes_file(study, task, name, seed, folder)
                 write_outcomes({f"{ratio:g}": own for ratio in done}, path)

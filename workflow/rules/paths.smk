@@ -67,7 +67,7 @@ def candidate_files(task):
 def fitted(fit, variant, ratio, seed):
     """Compressed matrices of a checkpoint, by the name of its fit."""
     root = Path(f"results/compressed/{fit}")
-    return Artefact.below(root, variant, ratio, seed)
+    return Artefact.below(root, variant, ratio, STUDY.fit_seed(fit, variant, seed))
 
 
 def artefacts(task, variant, seed):
@@ -77,7 +77,7 @@ def artefacts(task, variant, seed):
 
 def outcomes_file(task, seed, variant):
     """Outcomes of the test examples of a task."""
-    return f"results/evaluation/{task}/seed{seed}/{variant}.safetensors"
+    return str(folders.outcomes_file(STUDY, task, variant, seed))
 
 
 def student_on_text(owner, variant, ratio, seed):

@@ -57,8 +57,8 @@ class _Sums:
     n_tokens: int = 0
 
 
-class CheckBatch(NamedTuple):
-    """A batch of texts on which the divergence of a changed model is measured."""
+class TextBatch(NamedTuple):
+    """A batch of texts."""
 
     inputs: dict[str, Tensor]
     mask: Tensor
@@ -80,7 +80,7 @@ class Calibration:
     n_texts: int = 0
     n_tokens: int = 0
     """Texts and tokens of the moments."""
-    checks: list[CheckBatch] = field(default_factory=list)
+    checks: list[TextBatch] = field(default_factory=list)
     """Some of these texts, of about CHECK_TOKENS tokens."""
 
 
@@ -142,36 +142,29 @@ def calibrate(
     chosen = slice(0, None, max(1, len(encoded) // n_texts))
     encoded = encoded[chosen][:n_texts]
     types = token_types[chosen][:n_texts] if token_types is not None else None
+    groups = list(_batches(list(map(len, encoded))))
+    check_every = max(1, len(groups) * TOKENS_A_BATCH // CHECK_TOKENS)
+    checks: list[TextBatch] = []
+    kept = 0
+    done = 0
     model.requires_grad_(False)
     watch = _Watch(model)
-    done = 0
-    checks: list[CheckBatch] = []
-    kept = 0
-    order = list(_batches(list(map(len, encoded))))
-    every = max(1, len(order) * TOKENS_A_BATCH // CHECK_TOKENS)
     try:
-        pad_id = getattr(model.config, "pad_token_id", None) or 0
-        for place, group in enumerate(order):
-            ids, mask = _padded([encoded[i] for i in group], pad_id)
-            inputs = {"input_ids": ids, "attention_mask": mask.long()}
-            if types is not None:
-                inputs["token_type_ids"], _ = _padded([types[i] for i in group], 0)
-            watch.mask = mask
-            is_masked = None
-            if type(model).__name__.endswith("ForMaskedLM") and mask_id is not None:
-                is_masked = (torch.rand(ids.shape, generator=generator) < MASKED) & mask
-                inputs["input_ids"] = ids.masked_fill(is_masked, mask_id)
-            labels = mask if is_masked is None else is_masked
-            if place % every == every // 2 and kept < CHECK_TOKENS:
-                checks.append(CheckBatch(dict(inputs), mask, labels))
-                kept += int(mask.sum())
-            output = run_batch(model, inputs)
-            loss = _sampled_log_probability(output, labels, generator)
+        for place, group in enumerate(groups):
+            texts = [encoded[i] for i in group]
+            types_of_texts = [types[i] for i in group] if types is not None else None
+            batch = _make_batch(model, texts, types_of_texts, mask_id, generator)
+            if place % check_every == check_every // 2 and kept < CHECK_TOKENS:
+                checks.append(batch)
+                kept += int(batch.mask.sum())
+            watch.mask = batch.mask
+            output = run_batch(model, batch.inputs)
+            loss = _sampled_log_probability(output, batch.labels, generator)
             watch.logits = _softmax_logits(output)
             if loss.requires_grad:
                 loss.backward()
             watch.end_batch()
-            done += len(ids)
+            done += len(texts)
             progress(f"calibration: {done}/{len(encoded)} texts")
     finally:
         watch.remove()
@@ -187,6 +180,25 @@ def _batches(lengths: list[int]) -> Iterator[list[int]]:
         size = max(1, TOKENS_A_BATCH // lengths[order[-1]])
         yield order[-size:]
         order = order[:-size]
+
+
+def _make_batch(
+    model: PreTrainedModel,
+    texts: list[list[int]],
+    types: list[list[int]] | None,
+    mask_id: int | None,
+    generator: torch.Generator,
+) -> TextBatch:
+    """A batch of token ids, some of them masked for a masked language model."""
+    ids, mask = _padded(texts, getattr(model.config, "pad_token_id", None) or 0)
+    inputs = {"input_ids": ids, "attention_mask": mask.long()}
+    if types is not None:
+        inputs["token_type_ids"], _ = _padded(types, 0)
+    if not type(model).__name__.endswith("ForMaskedLM") or mask_id is None:
+        return TextBatch(inputs, mask, mask)
+    is_masked = (torch.rand(ids.shape, generator=generator) < MASKED) & mask
+    inputs["input_ids"] = ids.masked_fill(is_masked, mask_id)
+    return TextBatch(inputs, mask, is_masked)
 
 
 def _padded(texts: list[list[int]], filler: int) -> tuple[Tensor, Tensor]:

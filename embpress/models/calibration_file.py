@@ -7,7 +7,7 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor, tensor
 
 from ..methods._layer_code import Moments
-from .calibration import Calibration, CheckBatch
+from .calibration import Calibration, TextBatch
 
 TOKEN_COUNTS = "token_counts"
 SIZES = "sizes"
@@ -44,5 +44,5 @@ def read_calibration(path: Path) -> Calibration:
     checks = []
     for _, batch in sorted(groups.items(), key=lambda group: int(group[0])):
         mask, labels = batch.pop("mask"), batch.pop("labels")
-        checks.append(CheckBatch(batch, mask, labels))
+        checks.append(TextBatch(batch, mask, labels))
     return Calibration(moments, token_counts, n_texts, n_tokens, checks)

@@ -6,11 +6,11 @@ import torch
 from torch import Tensor
 from transformers import PreTrainedModel
 
-from .calibration import CheckBatch, predicted_softmaxes, predicted_values, run_batch
+from .calibration import TextBatch, predicted_softmaxes, predicted_values, run_batch
 
 
 def measure_divergence(
-    model: PreTrainedModel, batches: list[CheckBatch], weight: Tensor, changed: Tensor
+    model: PreTrainedModel, batches: list[TextBatch], weight: Tensor, changed: Tensor
 ) -> float:
     """Mean divergence of the model's predictions from the present ones if a weight is changed.
 
@@ -40,7 +40,7 @@ def measure_divergence(
     return total / sum(len(batch.mask) for batch in batches)
 
 
-def _divergence(before: Any, after: Any, batch: CheckBatch) -> float:
+def _divergence(before: Any, after: Any, batch: TextBatch) -> float:
     """Divergence of the outputs of a batch, summed over texts."""
     softmaxes = [predicted_softmaxes(output, batch.labels) for output in (before, after)]
     if softmaxes[0]:

@@ -15,7 +15,7 @@ from ..methods._layer_code import LayerCoder, Moments, mean_precision, plain_mom
 from ..methods._water_level import code_matrices, predict_level
 from ..numerics.weights import smooth_counts
 from ..study.layer_kinds import EMBEDDING
-from .calibration import Calibration, CheckBatch
+from .calibration import Calibration, TextBatch
 from .coded_weights import CodedWeights, count_bits, uncoded_weights
 from .compressed_model import linear_weight
 from .divergence import measure_divergence
@@ -147,7 +147,7 @@ def make_coders(
 
 
 def weigh_embedding(
-    model: PreTrainedModel, coders: dict[str, LayerCoder], checks: list[CheckBatch], budget: int
+    model: PreTrainedModel, coders: dict[str, LayerCoder], checks: list[TextBatch], budget: int
 ) -> float:
     """Correct the importance of the embedding by the divergence that its code causes.
 

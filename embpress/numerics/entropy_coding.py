@@ -44,7 +44,9 @@ def encode(frequency: np.ndarray, start: np.ndarray, words: np.ndarray) -> int:
             words[n] = state & 0xFFFF
             n += 1
             state >>= 16
-        state = (state // frequency[j] << PRECISION) + state % frequency[j] + start[j]
+        # Unsigned division needs no correction of signs.
+        whole = np.int64(np.uint64(state) // np.uint64(frequency[j]))
+        state = (whole << PRECISION) + state - whole * frequency[j] + start[j]
     if n or state > 1:
         while state:
             words[n] = state & 0xFFFF

@@ -21,7 +21,7 @@ from .index_tables import (
     raw_part,
     split_spread_class,
 )
-from .trellis import STATES, cheapest_path, level, nearest_size
+from .trellis import cheapest_path, level, nearest_size
 
 SHIFT_UNIT = 128
 """Shifts of decoded levels are stored in units of 1 / SHIFT_UNIT half steps of the quantizer."""
@@ -44,6 +44,17 @@ class QuantizedRows(NamedTuple):
     """uint8 (n, d), which of the trellis's two quantizers codes each sample."""
 
 
+class _Candidates(NamedTuple):
+    """The nearest index of one branch of the trellis to each of d samples."""
+
+    indices: np.ndarray
+    """int64 (d,)."""
+    errors: np.ndarray
+    """float32 (d,), squared errors; infinite if the table has no index of this parity."""
+    places: np.ndarray
+    """int64 (d,), positions of the prices of the indices among all prices."""
+
+
 @compiled
 def quantize_rows(
     rows: QuantizedRows, spread: np.ndarray, price: np.ndarray, scalar: bool = False
@@ -57,40 +68,66 @@ def quantize_rows(
         scalar: whether quantizer 0 codes all samples, so that each index is chosen alone.
     """
     d = len(spread)
-    candidates = np.empty((d, 4), dtype=np.int64)
+    prices = price.ravel()
+    indices = np.empty((4, d), dtype=np.int64)
+    errors = np.empty((4, d), dtype=np.float32)
+    places = np.empty((4, d), dtype=np.int64)
+    classes = np.empty((3, d), dtype=np.int64)
     costs = np.empty((d, 4), dtype=np.float32)
-    taken = np.empty((d, STATES), dtype=np.uint8)
+    taken = np.empty(d, dtype=np.uint32)
     branches = np.empty(d, dtype=np.uint8)
+    n_branches = 2 if scalar else 4
     for i in range(len(rows.class_offset)):
         active = count_active(spread, rows.class_offset[i])
+        samples = rows.samples[i, :active]
+        _split_classes(spread[:active], rows.class_offset[i], classes)
+        # By constant branches: the loops over samples are then without branches of the processor.
+        _nearest(samples, 0, classes, _Candidates(indices[0], errors[0], places[0]))
+        _nearest(samples, 1, classes, _Candidates(indices[1], errors[1], places[1]))
+        if not scalar:
+            _nearest(samples, 2, classes, _Candidates(indices[2], errors[2], places[2]))
+            _nearest(samples, 3, classes, _Candidates(indices[3], errors[3], places[3]))
         for j in range(active):
-            table, low = split_spread_class(spread[j] + rows.class_offset[i])
-            largest = LARGEST_INDEX[table] << low
-            sample = abs(rows.samples[i, j])
-            for branch in range(2 if scalar else 4):
-                size = nearest_size(min(sample, np.float32(1 << 40)), branch)
-                if size > largest:  # the largest index of the same parity
-                    size = largest - ((largest - size) & 1)
-                index = size if rows.samples[i, j] >= 0 else -size
-                error = sample - np.float32(level(size, branch >> 1))
-                candidates[j, branch] = index
-                # A table without an index of this parity is that of class 0, which codes only 0.
-                costs[j, branch] = (
-                    np.inf
-                    if size < 0
-                    else error * error
-                    + price[branch >> 1, table, high_part(index, low) + WIDTH // 2]
-                )
+            for branch in range(n_branches):
+                costs[j, branch] = errors[branch, j] + prices[places[branch, j]]
         if scalar:
             for j in range(active):
                 branches[j] = int(costs[j, 1] < costs[j, 0])
         else:
             cheapest_path(costs[:active], taken, branches)
         for j in range(active):
-            rows.indices[i, j] = candidates[j, branches[j]]
+            rows.indices[i, j] = indices[branches[j], j]
             rows.quantizers[i, j] = branches[j] >> 1
         rows.indices[i, active:] = 0
         rows.quantizers[i, active:] = 0
+
+
+@compiled
+def _split_classes(spread: np.ndarray, class_offset: int, classes: np.ndarray) -> None:
+    """Fill table, number of raw bits and largest index of coordinates: int64 (3, d)."""
+    table, low, largest = classes[0], classes[1], classes[2]
+    for j in range(len(spread)):
+        table[j], low[j] = split_spread_class(spread[j] + class_offset)
+        largest[j] = LARGEST_INDEX[table[j]] << low[j]
+
+
+@compiled
+def _nearest(samples: np.ndarray, branch: int, classes: np.ndarray, out: _Candidates) -> None:
+    """Find the nearest index of a branch to each sample, float32 (d,)."""
+    table, low, largest = classes[0], classes[1], classes[2]
+    quantizer = branch >> 1
+    for j in range(len(samples)):
+        sample = abs(samples[j])
+        size = nearest_size(min(sample, np.float32(1 << 40)), branch)
+        if size > largest[j]:  # the largest index of the same parity
+            size = largest[j] - ((largest[j] - size) & 1)
+        index = size if samples[j] >= 0 else -size
+        error = sample - np.float32(level(size, quantizer))
+        out.indices[j] = index
+        # A table without an index of this parity is that of class 0, which codes only 0.
+        out.errors[j] = error * error if size >= 0 else np.float32(np.inf)
+        place = high_part(index, low[j]) + WIDTH // 2
+        out.places[j] = (quantizer * CLASSES + table[j]) * WIDTH + place
 
 
 @compiled

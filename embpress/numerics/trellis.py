@@ -9,7 +9,12 @@ rate-distortion bound than scalar quantization (Marcellin and Fischer 1990; with
 Fischer and Wang 1992; 0 in both quantizers, for low rates, as in Joshi, Crump and Fischer 1995).
 """
 
+from typing import Any
+
 import numpy as np
+from llvmlite import ir  # of numba
+from numba import types
+from numba.extending import intrinsic
 
 from .compiled import compiled
 
@@ -69,27 +74,68 @@ def nearest_size(size: float, branch: int) -> int:
     return 2 * max(int((size - 1) / 4 + 0.5), 0) + 1
 
 
+def _picked(builder: Any, vector: Any, places: np.ndarray) -> Any:
+    """A vector of the elements at constant places of another one."""
+    mask = ir.Constant(ir.VectorType(ir.IntType(32), len(places)), places.tolist())
+    return builder.shuffle_vector(vector, ir.Constant(vector.type, ir.Undefined), mask)
+
+
+def _path_extension(context: Any, total: Any, costs: Any, sample: Any) -> Any:
+    """Extend the cheapest path to each state by a sample, all states at once.
+
+    In LLVM's vector operations: numba finds none for the order in which states follow each other.
+
+    Args:
+        context: of numba's type inference.
+        total: float32 (STATES,), cost of the cheapest path to each state; changed.
+        costs: float32 (d, 4), cost of each branch at each sample.
+        sample: position of the sample.
+
+    Returns:
+        uint32, whose bit s says which of its two transitions enters state s.
+    """
+
+    def generate(context: Any, builder: Any, signature: Any, values: Any) -> Any:
+        def vector_at(k: int, offset: Any, length: int) -> Any:
+            """Pointer to the elements of the array k from an offset on."""
+            data = context.make_array(signature.args[k])(context, builder, values[k]).data
+            vector = ir.VectorType(ir.FloatType(), length)
+            return builder.bitcast(builder.gep(data, [offset]), vector.as_pointer())
+
+        index = values[2].type
+        before = vector_at(0, index(0), STATES)
+        state = builder.load(before, align=4)
+        cost = builder.load(vector_at(1, builder.mul(values[2], index(4)), 4), align=4)
+        first, second = (
+            builder.fadd(_picked(builder, state, FROM[:, k]), _picked(builder, cost, BRANCH[:, k]))
+            for k in (0, 1)
+        )
+        is_second = builder.fcmp_ordered("<", second, first)
+        builder.store(builder.select(is_second, second, first), before, align=4)
+        return builder.bitcast(is_second, ir.IntType(STATES))
+
+    return types.uint32(total, costs, sample), generate
+
+
+_extend_paths: Any = intrinsic(_path_extension)
+"""What `_path_extension` describes, to be called by compiled functions without the context."""
+
+
 @compiled
 def cheapest_path(costs: np.ndarray, taken: np.ndarray, branch: np.ndarray) -> None:
     """Find the path of least total cost through the trellis from state 0 (Viterbi algorithm).
 
     Args:
         costs: float32 (d, 4), cost of each branch at each sample.
-        taken: uint8 (d, STATES), scratch: which of its two transitions enters each state.
+        taken: uint32 (d,), scratch: which of its two transitions enters each state.
         branch: uint8 (d,), output: the branch at each sample.
     """
     total = np.full(STATES, np.inf, dtype=np.float32)
     total[0] = 0
-    after = np.empty_like(total)
     for j in range(len(costs)):
-        for state in range(STATES):
-            first = total[FROM[state, 0]] + costs[j, BRANCH[state, 0]]
-            second = total[FROM[state, 1]] + costs[j, BRANCH[state, 1]]
-            taken[j, state] = second < first
-            after[state] = min(first, second)
-        total, after = after, total
+        taken[j] = _extend_paths(total, costs, j)
     state = int(total.argmin())
     for j in range(len(costs) - 1, -1, -1):
-        way = taken[j, state]
+        way = int(taken[j]) >> state & 1
         branch[j] = BRANCH[state, way]
         state = FROM[state, way]

@@ -68,7 +68,7 @@ def _round_columns(
     b, n = targets.shape
     sizes = np.empty((n, 4), dtype=np.int32)
     costs = np.empty((n, 4), dtype=np.float32)
-    taken = np.empty((n, STATES), dtype=np.uint8)
+    taken = np.empty(n, dtype=np.uint32)
     branches = np.empty(n, dtype=np.uint8)
     error = np.empty(n, dtype=np.float32)
     for j in range(b - 1, -1, -1):

@@ -4,6 +4,8 @@ import numpy as np
 import pytest
 
 from embpress.numerics.trellis import (
+    BRANCH,
+    FROM,
     NEXT,
     POLYNOMIALS,
     STATES,
@@ -38,7 +40,7 @@ def candidates(samples):
 
 def path(costs):
     branch = np.empty(len(costs), dtype=np.uint8)
-    cheapest_path(costs, np.empty((len(costs), STATES), dtype=np.uint8), branch)
+    cheapest_path(costs, np.empty(len(costs), dtype=np.uint32), branch)
     return branch
 
 
@@ -86,6 +88,27 @@ def test_cheapest_path_against_exhaustive_search():
             allowed[tuple(branches)] = costs[np.arange(len(costs)), branches].sum()
         found = allowed[tuple(path(costs).tolist())]  # a KeyError if the machine does not allow it
         assert found == pytest.approx(min(allowed.values()), abs=1e-5)
+
+
+@pytest.mark.parametrize("scale", [1, 2, 1e6])
+def test_of_equal_paths_the_one_of_lower_states_is_taken(scale):
+    """State by state in float32: codes that were written before are found again."""
+    costs = np.random.default_rng(5).integers(0, 3, (80, 4)).astype(np.float32) / 3 * scale
+    costs[::9, 1] = np.inf
+    total = np.full(STATES, np.inf, dtype=np.float32)
+    total[0] = 0
+    taken = []
+    for cost in costs:
+        first, second = (total[FROM[:, k]] + cost[BRANCH[:, k]] for k in (0, 1))
+        taken.append(second < first)
+        total = np.where(taken[-1], second, first)
+    state = int(total.argmin())
+    wanted = []
+    for is_second in taken[::-1]:
+        way = int(is_second[state])
+        wanted.append(BRANCH[state, way])
+        state = FROM[state, way]
+    assert path(costs).tolist() == wanted[::-1]
 
 
 def test_gain_over_rounding_at_the_density_of_its_indices():

@@ -12,7 +12,7 @@ Fischer and Wang 1992; 0 in both quantizers, for low rates, as in Joshi, Crump a
 from typing import Any
 
 import numpy as np
-from llvmlite import ir  # of numba
+from llvmlite import ir
 from numba import types
 from numba.extending import intrinsic
 

@@ -171,7 +171,7 @@ def test_a_finished_study_is_kept(tmp_path, monkeypatch, capsys):
         tasks={"rotten": classification(), "cola": classification()},
     )
     wrong = {"identity": 0.05, "random": 0.5, "svd": 0.3, "b21": 0.1}
-    write_evaluations(study, wrong, results / "evaluation")
+    write_evaluations(study, wrong, results)
     write_scores(fake_scores(), results / "scores.csv")
     write_json(results / "labels.json", labels(study))
     provenance = {

@@ -150,13 +150,17 @@ class Statements:
         return markdown(head, [row for row in rows if set(row[1:]) != {DASH}])
 
     def metrics_table(self, task: str, ratio: float) -> str:
-        """Markdown table of every metric of a task at a ratio, means over seeds."""
+        """Markdown table of every metric of a task at a ratio, means over seeds.
+
+        The best method first, then whole models in the order of the study.
+        """
         about = self.run.labels.tasks[task]
         rows = mean_over_seeds(self.run.best_scores)
         own = rows[(rows["task"] == task) & rows["value"].notna()]
         metrics = [m for m in (about.metric, *about.metrics) if m in set(own["metric"])]
         values = own.set_index(["method", "target_ratio", "metric"])["value"].to_dict()
-        ordered = ["identity", *self.run.methods(ratio, task)]
+        whole = [m for m, about in self.run.best.methods.items() if about.compresses_layers]
+        ordered = ["identity", *self.run.methods(ratio, task), *whole]
         lines = []
         for method in ordered:
             at = [r for (m, r, _) in values if m == method and (method == "identity" or r == ratio)]

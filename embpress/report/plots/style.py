@@ -79,14 +79,11 @@ FIXED = {
 }
 # For variants and methods that came later, in the order of their sorted keys; a fixed one only
 # where its owner is not shown.
+SPARE_COLOURS = ["#44AA99", "#CC6677", "#AA4499", "#88CCEE", "#DDCC77"]
 SPARE = [
-    *(
-        Style(c, m)
-        for c, m in zip(
-            ["#44AA99", "#CC6677", "#AA4499", "#88CCEE", "#DDCC77"], ["8", "<", ">", "h", ">"]
-        )
-    ),
+    *(Style(c, m) for c, m in zip(SPARE_COLOURS, ["8", "<", ">", "h", ">"])),
     *(FIXED[name] for name in ("ectcq", "pq", "prune", "signs")),
+    *(Style(c, m) for m in ("D", "p", "^", "o", "s") for c in SPARE_COLOURS),
 ]
 CONTROLS = {"mean": Style("#DCDCDC", ""), "random": Style("#A8A8A8", "")}
 """Bands and lines of the controls."""

@@ -123,12 +123,13 @@ def _comparison(row: Any, claim: str, cells: list[list[Cell]], labels: Labels) -
 
 def _cells(row: Any, labels: Labels, footnotes: Notes) -> list[Cell]:
     """Both numbers, their difference with its interval, and the verdict."""
+    values = (row.better_value, row.worse_value, row.difference)
     if row.metric in ERRORS:
         scale, decimals = 1, 3
-    else:
-        is_percent = labels.tasks[row.task].is_percent(row.metric)
-        scale, decimals = (100, 1) if is_percent else (1, 2)
-    values = (row.better_value, row.worse_value, row.difference)
+    elif labels.tasks[row.task].is_percent(row.metric):
+        scale, decimals = 100, 1
+    else:  # a perplexity, which is above 1, or a divergence
+        scale, decimals = 1, 2 if max(map(abs, values)) > 1 else 4
     marks = (footnotes.mark(row.note),) if row.note else ()
     ratio = math.nan if row.ratio is None else float(row.ratio)
     return [

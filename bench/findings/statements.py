@@ -166,7 +166,9 @@ class Statements:
             at = [r for (m, r, _) in values if m == method and (method == "identity" or r == ratio)]
             if at:
                 cells = [values.get((method, at[0], m)) for m in metrics]
-                shown = [DASH if v is None else number(v, 3 + (abs(v) < SMALL)) for v in cells]
+                shown = [
+                    DASH if v is None else number(v, 4 if abs(v) < SMALL else 3) for v in cells
+                ]
                 lines.append([self._name(method), *shown])
         names = [about.metrics.get(m, about.metric_label) for m in metrics]
         return markdown(["method", *names], lines)

@@ -5,7 +5,7 @@ divergence is that of the second moments (`methods._layer_code`), to which the l
 quadratic form in its error.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -26,10 +26,7 @@ from .ranking import MEGABYTE
 from .whole_model import OpenedModel, open_whole_model
 
 OWN_CODE = "ECTCQ"
-CODES: dict[str, dict[str, bool]] = {
-    OWN_CODE: {},
-    **{label: dict(options) for label, options in BASELINES.items()},
-}
+CODES: Mapping[str, Mapping[str, bool]] = {OWN_CODE: {}, **BASELINES}
 """Options of the codes that are compared, by label."""
 NO_TEXTS = (
     OWN_CODE,
@@ -123,7 +120,7 @@ def rank_whole_models(
         if not opened.calibration.n_texts:
             loss *= 200 / sum(coder.weight.size for coder in reference.values())
         found.append(
-            WholeModelCandidate(label, WHOLE_MODELS, options, bits // 8, dense / bits, loss)
+            WholeModelCandidate(label, WHOLE_MODELS, dict(options), bits // 8, dense / bits, loss)
         )
     found.sort(key=lambda candidate: (candidate.loss, candidate.bytes))
     return WholeModelRanking(

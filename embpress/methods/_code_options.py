@@ -63,21 +63,11 @@ class CodeOptions:
 
 ALL = CodeOptions()
 
+_WATERSIC = {"row_steps": False, "one_level": False, "trellis": False, "measured": False}
 BASELINES: Mapping[str, Mapping[str, bool]] = MappingProxyType(
     {
-        "WaterSIC's core": {
-            "row_steps": False,
-            "one_level": False,
-            "trellis": False,
-            "measured": False,
-        },
-        "Entropy-coded GPTQ": {
-            "row_steps": False,
-            "one_level": False,
-            "trellis": False,
-            "measured": False,
-            "column_steps": False,
-        },
+        "WaterSIC's core": _WATERSIC,
+        "Entropy-coded GPTQ": _WATERSIC | {"column_steps": False},
         "Entropy-coded integers, data-free": {
             "calibration": False,
             "feedback": False,

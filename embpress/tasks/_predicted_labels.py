@@ -34,22 +34,18 @@ def label_outcomes(logits: Tensor, labels: list[float], reference: Outcomes | No
     import numpy as np
     import torch
 
-    predicted = logits.argmax(1)
+    from ._predictions import compare_predictions
+
     outcomes = {
-        "predicted": predicted.numpy().astype(np.int16),
+        "predicted": logits.argmax(1).numpy().astype(np.int16),
         "label": np.array(labels, dtype=np.int16),
     }
     if reference is None:
         return outcomes | {LOGITS: logits.float().numpy()}
-    of_reference = torch.from_numpy(reference[LOGITS])
-    divergences = torch.nn.functional.kl_div(
-        logits.double().log_softmax(1),
-        of_reference.double().log_softmax(1),
-        reduction="none",
-        log_target=True,
-    )
-    agreements = predicted == of_reference.argmax(1)
-    return outcomes | {
-        "kl_divergence": divergences.sum(1).float().numpy(),
-        "top1_agreement": agreements.float().numpy(),
-    }
+    # In float64, as near models differ in the last digits of float32.
+    own, of_reference = logits.double(), torch.from_numpy(reference[LOGITS]).double()
+    targets = torch.tensor(labels, dtype=torch.int64)
+    losses = torch.nn.functional.cross_entropy(own, targets, reduction="none")
+    pair = compare_predictions(own, of_reference, losses, targets)
+    names = (metric.name for metric in COMPARISONS)
+    return outcomes | {name: values.float().numpy() for name, values in zip(names, pair)}

@@ -1,4 +1,4 @@
-"""Next-token predictions of a causal language model beside those of the uncompressed one."""
+"""Predictions of tokens or labels beside those of the uncompressed model."""
 
 import torch
 from torch import Tensor, nn
@@ -51,13 +51,13 @@ def compare_predictions(
     logits: Tensor, reference: Tensor, losses: Tensor, targets: Tensor
 ) -> tuple[Tensor, Tensor]:
     """Kullback-Leibler divergence KL(reference || model) in nats, and whether both models hold the
-    same token for the likeliest, (n,) each.
+    same token or label for the likeliest, (n,) each.
 
     Args:
         logits: (n, V) of the model.
         reference: (n, V) logits of the uncompressed model.
         losses: (n,) cross entropy of the targets under `logits`.
-        targets: (n,) token ids.
+        targets: (n,) token ids, or positions of labels.
     """
     log_normalizer = losses + logits.gather(1, targets[:, None])[:, 0]
     highest, likeliest = reference.max(1)

@@ -181,7 +181,7 @@ def calibration_inputs(wildcards):
     """Training rows of a fine-tuned checkpoint, else counted texts; test rows only in the file of the training rows."""
     source, corpus = STUDY.split_fit(wildcards.checkpoint)
     inputs = {"checkpoint": checkpoint_folder(source, wildcards.seed)}
-    if source in STUDY.tasks:
+    if is_finetuned(wildcards):
         entry = STUDY.tasks[source]
         return inputs | task_inputs(source, SPLITS if entry.is_one_file else ("train",))
     return inputs | {"texts": f"results/corpora/{corpus}/counted.jsonl"}

@@ -77,9 +77,9 @@ FIXED = {
     "prune": Style("#999933", "d"),
     "signs": Style("#882255", "H"),
 }
+SPARE_COLOURS = ["#44AA99", "#CC6677", "#AA4499", "#88CCEE", "#DDCC77"]
 # For variants and methods that came later, in the order of their sorted keys; a fixed one only
 # where its owner is not shown.
-SPARE_COLOURS = ["#44AA99", "#CC6677", "#AA4499", "#88CCEE", "#DDCC77"]
 SPARE = [
     *(Style(c, m) for c, m in zip(SPARE_COLOURS, ["8", "<", ">", "h", ">"])),
     *(FIXED[name] for name in ("ectcq", "pq", "prune", "signs")),

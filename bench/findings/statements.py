@@ -173,9 +173,9 @@ class Statements:
         names = [about.metrics.get(m, about.metric_label) for m in metrics]
         return markdown(["method", *names], lines)
 
-    def settings_table(self, ratios: Sequence[float]) -> str:
-        """Markdown table of the mean retention of methods as published and at their best; "" if
-        the study has none as published.
+    def settings_table(self, ratios: Sequence[float], task: str = MEAN) -> str:
+        """Markdown table of the retention of methods as published and at their best; "" if the
+        study has none as published.
         """
         methods = self.run.labels.methods
         published = {m.base: name for name, m in methods.items() if m.setting == "published"}
@@ -185,7 +185,7 @@ class Statements:
         rows = [
             [
                 self.run.label(best[base]),
-                *(self.interval(m, ratio) for ratio in ratios for m in (name, best[base])),
+                *(self.interval(m, r, task) for r in ratios for m in (name, best[base])),
             ]
             for base, name in published.items()
             if base in best

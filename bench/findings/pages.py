@@ -54,6 +54,10 @@ FIGURES: dict[str, tuple[str, Callable[[KeptRun], Figure]]] = {
     ),
     "whole_models.png": ("default", _whole_models),
     "whole_models_by_task.png": ("whole_model", _whole_models),
+    "shared_data.png": (
+        "shared-data",
+        lambda run: plots.retention_by_ratio(run.best_scores, run.best),
+    ),
     "protocols.png": (
         "protocols",
         lambda run: plots.retention_by_protocol(

@@ -9,11 +9,15 @@ rate-distortion bound than scalar quantization (Marcellin and Fischer 1990; with
 Fischer and Wang 1992; 0 in both quantizers, for low rates, as in Joshi, Crump and Fischer 1995).
 """
 
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
 from llvmlite import ir
 from numba import types
+from numba.core.base import BaseContext as TargetContext
+from numba.core.typing import BaseContext as TypingContext
+from numba.core.typing import Signature
 from numba.extending import intrinsic
 
 from .compiled import compiled
@@ -74,19 +78,21 @@ def nearest_size(size: float, branch: int) -> int:
     return 2 * max(int((size - 1) / 4 + 0.5), 0) + 1
 
 
-def _picked(builder: Any, vector: Any, places: np.ndarray) -> Any:
+def _picked(builder: ir.IRBuilder, vector: ir.Value, places: np.ndarray) -> ir.Value:
     """A vector of the elements at constant places of another one."""
     mask = ir.Constant(ir.VectorType(ir.IntType(32), len(places)), places.tolist())
     return builder.shuffle_vector(vector, ir.Constant(vector.type, ir.Undefined), mask)
 
 
-def _path_extension(context: Any, total: Any, costs: Any, sample: Any) -> Any:
+def _path_extension(
+    context: TypingContext, total: types.Array, costs: types.Array, sample: types.Integer
+) -> tuple[Signature, Callable[..., ir.Value]]:
     """Extend the cheapest path to each state by a sample, all states at once.
 
     In LLVM's vector operations: numba finds none for the order in which states follow each other.
 
     Args:
-        context: of numba's type inference.
+        context: of the type inference.
         total: float32 (STATES,), cost of the cheapest path to each state; changed.
         costs: float32 (d, 4), cost of each branch at each sample.
         sample: position of the sample.
@@ -95,8 +101,13 @@ def _path_extension(context: Any, total: Any, costs: Any, sample: Any) -> Any:
         uint32, whose bit s says which of its two transitions enters state s.
     """
 
-    def generate(context: Any, builder: Any, signature: Any, values: Any) -> Any:
-        def vector_at(k: int, offset: Any, length: int) -> Any:
+    def generate(
+        context: TargetContext,
+        builder: ir.IRBuilder,
+        signature: Signature,
+        values: Sequence[ir.Value],
+    ) -> ir.Value:
+        def vector_at(k: int, offset: ir.Value, length: int) -> ir.Value:
             """Pointer to the elements of the array k from an offset on."""
             data = context.make_array(signature.args[k])(context, builder, values[k]).data
             vector = ir.VectorType(ir.FloatType(), length)

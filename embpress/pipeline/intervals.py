@@ -30,6 +30,6 @@ def add_intervals_over_seeds(
             groups[tuple(str(row.get(column)) for column in GROUP_COLUMNS)].append(i)
     for positions in groups.values():
         sampled = np.array([samples[i] for i in positions])
-        low, high = interval_over_seeds(sampled, str(rows[positions[0]]["task"]))
+        low, high = interval_over_seeds(sampled)
         for i in positions:
             rows[i] |= {"mean_retention_low": low, "mean_retention_high": high}

@@ -4,6 +4,7 @@ Examples and seeds are both drawn with replacement. All seeds run on the same te
 two are crossed: each sample draws examples, which all seeds share, and draws seeds.
 """
 
+import math
 import zlib
 from dataclasses import dataclass, field
 from typing import Any
@@ -54,32 +55,49 @@ def _identity_indices(n_units: dict[str, int]) -> dict[str, np.ndarray]:
 
 
 def _bootstrap_indices(n_units: dict[str, int], name: str) -> dict[str, np.ndarray]:
-    """RESAMPLES samples (RESAMPLES, n) of units with replacement, seeded by the task's name."""
-    generator = np.random.default_rng(zlib.crc32(name.encode()))
-    return {key: generator.integers(0, n, (RESAMPLES, n)) for key, n in n_units.items()}
+    """RESAMPLES samples (RESAMPLES, n) of units with replacement, seeded by the task's name.
+
+    Each kind of unit has its own generator: its samples do not depend on which other kinds the
+    outcomes hold, which the uncompressed model's do not all.
+    """
+    drawn = {}
+    for key, n in n_units.items():
+        generator = np.random.default_rng([zlib.crc32(name.encode()), zlib.crc32(key.encode())])
+        drawn[key] = generator.integers(0, n, (RESAMPLES, n))
+    return drawn
 
 
-def mean_over_drawn_seeds(samples: np.ndarray, name: str) -> np.ndarray:
+def mean_over_drawn_seeds(samples: np.ndarray) -> np.ndarray:
     """Mean over seeds that each sample draws with replacement, (RESAMPLES,).
+
+    The mean of S drawn values has (S - 1) / S of the variance that it estimates, for which its
+    deviations are scaled (Efron and Tibshirani 1993, section 12.1). In simulations with three seeds
+    95 % intervals then hold the true mean in 81 % of cases if only seeds vary, and in 97 % and more
+    if the examples of one seed add a standard deviation of half of the seeds' or more.
+
+    All tasks draw the same seeds, as one seed may be behind the results on several tasks.
 
     Args:
         samples: a statistic of each seed on each sample of the test examples, (S, RESAMPLES). Seeds
             share the samples of examples.
-        name: of the task, which seeds the draws.
     """
     n_seeds = len(samples)
-    generator = np.random.default_rng([zlib.crc32(name.encode()), n_seeds])
-    drawn = generator.integers(0, n_seeds, (RESAMPLES, n_seeds))
-    return np.take_along_axis(samples.T, drawn, axis=1).mean(1)
+    if n_seeds == 1:
+        return samples[0]
+    drawn = np.random.default_rng(n_seeds).integers(0, n_seeds, (RESAMPLES, n_seeds))
+    centre = samples.mean(0)
+    deviations = np.take_along_axis(samples.T, drawn, axis=1).mean(1) - centre
+    return centre + math.sqrt(n_seeds / (n_seeds - 1)) * deviations
 
 
-def interval_over_seeds(samples: np.ndarray, name: str) -> tuple[float, float]:
+def interval_over_seeds(samples: np.ndarray) -> tuple[float, float]:
     """95 % interval of a mean over seeds, from drawing seeds and examples; of a single seed, over
     examples alone.
 
-    Arguments as for `mean_over_drawn_seeds`.
+    Args:
+        samples: see `mean_over_drawn_seeds`.
     """
-    low, high = np.percentile(mean_over_drawn_seeds(samples, name), INTERVAL)
+    low, high = np.percentile(mean_over_drawn_seeds(samples), INTERVAL)
     return float(low), float(high)
 
 
@@ -179,7 +197,7 @@ def difference(
         task.scores(first, samples)[metric] - task.scores(second, samples)[metric]
         for first, second in pairs
     ]
-    low, high = interval_over_seeds(np.array(differences), name)
+    low, high = interval_over_seeds(np.array(differences))
     n = task.n_examples(pairs[0][0]).get(metric, next(iter(n_units.values())))
     first, second = values.mean(0)
     return Difference(float(first), float(second), low, high, n)
@@ -211,4 +229,4 @@ def retention_samples(
         ]
     )
     mean = retentions[:, :1].mean(0)
-    return np.concatenate([mean, mean_over_drawn_seeds(retentions[:, 1:], name)])
+    return np.concatenate([mean, mean_over_drawn_seeds(retentions[:, 1:])])

@@ -1,9 +1,16 @@
 import numpy as np
 import pytest
 
-from embpress.tasks._bootstrap import RESAMPLES, compare, difference, interval_over_seeds
+from embpress.tasks._bootstrap import (
+    RESAMPLES,
+    compare,
+    difference,
+    interval_over_seeds,
+    retention_samples,
+)
 from embpress.tasks.classification import Classification
 from embpress.tasks.language_modelling import LanguageModelling
+from embpress.tasks.similarity import Similarity
 
 
 def answers(right):
@@ -62,27 +69,52 @@ def crossed_bootstrap(right, name, resamples):
     """Interval of the mean over seeds and examples of `right` (S, n), drawn one at a time."""
     generator = np.random.default_rng(name)
     n_seeds, n = right.shape
+    scale = np.sqrt(n_seeds / max(n_seeds - 1, 1))  # drawn means have (S - 1) / S of the variance
     means = []
     for _ in range(resamples):
-        examples = generator.choice(n, n)
-        seeds = generator.choice(n_seeds, n_seeds)
-        means.append(np.mean([right[seed][examples].mean() for seed in seeds]))
+        by_seed = right[:, generator.choice(n, n)].mean(1)
+        drawn = generator.choice(by_seed, n_seeds).mean()
+        means.append(by_seed.mean() + scale * (drawn - by_seed.mean()))
     return np.percentile(means, [2.5, 97.5])
 
 
 def test_intervals_of_seeds_that_disagree_cover_them():
-    """The means of two seeds that keep 90 and 70 % are 70, 80 or 90 %, not 80 [78, 82]."""
+    """Two seeds that keep 90 and 70 % do not show 80 [78, 82]."""
     generator = np.random.default_rng(0)
     samples = np.stack([generator.normal(mean, 1, RESAMPLES) for mean in (90, 70)])
-    low, high = interval_over_seeds(samples, "task")
-    assert 67 < low < 71 and 89 < high < 93
+    low, high = interval_over_seeds(samples)
+    assert low < 70 and high > 90
+
+
+@pytest.mark.parametrize("spread_of_examples, least", [(0.0, 0.75), (0.5, 0.93)])
+def test_intervals_of_three_seeds_hold_the_true_mean_about_as_often_as_they_state(
+    spread_of_examples, least
+):
+    generator = np.random.default_rng(0)
+    held = []
+    for _ in range(300):
+        of_seeds = generator.normal(0, 1, (3, 1))
+        measured = of_seeds + generator.normal(0, spread_of_examples, (3, 1))
+        samples = measured + generator.normal(0, spread_of_examples, (3, RESAMPLES))
+        low, high = interval_over_seeds(samples)
+        held.append(low < 0 < high)
+    assert least < np.mean(held)
+
+
+def test_samples_of_a_unit_do_not_depend_on_other_units():
+    """Similarity: only a compressed model has cosines to the uncompressed one's vectors."""
+    generator = np.random.default_rng(0)
+    pairs = {"lee50": generator.random((60, 2))}
+    with_cosines = {"cosines_lee50": generator.random(50)} | pairs
+    kept = retention_samples(Similarity, [(with_cosines, pairs)], "task", "spearman")
+    assert kept == pytest.approx(np.full(1 + RESAMPLES, 100.0))
 
 
 def test_seeds_that_agree_and_a_single_seed_have_the_interval_of_the_examples():
     samples = np.random.default_rng(0).normal(90, 1, RESAMPLES)
     alone = np.percentile(samples, [2.5, 97.5])
-    assert interval_over_seeds(samples[None], "task") == pytest.approx(alone)
-    assert interval_over_seeds(np.stack([samples] * 3), "task") == pytest.approx(alone)
+    assert interval_over_seeds(samples[None]) == pytest.approx(alone)
+    assert interval_over_seeds(np.stack([samples] * 3)) == pytest.approx(alone)
 
 
 @pytest.mark.parametrize("n_seeds", [1, 3, 5])

@@ -192,6 +192,62 @@ def check_replaceable(folder: Path, manifest: str) -> None:
         )
 
 
+def output_folder(folder: str | Path, manifest: str) -> Path:
+    """A folder to write, checked before the work on its contents.
+
+    Raises:
+        UserError: as `check_replaceable`, or if it has no name or cannot be written.
+    """
+    path = output_path(folder)
+    check_replaceable(path, manifest)
+    check_writable(path)
+    return path
+
+
+def output_file(file: str | Path) -> Path:
+    """A file to write in a folder that exists, checked before the work on its contents.
+
+    Raises:
+        UserError: if it has no name, is a folder, its folder does not exist, or it cannot be
+            written.
+    """
+    path = output_path(file)
+    if path.is_dir() or not path.parent.is_dir():
+        raise UserError(f"{path} cannot be written: name a file in a folder that exists")
+    check_writable(path)
+    return path
+
+
+def output_path(path: str | Path) -> Path:
+    """A path that is not empty, as "" would mean the working folder."""
+    if path == "":
+        raise UserError("the name of the output is empty: name a file or folder")
+    return Path(path)
+
+
+def check_writable(path: Path) -> None:
+    """Check that a file or folder can be made, by a hidden folder that is deleted at once.
+
+    It is made where the partial output will be: beside `path`, or in the nearest folder above that
+    exists. Contents of an existing folder are replaced, so that it must be writable too.
+
+    Raises:
+        UserError: if it cannot.
+    """
+    try:
+        target = path.resolve()
+        above = next(folder for folder in target.parents if folder.exists())
+        for folder in {above, target} if target.is_dir() else {above}:
+            probe = folder / f".{target.name}.{os.getpid()}.probe"
+            probe.mkdir()
+            probe.rmdir()
+    except OSError as error:
+        reason = error.strerror or type(error).__name__
+        raise UserError(
+            f"{path} cannot be written ({reason}): name another output, or allow writing there"
+        ) from error
+
+
 def sha256_of(path: Path) -> str:
     """Hexadecimal SHA-256 of a file, which is read in blocks."""
     with path.open("rb") as file:

@@ -56,7 +56,11 @@ def shown(text, folder):
 
     To which any change may add.
     """
-    return re.sub(r"(?<=there are )[\w.-]+(, [\w.-]+){7,}", "...", text.replace(f"{folder}/", ""))
+    return re.sub(
+        r"(?<=there are )[\w.-]+( \(\w+\))?(, [\w.-]+( \(\w+\))?){7,}",
+        "...",
+        text.replace(f"{folder}/", ""),
+    )
 
 
 def documented():

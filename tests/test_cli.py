@@ -79,7 +79,7 @@ def test_the_command_that_budget_prints_gives_what_it_promised(model_folder, cap
         ),
         ("compress --model DIR --method sdv --ratio 4 --out out", "there is no method 'sdv'"),
         ("compress --model DIR --method svd --ratio 0.5 --out out", "ratio 0.5 is below 1"),
-        ("compress --model DIR --method svd --ratio nan --out out", "ratio nan is below 1"),
+        ("compress --model DIR --method svd --ratio nan --out out", "the ratio is nan"),
         ("compress --model DIR --method svd --ratio 1e9 --out out", "lower ratio"),
         ("compress --model DIR --method svd --ratio 4 --option rank --out out", "KEY=VALUE"),
         (
@@ -109,6 +109,86 @@ def test_errors_are_one_sentence_and_status_1(model_folder, capsys, words, sente
     assert error.startswith("embpress: ") and sentence in error
     assert not (model_folder.parent / "out").exists()
     assert not list(model_folder.parent.glob(".*"))  # no half-written folder is left
+
+
+@pytest.mark.parametrize(
+    ("words", "culprits"),
+    [
+        ("compress --method nosuch --ratio 4 --out out", ["nosuch", "there are"]),
+        ("compress --ratio 0 --out out", ["ratio 0", "below 1"]),
+        ("compress --method integer --ratio 500 --out out", ["lower ratio"]),
+        ("compress --ratio 1e9 --out out", ["lower ratio"]),
+        ("compress --method svd --ratio 4 --option factor_dtype=int3 --out out", ["factor_dtype"]),
+        ("compress --method svd --ratio 4 --head integer@0 --out out", ["integer@0", "below 1"]),
+        ("compress --method svd --ratio 4 --head integer@500 --out out", ["lower ratio"]),
+        ("compress --method svd --ratio 4 --out /proc/out", ["/proc/out", "name another"]),
+        ("compress --method svd --ratio 4 --out DIR/inner", ["DIR/inner", "DIR"]),
+        ("compress --matrices all --ratio 4 --out /proc/out", ["/proc/out", "name another"]),
+        ("compress --matrices all --ratio 4 --out DIR/inner", ["DIR/inner", "DIR"]),
+        ("compress --matrices all --ratio 1e9 --out out", ["ratio below"]),
+        ("budget --megabytes 500", ["nothing to compress"]),
+        ("budget --megabytes 1 --scores counts.tsv", ["counts.tsv"]),
+        ("budget --megabytes 0.0001 --matrices all", ["0.0001 MB", "more megabytes"]),
+    ],
+)
+def test_nothing_is_counted_or_fitted_before_what_cannot_succeed(
+    model_folder, capsys, monkeypatch, words, culprits
+):
+    def work(*arguments, **options):
+        raise AssertionError("work that is lost")
+
+    for name in ("choice.count_files", "compress.compress", "ranking.compress"):
+        monkeypatch.setattr(f"embpress.export.{name}", work)
+    assert main([*words.split(), "--model", "DIR", "--text", "texts.txt"]) == 1
+    error = capsys.readouterr().err.splitlines()[-1]
+    assert all(culprit in error for culprit in culprits)
+    assert not list(model_folder.parent.glob("*out")) and not list(model_folder.parent.glob(".*"))
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        ["compress", "--model", "DIR", "--ratio", "4", "--out", ""],
+        ["compress", "--model", "", "--ratio", "4", "--out", "out"],
+        ["compress", "--model", "DIR", "--ratio", "4", "--out", "out", "--text", ""],
+        ["budget", "--model", "", "--megabytes", "1"],
+        ["inspect", ""],
+        ["export", "DIR", "--onnx", ""],
+        ["export-study", "", "--task", "a", "--method", "b", "--out", "out"],
+        ["table", ""],
+    ],
+)
+def test_an_empty_name_is_not_the_working_folder(model_folder, capsys, words):
+    with pytest.raises(SystemExit, match="2"):
+        main(words)
+    assert "empty" in capsys.readouterr().err
+    for function in (embpress.compress_model, embpress.compress_whole_model):
+        with pytest.raises(UserError, match="empty"):
+            function("", "out", ratio=4)
+        with pytest.raises(UserError, match="empty"):
+            function("DIR", "", ratio=4)
+
+
+@pytest.mark.parametrize(
+    ("words", "culprits"),
+    [
+        ("export DIR --gguf /proc/x", ["/proc/x", "name another"]),
+        ("export DIR --gguf no/x.gguf", ["no/x.gguf", "exists"]),
+        ("export DIR --onnx /proc/x", ["/proc/x", "name another"]),
+        ("export DIR --compressed-tensors /proc/x", ["/proc/x", "name another"]),
+        ("export-study DIR --task a --method b --out /proc/x", ["/proc/x", "name another"]),
+        ("export DIR --gguf x.gguf --contrib", ["--contrib", "--onnx"]),
+        ("export DIR --contrib", ["--contrib", "--onnx"]),
+        ("export DIR", ["--onnx", "--gguf"]),
+    ],
+)
+def test_exports_check_their_output_first(model_folder, capsys, words, culprits):
+    for package in ("onnx", "gguf"):
+        if f"--{package} " in words:
+            pytest.importorskip(package)
+    assert main(words.split()) == 1  # DIR is no compressed model, which is found out later
+    (error,) = capsys.readouterr().err.splitlines()
+    assert all(culprit in error for culprit in culprits) and error.count("embpress") == 1
 
 
 def test_an_earlier_artefact_is_replaced_and_is_no_model_to_compress(model_folder, capsys):
@@ -262,6 +342,9 @@ def test_a_slice_holds_what_was_asked_alone(finished_study, capsys, monkeypatch)
         "T24 sparse coding†",
     }
     assert max(map(len, printed.splitlines())) <= 60
+    assert "methods shown" in printed
+    assert main(["table", "results/scores.csv", "--ratio", "10"]) == 0
+    assert "methods shown" not in capsys.readouterr().out
 
 
 @pytest.mark.parametrize(
@@ -272,11 +355,14 @@ def test_a_slice_holds_what_was_asked_alone(finished_study, capsys, monkeypatch)
             "the study has no task rotting; it has rotten, bitext",
         ),
         ("table results/scores.csv --ratio 5", "the study has no ratio 5.0"),
-        ("table scores.csv", "labels.json"),
+        ("table none.csv", "there is no file none.csv"),
+        ("table bare/scores.csv", "labels.json"),
         ("table results/labels.json", "labels.json lacks column(s) study"),
     ],
 )
 def test_a_slice_that_is_not_there_ends_on_one_sentence(finished_study, capsys, words, sentence):
+    (finished_study / "bare").mkdir()
+    write_scores(fake_scores(), finished_study / "bare/scores.csv")
     assert main(words.split()) == 1
     (error,) = capsys.readouterr().err.splitlines()
     assert sentence in error

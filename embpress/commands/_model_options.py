@@ -1,15 +1,16 @@
 """Options about the model to compress, which several commands have."""
 
 import argparse
-from pathlib import Path
 
 from ..export.progress_line import ProgressLine
+from ._paths import named, path
 
 
 def add_model_options(command: argparse.ArgumentParser) -> None:
     """Options about the model to compress."""
     command.add_argument(
         "--model",
+        type=named,
         required=True,
         metavar="MODEL",
         help="folder in transformers' or sentence-transformers' layout, or a model of the hub, "
@@ -17,13 +18,14 @@ def add_model_options(command: argparse.ArgumentParser) -> None:
     )
     command.add_argument(
         "--counts",
-        type=Path,
+        type=path,
         metavar="FILE",
-        help="token counts: .safetensors of a study, or .tsv or .json of token (or id) and count",
+        help="token counts: .safetensors of a study; .tsv or .txt, with a token or id, a tab and a "
+        "count a line; or .json of tokens or ids to counts, or a list of counts by id",
     )
     command.add_argument(
         "--text",
-        type=Path,
+        type=path,
         nargs="+",
         default=[],
         metavar="FILE",
@@ -43,7 +45,7 @@ def add_whole_model_options(command: argparse.ArgumentParser) -> None:
     )
     command.add_argument(
         "--calibration",
-        type=Path,
+        type=path,
         metavar="FILE",
         help="with --matrices all: a text a line, of the kind that the model will read",
     )

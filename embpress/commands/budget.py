@@ -8,9 +8,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from ..errors import UserError
-from ..methods import aliases
-from ..methods import names as method_names
+from ..methods import resolve_name
 from ._model_options import add_model_options, add_whole_model_options, start_progress
+from ._paths import path
 
 if TYPE_CHECKING:
     from ..export.ranking import Ranking
@@ -39,7 +39,7 @@ def add_budget_options(command: argparse.ArgumentParser) -> None:
     )
     command.add_argument(
         "--scores",
-        type=Path,
+        type=path,
         metavar="CSV",
         help="results/scores.csv of a study: estimate the retention of scores too",
     )
@@ -55,12 +55,11 @@ def run_budget(arguments: argparse.Namespace) -> None:
     if arguments.calibration:
         raise UserError("--calibration needs --matrices all: the embedding alone reads no texts")
     methods = arguments.methods.split(",") if arguments.methods else None
-    known = {*method_names(), *aliases()}
     for name in methods or []:
-        if name not in known:
-            raise UserError(
-                f"--methods: there is no method {name!r}; there are {', '.join(method_names())}"
-            )
+        try:
+            resolve_name(name)
+        except UserError as error:
+            raise UserError(f"--methods: {error}") from error
     from ..export.ranking import RankingSettings, rank_methods
     from ..export.rendering import render_ranking
 

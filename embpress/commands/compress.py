@@ -4,15 +4,14 @@ import argparse
 import json
 from collections.abc import Sequence
 from contextlib import closing
-from pathlib import Path
 from typing import Any
 
 from ..errors import UserError
 from ..methods import FOLDER as METHODS
-from ..methods import TRIMMING, WHOLE_MODELS, resolve_name
-from ..methods import names as method_names
+from ..methods import TRIMMING, WHOLE_MODELS, describe_names, resolve_name
 from ._model_options import add_model_options, add_whole_model_options, start_progress
 from ._output import print_result
+from ._paths import path
 
 COMPRESS = """Compress the embedding of a transformers model (safetensors weights) and write the
 model to one folder: config, tokenizer, all other weights unchanged, and the compressed matrix. An
@@ -26,8 +25,8 @@ def add_compress_options(command: argparse.ArgumentParser) -> None:
     add_model_options(command)
     command.add_argument(
         "--method",
-        help=f"one of {', '.join(method_names())}, or {TRIMMING}, which removes rare tokens from "
-        "the tokenizer too (default: the best for the ratio)",
+        help=f"one of {describe_names()}, or {TRIMMING}, which removes rare tokens from the "
+        "tokenizer too; short names in brackets (default: the best for the ratio)",
     )
     command.add_argument(
         "--ratio",
@@ -58,7 +57,7 @@ def add_compress_options(command: argparse.ArgumentParser) -> None:
     )
     command.add_argument(
         "--out",
-        type=Path,
+        type=path,
         required=True,
         metavar="DIR",
         help="folder to write; nothing is written after an error",

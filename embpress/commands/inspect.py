@@ -1,9 +1,9 @@
 """The command `embpress inspect`."""
 
 import argparse
-from pathlib import Path
 
 from ._output import print_result
+from ._paths import path
 
 INSPECT = """Report the contents of a compressed model's folder: tensors, types, shapes and bytes of
 the compressed matrix, the layers that run on it, headers, and why other weights were not
@@ -12,7 +12,7 @@ compressed."""
 
 def add_inspect_options(command: argparse.ArgumentParser) -> None:
     """Add the options of `embpress inspect` to its parser."""
-    command.add_argument("folder", type=Path, metavar="DIR", help="folder that `compress` wrote")
+    command.add_argument("folder", type=path, metavar="DIR", help="folder that `compress` wrote")
     command.add_argument(
         "--memory",
         action="store_true",

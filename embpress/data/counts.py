@@ -35,26 +35,37 @@ def counts_from_file(
         tokenizer: the model's, which maps tokens to ids.
 
     Raises:
-        UserError: if the file cannot be read, has the counts of another model, or a token that the
-            tokenizer lacks.
+        UserError: if the file cannot be read, counts nothing, has the counts of another model, or a
+            token that the tokenizer lacks.
     """
     try:
         if path.suffix == ".safetensors":
             return _read_tensor(path, n_rows)
         if path.suffix == ".json":
             value = json.loads(path.read_text(encoding="utf-8"))
+            if isinstance(value, list) and len(value) != n_rows:
+                raise UserError(
+                    f"{path} lists {len(value)} counts, but the model has {n_rows} rows: give one "
+                    "for each id, or an object of ids to counts"
+                )
             pairs = list(enumerate(value)) if isinstance(value, list) else list(value.items())
         elif path.suffix in (".tsv", ".txt"):
             pairs = [_parse_line(line, i, path) for i, line in enumerate(_lines(path), 1) if line]
         else:
             raise UserError(
-                f"{path} is not a file of token counts: name a .safetensors, .tsv or .json file"
+                f"{path} is not a file of token counts: name a .safetensors, .tsv, .txt or .json "
+                "file"
             )
     except (OSError, ValueError, AttributeError, RecursionError, SafetensorError) as error:
         raise UserError(
             f"{path} cannot be read as token counts ({summarize_error(error)}): check the file"
         ) from error
-    return _sum_by_id(pairs, n_rows, tokenizer, path)
+    counts = _sum_by_id(pairs, n_rows, tokenizer, path)
+    if not counts.any():
+        raise UserError(
+            f"{path} counts no token: give a file with counts above 0, or leave out --counts"
+        )
+    return counts
 
 
 def _read_tensor(path: Path, n_rows: int) -> Tensor:

@@ -131,7 +131,7 @@ def count_files(
             progress(f"counted {n_texts:,} texts, {int(counts.sum()):,} tokens")
     names = ", ".join(path.name for path in files[:3]) + (", ..." if len(files) > 3 else "")
     if not n_texts:
-        raise UserError(f"--text: {names} contain no text: name files with text")
+        raise UserError(f"--text: there is no text in {names}: name files with text")
     return FoundCounts(counts, f"{int(counts.sum()):,} tokens of {names}")
 
 

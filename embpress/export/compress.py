@@ -11,10 +11,11 @@ from torch import Tensor, nn
 from transformers import PreTrainedModel
 
 from ..errors import UserError
-from ..files import check_replaceable, replace_directory
+from ..files import output_folder, replace_directory
 from ..formats._base import CompressedMatrix
 from ..formats.dense import DenseRows
-from ..methods import TRIMMING, compress
+from ..methods import TRIMMING, compress, method_class
+from ..methods._base import check_ratio, check_shape
 from ..models.decoding import most_frequent
 from ..models.embedding import (
     CompressedEmbedding,
@@ -30,7 +31,7 @@ from .head_code import parse_head_code
 from .manifest import MANIFEST, About, DenseSizes, FitRecord
 from .model_source import locate_model
 from .sentence_modules import copy_modules, find_transformer
-from .source import SourceModel, open_source_model
+from .source import SourceModel, find_slot, open_dense_source
 from .table_source import open_table_source
 from .trimming import trim_vocabulary
 
@@ -118,26 +119,34 @@ def compress_model(
         >>> summary.shape, summary.ratio >= 2
         ((200, 32), True)
     """
-    out = Path(out)
-    check_replaceable(out, MANIFEST)
-    folder = locate_model(model)
-    if method == TRIMMING and options:
-        raise UserError(f"{TRIMMING} has no option {next(iter(options))!r}: leave it out")
+    out = output_folder(out, MANIFEST)
+    options = options or {}
+    check_ratio(ratio)
+    if method == TRIMMING:
+        _check_trimming(options, head, matrix)
+    elif method is not None:
+        method_class(method)(**options)
     head_fit = None if head is None else parse_head_code(head)
-    if method == TRIMMING and head is not None:
-        raise UserError(f"{TRIMMING} trims a tied head with the embedding: leave out its own code")
-    if method == TRIMMING and matrix is not None:
-        raise UserError(f"{TRIMMING} trims the input embedding: leave out --matrix")
+    folder = locate_model(model)
+    check_beside(out, folder)
     if matrix is None:
-        source = open_source_model(folder, counts, texts, seed, progress)
+        dense = open_dense_source(folder, progress)
     else:
-        source = open_table_source(folder, matrix, counts, texts, seed, progress)
+        dense = open_table_source(folder, matrix, progress)
+    check_shape(dense.shape)
     if method is None:
-        method = choose_method(source.shape, ratio)
+        method = choose_method(dense.shape, ratio)
         progress(f"method: {method}, the best for ratio {ratio:g}")
+    # Tokens are counted, and matrices fitted, after all that can be known to fail.
+    if method != TRIMMING:
+        method_class(method)(**options).plan(dense.shape, ratio)
+    if head_fit is not None:
+        find_slot(dense.model).check_heads()
+        method_class(head_fit["method"])().plan(dense.shape, head_fit["ratio"])
+    source = dense.count_tokens(counts, texts, seed, progress)
     fit = FitRecord(
         method=method,
-        options=options or {},
+        options=options,
         ratio=ratio,
         seed=seed,
         counts=True,
@@ -146,6 +155,30 @@ def compress_model(
     if head_fit is not None:
         fit["head"] = head_fit
     return _export(source, fit, folder, out)
+
+
+def _check_trimming(options: Mapping[str, object], head: str | None, matrix: str | None) -> None:
+    """Check that trimming gets no argument that it does not take.
+
+    Raises:
+        UserError: if it gets one.
+    """
+    if options:
+        raise UserError(f"{TRIMMING} has no option {next(iter(options))!r}: leave it out")
+    if head is not None:
+        raise UserError(f"{TRIMMING} trims a tied head with the embedding: leave out its own code")
+    if matrix is not None:
+        raise UserError(f"{TRIMMING} trims the input embedding: leave out --matrix")
+
+
+def check_beside(out: Path, folder: Path) -> None:
+    """Check that an output is not in the folder of the model that it is made of.
+
+    Raises:
+        UserError: if it is.
+    """
+    if out.resolve().is_relative_to(folder.resolve()):
+        raise UserError(f"{out} is in the model's folder {folder}: name a folder beside it")
 
 
 def _export(source: SourceModel, fit: FitRecord, folder: Path, out: Path) -> Summary:
@@ -168,8 +201,6 @@ def _export(source: SourceModel, fit: FitRecord, folder: Path, out: Path) -> Sum
         trimmed = trim_vocabulary(model, source.tokenizer, counts, fit["ratio"])
         counts = trimmed.counts
     slot = source.slot()
-    if "head" in fit:
-        slot.check_heads()
     compressed = trimmed.matrix if trimmed else _fit(source, fit)
     head = _fit_head(source, fit)
     slot.set_matrix(compressed, head)

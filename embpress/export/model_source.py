@@ -26,6 +26,8 @@ def locate_model(model: str | Path) -> Path:
     Raises:
         UserError: if there is neither such a folder nor such a model.
     """
+    if model == "":
+        raise UserError("the name of the model is empty: name a folder, or a model of the hub")
     folder = Path(model)
     if folder.is_dir():
         return folder

@@ -17,12 +17,12 @@ from torch import Tensor
 from ..errors import UserError
 from ..fidelity.reconstruction import reconstruction
 from ..files import summarize_error
-from ..methods import compress, method_class, names
+from ..methods import compress, method_class, names, resolve_name
 from ..methods._base import Context, checked_matrix
 from ..numerics.matrices import Rows
 from ..study.task_entry import STUDENT_PROTOCOLS
 from .model_source import locate_model
-from .source import open_source_model
+from .source import open_dense_source
 
 MEGABYTE = 10**6
 MIN_SCORES = 10
@@ -149,26 +149,22 @@ def rank_methods(
         'integer'
     """
     settings = settings or RankingSettings()
-    rows, context, counts_source = _matrix_and_context(matrix, settings)
-    dense_bytes = 4 * math.prod(rows.shape)
-    if not 0 < max_megabytes < math.inf:
-        raise UserError(f"{max_megabytes:g} MB is not a size: give a number above 0")
-    if max_megabytes * MEGABYTE >= dense_bytes:
-        raise UserError(
-            f"the matrix takes {dense_bytes / MEGABYTE:.3g} MB dense in fp32, within "
-            f"{max_megabytes:g} MB: there is nothing to compress, give a smaller size"
-        )
-    ratio = dense_bytes / (max_megabytes * MEGABYTE)
+    # All that can be known to fail is checked before tokens are counted and methods are fitted.
+    methods = list_candidates() if settings.methods is None else settings.methods
+    for name in methods:
+        method_class(resolve_name(name))
+    retention_error = math.nan
+    if settings.scores is not None:
+        predict, retention_error = fit_retention_curve(Path(settings.scores))
+    rows, context, counts_source = _matrix_and_context(matrix, max_megabytes, settings)
+    ratio = _ratio_at(rows.shape, max_megabytes)
     matrix = cast(Tensor, checked_matrix(rows))
     context.check(len(matrix))
-    methods = list_candidates() if settings.methods is None else settings.methods
     candidates = []
     for name in methods:
         settings.progress(f"fitting {name}")
         candidates.append(_fit_candidate(matrix, name, ratio, context))
-    retention_error = math.nan
     if settings.scores is not None:
-        predict, retention_error = fit_retention_curve(Path(settings.scores))
         candidates = [
             replace(c, retention=predict(c.weighted_relative_error)) if c.fits else c
             for c in candidates
@@ -177,10 +173,31 @@ def rank_methods(
     return Ranking(candidates, ratio, max_megabytes, counts_source, retention_error)
 
 
+def _ratio_at(shape: tuple[int, ...], max_megabytes: float) -> float:
+    """The ratio at which a dense fp32 matrix takes so many megabytes.
+
+    Raises:
+        UserError: if that is no size, or not below the dense one.
+    """
+    dense_bytes = 4 * math.prod(shape)
+    if not 0 < max_megabytes < math.inf:
+        raise UserError(f"{max_megabytes:g} MB is not a size: give a number above 0")
+    if max_megabytes * MEGABYTE >= dense_bytes:
+        raise UserError(
+            f"the matrix takes {dense_bytes / MEGABYTE:.3g} MB dense in fp32, within "
+            f"{max_megabytes:g} MB: there is nothing to compress, give a smaller size"
+        )
+    return dense_bytes / (max_megabytes * MEGABYTE)
+
+
 def _matrix_and_context(
-    matrix: Tensor | str | Path, settings: RankingSettings
+    matrix: Tensor | str | Path, max_megabytes: float, settings: RankingSettings
 ) -> tuple[Rows, Context, str]:
-    """The matrix to compress, the context of all fits, and what its tokens were counted in."""
+    """The matrix to compress, the context of all fits, and what its tokens were counted in.
+
+    Raises:
+        UserError: if the size is not below the dense one, before tokens are counted.
+    """
     rows: Rows
     if isinstance(matrix, Tensor):
         rows = matrix
@@ -192,8 +209,10 @@ def _matrix_and_context(
         context = Context(counts=settings.counts, seed=settings.seed)
         counts_source = "" if settings.counts is None else "the given tensor"
     else:
-        source = open_source_model(
-            locate_model(matrix), settings.counts, settings.texts, settings.seed, settings.progress
+        dense = open_dense_source(locate_model(matrix), settings.progress)
+        _ratio_at(dense.shape, max_megabytes)
+        source = dense.count_tokens(
+            settings.counts, settings.texts, settings.seed, settings.progress
         )
         rows = source.matrix
         context = source.context

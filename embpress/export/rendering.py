@@ -32,7 +32,6 @@ def render_summary(summary: Summary) -> str:
             "embedding",
             *(vocabulary if summary.n_rows < n_rows else []),
             *(head if summary.head_after else []),
-            f"token counts: {summary.counts_source}",
             f"written to {summary.out}; load it with embpress.load({str(summary.out)!r})",
         ]
     )

@@ -6,6 +6,7 @@ reads the rows from the weights' file, block by block if the method supports str
 """
 
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 import torch
@@ -14,7 +15,6 @@ from transformers import PreTrainedModel
 
 from ..data.found_counts import FoundCounts
 from ..errors import UserError
-from ..methods._base import Context
 from ..models.embedding import EmbeddingSlot, find_embedding
 from ..models.pretrained import (
     WEIGHTS,
@@ -27,32 +27,49 @@ from ..models.pretrained import (
 from ..models.tokenization import find_input_length
 from ..numerics.matrices import FileMatrix, safetensors_matrix
 from ..safetensors_header import read_header
-from .choice import CountSource
 from .exported_model import with_compressed_embedding
-from .source import SourceModel, find_dense_model
+from .source import DenseSource, find_dense_model
+
+
+@dataclass(frozen=True)
+class RowTable(DenseSource):
+    """A table whose rows are not the model's tokens: its counts are given by id, or all equal."""
+
+    name: str = ""
+
+    def _find_counts(
+        self,
+        counts: str | Path | Tensor | None,
+        texts: Sequence[str | Path],
+        progress: Callable[[str], None],
+    ) -> FoundCounts:
+        """Counts of the rows.
+
+        Raises:
+            UserError: if texts are given.
+        """
+        if texts:
+            raise UserError(
+                f"the rows of {self.name} are not the model's tokens: give --counts by row instead "
+                "of --text"
+            )
+        if counts is None:
+            return FoundCounts(torch.ones(self.n_counts), "none: all rows count alike")
+        return super()._find_counts(counts, texts, progress)
 
 
 def open_table_source(
-    folder: Path,
-    name: str,
-    counts: str | Path | Tensor | None = None,
-    texts: Sequence[str | Path] = (),
-    seed: int = 0,
-    progress: Callable[[str], None] = lambda message: None,
-) -> SourceModel:
+    folder: Path, name: str, progress: Callable[[str], None] = lambda message: None
+) -> DenseSource:
     """Open a transformers folder to compress one of its tables.
 
     Args:
-        folder: see `open_source_model`.
+        folder: see `open_dense_source`.
         name: of an embedding layer of the model.
-        counts: (rows,) counts or a file of them, by id if the rows are not the model's tokens.
-        texts: text files to count tokens in, instead of `counts`.
-        seed: seed of the fit.
-        progress: called with messages about the fit.
+        progress: called with messages about the tokenizer.
 
     Raises:
-        UserError: if the folder contains no such model or table, or texts are given for a table
-            whose rows are not the model's tokens.
+        UserError: if the folder contains no such model or table.
     """
     folder = find_dense_model(folder)
     config = read_config(folder)
@@ -72,37 +89,10 @@ def open_table_source(
     # Gemma 3n's per-layer table has rows of the first tokens only.
     per_layer_rows = getattr(config.get_text_config(), "vocab_size_per_layer_input", None)
     if rows not in (n_tokens, per_layer_rows):
-        tokenizer = None
-        found = _counts_of_rows(counts, texts, name, rows, progress)
-        special_ids: tuple[int, ...] = ()
-    else:
-        special_ids = find_special_ids(folder, config, tokenizer, n_tokens)
-        length = find_input_length(folder, tokenizer) if tokenizer is not None else None
-        given = CountSource(counts, texts, tokenizer, n_tokens, special_ids, length)
-        found = given.resolve(progress)
-    progress(f"token counts: {found.source}")
-    special_ids = tuple(i for i in special_ids if i < rows)
-    context = Context(
-        counts=found.counts[:rows], special_ids=special_ids, seed=seed, progress=progress
-    )
-    return SourceModel(model, matrix, context, found.source, tokenizer)
-
-
-def _counts_of_rows(
-    counts: str | Path | Tensor | None,
-    texts: Sequence[str | Path],
-    name: str,
-    rows: int,
-    progress: Callable[[str], None],
-) -> FoundCounts:
-    """Counts for a table whose rows are not the model's tokens: given by id, or all equal."""
-    if texts:
-        raise UserError(
-            f"the rows of {name} are not the model's tokens: give --counts by row instead of --text"
-        )
-    if counts is None:
-        return FoundCounts(torch.ones(rows), "none: all rows count alike")
-    return CountSource(counts, (), None, rows, (), None).resolve(progress)
+        return RowTable(model, matrix, None, (), rows, name=name)
+    special_ids = find_special_ids(folder, config, tokenizer, n_tokens)
+    length = find_input_length(folder, tokenizer) if tokenizer is not None else None
+    return DenseSource(model, matrix, tokenizer, special_ids, n_tokens, length)
 
 
 def _stored_table(

@@ -17,21 +17,22 @@ from torch import Tensor
 from transformers import PreTrainedModel
 
 from ..errors import UserError
-from ..files import check_replaceable, replace_directory, summarize_error
+from ..files import output_folder, replace_directory, summarize_error
 from ..methods import WHOLE_MODELS
+from ..methods._base import check_ratio
 from ..methods._code_options import CodeOptions
 from ..models.calibration import Calibration, calibrate, encode_texts, longest_text
 from ..models.coded_weights import CodedWeights, count_bits, uncoded_weights
 from ..models.embedding import EmbeddingSlot, find_embedding, other_weights
 from ..models.tokenization import check_vocabulary, load_tokenizer
-from ..models.whole_model_code import code_model
+from ..models.whole_model_code import bits_of_matrices, code_model
 from .carried_files import find_carried_files
-from .compress import check_forward, check_lookup
+from .compress import check_beside, check_forward, check_lookup
 from .exported_model import write_exported_model
 from .manifest import MANIFEST, About, DenseSizes, FitRecord
 from .model_source import locate_model
 from .sentence_modules import copy_modules, find_transformer
-from .source import SourceModel, open_source_model
+from .source import SourceModel, open_dense_source
 
 FLOAT_BITS = 32
 
@@ -116,14 +117,18 @@ def compress_whole_model(
         >>> summary.ratio >= 4, type(embpress.load("compressed")).__name__
         (True, 'BertModel')
     """
-    out = Path(out)
-    check_replaceable(out, MANIFEST)
-    if not ratio >= 1:
-        raise UserError(f"ratio {ratio} is below 1: a ratio is dense bits / stored bits")
+    out = output_folder(out, MANIFEST)
+    check_ratio(ratio)
     chosen = CodeOptions.parse(options or {})
     folder = locate_model(model)
+    check_beside(out, folder)
     opened = open_whole_model(
-        folder, calibration if chosen.calibration else None, counts, texts, (seed, progress)
+        folder,
+        calibration if chosen.calibration else None,
+        counts,
+        texts,
+        (seed, progress),
+        lambda dense: bits_of_matrices(dense, ratio),
     )
     source, found = opened.source, opened.calibration
     coded = code_model(source.model, ratio, found, opened.counts, source.context, chosen)
@@ -173,6 +178,7 @@ def open_whole_model(
     counts: str | Path | Tensor | None,
     texts: Sequence[str | Path],
     context: tuple[int, Callable[[str], None]],
+    check: Callable[[PreTrainedModel], object],
 ) -> OpenedModel:
     """Open a folder to code it whole, and take the moments of its layers on calibration texts.
 
@@ -182,15 +188,19 @@ def open_whole_model(
         counts: see `compress_whole_model`.
         texts: see `compress_whole_model`.
         context: seed, and what is called with messages.
+        check: called with the dense model before tokens are counted and texts are read by it;
+            raises an error if the model cannot be coded to the size.
 
     Raises:
         UserError: if the model or the texts cannot be used.
     """
     calibration_texts = _read_texts(calibration)
-    source = open_source_model(folder, counts, texts, *context)
-    check_lookup(find_embedding(source.model)[1])
-    before = measure_dense_sizes(source.model)
-    source.model.float()
+    dense = open_dense_source(folder, context[1])
+    check_lookup(find_embedding(dense.model)[1])
+    before = measure_dense_sizes(dense.model)
+    dense.model.float()
+    check(dense.model)
+    source = dense.count_tokens(counts, texts, *context)
     found = _calibrate(source, calibration_texts, folder) if calibration_texts else Calibration()
     # Counts of the texts that the model will read serve it better than those of another corpus.
     is_given = counts is not None or bool(texts)

@@ -11,8 +11,9 @@ from pathlib import Path
 from typing import Any
 
 from torch import Tensor
+from transformers import PreTrainedModel
 
-from ..errors import UserError
+from ..errors import InfeasibleRatio, UserError
 from ..formats._base import CompressedMatrix
 from ..methods import WHOLE_MODELS
 from ..methods._base import Context
@@ -97,30 +98,40 @@ def rank_whole_models(
         UserError: if an argument cannot be used, or the size is not below the dense model's.
         InfeasibleRatio: if no code fits.
     """
-    opened = open_whole_model(locate_model(model), calibration, counts, texts, (seed, progress))
-    dense = count_dense_bits(opened.source.model)
-    if not 0 < max_megabytes * MEGABYTE < dense / 8:
-        raise UserError(
-            f"{max_megabytes:g} MB is no size for a model that takes {dense / 8 / MEGABYTE:.3g} MB "
-            "dense in fp32: give a number above 0 and below that"
-        )
-    other_bits = count_other_bits(opened.source.model)
-    budget = int(8 * max_megabytes * MEGABYTE) - other_bits
-    reference = weighed_coders(
-        opened.source.model, opened.calibration, opened.counts, ALL, max(budget, 1)
+    opened = open_whole_model(
+        locate_model(model),
+        calibration,
+        counts,
+        texts,
+        (seed, progress),
+        lambda dense: _bits_of_matrices(dense, max_megabytes),
     )
+    dense = count_dense_bits(opened.source.model)
+    other_bits = count_other_bits(opened.source.model)
+    budget = _bits_of_matrices(opened.source.model, max_megabytes)
+    reference = weighed_coders(opened.source.model, opened.calibration, opened.counts, ALL, budget)
     found = []
+    reasons = []
     for label, options in CODES.items():
         if not opened.calibration.n_texts and label not in NO_TEXTS:
             continue
         progress(f"coding: {label}")
-        codes = _code(opened, CodeOptions.parse(options), budget)
+        try:
+            codes = _code(opened, CodeOptions.parse(options), budget)
+        except InfeasibleRatio as reason:
+            progress(f"{label} does not fit: {reason}")
+            reasons.append(f"{label}: {reason}")
+            continue
         bits = other_bits + sum(code.stored_bits for code in codes.values())
         loss = _expected_loss(reference, codes)
         if not opened.calibration.n_texts:
             loss *= 200 / sum(coder.weight.size for coder in reference.values())
         found.append(
             WholeModelCandidate(label, WHOLE_MODELS, dict(options), bits // 8, dense / bits, loss)
+        )
+    if not found:
+        raise InfeasibleRatio(
+            f"no code fits into {max_megabytes:g} MB ({'; '.join(reasons)}): allow more megabytes"
         )
     found.sort(key=lambda candidate: (candidate.loss, candidate.bytes))
     return WholeModelRanking(
@@ -132,12 +143,33 @@ def rank_whole_models(
     )
 
 
+def _bits_of_matrices(model: PreTrainedModel, max_megabytes: float) -> int:
+    """Bits that a size leaves for the codes of all matrices of a dense model.
+
+    Raises:
+        UserError: if the size is not below the dense model's.
+        InfeasibleRatio: if it leaves none.
+    """
+    dense = count_dense_bits(model)
+    if not 0 < max_megabytes * MEGABYTE < dense / 8:
+        raise UserError(
+            f"{max_megabytes:g} MB is no size for a model that takes {dense / 8 / MEGABYTE:.3g} MB "
+            "dense in fp32: give a number above 0 and below that"
+        )
+    other_bits = count_other_bits(model)
+    budget = int(8 * max_megabytes * MEGABYTE) - other_bits
+    if budget <= 0:
+        raise InfeasibleRatio(
+            f"the weights that are not coded take {other_bits / 8 / MEGABYTE:.3g} MB, and "
+            f"{max_megabytes:g} MB are the limit of all weights: allow more megabytes"
+        )
+    return budget
+
+
 def _code(opened: OpenedModel, options: CodeOptions, budget: int) -> dict[str, CompressedMatrix]:
     """All matrices of a model, coded within so many bits."""
     calibration = opened.calibration if options.calibration else Calibration()
-    coders = weighed_coders(
-        opened.source.model, calibration, opened.counts, options, max(budget, 1)
-    )
+    coders = weighed_coders(opened.source.model, calibration, opened.counts, options, budget)
     context = Context(seed=opened.source.context.seed, progress=opened.source.context.progress)
     return code_matrices(coders, budget, context, options.one_level).matrices
 

@@ -17,7 +17,7 @@ from torch import Tensor
 from ..errors import UserError
 from ..export.carried_files import find_carried_files
 from ..export.exported_model import CompressedEmbeddingMixin, load
-from ..files import atomic_directory, write_json
+from ..files import atomic_directory, check_writable, output_path, write_json
 from ..formats._base import CompressedMatrix
 from ..models.embedding import EmbeddingSlot, other_weights
 from ..models.pretrained import CONFIG
@@ -34,11 +34,12 @@ def export_compressed_tensors(folder: str | Path, out: str | Path) -> TableSumma
 
     Raises:
         UserError: if the folder contains no exported model, a matrix has no integer codes, a head
-            runs on the embedding's matrix, or `out` exists.
+            runs on the embedding's matrix, or `out` exists or cannot be written.
     """
-    folder, out = Path(folder), Path(out)
+    folder, out = Path(folder), output_path(out)
     if out.exists():
         raise UserError(f"{out} exists: name a folder that does not")
+    check_writable(out)
     model: Any = load(folder)
     matrices = _matrices(model.embedding_slot, folder)
     stored = {name: signed_codes(matrix, name) for name, matrix in matrices.items()}

@@ -15,7 +15,7 @@ from transformers import PreTrainedModel
 from ..errors import UserError
 from ..export.exported_model import load
 from ..export.manifest import read_manifest
-from ..files import partial_file
+from ..files import output_file, partial_file
 from ..formats._base import CompressedMatrix
 from ..formats.gguf_blocks import BLOCK, GGUFBlocks
 from ..numerics import bits
@@ -37,10 +37,11 @@ def export_gguf(folder: str | Path, file: str | Path) -> TableSummary:
     and Q8_0 that holds the codes. A table for which GGUF has no name keeps that of its layer.
 
     Raises:
-        UserError: if the folder contains no exported model, or a matrix has no integer codes, or
-            rows or groups that are no multiple of 32 long, or a name that is too long.
+        UserError: if the file cannot be written, the folder contains no exported model, or a matrix
+            has no integer codes, or rows or groups that are no multiple of 32 long, or a name that
+            is too long.
     """
-    file = Path(file)
+    file = output_file(file)
     manifest = read_manifest(Path(folder))
     model: Any = load(folder)
     slot = model.embedding_slot

@@ -54,6 +54,12 @@ def aliases() -> dict[str, str]:
     return {alias: name for name, alias in _declared("alias").items()}
 
 
+def describe_names() -> str:
+    """Names of all methods, each with its alias, for help and messages."""
+    alias_of = {name: alias for alias, name in aliases().items()}
+    return ", ".join(f"{name} ({alias_of[name]})" if name in alias_of else name for name in names())
+
+
 def controls() -> frozenset[str]:
     """Names of the methods that are controls: the uncompressed matrix and the two floors."""
     return frozenset(name for name, kind in _declared("kind").items() if kind == "control")
@@ -87,7 +93,9 @@ def resolve_name(name: str) -> str:
             "`embpress compress` or as a method of a study"
         )
     if name not in names():
-        raise UserError(f"there is no method {name!r}; there are {', '.join(names())}")
+        raise UserError(
+            f"there is no method {name!r}; there are {describe_names()}; for models also {TRIMMING}"
+        )
     return name
 
 

@@ -224,18 +224,29 @@ UNSEEN = 1e-2
 """Weight of a row without any gradient, as a share of the mean weight."""
 
 
+def check_ratio(ratio: float) -> None:
+    """Check a target ratio without a matrix.
+
+    Raises:
+        UserError: if it is below 1, or NaN.
+    """
+    if math.isnan(ratio):
+        raise UserError("the ratio is nan, which is no number: give dense bits / stored bits")
+    if ratio < 1:
+        raise UserError(f"ratio {ratio:g} is below 1: a ratio is dense bits / stored bits")
+
+
 def budget_bits(shape: tuple[int, int], ratio: float) -> int:
     """Budget of bits: dense fp32 bits / ratio, rounded down.
 
     Raises:
-        UserError: if the ratio is below 1 or the shape is empty.
+        UserError: if the ratio is no number from 1, or the shape is empty.
     """
     if min(shape) < 1:
         raise UserError(
             f"the matrix of shape {tuple(shape)} is empty: there is nothing to compress"
         )
-    if not ratio >= 1:
-        raise UserError(f"ratio {ratio} is below 1: a ratio is dense bits / stored bits")
+    check_ratio(ratio)
     return math.floor(32 * math.prod(shape) / ratio)
 
 
@@ -263,6 +274,18 @@ def infeasible(label: str, shape: tuple[int, int], most: float) -> InfeasibleRat
     )
 
 
+def check_shape(shape: tuple[int, ...]) -> None:
+    """Check that a matrix of a shape can be compressed.
+
+    Raises:
+        UserError: if it is not 2-D, is empty, or has a single row.
+    """
+    if len(shape) != 2 or min(shape) < 1:
+        raise UserError(f"expected a non-empty 2-D matrix, got shape {shape}")
+    if shape[0] < 2:
+        raise UserError("a matrix of one row cannot be compressed: keep it as it is")
+
+
 def checked_matrix(matrix: Rows, supports_streaming: bool = False) -> Rows:
     """Check that a matrix can be compressed, and return it as contiguous float32 on the CPU.
 
@@ -273,10 +296,7 @@ def checked_matrix(matrix: Rows, supports_streaming: bool = False) -> Rows:
         UserError: if it is not 2-D, is empty, sparse or complex, has a single row, or holds NaN,
             Inf (with the first such row) or values whose squares overflow.
     """
-    if matrix.ndim != 2 or min(matrix.shape) < 1:
-        raise UserError(f"expected a non-empty 2-D matrix, got shape {tuple(matrix.shape)}")
-    if matrix.shape[0] < 2:
-        raise UserError("a matrix of one row cannot be compressed: keep it as it is")
+    check_shape(tuple(matrix.shape))
     if isinstance(matrix, FileMatrix):
         checked: Rows = matrix if supports_streaming else matrix[:]
     else:

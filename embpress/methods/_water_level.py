@@ -142,7 +142,8 @@ def predict_level(coders: Mapping[str, LayerCoder], budget: int) -> float:
 def _does_not_fit(budget: int) -> InfeasibleRatio:
     """The error for a budget that no code keeps."""
     return InfeasibleRatio(
-        f"the matrices do not fit into {max(budget, 0) // 8} bytes: use a lower ratio"
+        f"the matrices do not fit into {max(budget, 0) // 8} bytes: use a lower ratio, or allow "
+        "more bytes"
     )
 
 

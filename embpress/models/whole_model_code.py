@@ -239,14 +239,8 @@ def code_model(
         InfeasibleRatio: if the ratio cannot be reached.
     """
     matrices = find_matrices(model)
-    dense_bits = count_dense_bits(model)
     other_bits = count_other_bits(model)
-    budget = int(dense_bits / ratio) - other_bits
-    if budget <= 0:
-        raise InfeasibleRatio(
-            f"the weights that are not coded take {other_bits // 8} bytes: use a ratio below "
-            f"{dense_bits / other_bits:.1f}"
-        )
+    budget = bits_of_matrices(model, ratio)
     coders = weighed_coders(model, calibration, counts, options, budget)
     coded = code_matrices(coders, budget, context, options.one_level).matrices
     coders.clear()
@@ -265,6 +259,23 @@ def code_model(
         model.get_parameter(name).data = decoded
         layers.append(CodedWeights(matrix.name, (name,), matrix.is_transposed, code))
     return WholeModelCode(embedding, layers, errors, other_bits)
+
+
+def bits_of_matrices(model: PreTrainedModel, ratio: float) -> int:
+    """Bits that a ratio leaves for the codes of all matrices of a dense model.
+
+    Raises:
+        InfeasibleRatio: if it leaves none.
+    """
+    dense_bits = count_dense_bits(model)
+    other_bits = count_other_bits(model)
+    budget = int(dense_bits / ratio) - other_bits
+    if budget <= 0:
+        raise InfeasibleRatio(
+            f"the weights that are not coded take {other_bits // 8} bytes: use a ratio below "
+            f"{dense_bits / other_bits:.1f}"
+        )
+    return budget
 
 
 def count_dense_bits(model: PreTrainedModel) -> int:

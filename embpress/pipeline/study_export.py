@@ -19,7 +19,7 @@ from ..export.manifest import MANIFEST, About, FitRecord
 from ..export.trimming import tokenizer_files
 from ..export.whole_model import measure_dense_sizes
 from ..fidelity.record import Infeasible, read_result
-from ..files import check_replaceable, read_json, replace_directory, summarize_error
+from ..files import output_folder, read_json, replace_directory, summarize_error
 from ..formats.dense import DenseRows
 from ..models.coded_weights import CodedWeights
 from ..models.compressed_model import (
@@ -74,7 +74,7 @@ def export_study_result(results: Path, chosen: StudyResult, out: Path) -> None:
     Raises:
         UserError: if the study has no such result, or its folders are missing.
     """
-    check_replaceable(out, MANIFEST)
+    out = output_folder(out, MANIFEST)
     study = _read_study(results)
     artefact = _find_artefact(study, results, chosen)
     result = read_result(artefact.folder)

@@ -273,11 +273,19 @@ class LabelledTaskEntry(TaskEntry):
     @field_validator("metrics")
     @classmethod
     def _check_metrics(cls, metrics: tuple[str, ...] | None) -> tuple[str, ...] | None:
-        """Every metric is one of the kind's."""
+        """Every metric is one of the kind's, and the first has a value of its own for a model."""
         for metric in metrics or ():
             if metric not in cls.metric_names():
                 message = f"there is no metric {metric!r}{nearest(metric, cls.metric_names())}"
                 raise PydanticCustomError("entry", "{message}", {"message": message})
+        compared = [metric.name for metric in cls.known_metrics if metric.of_itself is not None]
+        if metrics and metrics[0] in compared:
+            message = (
+                f"{metrics[0]!r} compares a model with the uncompressed one, which cannot be the "
+                "main metric: name another one first, such as "
+                f"{next(name for name in cls.metric_names() if name not in compared)!r}"
+            )
+            raise PydanticCustomError("entry", "{message}", {"message": message})
         return metrics
 
     @model_validator(mode="after")

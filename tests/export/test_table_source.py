@@ -77,7 +77,7 @@ def test_a_table_larger_than_the_memory_is_opened(tmp_path):
     memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
     rows_of_a_length = 3 * memory // (6 * 4 * 512)
     write_model(tmp_path, rows_of_a_length, 512, is_sparse=True)
-    source = table_source.open_table_source(tmp_path, N_GRAMS)
+    source = table_source.open_table_source(tmp_path, N_GRAMS).count_tokens()
     assert source.matrix_bytes > 2.9 * memory
     assert source.matrix[source.shape[0] - 1].count_nonzero() == 0
     mapped = map_tensors(tmp_path / WEIGHTS)
@@ -142,16 +142,16 @@ def test_counts_of_tokens_reach_the_rows_of_tokens_only(tmp_path):
     model = tiny("gemma3n", vocab_size_per_layer_input=20)
     model.save_pretrained(folder := tmp_path / "dense")
     counts = torch.arange(23.0)
-    source = table_source.open_table_source(folder, TABLE, counts)
+    source = table_source.open_table_source(folder, TABLE).count_tokens(counts)
     assert torch.equal(source.context.counts, counts[:20])
     _, folder = dense_folder(tmp_path / "bert", "bert_mlm")
-    source = table_source.open_table_source(folder, POSITIONS)
+    source = table_source.open_table_source(folder, POSITIONS).count_tokens()
     assert source.context.counts.unique().tolist() == [1] and "alike" in source.counts_source
     given = torch.arange(16.0)
-    source = table_source.open_table_source(folder, POSITIONS, given)
+    source = table_source.open_table_source(folder, POSITIONS).count_tokens(given)
     assert torch.equal(source.context.counts, given)
     with pytest.raises(UserError, match="--counts"):
-        table_source.open_table_source(folder, POSITIONS, texts=["texts.txt"])
+        table_source.open_table_source(folder, POSITIONS).count_tokens(texts=["texts.txt"])
 
 
 @pytest.mark.parametrize(

@@ -7,9 +7,10 @@ import pytest
 
 from embpress.cli import main
 from embpress.errors import InfeasibleRatio, UserError
+from embpress.export import whole_model_ranking
 from embpress.export.ranking import MEGABYTE
-from embpress.export.whole_model_ranking import CODES, NO_TEXTS, rank_whole_models
-from embpress.methods._code_options import BASELINES
+from embpress.export.whole_model_ranking import CODES, NO_TEXTS, _code, rank_whole_models
+from embpress.methods._code_options import BASELINES, CodeOptions
 from embpress.study.yaml_files import read_yaml
 
 from ..studies import ROOT
@@ -55,6 +56,25 @@ def test_sizes_out_of_range_are_refused(folder):
         rank_whole_models(folder / "dense", 100)
     with pytest.raises(InfeasibleRatio):
         rank_whole_models(folder / "dense", 0.0001)
+
+
+def test_codes_that_do_not_fit_are_left_out_and_told(folder, monkeypatch):
+    label = NO_TEXTS[-1]
+    impossible = [CodeOptions.parse(CODES[label])]
+
+    def code(opened, options, budget):
+        if options in impossible:
+            raise InfeasibleRatio("too large")
+        return _code(opened, options, budget)
+
+    monkeypatch.setattr(whole_model_ranking, "_code", code)
+    said = []
+    ranking = rank_whole_models(folder / "dense", 0.006, progress=said.append)
+    assert {candidate.label for candidate in ranking.candidates} == {*NO_TEXTS} - {label}
+    assert any(label in line and "too large" in line for line in said)
+    impossible += [CodeOptions.parse(options) for options in CODES.values()]
+    with pytest.raises(InfeasibleRatio, match=r"0\.006 MB.*too large.*more megabytes"):
+        rank_whole_models(folder / "dense", 0.006)
 
 
 @pytest.mark.parametrize("has_texts", [True, False])

@@ -177,6 +177,11 @@ def test_right_entries_of_every_kind_pass(default_config, tmp_path):
         ("score", {"data": {"labels": ["a", "b"]}}, "tasks.score.data: unknown key 'labels'"),
         ("choice", {"data": {"choices": ["a"]}}, "tasks.choice.data.choices: .*at least 2"),
         ("choice", {"metrics": ["f1"]}, "tasks.choice.metrics: .*'f1'; there are accuracy"),
+        (
+            "choice",
+            {"metrics": ["kl_divergence", "accuracy"]},
+            "tasks.choice.metrics: 'kl_divergence' .*first, such as 'accuracy'",
+        ),
         ("span", {"stride": DROP}, "tasks.span: 'stride' is missing"),
         ("span", {"unit": "tokens"}, "tasks.span.unit: 'tokens' is not one of"),
         (

@@ -6,8 +6,11 @@ matrix of its own is computed from that one.
 """
 
 import inspect
+import logging
+import math
 import warnings
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -24,7 +27,8 @@ from transformers import PreTrainedModel
 
 from ...errors import UserError
 from ...export.exported_model import load
-from ...files import partial_file, summarize_error
+from ...export.stored_layers import read_layer_list
+from ...files import output_file, partial_file, summarize_error
 from ...formats._base import CompressedMatrix
 from ...methods import compress
 from ...models.embedding import find_embedding
@@ -62,6 +66,10 @@ class OnnxSummary:
     """Bytes of the tensors of all compressed matrices in the file."""
     counted_bytes: int
     """Stored bytes of the compressed matrices in the exported model."""
+    decoded_layers: int
+    """Number of other compressed matrices, which `load` decodes: they are dense in the file."""
+    decoded_bytes: int
+    """Bytes of these as float32."""
     file_bytes: int
     difference: float
     """Largest absolute difference between the outputs of onnxruntime and of torch on a sample."""
@@ -77,12 +85,17 @@ class OnnxSummary:
         formats = f"{self.layer} as {self.format}" + recoded * self.is_recoded
         if self.head_format is not None:
             formats += f", head as {self.head_format}" + recoded * self.is_head_recoded
+        decoded = (
+            f"layers     {self.decoded_layers} other compressed matrices are decoded: "
+            f"{self.decoded_bytes:,} bytes, dense in float32"
+        )
         return "\n".join(
             [
                 f"inputs     {', '.join(self.inputs)}",
                 f"output     {self.output}, up to {self.difference:.1e} from torch's",
                 f"matrices   {formats}",
-                f"bytes      {self.embedding_bytes:,} of the matrices, {in_folder}",
+                f"bytes      {self.embedding_bytes:,} of these, {in_folder}",
+                *([decoded] if self.decoded_layers else []),
                 f"file       {self.file_bytes:,} bytes, written to {self.file}",
             ]
         )
@@ -131,10 +144,11 @@ class _FirstOutput(nn.Module):
 
 
 def export_onnx(folder: str | Path, file: str | Path, contrib: bool = False) -> OnnxSummary:
-    """Write an exported model as an ONNX file whose compressed matrices stay compressed.
+    """Write an exported model as an ONNX file whose compressed embedding stays compressed.
 
-    These are the matrix of the input embedding or of another table, and that of a head with a code
-    of its own. Inputs are those that the tokenizer returns, int64 (batch, sequence) of any size;
+    That is the matrix of the input embedding or of another table, and that of a head with a code of
+    its own. All other layers are dense, in float32, also those that `compress_whole_model` has
+    compressed. Inputs are those that the tokenizer returns, int64 (batch, sequence) of any size;
     the output is the first one of the model, such as `last_hidden_state`, in float32. The file is
     run by onnxruntime on a sample, and compared with torch, before it is written.
 
@@ -144,12 +158,10 @@ def export_onnx(folder: str | Path, file: str | Path, contrib: bool = False) -> 
         contrib: use onnxruntime's operator GatherBlockQuantized for integer rows of 4 and 8 bits.
 
     Raises:
-        UserError: if the folder contains no exported model, torch cannot export it, or onnxruntime
-            computes other outputs.
+        UserError: if the file cannot be written, the folder contains no exported model, torch
+            cannot export it, or onnxruntime computes other outputs.
     """
-    file = Path(file)
-    if file.is_dir() or not file.parent.is_dir():
-        raise UserError(f"{file} cannot be written: name a file in a folder that exists")
+    file = output_file(file)
     model: Any = load(folder).float()
     slot = model.embedding_slot
     matrix, head = slot.matrix, slot.own_head
@@ -165,6 +177,7 @@ def export_onnx(folder: str | Path, file: str | Path, contrib: bool = False) -> 
     matrices = {"Rows": stored, "Product": stored_head or stored}
     embedding_bytes = _insert_decoders(exported, matrices, contrib)
     difference = _write_checked(exported, file, sample, expected)
+    layers = [layer.shape for layer in read_layer_list(Path(folder))]
     return OnnxSummary(
         file=file,
         inputs=tuple(sample),
@@ -176,6 +189,8 @@ def export_onnx(folder: str | Path, file: str | Path, contrib: bool = False) -> 
         is_head_recoded=stored_head is not head,
         embedding_bytes=embedding_bytes,
         counted_bytes=(matrix.stored_bits + (head.stored_bits if head is not None else 0)) // 8,
+        decoded_layers=len(layers),
+        decoded_bytes=4 * sum(math.prod(shape) for shape in layers),
         file_bytes=sum(path.stat().st_size for path in (file, _data_file(file)) if path.exists()),
         difference=difference,
     )
@@ -234,7 +249,7 @@ def _run_exporter(
     """
     axes = {0: torch.export.Dim("batch"), 1: torch.export.Dim("sequence")}
     try:
-        with warnings.catch_warnings():
+        with warnings.catch_warnings(), _quiet_exporter():
             warnings.simplefilter("ignore")
             program: Any = torch.onnx.export(
                 _FirstOutput(model, list(sample)).eval(),
@@ -252,6 +267,18 @@ def _run_exporter(
             f"({summarize_error(_first_cause(error))}): use embpress.load"
         ) from error
     return program.model_proto
+
+
+@contextmanager
+def _quiet_exporter() -> Iterator[None]:
+    """Hide torch.onnx's messages but errors, such as that torchvision is not installed."""
+    logger = logging.getLogger("torch.onnx")
+    level = logger.level
+    logger.setLevel(logging.ERROR)
+    try:
+        yield
+    finally:
+        logger.setLevel(level)
 
 
 def _first_cause(error: BaseException) -> Exception:

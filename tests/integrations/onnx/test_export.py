@@ -1,9 +1,10 @@
 import json
+import math
 
 import pytest
 import torch
 
-from embpress import compress_model, load
+from embpress import compress_model, compress_whole_model, load
 from embpress.cli import main
 from embpress.errors import UserError
 from embpress.methods import compress
@@ -52,6 +53,7 @@ def test_a_tied_head_and_a_format_without_operators(tmp_path, capsys):
     capsys.readouterr()
     assert main(["export", str(tmp_path / "out"), "--onnx", str(file), "--json"]) == 0
     summary = json.loads(capsys.readouterr().out)
+    assert summary["decoded_layers"] == summary["decoded_bytes"] == 0
     assert summary["is_recoded"] and summary["format"] == "integer_rows"
     assert summary["output"] == "logits"
     ids = torch.tensor([[3, 4, 5]])
@@ -68,6 +70,19 @@ OWN = {
     "masked, recoded head": ("bert_mlm", dict(head="turboquant@3"), "integer_rows", True),
     "positions": ("bert_mlm", dict(matrix="bert.embeddings.position_embeddings"), None, False),
 }
+
+
+def test_layers_of_a_whole_model_are_dense_and_counted(tmp_path, capfd):
+    tiny("bert").save_pretrained(tmp_path / "dense")
+    compressed = compress_whole_model(tmp_path / "dense", tmp_path / "out", 2)
+    capfd.readouterr()
+    summary = export(tmp_path / "out", tmp_path / "model.onnx")
+    assert not capfd.readouterr().err  # such as that torchvision is not installed
+    layers = [matrix for matrix in compressed.matrices if matrix.name != "embedding"]
+    assert summary.decoded_layers == len(layers) > 2
+    assert summary.decoded_bytes == 4 * sum(math.prod(matrix.shape) for matrix in layers)
+    assert f"{summary.decoded_bytes:,} bytes" in summary.render()
+    assert summary.file_bytes > summary.decoded_bytes
 
 
 @pytest.mark.parametrize("case", OWN)

@@ -128,7 +128,7 @@ class MethodLabel:
 
     label: str
     kind: str
-    """paper, baseline or control."""
+    """paper, baseline, ours or control."""
     reconstruction: bool = False
     citation: str = ""
     """Key of its paper; "" if it has none."""

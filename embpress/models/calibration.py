@@ -7,7 +7,7 @@ and the moments are those of the Fisher information:
 - classifiers and token classifiers: a label drawn from the softmax;
 - discriminators such as ELECTRA's: at every token, whether it was replaced;
 - causal language models: the next token, drawn at every position;
-- masked language models: the token at masked positions, MASKED of all;
+- masked language models: the token at each masked position; a share MASKED of all are masked;
 - span heads: a start and an end;
 - regressions, and models without a head: a Gaussian about the output, of variance 1.
 
@@ -128,8 +128,9 @@ def calibrate(
 
     Args:
         model: a float32 model.
-        encoded: token ids of each text. Tokens are counted in all; moments are taken on N_TEXTS of
-            them, spread evenly, and of at most N_TOKENS tokens.
+        encoded: token ids of each text. Tokens are counted in all. Moments are taken on at most n
+            texts, every k-th from the first, k = max(1, len(encoded) // n). n is N_TEXTS, or the
+            number of texts of mean length that have N_TOKENS tokens if that is less.
         token_types: token type ids of each text, which tell the texts of a pair apart.
         mask_id: id of the mask token, for a masked language model.
         seed: of the drawn labels and masked positions.
@@ -319,6 +320,14 @@ class _Watch:
         self.logits = None
 
     def _layer_hook(self, name: str) -> Callable[..., None]:
+        """Forward hook of a linear layer, which adds its inputs and output gradients to the sums.
+
+        Inputs that several layers read are summed for the first of them alone.
+
+        Args:
+            name: of the layer in the model.
+        """
+
         def hook(module: nn.Module, inputs: tuple[Tensor, ...], output: Tensor) -> None:
             x = inputs[0].detach()
             sums = self._of(name, x.shape[-1], output.shape[-1])
@@ -337,6 +346,14 @@ class _Watch:
         return hook
 
     def _table_hook(self, name: str) -> Callable[..., Tensor]:
+        """Forward hook of an embedding table, which adds uses of rows and gradients to the sums.
+
+        It replaces the output by a leaf, at which the gradient is taken.
+
+        Args:
+            name: of the table in the model.
+        """
+
         def hook(module: nn.Embedding, inputs: tuple[Tensor, ...], output: Tensor) -> Tensor:
             ids = inputs[0]
             if ids.is_floating_point():  # BART computes positions from embedded tokens

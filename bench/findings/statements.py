@@ -112,8 +112,15 @@ class Statements:
         return " ".join(parts)
 
     def leaders(self, ratio: float, task: str = MEAN) -> str:
-        """Clause on the method with the highest retention, and those not told apart from it."""
-        best, *others = self.run.methods(ratio, task)
+        """Clause on the method with the highest retention, and those not told apart from it.
+
+        Raises:
+            NotKept: if there are not two methods.
+        """
+        ranked = self.run.methods(ratio, task)
+        if len(ranked) < 2:
+            raise NotKept(f"{self.run.folder.name} compares no methods on {task} at {ratio:g}x")
+        best, *others = ranked
         tied = [m for m in others if not self.run.difference(best, m, ratio, task).sign]
         if not tied:
             return f"{self.run.label(best)} is better than every other method"
@@ -370,6 +377,8 @@ def _retention(row: Any) -> str:
 
 def listed(names: Sequence[str]) -> str:
     """Names in a sentence."""
+    if not names:
+        return "none"
     return names[0] if len(names) == 1 else f"{', '.join(names[:-1])} and {names[-1]}"
 
 

@@ -19,6 +19,7 @@ import yaml
 from tokenizers import Tokenizer, models, pre_tokenizers
 from transformers import BertConfig, BertModel, PreTrainedTokenizerFast
 
+from embpress import methods
 from embpress.analysis import scores
 
 from .conftest import ROOT
@@ -467,3 +468,9 @@ def test_the_index_lists_every_page():
         for target in re.findall(r"\]\(([^)#]+)", index.read_text(encoding="utf-8"))
     }
     assert set((ROOT / "docs").rglob("*.md")) - {index} <= linked
+
+
+def test_the_reference_names_every_method_and_alias():
+    table = (ROOT / "docs/reference/methods.md").read_text(encoding="utf-8")
+    known = {*methods.names(), *methods.aliases(), methods.TRIMMING}
+    assert known <= set(re.findall("`([a-z0-9_]+)`", table.split("## Settings")[0]))

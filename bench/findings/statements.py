@@ -12,7 +12,7 @@ from pandas import DataFrame
 
 from embpress.analysis.predictors import PREDICTOR_METRICS, correlate_metrics
 from embpress.analysis.scores import mean_over_seeds
-from embpress.analysis.verdicts import FAILS, HOLDS, UNDECIDED
+from embpress.analysis.verdicts import FAILS, HOLDS, OF_NO_USE, UNDECIDED, shown_claims
 from embpress.pipeline.paired_differences import MEAN, MEAN_OF_SCORES
 from embpress.report import tables
 from embpress.report.plots.panels import main_scores
@@ -26,8 +26,6 @@ SMALL = 0.1
 """Below this, values of metrics have a fourth decimal."""
 ABOVE = ">"
 TIED = "≈"
-LEAST_RETENTION = 5.0
-"""Percent of the uncompressed score below which a model is of no use."""
 
 
 class WrongStatement(AssertionError):
@@ -114,8 +112,15 @@ class Statements:
         return " ".join(parts)
 
     def leaders(self, ratio: float, task: str = MEAN) -> str:
-        """Clause on the method with the highest retention, and those not told apart from it."""
-        best, *others = self.run.methods(ratio, task)
+        """Clause on the method with the highest retention, and those not told apart from it.
+
+        Raises:
+            NotKept: if there are not two methods.
+        """
+        ranked = self.run.methods(ratio, task)
+        if len(ranked) < 2:
+            raise NotKept(f"{self.run.folder.name} compares no methods on {task} at {ratio:g}x")
+        best, *others = ranked
         tied = [m for m in others if not self.run.difference(best, m, ratio, task).sign]
         if not tied:
             return f"{self.run.label(best)} is better than every other method"
@@ -278,6 +283,11 @@ class Statements:
         found = correlate_metrics(self.run.best_scores, self.run.best).equal_ratio
         return max(correlation.n for correlation in found.values())
 
+    def n_examples(self, task: str) -> str:
+        """Test examples of a task's main metric; of language modelling, predicted tokens."""
+        scores = main_scores(self.run.scores, self.run.labels)
+        return f"{int(scores.loc[scores['task'] == task, 'n'].max()):,}"
+
     def epochs(self, task: str) -> str:
         """Epochs of the last stage of a distilled task."""
         return str(self.run.config["tasks"][task]["distil"]["stage2"]["epochs"])
@@ -303,34 +313,22 @@ class Statements:
 
     def claims_overview(self) -> str:
         """Markdown table of the claims, with a tally of task scores and one of matrix errors."""
-        rows = self.run.claims
+        rows = shown_claims(self.run.claims, self.run.scores, self.run.labels)
         head = ["paper", "claim", "evidence", *(f"scores: {v}" for v in TALLY)]
-        head += ["scores: of no use", *(f"errors: {v}" for v in (HOLDS, FAILS))]
+        head += [f"errors: {v}" for v in (HOLDS, FAILS)]
         lines = []
         for key, claim in self.run.claim_entries.items():
             own = rows[rows["claim"] == key]
             errors = own["metric"].isin(list(ERRORS))
-            useless = ~errors & own.apply(self._is_useless, axis=1).astype(bool)
-            scores = own[~errors & ~useless]
-            cells = [*tally(scores, TALLY), str(int(useless.sum()))]
-            cells += tally(own[errors], (HOLDS, FAILS))
+            cells = [*tally(own[~errors], TALLY), *tally(own[errors], (HOLDS, FAILS))]
             lines.append([claim.label or claim.paper, claim.text, claim.evidence, *cells])
         return markdown(head, lines, n_text=3)
 
     def claims_text(self) -> str:
         """Every comparison of the claims, as results/tables/claims.txt has it."""
-        table: Table = tables.claims_table(self.run.claims, self.run.claim_entries, self.run.labels)
+        run = self.run
+        table: Table = tables.claims_table(run.claims, run.scores, run.claim_entries, run.labels)
         return tables.to_text(table).rstrip()
-
-    def _is_useless(self, comparison: "DataFrame") -> bool:
-        """Whether neither model of a comparison keeps 5 % of the uncompressed score."""
-        scores = self.run.scores
-        chosen = scores["method"].isin([comparison["better"], comparison["worse"]])
-        chosen &= scores["task"] == comparison["task"]
-        chosen &= scores["metric"] == comparison["metric"]
-        chosen &= scores["target_ratio"].isna() | (scores["target_ratio"] == comparison["ratio"])
-        kept = scores[chosen]["retention"]
-        return bool(len(kept)) and bool((kept < LEAST_RETENTION).all())
 
     def _rows(self, methods: Sequence[str] | None, ratios: Sequence[float]) -> list[str]:
         """Methods of a table in the order of the study, those that the run has."""
@@ -352,7 +350,7 @@ class Statements:
         return bool(self.run.methods(ratio, task))
 
 
-TALLY = (HOLDS, UNDECIDED, FAILS)
+TALLY = (HOLDS, UNDECIDED, FAILS, OF_NO_USE)
 
 
 def tally(rows: DataFrame, verdicts: Sequence[str]) -> list[str]:
@@ -379,6 +377,8 @@ def _retention(row: Any) -> str:
 
 def listed(names: Sequence[str]) -> str:
     """Names in a sentence."""
+    if not names:
+        return "none"
     return names[0] if len(names) == 1 else f"{', '.join(names[:-1])} and {names[-1]}"
 
 

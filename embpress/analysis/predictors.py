@@ -77,6 +77,7 @@ def correlate_metrics(scores: DataFrame, labels: Labels) -> Predictors:
         & compressed
         & means["retention"].notna()
         & means["target_ratio"].notna()
+        & means["relative_error"].notna()  # a trimmed vocabulary has no matrix to compare
     ]
     # Training after compression changes what an error costs: such tasks are not pooled.
     pooled = rows[~rows["protocol"].isin(STUDENT_PROTOCOLS)]
@@ -99,7 +100,7 @@ def _all_metrics(groups: list[DataFrame], name: str) -> dict[str, Correlation]:
 def _correlation(groups: list[DataFrame], draws: list[np.ndarray], metric: str) -> Correlation:
     """Spearman's rho of ranks within groups, pooled, and Kendall's tau over pairs within groups."""
     sign = 1 if PREDICTOR_METRICS[metric][1] else -1
-    # A missing metric is the best value: an error of zero has no distance from the bound.
+    # A missing distance from the bound is that of no error: the best value.
     pairs = [
         (g["retention"].to_numpy(), np.nan_to_num(sign * g[metric].to_numpy(), nan=np.inf))
         for g in groups

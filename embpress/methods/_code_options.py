@@ -31,7 +31,7 @@ class CodeOptions:
     but `one_level` is left out then."""
 
     def __post_init__(self) -> None:
-        """Leave out what EntQuant has not."""
+        """Set the options of ingredients that EntQuant does not have to False."""
         if self.entquant:
             for name in (
                 "feedback",

@@ -43,6 +43,8 @@ def evaluate(
 ) -> Iterator[tuple[Path, Outcomes]]:
     """Compute the outcomes of a task for each artefact.
 
+    An artefact whose vocabulary is trimmed is evaluated with its own tokenizer.
+
     Args:
         task: a task with its test examples.
         checkpoint: the model whose matrices the artefacts compress.
@@ -50,8 +52,6 @@ def evaluate(
         progress: called with a line about every batch.
         runtime: where the model runs, and in which type.
         reference: outcomes of the uncompressed model, for metrics that compare models with it.
-
-    An artefact whose vocabulary is trimmed is evaluated with its own tokenizer.
 
     Yields:
         The artefact's folder, and the outcomes of the task's examples.

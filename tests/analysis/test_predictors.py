@@ -97,6 +97,15 @@ def test_a_missing_distance_is_that_of_a_perfect_row():
     assert correlate_metrics(nans, LABELS) == correlate_metrics(small, LABELS)
 
 
+def test_rows_without_metrics_are_left_out():
+    """A trimmed vocabulary has a score and no matrix to compare."""
+    frame = scores()
+    trimmed = (frame["method"] == "b23") & (frame["target_ratio"] == 4)
+    nans = frame.copy()
+    nans.loc[trimmed, [m for m in PREDICTOR_METRICS if m != "achieved_ratio"]] = np.nan
+    assert correlate_metrics(nans, LABELS) == correlate_metrics(frame[~trimmed], LABELS)
+
+
 def test_a_study_of_two_rows_has_no_correlation():
     frame = scores()
     frame = frame[

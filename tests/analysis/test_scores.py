@@ -69,6 +69,15 @@ def test_means_over_seeds():
     assert row["value_sd"] == pytest.approx(frame[pick]["value"].std())
 
 
+def test_seeds_without_a_value_are_not_counted():
+    frame = fake_scores(seeds=3)
+    svd = (frame["method"] == "svd") & (frame["target_ratio"] == 10) & (frame["seed"] == 1)
+    frame.loc[svd, ["value", "retention"]] = np.nan
+    means = mean_over_seeds(frame)
+    own = means[(means["method"] == "svd") & (means["target_ratio"] == 10)]
+    assert set(own["seeds"]) == {2} and own["value"].notna().all()
+
+
 def test_intervals_of_means_are_those_over_all_seeds_not_means_of_those_of_each():
     frame = fake_scores(seeds=2).assign(mean_retention_low=68.5, mean_retention_high=91.5)
     means = mean_over_seeds(frame[frame["task"] == "rotten"])

@@ -182,11 +182,11 @@ def test_numbers_are_means_over_seeds_and_the_interval_is_of_their_difference(co
     assert row["worse_value"] == pytest.approx(np.mean([p[1].mean() for p in pairs]))
     assert (row["seeds"], row["n"]) == (2, N)
     assert row["low"] < row["difference"] == row["better_value"] - row["worse_value"] < row["high"]
-    # Variance of the mean of two seeds with independent examples: half of the samples draw one seed
-    # twice, the others draw both; then that of the mean of the drawn seeds.
+    # Variance of the mean of two seeds with independent examples, and of the drawn seeds. Half of
+    # the samples draw one seed twice; the deviations from the seeds' mean are scaled by sqrt(2).
     differences = np.array([p[0].astype(int) - p[1] for p in pairs])
-    of_examples = 3 / 8 * differences.var(axis=1).sum() / N
-    of_seeds = np.diff(differences.mean(1))[0] ** 2 / 8
+    of_examples = 1 / 2 * differences.var(axis=1).sum() / N
+    of_seeds = np.diff(differences.mean(1))[0] ** 2 / 4
     width = 2 * 1.96 * np.sqrt(of_examples + of_seeds)
     assert row["high"] - row["low"] == pytest.approx(width, rel=0.15)
 
@@ -290,8 +290,8 @@ def rows(config, found, claims):
     return judge(make_study(**config, claims=claims), **found)
 
 
-def test_text_tells_claims_numbers_and_verdicts(rows, claim_entries, labels):
-    text = to_text(claims_table(rows, claim_entries, labels), 110)
+def test_text_tells_claims_numbers_and_verdicts(rows, found, claim_entries, labels):
+    text = to_text(claims_table(rows, found["scores"], claim_entries, labels), 110)
     assert max(map(len, text.splitlines())) <= 110
     words = " ".join(text.split())
     verdict = (
@@ -313,8 +313,8 @@ def test_text_tells_claims_numbers_and_verdicts(rows, claim_entries, labels):
     assert re.search(r"10 +-- +-- +-- +-- +-- +not measured\^a", text) and f"^a {NOTE}." in text
 
 
-def test_latex_escapes_and_repeats_no_words(rows, claim_entries, labels):
-    table = to_latex(claims_table(rows, claim_entries, labels))
+def test_latex_escapes_and_repeats_no_words(rows, found, claim_entries, labels):
+    table = to_latex(claims_table(rows, found["scores"], claim_entries, labels))
     assert r"50\% \& more\_of it. (abstract) $\to$ holds at 2 of 5" in table
     assert table.count(r"A\_good better than A\_bad: Rotten \& co, accuracy\,$\uparrow$") == 1
     achieved = r"\{\$10\.0,\\,10\.0\$\}"
@@ -334,12 +334,19 @@ def test_csv_has_a_line_a_comparison(rows):
     )
 
 
-def test_table_compiles_and_fits_the_page_however_long(rows, claim_entries, labels, tmp_path):
+def test_table_compiles_and_fits_the_page_however_long(
+    rows, found, claim_entries, labels, tmp_path
+):
     if shutil.which("pdflatex") is None:
         pytest.skip("pdflatex is not installed (texlive-latex-recommended, texlive-science)")
     long = pandas.concat([rows] * 12, ignore_index=True)
     (tmp_path / "t.tex").write_text(
-        latex_document([to_latex(claims_table(t, claim_entries, labels)) for t in (rows, long)]),
+        latex_document(
+            [
+                to_latex(claims_table(t, found["scores"], claim_entries, labels))
+                for t in (rows, long)
+            ]
+        ),
         encoding="utf-8",
     )
     command = ["pdflatex", "-interaction=nonstopmode", "-halt-on-error", "t.tex"]

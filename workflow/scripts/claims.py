@@ -15,10 +15,11 @@ with run(snakemake) as log:
     evaluations = [Evaluation.from_json(e) for e in snakemake.params.evaluations]
     study = read_study(snakemake)
     claims = study.claims
-    rows = judge(study, evaluations, read_scores(Path(snakemake.input.scores)))
+    scores = read_scores(Path(snakemake.input.scores))
+    rows = judge(study, evaluations, scores)
     log.info("%s", rows["verdict"].value_counts().to_dict())
     labels = Labels.from_json(read_json(snakemake.input.labels))
     write_text(Path(snakemake.output.rows), to_csv(rows))
-    table = claims_table(rows, claims, labels)
+    table = claims_table(rows, scores, claims, labels)
     write_text(Path(snakemake.output.latex), to_latex(table))
     write_text(Path(snakemake.output.text), to_text(table))

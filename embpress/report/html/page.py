@@ -188,8 +188,8 @@ def _page_tables(
         entries = study["claims"].items()
         claims = {name: ClaimEntry.model_validate(entry) for name, entry in entries}
         shown += [
-            PageTable("Claims", tables.claims_overview(rows, claims)),
-            PageTable("Claims", tables.claims_table(rows, claims, labels), folded=True),
+            PageTable("Claims", tables.claims_overview(rows, scores, claims, labels)),
+            PageTable("Claims", tables.claims_table(rows, scores, claims, labels), folded=True),
         ]
     if inputs.search is not None:
         titles = {task: f"{about.label}, {about.model}" for task, about in labels.tasks.items()}

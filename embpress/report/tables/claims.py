@@ -8,7 +8,7 @@ from typing import Any
 from pandas import DataFrame
 
 from ...analysis.scores import Labels
-from ...analysis.verdicts import HOLDS, summarize_claim
+from ...analysis.verdicts import HOLDS, LEAST_RETENTION, shown_claims, summarize_claim
 from ...study.claim_entry import ClaimEntry
 from ...study.metric_names import ERRORS
 from .table import (
@@ -34,9 +34,12 @@ NOTES = [
     "over the seeds) lies on the claimed side of 0. Undecided: it covers 0. Does not hold: it lies "
     "on the other side. Errors of the matrix have no test examples and no interval: the numbers "
     "alone decide, however small their difference, and they are counted apart.",
-    "Both methods have the same target ratio of the embedding. Their achieved ratios, first and "
-    "second, may be higher. Difference: first minus second number. Of many comparisons without a "
-    "true difference, about one in twenty is decided by chance.",
+    f"Of no use: neither model keeps {LEAST_RETENTION:g} % of the uncompressed score. Their order "
+    "says nothing about models that one would use, and is not counted.",
+    "Both methods have the same target ratio. Their achieved ratios, first and second, may be "
+    "higher: of the embedding, or of the whole model if layers are compressed too. Difference: "
+    "first minus second number. Of many comparisons without a true difference, about one in twenty "
+    "is decided by chance.",
     "Evidence: where the claim was read (the paper's abstract, text or code), or inferred from "
     "the method.",
 ]
@@ -52,14 +55,16 @@ HEADER = [
 KEYS = ("Claim", "Better", "Worse", "Task", "Metric")
 
 
-def claims_table(rows: DataFrame, claims: Claims, labels: Labels) -> Table:
+def claims_table(rows: DataFrame, scores: DataFrame, claims: Claims, labels: Labels) -> Table:
     """A section for each claim with its verdict, and a row for each comparison and ratio.
 
     Args:
         rows: results/claims.csv.
+        scores: the table of scores.
         claims: of the study.
         labels: of the same study.
     """
+    rows = shown_claims(rows, scores, labels)
     footnotes = Notes()
     sections = []
     for key, claim in claims.items():
@@ -74,8 +79,9 @@ def claims_table(rows: DataFrame, claims: Claims, labels: Labels) -> Table:
     return Table("claims", "Every comparison", HEADER, sections, notes, footnotes, KEYS, long=True)
 
 
-def claims_overview(rows: DataFrame, claims: Claims) -> Table:
-    """Each claim with one verdict over all its comparisons."""
+def claims_overview(rows: DataFrame, scores: DataFrame, claims: Claims, labels: Labels) -> Table:
+    """Each claim with one verdict over all its comparisons; arguments as of `claims_table`."""
+    rows = shown_claims(rows, scores, labels)
     cells = [
         [
             Cell(claim.label or claim.paper),
@@ -90,8 +96,8 @@ def claims_overview(rows: DataFrame, claims: Claims) -> Table:
         "Do the papers' claims hold?",
         text_columns("Paper", "Claim", "Evidence", "Verdict"),
         cells,
-        NOTES[0],
-        NOTES[2],
+        *NOTES[:2],
+        NOTES[3],
         *_seed_note(rows),
     )
 

@@ -345,4 +345,5 @@ def seed_and_task_notes(scores: DataFrame, labels: Labels, tasks: list[str]) -> 
     if seeds == 1:
         return ["One seed.", *notes]
     deviation = "the standard deviation is in parentheses, in units of the last digit"
-    return [f"Means over {seeds} seeds; {deviation}.", *notes]
+    once = "what depends on no seed is measured once and stands for all of them"
+    return [f"Means over {seeds} seeds; {deviation}; {once}.", *notes]

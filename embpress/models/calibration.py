@@ -115,11 +115,24 @@ def longest_text(model: PreTrainedModel) -> int:
     return min(LONGEST, positions - 2)
 
 
+class TextLayout(NamedTuple):
+    """What the token ids of calibration texts do not tell."""
+
+    token_types: list[list[int]] | None = None
+    """Token type ids of each text, which tell the texts of a pair apart."""
+    choices: int = 1
+    """Consecutive texts that are the choices of one question, for multiple choice."""
+
+
+SINGLE_TEXTS = TextLayout()
+"""Texts that are no pairs and no choices."""
+
+
 def calibrate(
     model: PreTrainedModel,
     encoded: list[list[int]],
     *,
-    token_types: list[list[int]] | None = None,
+    layout: TextLayout = SINGLE_TEXTS,
     mask_id: int | None = None,
     seed: int = 0,
     progress: Callable[[str], None] = lambda message: None,
@@ -131,7 +144,7 @@ def calibrate(
         encoded: token ids of each text. Tokens are counted in all. Moments are taken on at most n
             texts, every k-th from the first, k = max(1, len(encoded) // n). n is N_TEXTS, or the
             number of texts of mean length that have N_TOKENS tokens if that is less.
-        token_types: token type ids of each text, which tell the texts of a pair apart.
+        layout: token types and choices of the texts.
         mask_id: id of the mask token, for a masked language model.
         seed: of the drawn labels and masked positions.
         progress: called with a line about every batch.
@@ -140,10 +153,13 @@ def calibrate(
     all_ids = torch.tensor([i for ids in encoded for i in ids])
     token_counts = torch.bincount(all_ids, minlength=find_embedding(model)[1].num_embeddings)
     n_texts = max(1, min(N_TEXTS, N_TOKENS * len(encoded) // len(all_ids)))
-    chosen = slice(0, None, max(1, len(encoded) // n_texts))
-    encoded = encoded[chosen][:n_texts]
-    types = token_types[chosen][:n_texts] if token_types is not None else None
-    groups = list(_batches(list(map(len, encoded))))
+    types, choices = layout
+    step = choices * max(1, len(encoded) // n_texts)
+    starts = range(0, len(encoded), step)[: max(1, n_texts // choices)]
+    chosen = [start + choice for start in starts for choice in range(choices)]
+    encoded = [encoded[i] for i in chosen]
+    types = [types[i] for i in chosen] if types is not None else None
+    groups = list(_batches(list(map(len, encoded)), choices))
     check_every = max(1, len(groups) * TOKENS_A_BATCH // CHECK_TOKENS)
     checks: list[TextBatch] = []
     kept = 0
@@ -154,7 +170,7 @@ def calibrate(
         for place, group in enumerate(groups):
             texts = [encoded[i] for i in group]
             types_of_texts = [types[i] for i in group] if types is not None else None
-            batch = _make_batch(model, texts, types_of_texts, mask_id, generator)
+            batch = _make_batch(model, texts, types_of_texts, choices, mask_id, generator)
             if place % check_every == check_every // 2 and kept < CHECK_TOKENS:
                 checks.append(batch)
                 kept += int(batch.mask.sum())
@@ -174,12 +190,16 @@ def calibrate(
     return Calibration(moments, token_counts, len(encoded), n_tokens, checks)
 
 
-def _batches(lengths: list[int]) -> Iterator[list[int]]:
-    """Positions of texts of similar length, which together have few tokens."""
-    order = sorted(range(len(lengths)), key=lengths.__getitem__)
+def _batches(lengths: list[int], choices: int) -> Iterator[list[int]]:
+    """Positions of texts of similar length, which together have few tokens.
+
+    The choices of a question stay together.
+    """
+    longest = [max(lengths[i : i + choices]) for i in range(0, len(lengths), choices)]
+    order = sorted(range(len(longest)), key=longest.__getitem__)
     while order:
-        size = max(1, TOKENS_A_BATCH // lengths[order[-1]])
-        yield order[-size:]
+        size = max(1, TOKENS_A_BATCH // (choices * longest[order[-1]]))
+        yield [choices * i + choice for i in order[-size:] for choice in range(choices)]
         order = order[:-size]
 
 
@@ -187,14 +207,20 @@ def _make_batch(
     model: PreTrainedModel,
     texts: list[list[int]],
     types: list[list[int]] | None,
+    choices: int,
     mask_id: int | None,
     generator: torch.Generator,
 ) -> TextBatch:
-    """A batch of token ids, some of them masked for a masked language model."""
+    """A batch of token ids, some of them masked for a masked language model.
+
+    Those of multiple choice are (questions, choices, T).
+    """
     ids, mask = _padded(texts, getattr(model.config, "pad_token_id", None) or 0)
     inputs = {"input_ids": ids, "attention_mask": mask.long()}
     if types is not None:
         inputs["token_type_ids"], _ = _padded(types, 0)
+    if choices > 1:
+        inputs = {name: values.unflatten(0, (-1, choices)) for name, values in inputs.items()}
     if not type(model).__name__.endswith("ForMaskedLM") or mask_id is None:
         return TextBatch(inputs, mask, mask)
     is_masked = (torch.rand(ids.shape, generator=generator) < MASKED) & mask
@@ -213,8 +239,12 @@ def _padded(texts: list[list[int]], filler: int) -> tuple[Tensor, Tensor]:
 
 
 def run_batch(model: PreTrainedModel, inputs: dict[str, Tensor]) -> Any:
-    """The model's output for a batch."""
-    if type(model).__name__.endswith("ForMultipleChoice"):
+    """The model's output for a batch.
+
+    Texts whose questions are unknown are choices of one question.
+    """
+    is_choice = type(model).__name__.endswith("ForMultipleChoice")
+    if is_choice and inputs["input_ids"].ndim == 2:
         inputs = {name: value[None] for name, value in inputs.items()}
     if model.config.is_encoder_decoder and "Encoder" not in type(model).__name__:
         inputs = inputs | {"decoder_input_ids": inputs["input_ids"]}

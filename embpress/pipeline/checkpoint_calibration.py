@@ -6,7 +6,14 @@ from pathlib import Path
 from typing import Any
 
 from ..data.texts import read_texts
-from ..models.calibration import Calibration, calibrate, encode_texts, longest_text
+from ..models.calibration import (
+    SINGLE_TEXTS,
+    Calibration,
+    TextLayout,
+    calibrate,
+    encode_texts,
+    longest_text,
+)
 from ..models.loading import load_model
 from ..models.tokenization import load_tokenizer
 from ..tasks import LabelledTask
@@ -41,7 +48,7 @@ def calibrate_checkpoint(
     """
     model = load_model(inputs.checkpoint, inputs.head)
     tokenizer = load_tokenizer(inputs.checkpoint)
-    types = None
+    layout = SINGLE_TEXTS
     if inputs.task is None:
         assert inputs.texts is not None
         texts = read_texts(inputs.texts)
@@ -50,12 +57,12 @@ def calibrate_checkpoint(
     else:
         rows = inputs.task.training_rows(tokenizer)
         encoded = _of_rows(rows, "input_ids")
-        if "token_type_ids" in rows[0]:
-            types = _of_rows(rows, "token_type_ids")
+        types = _of_rows(rows, "token_type_ids") if "token_type_ids" in rows[0] else None
+        layout = TextLayout(types, choices=len(encoded) // len(rows))
     return calibrate(
         model,
         encoded,
-        token_types=types,
+        layout=layout,
         mask_id=tokenizer.mask_token_id,
         seed=seed,
         progress=progress,

@@ -33,7 +33,7 @@ SEED_STEP = 1_000_003
 """Difference of the seeds of two successive matrices, whose random factors must differ."""
 
 
-class DenseMatrix(NamedTuple):
+class StackedMatrix(NamedTuple):
     """One matrix before its compression.
 
     The embedding's, that of a layer, or those of all layers of a kind, stacked.
@@ -97,14 +97,14 @@ def compress_modules(
 
 def _load_matrices(
     checkpoint: Path, specs: Sequence[MatrixSpec], is_stacked: bool, patterns: dict[str, str] | None
-) -> list[DenseMatrix]:
+) -> list[StackedMatrix]:
     """The matrices of a checkpoint, kind by kind and layer by layer."""
     model = load_model(checkpoint, "encoder")
     matrices = []
     for spec in specs:
         if spec.kind == EMBEDDING:
             weight = find_embedding(model)[1].weight.detach()
-            matrices.append(DenseMatrix(StoredMatrix(EMBEDDING, EMBEDDING), [weight], spec))
+            matrices.append(StackedMatrix(StoredMatrix(EMBEDDING, EMBEDDING), [weight], spec))
         else:
             matrices += _load_layers(model, spec, is_stacked, patterns)
     return matrices
@@ -112,7 +112,7 @@ def _load_matrices(
 
 def _load_layers(
     model: PreTrainedModel, spec: MatrixSpec, is_stacked: bool, patterns: dict[str, str] | None
-) -> list[DenseMatrix]:
+) -> list[StackedMatrix]:
     """The matrices of one kind of layer, a matrix a layer or all layers in one."""
     names = [name for name, _ in model.named_modules()]
     layers = find_layer_matrices(names, [spec.kind], patterns)
@@ -122,9 +122,9 @@ def _load_layers(
     ]
     if is_stacked:
         part = StoredMatrix(spec.kind, spec.kind, tuple(layer.name for layer in layers))
-        return [DenseMatrix(part, weights, spec)]
+        return [StackedMatrix(part, weights, spec)]
     return [
-        DenseMatrix(
+        StackedMatrix(
             StoredMatrix(f"{spec.kind}-{layer.layer}", spec.kind, (layer.name,)), [weight], spec
         )
         for layer, weight in zip(layers, weights)
@@ -138,7 +138,7 @@ def _method_options(spec: MatrixSpec) -> dict[str, Any]:
 
 
 def _allocate(
-    matrices: list[DenseMatrix], ratio: float, parameters: int, budget: str
+    matrices: list[StackedMatrix], ratio: float, parameters: int, budget: str
 ) -> list[float]:
     """A ratio for each matrix, at which all together keep the budget."""
     methods = {
@@ -152,7 +152,7 @@ def _allocate(
     return allocate_ratios(layers, matrix_bits(ratio, dense, others))
 
 
-def _fit_context(matrix: DenseMatrix, inputs: FitInputs, seed: int) -> Context:
+def _fit_context(matrix: StackedMatrix, inputs: FitInputs, seed: int) -> Context:
     """What the fit of one matrix may use: a layer's rows are no tokens and have equal counts."""
     rows = matrix.shape[0]
     context = Context(torch.ones(rows, dtype=torch.int64), seed=seed, device=inputs.device)
@@ -164,7 +164,7 @@ def _fit_context(matrix: DenseMatrix, inputs: FitInputs, seed: int) -> Context:
     return context
 
 
-def _fit(matrix: DenseMatrix, ratio: float, context: Context, folder: Path) -> MatrixRecord:
+def _fit(matrix: StackedMatrix, ratio: float, context: Context, folder: Path) -> MatrixRecord:
     """Fit one matrix, and write it into an artefact's folder."""
     spec = matrix.spec
     dense = torch.cat(matrix.weights)
@@ -179,7 +179,7 @@ def _fit(matrix: DenseMatrix, ratio: float, context: Context, folder: Path) -> M
     return _record(matrix, dense, compressed)
 
 
-def _record(matrix: DenseMatrix, dense: Tensor, compressed: CompressedMatrix) -> MatrixRecord:
+def _record(matrix: StackedMatrix, dense: Tensor, compressed: CompressedMatrix) -> MatrixRecord:
     """Sizes, error and operations for TOKENS tokens of one matrix."""
     n_layers = len(matrix.part.layers)
     rows = matrix.shape[0]

@@ -27,7 +27,7 @@ SIZE_COLUMNS = [
     "rows",
     "why",
 ]
-EMBEDDING = "embedding matrix"
+EMBEDDING_LABEL = "embedding matrix"
 
 
 def sizes(study: Study, evaluations: list[Evaluation]) -> pandas.DataFrame:
@@ -88,7 +88,7 @@ def _checkpoint_rows(checkpoint: Path, shared: dict[str, Any]) -> list[dict[str,
     # As in `embedding_matrix`: a base model's state dict lacks the prefix.
     (embedding,) = [t for t in tensors if t.name == name or name.endswith("." + t.name)]
     keys = {"method": "", "rows": rows, "dtype": embedding.dtype}
-    parts = [(EMBEDDING, embedding.bytes, "what the methods replace")]
+    parts = [(EMBEDDING_LABEL, embedding.bytes, "what the methods replace")]
     others = [tensor for tensor in tensors if tensor is not embedding]
     parts += [(group.name, group.bytes, group.why) for group in group_uncompressed(others, rows)]
     return [

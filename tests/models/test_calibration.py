@@ -5,16 +5,19 @@ import weakref
 
 import pytest
 import torch
+from transformers import BertConfig, BertForMultipleChoice
 
 from embpress.methods._layer_code import mean_precision
 from embpress.models import calibration as calibration_module
 from embpress.models.calibration import (
     UNSEEN_USE,
     Calibration,
+    TextLayout,
     calibrate,
     encode_texts,
     longest_text,
     predicted_softmaxes,
+    run_batch,
 )
 from embpress.models.whole_model_code import embedding_moments, find_matrices, layer_moments
 
@@ -169,11 +172,36 @@ def test_layers_that_no_text_reaches_get_plain_weights():
     assert plain.outputs.mean() > 0
 
 
+def multiple_choice():
+    """BERT with a head that scores each choice of a question."""
+    torch.manual_seed(0)
+    sizes = {"hidden_size": 16, "num_hidden_layers": 1, "num_attention_heads": 2}
+    return BertForMultipleChoice(BertConfig(vocab_size=V, intermediate_size=32, **sizes)).eval()
+
+
+def test_each_question_has_a_softmax_over_its_own_choices():
+    model = multiple_choice()
+    questions = [[[5, 6, 7], [5, 8, 7]], [[9, 6, 10], [5, 9, 9]]]
+    texts = [choice for question in questions for choice in question]
+    (batch,) = calibrate(model, texts, layout=TextLayout(choices=2)).checks
+    (logits,) = predicted_softmaxes(run_batch(model, dict(batch.inputs)), batch.labels)
+    alone = torch.cat([model(torch.tensor([question])).logits for question in questions])
+    assert logits.shape == (2, 2) and torch.allclose(logits, alone, atol=1e-6)
+
+
+def test_questions_are_chosen_whole(monkeypatch):
+    monkeypatch.setattr(calibration_module, "N_TEXTS", 4)
+    texts = [[5 + question, 5 + choice] for question in range(8) for choice in range(2)]
+    (batch,) = calibrate(multiple_choice(), texts, layout=TextLayout(choices=2)).checks
+    ids = batch.inputs["input_ids"]
+    assert ids.shape == (2, 2, 2) and (ids[:, 0, 0] == ids[:, 1, 0]).all()
+
+
 def test_types_of_tokens_tell_the_texts_of_a_pair_apart():
     model = tiny("bert_classifier")
     types = [[0, 0, 1], [0, 1, 1, 1, 1], [0]]
     name = "bert.embeddings.token_type_embeddings"
-    moments = calibrate(model, TEXTS, token_types=types).moments[name]
+    moments = calibrate(model, TEXTS, layout=TextLayout(types)).moments[name]
     uses = torch.tensor([4.0, 5.0]) / len(TEXTS)
     torch.testing.assert_close(moments.outputs, uses + UNSEEN_USE * uses.max())
 

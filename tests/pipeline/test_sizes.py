@@ -11,7 +11,7 @@ from embpress.data.token_counts import write_counts
 from embpress.models.embedding import write_metadata
 from embpress.pipeline import compression
 from embpress.pipeline.aggregation import Evaluation
-from embpress.pipeline.sizes import EMBEDDING, sizes
+from embpress.pipeline.sizes import EMBEDDING_LABEL, sizes
 from embpress.report.tables import read_sizes, stored_table, to_latex, weights_table
 from embpress.study.artefact import Artefact
 
@@ -74,7 +74,7 @@ def test_kept_rows_are_counted(found):
 def test_a_models_other_weights_have_a_reason(found):
     folder, table = found
     weights = table[table["method"] == ""].set_index("part")
-    assert weights.loc[EMBEDDING, "bits"] == 32 * V * D
+    assert weights.loc[EMBEDDING_LABEL, "bits"] == 32 * V * D
     parameters = json.loads((folder / "model/checkpoint.json").read_text())["parameters"]
     assert weights["bits"].sum() == 32 * parameters
     assert weights.loc["position embeddings", "why"] == "not a token embedding"
@@ -84,7 +84,7 @@ def made_up_sizes():
     """Some sizes of the made-up study."""
     base = dict(model="MiniLM-L6", seed=0, rows=100, rows_kept=None, why="")
     weights = [
-        (EMBEDDING, 8e7, "what the methods replace"),
+        (EMBEDDING_LABEL, 8e7, "what the methods replace"),
         ("layers a_b.*", 1.2e8, "not an embedding"),
         ("c", 8, "none"),
     ]

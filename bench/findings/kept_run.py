@@ -13,6 +13,7 @@ import yaml
 from pandas import DataFrame
 
 from embpress.analysis.scores import Labels, MethodLabel, read_scores
+from embpress.analysis.verdicts import read_claims, shown_claims
 from embpress.pipeline.paired_differences import MEAN
 from embpress.report import tables
 from embpress.report.tables.rows import averaged_tasks
@@ -81,12 +82,11 @@ class KeptRun:
 
     @cached_property
     def claims(self) -> DataFrame:
-        """Comparisons of the claims, with their verdicts."""
+        """Comparisons of the claims with their verdicts, as tables show them."""
         path = self.folder / "claims.csv.xz"
         if not path.exists():
             raise NotKept(f"{path}: the study has no claims")
-        rows = pandas.read_csv(path, keep_default_na=False, na_values=[""])
-        return rows.assign(note=rows["note"].fillna(""))
+        return shown_claims(read_claims(path), self.scores, self.labels)
 
     @cached_property
     def config(self) -> dict[str, Any]:

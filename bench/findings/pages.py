@@ -40,6 +40,11 @@ DIGEST = "Digest of data"
 """Key of a figure's metadata."""
 
 
+def _retention(run: KeptRun) -> Figure:
+    """Retention by ratio, a panel a task."""
+    return plots.retention_by_ratio(run.best_scores, run.best)
+
+
 def _whole_models(run: KeptRun) -> Figure:
     """Retention of whole models, beside those of papers."""
     published = published_models(read_published(PUBLISHED))
@@ -47,17 +52,14 @@ def _whole_models(run: KeptRun) -> Figure:
 
 
 FIGURES: dict[str, tuple[str, Callable[[KeptRun], Figure]]] = {
-    "retention.png": ("default", lambda run: plots.retention_by_ratio(run.best_scores, run.best)),
+    "retention.png": ("default", _retention),
     "error_vs_ratio.png": (
         "default",
         lambda run: plots.error_vs_ratio(run.best_scores, run.bounds, run.best),
     ),
     "whole_models.png": ("default", _whole_models),
     "whole_models_by_task.png": ("whole_model", _whole_models),
-    "shared_data.png": (
-        "shared-data",
-        lambda run: plots.retention_by_ratio(run.best_scores, run.best),
-    ),
+    "shared_data.png": ("shared-data", _retention),
     "protocols.png": (
         "protocols",
         lambda run: plots.retention_by_protocol(

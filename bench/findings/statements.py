@@ -12,7 +12,7 @@ from pandas import DataFrame
 
 from embpress.analysis.predictors import PREDICTOR_METRICS, correlate_metrics
 from embpress.analysis.scores import mean_over_seeds
-from embpress.analysis.verdicts import FAILS, HOLDS, OF_NO_USE, UNDECIDED, shown_claims
+from embpress.analysis.verdicts import FAILS, HOLDS, OF_NO_USE, UNDECIDED
 from embpress.pipeline.paired_differences import MEAN, MEAN_OF_SCORES
 from embpress.report import tables
 from embpress.report.plots.panels import main_scores
@@ -313,7 +313,7 @@ class Statements:
 
     def claims_overview(self) -> str:
         """Markdown table of the claims, with a tally of task scores and one of matrix errors."""
-        rows = shown_claims(self.run.claims, self.run.scores, self.run.labels)
+        rows = self.run.claims
         head = ["paper", "claim", "evidence", *(f"scores: {v}" for v in TALLY)]
         head += [f"errors: {v}" for v in (HOLDS, FAILS)]
         lines = []
@@ -326,8 +326,7 @@ class Statements:
 
     def claims_text(self) -> str:
         """Every comparison of the claims, as results/tables/claims.txt has it."""
-        run = self.run
-        table: Table = tables.claims_table(run.claims, run.scores, run.claim_entries, run.labels)
+        table: Table = tables.claims_table(self.run.claims, self.run.claim_entries, self.run.labels)
         return tables.to_text(table).rstrip()
 
     def _rows(self, methods: Sequence[str] | None, ratios: Sequence[float]) -> list[str]:

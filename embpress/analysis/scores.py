@@ -277,13 +277,12 @@ def mean_over_seeds(scores: DataFrame) -> DataFrame:
                 f"task {mixed.idxmax()} mixes several values of {column}: "
                 "use one task entry for each"
             )
-    scores = scores.assign(seed_with_value=scores["seed"].where(scores["value"].notna()))
     groups = scores.groupby(["task", "method", "target_ratio", "metric"], dropna=False, sort=True)
     means = groups[[c for c in FLOAT_COLUMNS if c != "target_ratio"]].mean()
     for bound in ("low", "high"):
         means[f"retention_{bound}"] = means[f"mean_retention_{bound}"]
     means["value_sd"] = groups["value"].std()
-    means["seeds"] = groups["seed_with_value"].nunique()
+    means["seeds"] = groups["value"].count()  # a row a seed
     means["n"] = groups["n"].max()
     means["note"] = groups["note"].max()
     means["protocol"] = groups["protocol"].first()

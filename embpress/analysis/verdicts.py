@@ -2,6 +2,7 @@
 
 import math
 from dataclasses import dataclass
+from pathlib import Path
 
 import pandas
 from pandas import DataFrame
@@ -53,6 +54,12 @@ def verdict(values: MetricPair, higher_is_better: bool) -> str:
     if not higher_is_better:
         low, high = -high, -low
     return HOLDS if low > 0 else FAILS if high < 0 else UNDECIDED
+
+
+def read_claims(path: Path) -> DataFrame:
+    """Read results/claims.csv, which `to_csv` has written."""
+    rows = pandas.read_csv(path, keep_default_na=False, na_values=[""])
+    return rows.assign(note=rows["note"].fillna(""))
 
 
 def shown_claims(rows: DataFrame, scores: DataFrame, labels: Labels) -> DataFrame:

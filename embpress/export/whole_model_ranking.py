@@ -5,7 +5,7 @@ divergence is that of the second moments (`methods._layer_code`), to which the l
 quadratic form in its error.
 """
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -111,27 +111,14 @@ def rank_whole_models(
     budget = _bits_of_matrices(opened.source.model, max_megabytes)
     reference = weighed_coders(opened.source.model, opened.calibration, opened.counts, ALL, budget)
     found = []
-    reasons = []
-    for label, options in CODES.items():
-        if not opened.calibration.n_texts and label not in NO_TEXTS:
-            continue
-        progress(f"coding: {label}")
-        try:
-            codes = _code(opened, CodeOptions.parse(options), budget)
-        except InfeasibleRatio as reason:
-            progress(f"{label} does not fit: {reason}")
-            reasons.append(f"{label}: {reason}")
-            continue
+    for label, codes in _codes_that_fit(opened, budget, max_megabytes):
         bits = other_bits + sum(code.stored_bits for code in codes.values())
         loss = _expected_loss(reference, codes)
         if not opened.calibration.n_texts:
             loss *= 200 / sum(coder.weight.size for coder in reference.values())
+        options = dict(CODES[label])
         found.append(
-            WholeModelCandidate(label, WHOLE_MODELS, dict(options), bits // 8, dense / bits, loss)
-        )
-    if not found:
-        raise InfeasibleRatio(
-            f"no code fits into {max_megabytes:g} MB ({'; '.join(reasons)}): allow more megabytes"
+            WholeModelCandidate(label, WHOLE_MODELS, options, bits // 8, dense / bits, loss)
         )
     found.sort(key=lambda candidate: (candidate.loss, candidate.bytes))
     return WholeModelRanking(
@@ -164,6 +151,32 @@ def _bits_of_matrices(model: PreTrainedModel, max_megabytes: float) -> int:
             f"{max_megabytes:g} MB are the limit of all weights: allow more megabytes"
         )
     return budget
+
+
+def _codes_that_fit(
+    opened: OpenedModel, budget: int, max_megabytes: float
+) -> Iterator[tuple[str, dict[str, CompressedMatrix]]]:
+    """Code all matrices by each of CODES that needs no texts or has them.
+
+    Raises:
+        InfeasibleRatio: after the last code, if none fits.
+    """
+    progress = opened.source.context.progress
+    reasons = []
+    labels = [label for label in CODES if opened.calibration.n_texts or label in NO_TEXTS]
+    for label in labels:
+        progress(f"coding: {label}")
+        try:
+            codes = _code(opened, CodeOptions.parse(CODES[label]), budget)
+        except InfeasibleRatio as reason:
+            progress(f"{label} does not fit: {reason}")
+            reasons.append(f"{label}: {reason}")
+        else:
+            yield label, codes
+    if len(reasons) == len(labels):
+        raise InfeasibleRatio(
+            f"no code fits into {max_megabytes:g} MB ({'; '.join(reasons)}): allow more megabytes"
+        )
 
 
 def _code(opened: OpenedModel, options: CodeOptions, budget: int) -> dict[str, CompressedMatrix]:

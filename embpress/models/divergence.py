@@ -6,7 +6,8 @@ import torch
 from torch import Tensor
 from transformers import PreTrainedModel
 
-from .calibration import TextBatch, predicted_softmaxes, predicted_values, run_batch
+from .calibration import TextBatch, run_batch
+from .predictions import predicted_softmaxes, predicted_values
 
 
 def measure_divergence(

@@ -86,6 +86,11 @@ class TaskEntry(Frozen):
         """Names of the metrics that tables show by default."""
         return cls.metric_names()
 
+    @classmethod
+    def own_metrics(cls) -> tuple[str, ...]:
+        """Names of the metrics that do not compare a model with the uncompressed one."""
+        return tuple(metric.name for metric in cls.known_metrics if metric.of_itself is None)
+
     @property
     def reported_metrics(self) -> tuple[str, ...]:
         """Names of the metrics that tables show, the main one first."""
@@ -94,8 +99,7 @@ class TaskEntry(Frozen):
     @property
     def averaged_metrics(self) -> tuple[str, ...]:
         """Names of the metrics whose mean is the task's score in averages over tasks."""
-        compared = {metric.name for metric in self.known_metrics if metric.of_itself is not None}
-        return tuple(name for name in self.reported_metrics if name not in compared)
+        return tuple(name for name in self.reported_metrics if name in self.own_metrics())
 
     @property
     def reads_reference(self) -> bool:
@@ -278,12 +282,11 @@ class LabelledTaskEntry(TaskEntry):
             if metric not in cls.metric_names():
                 message = f"there is no metric {metric!r}{nearest(metric, cls.metric_names())}"
                 raise PydanticCustomError("entry", "{message}", {"message": message})
-        compared = [metric.name for metric in cls.known_metrics if metric.of_itself is not None]
-        if metrics and metrics[0] in compared:
+        if metrics and metrics[0] not in cls.own_metrics():
             message = (
                 f"{metrics[0]!r} compares a model with the uncompressed one, which cannot be the "
                 "main metric: name another one first, such as "
-                f"{next(name for name in cls.metric_names() if name not in compared)!r}"
+                f"{cls.own_metrics()[0]!r}"
             )
             raise PydanticCustomError("entry", "{message}", {"message": message})
         return metrics

@@ -16,9 +16,9 @@ from embpress.models.calibration import (
     calibrate,
     encode_texts,
     longest_text,
-    predicted_softmaxes,
     run_batch,
 )
+from embpress.models.predictions import predicted_softmaxes
 from embpress.models.whole_model_code import embedding_moments, find_matrices, layer_moments
 
 from ..zoo import V, tiny

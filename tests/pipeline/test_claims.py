@@ -9,7 +9,7 @@ import pandas
 import pytest
 
 from embpress.analysis.scores import SCORE_COLUMNS, Labels
-from embpress.analysis.verdicts import MetricPair, summarize_claim, to_csv, verdict
+from embpress.analysis.verdicts import MetricPair, shown_claims, summarize_claim, to_csv, verdict
 from embpress.errors import UserError
 from embpress.pipeline.aggregation import Evaluation
 from embpress.pipeline.claims import judge
@@ -291,7 +291,9 @@ def rows(config, found, claims):
 
 
 def test_text_tells_claims_numbers_and_verdicts(rows, found, claim_entries, labels):
-    text = to_text(claims_table(rows, found["scores"], claim_entries, labels), 110)
+    text = to_text(
+        claims_table(shown_claims(rows, found["scores"], labels), claim_entries, labels), 110
+    )
     assert max(map(len, text.splitlines())) <= 110
     words = " ".join(text.split())
     verdict = (
@@ -314,7 +316,9 @@ def test_text_tells_claims_numbers_and_verdicts(rows, found, claim_entries, labe
 
 
 def test_latex_escapes_and_repeats_no_words(rows, found, claim_entries, labels):
-    table = to_latex(claims_table(rows, found["scores"], claim_entries, labels))
+    table = to_latex(
+        claims_table(shown_claims(rows, found["scores"], labels), claim_entries, labels)
+    )
     assert r"50\% \& more\_of it. (abstract) $\to$ holds at 2 of 5" in table
     assert table.count(r"A\_good better than A\_bad: Rotten \& co, accuracy\,$\uparrow$") == 1
     achieved = r"\{\$10\.0,\\,10\.0\$\}"
@@ -343,7 +347,9 @@ def test_table_compiles_and_fits_the_page_however_long(
     (tmp_path / "t.tex").write_text(
         latex_document(
             [
-                to_latex(claims_table(t, found["scores"], claim_entries, labels))
+                to_latex(
+                    claims_table(shown_claims(t, found["scores"], labels), claim_entries, labels)
+                )
                 for t in (rows, long)
             ]
         ),

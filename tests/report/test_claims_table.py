@@ -5,7 +5,7 @@ from dataclasses import replace
 import pandas
 import pytest
 
-from embpress.analysis.verdicts import CLAIM_COLUMNS
+from embpress.analysis.verdicts import CLAIM_COLUMNS, shown_claims
 from embpress.report.tables import claims_overview, claims_table, to_text
 from embpress.study.claim_entry import ClaimEntry
 
@@ -53,16 +53,16 @@ def rows():
 
 def test_scores_of_no_use_are_told_and_not_counted(rows, scores, claims, labels):
     wanted = "holds at 2 of 2 (1 of no use); of errors without interval holds at 1 of 1"
-    table = claims_table(rows, scores, claims, labels)
+    table = claims_table(shown_claims(rows, scores, labels), claims, labels)
     assert [row[-1].text for row in table.rows()] == ["holds", "of no use", "holds", "holds"]
-    for shown in (table, claims_overview(rows, scores, claims, labels)):
+    for shown in (table, claims_overview(shown_claims(rows, scores, labels), claims)):
         words = " ".join(to_text(shown).split())
         assert wanted in words and "neither model keeps 5 %" in words
 
 
 def test_a_comparison_that_was_not_measured_stays_so(rows, scores, claims, labels):
     rows.loc[1, "verdict"] = "not measured"
-    table = claims_table(rows, scores, claims, labels)
+    table = claims_table(shown_claims(rows, scores, labels), claims, labels)
     assert table.rows()[1][-1].text == "not measured"
 
 
@@ -70,5 +70,5 @@ def test_the_ratio_of_a_whole_model_is_shown_where_layers_are_compressed(
     rows, scores, claims, labels
 ):
     scores["model_ratio"] = 7.5
-    table = claims_table(rows, scores, claims, labels)
+    table = claims_table(shown_claims(rows, scores, labels), claims, labels)
     assert {row[1].text for row in table.rows()} == {"7.5, 88.0"}

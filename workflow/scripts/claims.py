@@ -6,7 +6,7 @@ from job import read_json, read_study, run
 
 with run(snakemake) as log:
     from embpress.analysis.scores import Labels, read_scores
-    from embpress.analysis.verdicts import to_csv
+    from embpress.analysis.verdicts import shown_claims, to_csv
     from embpress.files import write_text
     from embpress.pipeline.aggregation import Evaluation
     from embpress.pipeline.claims import judge
@@ -20,6 +20,6 @@ with run(snakemake) as log:
     log.info("%s", rows["verdict"].value_counts().to_dict())
     labels = Labels.from_json(read_json(snakemake.input.labels))
     write_text(Path(snakemake.output.rows), to_csv(rows))
-    table = claims_table(rows, scores, claims, labels)
+    table = claims_table(shown_claims(rows, scores, labels), claims, labels)
     write_text(Path(snakemake.output.latex), to_latex(table))
     write_text(Path(snakemake.output.text), to_text(table))

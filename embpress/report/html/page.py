@@ -20,6 +20,7 @@ from ...analysis.predictors import correlate_metrics
 from ...analysis.protocols import compare_protocols
 from ...analysis.published import read_published
 from ...analysis.scores import Labels, read_scores
+from ...analysis.verdicts import read_claims, shown_claims
 from ...files import write_text
 from ...study.claim_entry import AverageEntry, ClaimEntry
 from .. import tables
@@ -183,13 +184,12 @@ def _page_tables(
         PageTable("Ablations", tables.ablations_table(variants, labels), folded=True),
     ]
     if inputs.claims is not None:
-        rows = pandas.read_csv(inputs.claims, keep_default_na=False, na_values=[""])
-        rows = rows.assign(note=rows["note"].fillna(""))
+        rows = shown_claims(read_claims(inputs.claims), scores, labels)
         entries = study["claims"].items()
         claims = {name: ClaimEntry.model_validate(entry) for name, entry in entries}
         shown += [
-            PageTable("Claims", tables.claims_overview(rows, scores, claims, labels)),
-            PageTable("Claims", tables.claims_table(rows, scores, claims, labels), folded=True),
+            PageTable("Claims", tables.claims_overview(rows, claims)),
+            PageTable("Claims", tables.claims_table(rows, claims, labels), folded=True),
         ]
     if inputs.search is not None:
         titles = {task: f"{about.label}, {about.model}" for task, about in labels.tasks.items()}

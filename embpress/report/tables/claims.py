@@ -8,7 +8,7 @@ from typing import Any
 from pandas import DataFrame
 
 from ...analysis.scores import Labels
-from ...analysis.verdicts import HOLDS, LEAST_RETENTION, shown_claims, summarize_claim
+from ...analysis.verdicts import HOLDS, LEAST_RETENTION, summarize_claim
 from ...study.claim_entry import ClaimEntry
 from ...study.metric_names import ERRORS
 from .table import (
@@ -55,16 +55,14 @@ HEADER = [
 KEYS = ("Claim", "Better", "Worse", "Task", "Metric")
 
 
-def claims_table(rows: DataFrame, scores: DataFrame, claims: Claims, labels: Labels) -> Table:
+def claims_table(rows: DataFrame, claims: Claims, labels: Labels) -> Table:
     """A section for each claim with its verdict, and a row for each comparison and ratio.
 
     Args:
-        rows: results/claims.csv.
-        scores: the table of scores.
+        rows: what `analysis.verdicts.shown_claims` makes of results/claims.csv.
         claims: of the study.
         labels: of the same study.
     """
-    rows = shown_claims(rows, scores, labels)
     footnotes = Notes()
     sections = []
     for key, claim in claims.items():
@@ -79,9 +77,8 @@ def claims_table(rows: DataFrame, scores: DataFrame, claims: Claims, labels: Lab
     return Table("claims", "Every comparison", HEADER, sections, notes, footnotes, KEYS, long=True)
 
 
-def claims_overview(rows: DataFrame, scores: DataFrame, claims: Claims, labels: Labels) -> Table:
+def claims_overview(rows: DataFrame, claims: Claims) -> Table:
     """Each claim with one verdict over all its comparisons; arguments as of `claims_table`."""
-    rows = shown_claims(rows, scores, labels)
     cells = [
         [
             Cell(claim.label or claim.paper),

@@ -46,8 +46,6 @@ COLUMNS = (
     *("code", "ratio", "error", "independent", "weighted", "dB", "weighted dB"),
     *("fit, CPU s", "lookup, x dense"),
 )
-SPECIAL_TOKENS_UNCOUNTED = {"7cdfa7e330", "bcbea6ea53", "329b4da4ed", "b2bcd36705", "a74948210c"}
-"""Commits of lines that were measured with counts of 0 for special tokens."""
 INTRODUCTION = f"""# Codes on two embedding tables
 
 Written by `python -m bench.codes` (its docstring says what it needs) from [`codes.csv`](codes.csv).
@@ -202,10 +200,6 @@ def markdown(lines: list[Line]) -> Iterator[str]:
     for date in dates:
         measured = sorted(f"`{commit}`" for commit, at in commits.items() if at == date)
         yield f"- Lines of {date} were measured at commits {', '.join(measured)}."
-    if set(commits) & SPECIAL_TOKENS_UNCOUNTED:
-        yield "- At these commits the counts of special tokens such as `[CLS]` were 0, so that"
-        yield "  weighted errors and fits by counts neglect them. Now they have the count of"
-        yield "  the inputs."
     for model, label in MODELS.items():
         rows = [line for line in lines if line.model == model and line.ratio]
         if not rows:

@@ -99,7 +99,7 @@ def codes() -> dict[str, Code]:
         if name not in OF_ONE_SIZE and name not in controls()
     ]
     scanned += [
-        Code("ECTCQ, no counts", "entropy_coded_trellis", {"weighting": "uniform"}),
+        Code("ECTCQ without counts", "entropy_coded_trellis", {"weighting": "uniform"}),
         Code("ECTCQ, no basis", "entropy_coded_trellis", {"basis": "none"}),
         Code("ECTCQ, no trellis", "entropy_coded_trellis", {"quantizer": "scalar"}),
         Code("group residual VQ", "carvq", {"adaptor": False}),

@@ -2,7 +2,7 @@
 
 The models and token counts are those of the default study, which makes them:
 
-    snakemake --cores 2 results/models/{minilm,smollm2}/model.safetensors
+    snakemake --cores 2 results/models/{minilm,smollm2}
     snakemake --cores 2 results/frequency/wikipedia/tokens-{minilm,smollm2}.safetensors
 
 Each result is one line of docs/findings/codes.csv, which is written as soon as it is measured: a

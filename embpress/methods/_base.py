@@ -30,6 +30,8 @@ class Options:
 
     Equal, by smoothed corpus counts, or by a sensitivity of the model to each row.
     """
+    count_power: float = 1.0
+    """Power of the smoothed counts by which `weighting: counts` weights rows."""
 
     def __post_init__(self) -> None:
         for name, hint in get_type_hints(type(self)).items():
@@ -162,6 +164,8 @@ class Method(ABC):
         self.options: Any = self.Options(**options)
         if self.options.weighting != "uniform" and not self.weighted:
             raise UserError(f"{self.label} cannot weight rows: leave out option weighting")
+        if self.options.count_power != 1 and self.options.weighting != "counts":
+            raise UserError(f"{self.label}: option count_power needs weighting: counts")
         if self.options.factor_dtype != "float32" and not self.has_factors:
             raise UserError(f"{self.label} stores no factors: leave out option factor_dtype")
 
@@ -202,7 +206,7 @@ class Method(ABC):
                     f"{self.label} with weighting: counts needs token counts: give --counts, or "
                     "use weighting: uniform"
                 )
-            return smooth_counts(context.counts).float()
+            return smooth_counts(context.counts, self.options.count_power).float()
         if weighting not in context.sensitivity:
             raise UserError(
                 f"{self.label} with weighting: {weighting} needs the model's sensitivity to each "

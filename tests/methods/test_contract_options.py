@@ -90,6 +90,14 @@ def test_weights_of_rows_move_the_error_to_rows_that_count_less(name):
     assert torch.equal(
         compress(matrix, name, ratio, equal, weighting="counts").dense(), plain.dense()
     )
+    tempered = [
+        compress(matrix, name, ratio, context, weighting="counts", count_power=p) for p in (0, 0.5)
+    ]
+    assert torch.equal(tempered[0].dense(), plain.dense())
+    between = reconstruction(matrix, tempered[1], context.counts).weighted_relative_error
+    assert between < errors[0]
+    with pytest.raises(UserError, match="count_power"):
+        method(weighting="uniform", count_power=0.5)
 
 
 @pytest.mark.parametrize("dtype", ["float16", "int8", "int4"])

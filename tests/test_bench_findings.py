@@ -113,6 +113,18 @@ def test_a_comparison_says_what_the_interval_shows(small):
     assert "A and B cannot be told apart" in small.compare("a", "b", 10)
 
 
+def test_losses_are_the_tasks_on_which_another_method_is_better():
+    run = KeptRun(FINDINGS / "runs/unseen")
+    rows = pandas.read_csv(FINDINGS / "runs/unseen/differences.csv.xz")
+    rows = rows[(rows["ratio"] == 40) & rows["task"].isin(run.tasks)]
+    worse = rows[(rows["first"] == "svd") & (rows["second"] == "ectcq") & (rows["high"] < 0)]
+    better = rows[(rows["first"] == "ectcq") & (rows["second"] == "svd") & (rows["low"] > 0)]
+    lost = {*worse["task"], *better["task"]}
+    said = Statements(run).losses("svd", ["ectcq", "no_method"], 40)
+    assert lost and {t for t in run.tasks if run.labels.tasks[t].label in said} == lost
+    assert Statements(run).losses("ectcq", ["svd"], 40) == "none"
+
+
 def test_a_ranking_says_which_neighbours_cannot_be_told_apart(small):
     assert small.ranking(10) == "A ≈ B > C"
     assert small.ranking(10, among=["b", "c"]) == "B > C"

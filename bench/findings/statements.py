@@ -127,6 +127,20 @@ class Statements:
         names = listed([self.run.label(method) for method in tied])
         return f"{names} cannot be told apart from {self.run.label(best)}, which is first"
 
+    def losses(self, method: str, others: Sequence[str], ratio: float) -> str:
+        """Tasks on which one of the others is better than a method, and by how much; or "none"."""
+        found = []
+        for task in self.run.tasks:
+            for other in others:
+                try:
+                    gap = self.run.difference(other, method, ratio, task)
+                except NotKept:
+                    continue
+                if gap.sign > 0:
+                    place = f"{self.run.labels.tasks[task].label} ({self.run.label(other)}"
+                    found.append(f"{place}, {number(gap.value)} points, {bounds(gap)})")
+        return listed(found)
+
     def means_table(self, ratios: Sequence[float], methods: Sequence[str] | None = None) -> str:
         """Markdown table of mean retention by ratio, of all tasks and of those without perplexity.
 

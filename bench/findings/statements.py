@@ -260,8 +260,8 @@ class Statements:
         """Labels of the tasks that means are over."""
         return listed([self.run.labels.tasks[task].label for task in self.run.tasks])
 
-    def fixed_sizes(self) -> str:
-        """Methods that only reach the lowest ratio of the study, with their achieved ratios."""
+    def fixed_sizes(self, among: Sequence[str] | None = None) -> str:
+        """Methods that only have the lowest ratio of the study, with their achieved ratios."""
         scores = self.run.scores
         lowest = min(self.run.labels.ratios)
         achieved = scores.groupby("method")["achieved_ratio"].agg(["min", "max"])
@@ -271,7 +271,7 @@ class Statements:
         chosen = [
             m
             for m, about in self.run.best.methods.items()
-            if m in names and not about.compresses_layers
+            if m in names and not about.compresses_layers and (among is None or m in among)
         ]
         return listed([f"{self.run.label(m)} {achieved['min'][m]:.2f}x" for m in chosen])
 

@@ -188,19 +188,31 @@ def control_handles(means: DataFrame, labels: Labels) -> list[Any]:
 
 
 def legend(figure: Figure, methods: list[Any], others: list[Any], columns: int) -> None:
-    """One legend below all panels; methods fill whole columns, so others start a column."""
+    """One legend below all panels, in at most `columns` columns that fit the figure's width.
+
+    Methods fill whole columns, so that others start a column.
+    """
+    for number in range(columns, 0, -1):
+        handles = _in_columns(methods, others, number)
+        drawn = figure.legend(
+            handles=handles,
+            loc="outside lower center",
+            ncols=number,
+            handlelength=1.8,
+            columnspacing=1.2,
+            labelspacing=0.35,
+        )
+        if number == 1 or drawn.get_window_extent().width <= figure.bbox.width:
+            return
+        drawn.remove()
+
+
+def _in_columns(methods: list[Any], others: list[Any], columns: int) -> list[Any]:
+    """Handles of a legend, with blank ones where others would not start a column."""
     rows = math.ceil((len(methods) + len(others)) / columns)
     blank = [Line2D([], [], linestyle="", label=" ")] * (
         -len(methods) % rows if rows and others else 0
     )
     if len(methods) + len(blank) + len(others) > rows * columns:
         blank = []
-    handles = methods + blank + others
-    figure.legend(
-        handles=handles,
-        loc="outside lower center",
-        ncols=columns,
-        handlelength=1.8,
-        columnspacing=1.2,
-        labelspacing=0.35,
-    )
+    return methods + blank + others

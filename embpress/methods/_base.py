@@ -17,6 +17,8 @@ from ..numerics.matrices import FileMatrix, Rows
 from ..numerics.weights import smooth_counts
 
 Weighting = Literal["uniform", "counts", "fisher", "l1_sensitivity"]
+LARGEST_POWER = 4
+"""Of counts: above it, weights of float32 could overflow."""
 
 
 @dataclass(frozen=True)
@@ -31,13 +33,17 @@ class Options:
     Equal, by smoothed corpus counts, or by a sensitivity of the model to each row.
     """
     count_power: float = 1.0
-    """Power of the smoothed counts by which `weighting: counts` weights rows."""
+    """Power of the smoothed counts by which `weighting: counts` weights rows, from 0 to 4."""
 
     def __post_init__(self) -> None:
         for name, hint in get_type_hints(type(self)).items():
             problem = _find_problem(getattr(self, name), hint)
             if problem:
                 raise UserError(f"option {name} is {getattr(self, name)!r}, but must be {problem}")
+        if not 0 <= self.count_power <= LARGEST_POWER:
+            raise UserError(
+                f"option count_power is {self.count_power}, but must be from 0 to {LARGEST_POWER}"
+            )
 
 
 def _find_problem(value: object, hint: Any) -> str:

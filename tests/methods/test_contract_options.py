@@ -96,8 +96,13 @@ def test_weights_of_rows_move_the_error_to_rows_that_count_less(name):
     assert torch.equal(tempered[0].dense(), plain.dense())
     between = reconstruction(matrix, tempered[1], context.counts).weighted_relative_error
     assert between < errors[0]
-    with pytest.raises(UserError, match="count_power"):
-        method(weighting="uniform", count_power=0.5)
+    for wrong in (
+        {"weighting": "uniform", "count_power": 0.5},
+        {"weighting": "counts", "count_power": -1},
+        {"weighting": "counts", "count_power": 5.0},
+    ):
+        with pytest.raises(UserError, match="count_power"):
+            method(**wrong)
 
 
 @pytest.mark.parametrize("dtype", ["float16", "int8", "int4"])

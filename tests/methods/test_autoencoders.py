@@ -6,6 +6,7 @@ import torch
 
 from embpress.formats.mlp_decoder import MLPDecoder
 from embpress.methods import compress
+from embpress.methods._base import Context
 from embpress.methods.direction_autoencoder import DirectionAutoencoder, DirectionAutoencoderOptions
 from embpress.methods.offline_autoencoder import OfflineAutoencoder, compute_loss, encode
 from embpress.numerics.adam import Schedule
@@ -186,6 +187,23 @@ def test_b23_loss_has_the_papers_weights():
     rmse = (decoded - rows).square().mean().sqrt()
     assert float(compute_loss(decoded, rows, weights)) == pytest.approx(
         float(0.9091 * distance + 0.0909 * rmse)
+    )
+
+
+@pytest.mark.parametrize("weighting", ["fisher", "l1_sensitivity"])
+def test_b23_multiplies_errors_by_the_sensitivity_itself_as_the_authors_code(weighting):
+    generator = torch.Generator().manual_seed(0)
+    decoded, rows = torch.randn(2, 50, 7, generator=generator)
+    sensitivity = torch.rand(50, generator=generator) + 0.1
+    context = Context(sensitivity={weighting: sensitivity})
+    weights = OfflineAutoencoder(weighting=weighting).row_weights(context, 50)
+    shifted = sensitivity + 0.01 * sensitivity.mean()  # rows without a gradient count a little
+    mean_one = shifted / shifted.mean()
+    torch.testing.assert_close(weights, mean_one, rtol=1e-5, atol=0)
+    distances = 1 - torch.cosine_similarity(decoded, rows)
+    squares = (decoded - rows).square().mean(1)
+    assert float(compute_loss(decoded, rows, weights)) == pytest.approx(
+        float(0.9091 * (mean_one * distances).mean() + 0.0909 * (mean_one * squares).mean().sqrt())
     )
 
 

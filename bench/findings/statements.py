@@ -20,6 +20,7 @@ from embpress.report.tables.table import Table, number
 from embpress.study.metric_names import ERRORS
 
 from .kept_run import Estimate, KeptRun, NotKept
+from .text import bounds, listed, markdown, with_interval
 
 DASH = "–"
 SMALL = 0.1
@@ -260,20 +261,24 @@ class Statements:
         """Labels of the tasks that means are over."""
         return listed([self.run.labels.tasks[task].label for task in self.run.tasks])
 
-    def fixed_sizes(self, among: Sequence[str] | None = None) -> str:
+    def achieved(self, method: str) -> str:
+        """The achieved ratio of a method, the lowest of its ratios."""
+        scores = self.run.scores
+        return f"{scores.loc[scores['method'] == method, 'achieved_ratio'].min():.2f}x"
+
+    def fixed_sizes(self) -> str:
         """Methods that only have the lowest ratio of the study, with their achieved ratios."""
         scores = self.run.scores
         lowest = min(self.run.labels.ratios)
-        achieved = scores.groupby("method")["achieved_ratio"].agg(["min", "max"])
         blocks = scores["target_ratio"].dropna().map(self.run.labels.block)
         single = blocks.groupby(scores["method"]).agg(["min", "max"])
         names = single[(single["max"] == lowest)].index
         chosen = [
             m
             for m, about in self.run.best.methods.items()
-            if m in names and not about.compresses_layers and (among is None or m in among)
+            if m in names and not about.compresses_layers
         ]
-        return listed([f"{self.run.label(m)} {achieved['min'][m]:.2f}x" for m in chosen])
+        return listed([f"{self.run.label(m)} {self.achieved(m)}" for m in chosen])
 
     def best_value(self, ratio: float, task: str, among: Sequence[str]) -> str:
         """The highest retention among some methods in %, with the method before it."""
@@ -371,31 +376,8 @@ def tally(rows: DataFrame, verdicts: Sequence[str]) -> list[str]:
     return [str(int((rows["verdict"] == v).sum())) for v in verdicts]
 
 
-def bounds(estimate: Estimate) -> str:
-    """The interval in brackets."""
-    return f"[{number(estimate.low)}, {number(estimate.high)}]"
-
-
-def with_interval(estimate: Estimate) -> str:
-    """A number and its interval."""
-    return f"{number(estimate.value)} {bounds(estimate)}"
-
-
 def _retention(row: Any) -> str:
     """Retention of a row of scores, with its interval; a dash without a row."""
     if row is None:
         return DASH
     return with_interval(Estimate(row.retention, row.retention_low, row.retention_high))
-
-
-def listed(names: Sequence[str]) -> str:
-    """Names in a sentence."""
-    if not names:
-        return "none"
-    return names[0] if len(names) == 1 else f"{', '.join(names[:-1])} and {names[-1]}"
-
-
-def markdown(head: Sequence[str], rows: Sequence[Sequence[str]], n_text: int = 1) -> str:
-    """A Markdown table whose first columns are text and the others numbers."""
-    rule = "|" + "---|" * n_text + "--:|" * (len(head) - n_text)
-    return "\n".join([f"| {' | '.join(head)} |", rule, *(f"| {' | '.join(r)} |" for r in rows)])

@@ -18,7 +18,7 @@ from ..numerics.weights import smooth_counts
 
 Weighting = Literal["uniform", "counts", "fisher", "l1_sensitivity"]
 LARGEST_POWER = 4
-"""Of counts: above it, weights of float32 could overflow."""
+"""Of counts: above it, the weights of rare rows could be 0 in float32."""
 
 
 @dataclass(frozen=True)
@@ -44,6 +44,8 @@ class Options:
             raise UserError(
                 f"option count_power is {self.count_power}, but must be from 0 to {LARGEST_POWER}"
             )
+        if self.count_power != 1 and self.weighting != "counts":
+            raise UserError("option count_power needs weighting: counts")
 
 
 def _find_problem(value: object, hint: Any) -> str:
@@ -170,8 +172,6 @@ class Method(ABC):
         self.options: Any = self.Options(**options)
         if self.options.weighting != "uniform" and not self.weighted:
             raise UserError(f"{self.label} cannot weight rows: leave out option weighting")
-        if self.options.count_power != 1 and self.options.weighting != "counts":
-            raise UserError(f"{self.label}: option count_power needs weighting: counts")
         if self.options.factor_dtype != "float32" and not self.has_factors:
             raise UserError(f"{self.label} stores no factors: leave out option factor_dtype")
 

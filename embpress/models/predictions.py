@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 LEAST_LOGIT = -1e4
-"""Logit of a place without a token."""
+"""Logit of a place without a token: its probability is 0 in float32, without infinities."""
 LABEL_AXES = 2
 """Axes of the logits of one label a text."""
 

@@ -3,8 +3,7 @@
 from torch import Tensor
 from torch.nn import functional
 
-FAR_BELOW = -1e4
-"""Logit of what is masked: its probability is 0 in float32, and no infinities are subtracted."""
+from ..models.predictions import LEAST_LOGIT
 
 
 def kl_divergence(student: Tensor, teacher: Tensor, counts: Tensor | None = None) -> Tensor:
@@ -35,7 +34,7 @@ def kl_divergence_over_tokens(student: Tensor, teacher: Tensor, mask: Tensor) ->
     """
     hidden = ~mask.bool()
     return kl_divergence(
-        student.masked_fill(hidden, FAR_BELOW), teacher.masked_fill(hidden, FAR_BELOW)
+        student.masked_fill(hidden, LEAST_LOGIT), teacher.masked_fill(hidden, LEAST_LOGIT)
     )
 
 

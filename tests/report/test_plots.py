@@ -397,14 +397,3 @@ def test_latency_has_a_row_a_model_and_a_column_a_number_of_rows():
         if line.get_color() == "black" and line.get_linestyle() == "--"
     ]
     assert dense[0].get_ydata()[0] == 1280
-
-
-def test_a_legend_of_long_names_is_within_the_figure():
-    methods = {
-        name: dataclasses.replace(method, label=f"{method.label}, with an explanation")
-        for name, method in LABELS.methods.items()
-    }
-    figure = retention_by_ratio(SCORES, dataclasses.replace(LABELS, methods=methods))
-    figure.draw_without_rendering()
-    box = figure.legends[0].get_window_extent()
-    assert figure.bbox.x0 <= box.x0 and box.x1 <= figure.bbox.x1

@@ -1,12 +1,12 @@
 """Second moments of the inputs and output gradients of a model's layers on calibration texts.
 
-They weight the errors of compressed weights (see `methods._layer_code`). The gradient is that of
-the log-probability of labels drawn from the model's own predictions, so that no labels are needed
-and the moments are those of the Fisher information:
+They weight the errors of compressed weights (see `methods._layer_code`). The moments of gradients
+are those of the Fisher information, whose labels are the model's own predictions, so that no labels
+are needed:
 
-- classifiers and token classifiers: a label drawn from the softmax;
+- classifiers and token classifiers: the label;
 - discriminators such as ELECTRA's: at every token, whether it was replaced;
-- causal language models: the next token, drawn at every position;
+- causal language models: the next token, at every position;
 - masked language models: the token at each masked position; a share MASKED of all are masked;
 - span heads: a start and an end;
 - regressions, and models without a head: a Gaussian about the output, of variance 1.
@@ -27,7 +27,7 @@ from transformers.pytorch_utils import Conv1D
 from ..errors import UserError
 from ..methods._layer_code import Moments
 from .embedding import find_embedding
-from .predictions import sampled_log_probability, softmax_logits
+from .predictions import fisher_projection, softmax_logits
 
 N_TEXTS = 256
 """Texts on which moments are taken."""
@@ -143,7 +143,7 @@ def calibrate(
             number of texts of mean length that have N_TOKENS tokens if that is less.
         layout: token types and choices of the texts.
         mask_id: id of the mask token, for a masked language model.
-        seed: of the drawn labels and masked positions.
+        seed: of the random projections and masked positions.
         progress: called with a line about every batch.
     """
     generator = torch.Generator().manual_seed(seed)
@@ -173,10 +173,10 @@ def calibrate(
                 kept += int(batch.mask.sum())
             watch.mask = batch.mask
             output = run_batch(model, batch.inputs)
-            loss = sampled_log_probability(output, batch.labels, generator)
+            projection = fisher_projection(output, batch.labels, generator)
             watch.logits = softmax_logits(output)
-            if loss.requires_grad:
-                loss.backward()
+            if projection.requires_grad:
+                projection.backward()
             watch.end_batch()
             done += len(texts)
             progress(f"calibration: {done}/{len(encoded)} texts")
@@ -342,15 +342,10 @@ class _Watch:
         return self._sums[name]
 
     def _add(self, outputs: Tensor, output: Tensor, gradient: Tensor) -> None:
-        """Add squared gradients of a layer's output; of logits their expectation, p (1 - p).
-
-        A drawn label is one of many, so that squares of drawn gradients would leave nearly all
-        rows of a language model's head without weight.
-        """
+        """Add squared gradients of a layer's output; of logits their expectation, p (1 - p)."""
         rows = gradient.flatten(0, -2)
         if self.logits is not None and output.data_ptr() == self.logits.data_ptr():
-            # The gradient is 1 - p at the drawn label, and -p elsewhere.
-            p = torch.where(rows > 0, 1 - rows, -rows)
+            p = output.flatten(0, -2)[rows.any(-1)].softmax(-1)  # at predicted places alone
             outputs += (p - p.square()).sum(0)
         else:
             outputs += rows.square().sum(0)

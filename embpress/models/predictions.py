@@ -14,12 +14,19 @@ LABEL_AXES = 2
 """Axes of the logits of one label a text."""
 
 
-def sampled_log_probability(output: Any, mask: Tensor, generator: torch.Generator) -> Tensor:
-    """Sum over texts of the log-probability of labels drawn from the model's predictions."""
+def fisher_projection(output: Any, mask: Tensor, generator: torch.Generator) -> Tensor:
+    """Number whose gradients have the Fisher information as their second moment.
+
+    It is the sum of r^T logits over all predictions, where r is random with the second moment
+    diag(p) - p p^T of a softmax p, or I of other outputs. Gradients of the log-probability of a
+    drawn label have the same second moment with far more variance: where p is close to 1, they are
+    nearly 0 for most labels, and large for the few others.
+    """
     softmaxes = predicted_softmaxes(output, mask)
     if softmaxes:
-        return torch.stack([_log_probability(logits, generator) for logits in softmaxes]).sum()
-    return _gaussian(predicted_values(output, mask), generator)
+        return torch.stack([_softmax_projection(logits, generator) for logits in softmaxes]).sum()
+    values = predicted_values(output, mask)
+    return (values * _random_signs(values, generator)).sum()
 
 
 def predicted_softmaxes(output: Any, mask: Tensor) -> list[Tensor]:
@@ -68,13 +75,17 @@ def softmax_logits(output: Any) -> Tensor | None:
     return logits
 
 
-def _log_probability(logits: Tensor, generator: torch.Generator) -> Tensor:
-    """Sum of the log-probabilities of labels drawn from logits (..., C)."""
-    logs = logits.flatten(0, -2).log_softmax(-1)
-    drawn = torch.multinomial(logs.detach().exp(), 1, generator=generator)
-    return logs.gather(1, drawn).sum()
+def _softmax_projection(logits: Tensor, generator: torch.Generator) -> Tensor:
+    """Sum of r^T logits over softmaxes p (..., C).
+
+    r = (diag(sqrt(p)) - p sqrt(p)^T) z with random signs z. This square root of diag(p) - p p^T is
+    that of BackPACK (Dangel et al., ICLR 2020).
+    """
+    p = logits.detach().softmax(-1)
+    signed = p.sqrt() * _random_signs(p, generator)
+    return (logits * (signed - p * signed.sum(-1, keepdim=True))).sum()
 
 
-def _gaussian(values: Tensor, generator: torch.Generator) -> Tensor:
-    """Log-density of values drawn about the outputs, but for constants."""
-    return (values * torch.randn(values.shape, generator=generator)).sum()
+def _random_signs(like: Tensor, generator: torch.Generator) -> Tensor:
+    """Independent 1 and -1 with equal probability, of the shape of a tensor."""
+    return torch.randint(2, like.shape, generator=generator).to(like.dtype).mul_(2).sub_(1)

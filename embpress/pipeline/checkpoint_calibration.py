@@ -43,7 +43,7 @@ def calibrate_checkpoint(
 
     Args:
         inputs: the checkpoint and its calibration texts.
-        seed: of the drawn labels and masked positions.
+        seed: of the random projections and masked positions.
         progress: called with a line about every batch.
     """
     model = load_model(inputs.checkpoint, inputs.head)

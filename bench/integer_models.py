@@ -2,13 +2,13 @@
 
 from typing import NamedTuple
 
-import torch
 from torch import Tensor
 from transformers import PreTrainedModel
 
-from embpress.formats.integer_rows import IntegerRows, centre
+from embpress.formats._base import CompressedMatrix
 from embpress.methods import compress
-from embpress.methods._layer_code import LayerCoder
+from embpress.methods._code_options import CodeOptions
+from embpress.methods._gptq import round_gptq
 from embpress.models.calibration import Calibration
 from embpress.models.embedding import find_embedding
 from embpress.models.whole_model_code import find_matrices, make_coders
@@ -58,43 +58,17 @@ def round_model(
         calibration: moments of its layers.
         counts: (V,) token counts, if any.
     """
-    coders = make_coders(model, calibration, counts) if row.feedback else {}
+    coders = make_coders(model, calibration, counts, CodeOptions(gptq=True)) if row.feedback else {}
     weights = {matrix.name: matrix.weight for matrix in find_matrices(model)}
     weights[EMBEDDING] = find_embedding(model)[1].weight.detach()
     bits = {}
     for name, weight in weights.items():
         group = min(row.group, weight.shape[1])
-        matrix = compress(weight.contiguous(), "integer", 1, bits=row.bits, group=group)
-        assert isinstance(matrix, IntegerRows)
-        bits[name] = matrix.stored_bits
-        rounded = matrix.dense()
         if row.feedback:
-            rounded = round_as_gptq(weight, matrix, coders[name])
-        weight.copy_(rounded)
+            matrix: CompressedMatrix = round_gptq(coders[name], row.bits, group)
+        else:
+            matrix = compress(weight.contiguous(), "integer", 1, bits=row.bits, group=group)
+        bits[name] = matrix.stored_bits
+        weight.copy_(matrix.dense())
     of_embedding = bits.pop(EMBEDDING)
     return IntegerSizes(sum(bits.values()), of_embedding)
-
-
-def round_as_gptq(weight: Tensor, grid: IntegerRows, coder: LayerCoder) -> Tensor:
-    """Round to the grid of integer rows, feeding the errors of columns back to the others.
-
-    GPTQ (arXiv 2210.17323) from the last column to the first; scales are those of the grid.
-
-    Args:
-        weight: (n, d).
-        grid: the same matrix rounded without feedback, whose bits the result takes.
-        coder: of the same matrix.
-    """
-    factor = torch.from_numpy(coder.factor)
-    n, d = weight.shape
-    middle = centre(grid.width)
-    scale = grid.scale.float().reshape(n, -1)
-    scale = scale.repeat_interleave(grid.group or d, 1)[:, :d].clamp_min(1e-12)
-    error = torch.zeros(n, d)
-    rounded = torch.empty(n, d)
-    for j in range(d - 1, -1, -1):
-        target = weight[:, j] + error[:, j + 1 :] @ factor[j + 1 :, j]
-        code = (target / scale[:, j] + middle).round().clamp(0, 2**grid.width - 1)
-        rounded[:, j] = scale[:, j] * (code - middle)
-        error[:, j] = weight[:, j] - rounded[:, j]
-    return rounded

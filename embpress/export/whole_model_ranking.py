@@ -19,9 +19,13 @@ from ..methods import WHOLE_MODELS
 from ..methods._base import Context
 from ..methods._code_options import ALL, BASELINES, CodeOptions
 from ..methods._layer_code import LayerCoder
-from ..methods._water_level import code_matrices
 from ..models.calibration import Calibration
-from ..models.whole_model_code import count_dense_bits, count_other_bits, weighed_coders
+from ..models.whole_model_code import (
+    code_within,
+    count_dense_bits,
+    count_other_bits,
+    weighed_coders,
+)
 from .model_source import locate_model
 from .ranking import MEGABYTE
 from .whole_model import OpenedModel, open_whole_model
@@ -184,7 +188,7 @@ def _code(opened: OpenedModel, options: CodeOptions, budget: int) -> dict[str, C
     calibration = opened.calibration if options.calibration else Calibration()
     coders = weighed_coders(opened.source.model, calibration, opened.counts, options, budget)
     context = Context(seed=opened.source.context.seed, progress=opened.source.context.progress)
-    return code_matrices(coders, budget, context, options.one_level).matrices
+    return code_within(coders, budget, context, options)
 
 
 def _expected_loss(reference: dict[str, LayerCoder], codes: dict[str, CompressedMatrix]) -> float:

@@ -6,6 +6,9 @@ from types import MappingProxyType
 
 from ..errors import UserError
 
+OTHERS_OF_GPTQ = ("column_steps", "row_steps", "one_level", "measured", "trellis")
+OTHERS_OF_ENTQUANT = ("feedback", "column_steps", "row_steps", "calibration", "measured", "trellis")
+
 
 @dataclass(frozen=True)
 class CodeOptions:
@@ -29,19 +32,20 @@ class CodeOptions:
     entquant: bool = False
     """EntQuant, a baseline: its step for each row, integers rounded to the nearest, no data. All
     but `one_level` is left out then."""
+    gptq: bool = False
+    """GPTQ, a baseline: integers of one width with a scale for each group of columns, without an
+    entropy code. All but `feedback` and `calibration` is left out then."""
 
     def __post_init__(self) -> None:
-        """Set the options of ingredients that EntQuant does not have to False."""
-        if self.entquant:
-            for name in (
-                "feedback",
-                "column_steps",
-                "row_steps",
-                "calibration",
-                "measured",
-                "trellis",
-            ):
-                object.__setattr__(self, name, False)
+        """Set the options of ingredients that a baseline does not have to False.
+
+        Raises:
+            UserError: if the options are of two baselines.
+        """
+        if self.entquant and self.gptq:
+            raise UserError("options entquant and gptq are two codes: give one of them")
+        for name in OTHERS_OF_ENTQUANT if self.entquant else OTHERS_OF_GPTQ if self.gptq else ():
+            object.__setattr__(self, name, False)
 
     @classmethod
     def parse(cls, options: Mapping[str, object]) -> "CodeOptions":
@@ -67,6 +71,7 @@ _WATERSIC = {"row_steps": False, "one_level": False, "trellis": False, "measured
 BASELINES: Mapping[str, Mapping[str, bool]] = MappingProxyType(
     {
         "WaterSIC's core": _WATERSIC,
+        "GPTQ, groups of 64": {"gptq": True},
         "Entropy-coded GPTQ": _WATERSIC | {"column_steps": False},
         "Entropy-coded integers, data-free": {
             "calibration": False,

@@ -1,5 +1,6 @@
 """Code all matrices of a model at once, by their moments on calibration texts."""
 
+from collections.abc import Mapping
 from typing import NamedTuple
 
 import torch
@@ -11,6 +12,7 @@ from ..errors import InfeasibleRatio, UserError
 from ..formats._base import CompressedMatrix
 from ..methods._base import Context, checked_matrix
 from ..methods._code_options import ALL, CodeOptions
+from ..methods._gptq import code_with_gptq
 from ..methods._layer_code import LayerCoder, Moments, mean_precision, plain_moments
 from ..methods._water_level import code_matrices, predict_level
 from ..numerics.weights import smooth_counts
@@ -135,7 +137,7 @@ def make_coders(
     weight = find_embedding(model)[1].weight.detach()
     checked_matrix(weight)
     moments = embedding_moments(model, calibration, counts)
-    coders = {EMBEDDING: LayerCoder(weight, moments, options, has_mean=True)}
+    coders = {EMBEDDING: LayerCoder(weight, moments, options, has_mean=not options.gptq)}
     matrices = find_matrices(model)
     for matrix, own in zip(matrices, layer_moments(matrices, calibration)):
         try:
@@ -242,7 +244,7 @@ def code_model(
     other_bits = count_other_bits(model)
     budget = bits_of_matrices(model, ratio)
     coders = weighed_coders(model, calibration, counts, options, budget)
-    coded = code_matrices(coders, budget, context, options.one_level).matrices
+    coded = code_within(coders, budget, context, options)
     coders.clear()
     embedding = coded[EMBEDDING]
     embedding.prepare()
@@ -259,6 +261,25 @@ def code_model(
         model.get_parameter(name).data = decoded
         layers.append(CodedWeights(matrix.name, (name,), matrix.is_transposed, code))
     return WholeModelCode(embedding, layers, errors, other_bits)
+
+
+def code_within(
+    coders: Mapping[str, LayerCoder], budget: int, context: Context, options: CodeOptions
+) -> dict[str, CompressedMatrix]:
+    """Code matrices within a budget, by the code that options choose.
+
+    Args:
+        coders: coders of the matrices by name, of the same options.
+        budget: bits of all codes together.
+        context: where progress is reported.
+        options: ingredients to leave out.
+
+    Raises:
+        InfeasibleRatio: if the codes do not fit the budget.
+    """
+    if options.gptq:
+        return code_with_gptq(coders, budget)
+    return code_matrices(coders, budget, context, options.one_level).matrices
 
 
 def bits_of_matrices(model: PreTrainedModel, ratio: float) -> int:

@@ -144,6 +144,14 @@ def test_entquant_reads_no_texts(folder):
     assert result.modules != coded(folder, out="plain", calibration=False, feedback=False).modules
 
 
+def test_gptq_stores_integers_of_one_width(folder):
+    coded(folder, out="gptq", gptq=True)
+    parts = read_matrix_list(folder / "gptq")
+    codes = [storage.load(folder / "gptq" / part.folder) for part in parts]
+    assert len({(type(code), code.width) for code in codes}) == 1
+    assert len(predictions(folder, folder / "gptq")["predicted"]) == 4
+
+
 def test_a_model_that_is_not_fine_tuned_is_calibrated_on_texts(folder):
     file = folder / "calibration.safetensors"
     texts = CalibrationInputs(folder / "base", "encoder", texts=folder / "texts.jsonl")

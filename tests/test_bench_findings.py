@@ -186,6 +186,7 @@ def test_a_finished_study_is_kept(tmp_path, monkeypatch, capsys):
     write_evaluations(study, wrong, results)
     write_scores(fake_scores(), results / "scores.csv")
     write_json(results / "labels.json", labels(study))
+    (results / "averages.csv").write_text("of an earlier study in the same folder\n")
     provenance = {
         "embpress": "0",
         "commit": "c" * 40,
@@ -201,6 +202,7 @@ def test_a_finished_study_is_kept(tmp_path, monkeypatch, capsys):
     folder = tmp_path / "runs" / study.name
     assert str(folder) in capsys.readouterr().out
     before = {path.name: path.read_bytes() for path in folder.iterdir()}
+    assert "scores.csv.xz" in before and "averages.csv.xz" not in before
     keeping.main()
     assert {path.name: path.read_bytes() for path in folder.iterdir()} == before
     run = KeptRun(folder)
@@ -221,6 +223,20 @@ def test_whole_models_stand_at_the_ratio_of_the_model(findings):
     assert {tuple(row.split(" | ")[:2]) for row in rows} == {(f"| {m}", r) for m, r in shown}
     tasks = {run.labels.tasks[task].label for task in scores["task"]}
     assert set(head.strip("| ").split(" | ")) - tasks <= {"method", "ratio", "mean"}
+
+
+def test_averages_of_whole_models_have_a_row_for_each_label_and_ratio(findings):
+    run = findings.run("whole_model")
+    head, _, *rows = Statements(run).averages_table().splitlines()
+    assert all(entry["label"] in head for entry in run.config["averages"].values())
+    cells = [tuple(row.strip("| ").split(" | ")) for row in rows]
+    assert len({row[:2] for row in cells}) == len(cells)
+    name = next(iter(run.config["averages"]))
+    own = run.averages.set_index(["task", "method", "target_ratio"]).loc[name, "ectcq_model", 32]
+    (found,) = [row for row in cells if row[:2] == (run.label("ectcq_model"), "32x")]
+    assert found[2] == (
+        f"{own.retention:.1f} [{own.mean_retention_low:.1f}, {own.mean_retention_high:.1f}]"
+    )
 
 
 def test_a_figure_carries_no_digest_unless_it_was_written_from_a_run(tmp_path):

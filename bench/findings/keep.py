@@ -27,6 +27,8 @@ from ..common import parser
 RUNS = Path("docs/findings/runs")
 TABLES = ("scores", "claims", "averages", "bounds", "modules")
 """Tables of results/ that are kept, of those that the study has."""
+OWN = ("claims", "averages")
+"""Tables of studies that have such entries; others in the same folder leave theirs behind."""
 
 
 def keep(results: Path, runs: Path, commit: str = "", command: str = "") -> Path:
@@ -53,7 +55,7 @@ def keep(results: Path, runs: Path, commit: str = "", command: str = "") -> Path
     with atomic_directory(runs / study.name) as folder:
         for name in TABLES:
             table = results / f"{name}.csv"
-            if table.exists():
+            if table.exists() and (name not in OWN or getattr(study, name)):
                 _compress(table.read_text(encoding="utf-8"), folder / f"{name}.csv.xz")
         differences = paired_differences(study, results)
         plain = differences.to_csv(index=False, float_format="%.6g", lineterminator="\n")

@@ -12,7 +12,8 @@ import pandas
 import yaml
 from pandas import DataFrame
 
-from embpress.analysis.scores import Labels, MethodLabel, read_scores
+from embpress.analysis.averages import MAIN
+from embpress.analysis.scores import Labels, MethodLabel, mean_over_seeds, read_scores
 from embpress.analysis.verdicts import read_claims, shown_claims
 from embpress.pipeline.paired_differences import MEAN
 from embpress.report import tables
@@ -69,6 +70,12 @@ class KeptRun:
     def best_scores(self) -> DataFrame:
         """Scores of the methods of `best`."""
         return self.best.rows(self.scores)
+
+    @cached_property
+    def averages(self) -> DataFrame:
+        """Averages over tasks, means over seeds; of each the average alone, without its tasks."""
+        averages = read_scores(self.folder / "averages.csv.xz", is_kept=True)
+        return mean_over_seeds(averages[averages["metric"] == MAIN])
 
     @cached_property
     def bounds(self) -> DataFrame:

@@ -26,6 +26,7 @@ from transformers.pytorch_utils import Conv1D
 
 from ..errors import UserError
 from ..methods._layer_code import Moments
+from ..numerics.memory import malloc_trim
 from .embedding import find_embedding
 from .predictions import fisher_projection, softmax_logits
 
@@ -37,7 +38,7 @@ LONGEST = 256
 """Tokens of a text that are read."""
 CHECK_TOKENS = 2048
 """Tokens of texts on which the divergence of a changed model is measured."""
-TOKENS_A_BATCH = 1024
+TOKENS_A_BATCH = 512
 """Tokens of a batch, which bound the memory of the backward pass."""
 MASKED = 0.15
 """Share of tokens that are masked for a masked language model."""
@@ -182,6 +183,7 @@ def calibrate(
             progress(f"calibration: {done}/{len(encoded)} texts")
     finally:
         watch.remove()
+    malloc_trim()
     n_tokens = sum(map(len, encoded))
     moments = watch.moments(len(encoded))
     return Calibration(moments, token_counts, len(encoded), n_tokens, checks)

@@ -15,6 +15,7 @@ from ..methods._code_options import ALL, CodeOptions
 from ..methods._gptq import code_with_gptq
 from ..methods._layer_code import LayerCoder, Moments, mean_precision, plain_moments
 from ..methods._water_level import code_matrices, predict_level
+from ..numerics.memory import malloc_trim
 from ..numerics.weights import smooth_counts
 from ..study.layer_kinds import EMBEDDING
 from .calibration import Calibration, TextBatch
@@ -176,6 +177,7 @@ def weigh_embedding(
         factor = min(max(measured / max(coder.loss, 1e-30), 1 / total), LARGEST_FACTOR / total)
         coder.weigh(factor)
         total *= factor
+    malloc_trim()
     return total
 
 

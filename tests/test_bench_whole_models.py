@@ -2,35 +2,15 @@
 
 import sys
 
-import pytest
 import torch
 
 from bench import whole_models
-from bench.integer_models import INTEGERS, IntegerRow, round_as_gptq, round_model
-from embpress.methods import compress
-from embpress.methods._layer_code import LayerCoder, Moments
+from bench.integer_models import INTEGERS, IntegerRow, round_model
 from embpress.models.calibration import Calibration
 from embpress.models.whole_model_code import find_matrices
 
 from .export.test_whole_model import dense
 from .zoo import tiny
-
-
-@pytest.mark.parametrize("group", [0, 8])
-def test_feedback_lowers_the_error_of_the_outputs_on_the_same_grid(group):
-    generator = torch.Generator().manual_seed(0)
-    weight = torch.randn(40, 20, generator=generator)
-    inputs = torch.randn(400, 4, generator=generator) @ torch.randn(4, 20, generator=generator)
-    inputs += 0.3 * torch.randn(400, 20, generator=generator)
-    grid = compress(weight, "integer", 1, bits=4, group=group)
-    coder = LayerCoder(weight, Moments(inputs.T @ inputs / 400, torch.ones(40)))
-    rounded = round_as_gptq(weight, grid, coder)
-    scale = grid.scale.float().reshape(40, -1).repeat_interleave(group or 20, 1)[:, :20]
-    levels = rounded / scale
-    torch.testing.assert_close(levels, levels.round(), rtol=0, atol=1e-4)
-    assert levels.abs().max() <= 8
-    errors = [float((inputs @ (weight - w).T).square().sum()) for w in (rounded, grid.dense())]
-    assert errors[0] < 0.7 * errors[1]
 
 
 def test_all_matrices_of_a_model_are_rounded_and_counted():

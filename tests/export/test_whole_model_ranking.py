@@ -45,8 +45,8 @@ def test_without_texts_only_codes_without_data_are_compared(folder):
     assert labels == set(NO_TEXTS) and "WaterSIC's core" not in labels
 
 
-def test_the_study_of_whole_models_has_the_same_baselines():
-    methods = read_yaml(ROOT / "studies/whole-model.yaml")["methods"].values()
+def test_the_study_of_ablations_has_the_same_baselines():
+    methods = read_yaml(ROOT / "studies/whole-ablations.yaml")["methods"].values()
     options = {entry.get("label"): entry.get("options") for entry in methods}
     assert {label: options[label] for label in BASELINES} == BASELINES
 

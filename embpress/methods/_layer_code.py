@@ -42,7 +42,7 @@ BIT_PRICE = 0.1155
 """Squared error, in squared steps, accepted to save a bit: 2 log 2 times that of rounding, 1/12."""
 TRELLIS_BIT_PRICE = 0.37
 """The same with the trellis, in squared half steps (see `entropy_coded_trellis`)."""
-INPUT_DAMPING = 3e-2
+INPUT_DAMPING = 1e-2
 """Share of the mean diagonal that is added to H, which a sample leaves nearly singular."""
 OUTPUT_DAMPING = 1e-2
 """Share of the mean that is added to the diagonal of G."""

@@ -44,6 +44,8 @@ MASKED = 0.15
 """Share of tokens that are masked for a masked language model."""
 UNSEEN_USE = 0.1
 """Least use of a row of a position or type table, as a share of the most used row's."""
+SHRINKAGE = 0.1
+"""Strength with which second moments of few tokens are shrunk to a multiple of the identity."""
 
 
 @dataclass
@@ -362,10 +364,28 @@ class _Watch:
             outputs = sums.outputs / n_texts
             if name in self._tables:
                 outputs = outputs + UNSEEN_USE * outputs.max()
-            found = Moments(of_inputs.inputs / of_inputs.n_tokens, outputs)
+            found = Moments(_shrink(of_inputs.inputs, of_inputs.n_tokens), outputs)
             if all(
                 bool(m.isfinite().all()) and float(m.sum()) != 0
                 for m in (found.inputs.diagonal(), outputs)
             ):
                 moments[name] = found
         return moments
+
+
+def _shrink(total: Tensor, n_tokens: int) -> Tensor:
+    """Second moment (d, d) of tokens, shrunk towards the multiple of I that has its trace.
+
+    As Ledoit and Wolf (2004) do, the more so, the fewer tokens there are for d dimensions: the
+    weight of I is d / (d + T / SHRINKAGE) for T tokens.
+
+    Args:
+        total: sum of x x^T over the tokens.
+        n_tokens: number of tokens.
+    """
+    moment = total / n_tokens
+    d = len(moment)
+    share = d / (d + n_tokens / SHRINKAGE)
+    shrunk = (1 - share) * moment
+    shrunk.diagonal().add_(share * moment.diagonal().mean())
+    return shrunk

@@ -10,6 +10,7 @@ from transformers import BertConfig, BertForMultipleChoice
 from embpress.methods._layer_code import mean_precision
 from embpress.models import calibration as calibration_module
 from embpress.models.calibration import (
+    SHRINKAGE,
     UNSEEN_USE,
     Calibration,
     TextLayout,
@@ -55,7 +56,9 @@ def test_moments_are_those_of_a_direct_computation_without_padding():
             model(input_ids=torch.tensor([text]))
     handle.remove()
     tokens = torch.cat(inputs)
-    wanted = tokens.T @ tokens / len(tokens)
+    moment = tokens.T @ tokens / len(tokens)
+    share = SHRINKAGE * len(moment) / (len(tokens) + SHRINKAGE * len(moment))
+    wanted = (1 - share) * moment + share * moment.trace() / len(moment) * torch.eye(len(moment))
     torch.testing.assert_close(calibration.moments[name].inputs, wanted, rtol=1e-4, atol=1e-6)
     # Query, key and value read the same tensor, which is summed once.
     of_query, of_value = (

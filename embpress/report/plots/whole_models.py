@@ -97,7 +97,8 @@ def _published(panel: Axes, published: Sequence[PublishedModel]) -> None:
         panel.annotate(model.name, at, **look, **SMALL)
     low, high = panel.get_xlim()
     ratios = [model.ratio for model in published]
-    panel.set_xlim(min([low, *(r / 1.18 for r in ratios)]), max([high, *(r * 2.2 for r in ratios)]))
+    # Room for the names on both sides of the marks.
+    panel.set_xlim(min([low, *(r / 2 for r in ratios)]), max([high, *(r * 2.2 for r in ratios)]))
     low, high = panel.get_ylim()
     panel.set_ylim(min([low, *(model.retention - 1 for model in published)]), high)
 

@@ -227,24 +227,18 @@ class Statements:
         """Markdown table of the retention of whole models, by method and ratio of the model.
 
         Tasks are columns, students too; the last column is the mean over tasks without students.
-        Methods of one label share their rows.
         """
         best = self.run.best
         scores = main_scores(self.run.best_scores, best).dropna(subset="target_ratio")
         own = {(r.method, r.target_ratio, r.task): r for r in scores.itertuples()}
         rows = []
-        for label, methods in self._whole_models().items():
-            entries = sorted({(ratio, name) for (name, ratio, _) in own if name in methods})
-            for ratio in dict.fromkeys(ratio for ratio, _ in entries):
-                found = [
-                    next((own[key] for m in methods if (key := (m, ratio, task)) in own), None)
-                    for task in best.tasks
-                ]
+        for method in self._whole_models():
+            targets = sorted({ratio for (name, ratio, _) in own if name == method})
+            for ratio in targets:
+                found = [own.get((method, ratio, task)) for task in best.tasks]
                 achieved = next(r.model_ratio for r in found if r is not None)
-                method = next(name for at, name in entries if at == ratio)
-                targets = [at for at, name in entries if name == method]
                 mean = self._mean_at(method, ratio, targets)
-                rows.append([label, f"{achieved:.1f}x", *map(_retention, found), mean])
+                rows.append([self._name(method), f"{achieved:.1f}x", *map(_retention, found), mean])
         head = ["method", "ratio", *(about.label for about in best.tasks.values()), MEAN]
         empty = [all(row[column] == DASH for row in rows) for column in range(len(head))]
         kept = [
@@ -253,31 +247,23 @@ class Statements:
         return markdown(kept[0], kept[1:])
 
     def averages_table(self) -> str:
-        """Markdown table of the study's averages over tasks, of whole models by label and ratio.
+        """Markdown table of the study's averages over tasks, of whole models by method and ratio.
 
         An average is the mean score of its tasks, compressed over uncompressed, in %.
         """
         rows = self.run.averages.dropna(subset="target_ratio")
         own = {(r.method, r.target_ratio, r.task): r for r in rows.itertuples()}
-        names = list(dict.fromkeys(rows["task"]))
+        averages = self.run.config["averages"]
         lines = []
-        for label, methods in self._whole_models().items():
-            for ratio in sorted({at for (method, at, _) in own if method in methods}):
-                found = [
-                    next((own[key] for m in methods if (key := (m, ratio, name)) in own), None)
-                    for name in names
-                ]
-                lines.append([label, f"{ratio:g}x", *map(_retention, found)])
-        labels = [self.run.config["averages"][name]["label"] for name in names]
-        return markdown(["method", "ratio", *labels], lines)
+        for method in self._whole_models():
+            for ratio in sorted({ratio for (name, ratio, _) in own if name == method}):
+                found = [own.get((method, ratio, name)) for name in averages]
+                lines.append([self._name(method), f"{ratio:g}x", *map(_retention, found)])
+        return markdown(["method", "ratio", *(a["label"] for a in averages.values())], lines)
 
-    def _whole_models(self) -> dict[str, list[str]]:
-        """Methods that compress layers by the name that a table shows."""
-        found: dict[str, list[str]] = {}
-        for name, about in self.run.best.methods.items():
-            if about.compresses_layers:
-                found.setdefault(self._name(name), []).append(name)
-        return found
+    def _whole_models(self) -> list[str]:
+        """Methods that compress layers, in the order of the study."""
+        return [name for name, about in self.run.best.methods.items() if about.compresses_layers]
 
     def _mean_at(self, method: str, ratio: float, targets: Sequence[float]) -> str:
         """Mean at the ratio of the study that lists this target, if none is nearer to it."""

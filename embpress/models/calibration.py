@@ -186,9 +186,8 @@ def calibrate(
     finally:
         watch.remove()
     malloc_trim()
-    n_tokens = sum(map(len, encoded))
     moments = watch.moments(len(encoded))
-    return Calibration(moments, token_counts, len(encoded), n_tokens, checks)
+    return Calibration(moments, token_counts, len(encoded), sum(map(len, encoded)), checks)
 
 
 def _batches(lengths: list[int], choices: int) -> Iterator[list[int]]:

@@ -64,7 +64,7 @@ def test_an_embedding_that_diverges_more_than_predicted_gets_more_bits():
     factors, bases = zip(*(coded(scale) for scale in (1, 0.1)))
     assert 1 <= factors[0] <= factors[1] <= LARGEST_FACTOR
     # What the moments understate is measured: the steps are nearly the same.
-    assert factors[1] > 2 * factors[0] or factors[1] == LARGEST_FACTOR
+    assert factors[1] > 3 * factors[0] or factors[1] == LARGEST_FACTOR
     assert abs(bases[0] - bases[1]) < 1
 
 

@@ -93,8 +93,7 @@ def compress_whole_model(
             never the test's. Texts of more than 256 tokens are read in parts. Moments are taken on
             256 texts or parts, of 32,768 tokens at most; tokens are counted in all.
         counts: (V,) token counts or a file of them, which are averaged with those of all
-            calibration texts. Without counts and texts, the calibration texts alone are counted;
-            without these too, counts are those of `find_counts`.
+            calibration texts. Without counts and texts, counts are those of `find_counts`.
         texts: text files to count tokens in, instead of `counts`.
         seed: seed of the fit.
         options: ingredients to leave out; see `methods._code_options.CodeOptions`.
@@ -138,7 +137,7 @@ def compress_whole_model(
         ratio=ratio,
         seed=seed,
         counts=True,
-        counts_source="the calibration texts" if opened.counts is None else source.counts_source,
+        counts_source=source.counts_source,
     )
     slot = EmbeddingSlot(source.model)
     slot.set_matrix(coded.embedding)
@@ -169,7 +168,7 @@ class OpenedModel(NamedTuple):
     """In the dtypes of its weights."""
     calibration: Calibration
     counts: Tensor | None
-    """(V,) token counts beside those of the calibration texts, if any."""
+    """(V,) token counts beside those of the calibration texts."""
 
 
 def open_whole_model(
@@ -202,10 +201,7 @@ def open_whole_model(
     check(dense.model)
     source = dense.count_tokens(counts, texts, *context)
     found = _calibrate(source, calibration_texts, folder) if calibration_texts else Calibration()
-    # Counts of the texts that the model will read serve it better than those of another corpus.
-    is_given = counts is not None or bool(texts)
-    own_counts = source.context.counts if is_given or not calibration_texts else None
-    return OpenedModel(source, before, found, own_counts)
+    return OpenedModel(source, before, found, source.context.counts)
 
 
 def _read_texts(calibration: str | Path | Sequence[str] | None) -> list[str]:

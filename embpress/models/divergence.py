@@ -1,6 +1,7 @@
 """Divergence of a model from itself with other weights, on a few calibration texts."""
 
-from typing import Any
+from collections.abc import Sequence
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
@@ -10,35 +11,45 @@ from .calibration import TextBatch, run_batch
 from .predictions import predicted_softmaxes, predicted_values
 
 
-def measure_divergence(
-    model: PreTrainedModel, batches: list[TextBatch], weight: Tensor, changed: Tensor
-) -> float:
-    """Mean divergence of the model's predictions from the present ones if a weight is changed.
+class Change(NamedTuple):
+    """Other values of one weight of a model."""
+
+    weight: Tensor
+    """A weight of the model."""
+    values: Tensor
+    """Of its shape."""
+
+
+def measure_divergences(
+    model: PreTrainedModel, batches: list[TextBatch], changes: Sequence[Change]
+) -> list[float]:
+    """Mean divergence of the model's predictions from the present ones, for each change alone.
 
     Kullback-Leibler divergence of the labels that `calibration` draws: of softmax outputs at each
     predicted position, else half the squared difference of the outputs, summed over a text.
 
     Args:
-        model: a float32 model.
+        model: a float32 model, which is as before afterwards.
         batches: texts.
-        weight: a weight of the model, which is as before afterwards.
-        changed: other values, of its shape.
+        changes: weights to change, one at a time.
 
     Returns:
-        Nats a text.
+        Nats a text, of each change.
     """
-    total = 0.0
-    present = weight.data
+    totals = [0.0] * len(changes)
     with torch.no_grad():
         for batch in batches:
             before = run_batch(model, dict(batch.inputs))
-            try:
-                weight.data = changed
-                after = run_batch(model, dict(batch.inputs))
-            finally:
-                weight.data = present
-            total += _divergence(before, after, batch)
-    return total / sum(len(batch.mask) for batch in batches)
+            for i, (weight, values) in enumerate(changes):
+                present = weight.data
+                try:
+                    weight.data = values
+                    after = run_batch(model, dict(batch.inputs))
+                finally:
+                    weight.data = present
+                totals[i] += _divergence(before, after, batch)
+    n_texts = sum(len(batch.mask) for batch in batches)
+    return [total / n_texts for total in totals]
 
 
 def _divergence(before: Any, after: Any, batch: TextBatch) -> float:

@@ -14,20 +14,15 @@ from ..methods._base import Context, checked_matrix
 from ..methods._code_options import ALL, CodeOptions
 from ..methods._gptq import code_with_gptq
 from ..methods._layer_code import LayerCoder, Moments, mean_precision, plain_moments
-from ..methods._water_level import code_matrices, predict_level
-from ..numerics.memory import malloc_trim
+from ..methods._water_level import code_matrices
 from ..numerics.weights import smooth_counts
 from ..study.layer_kinds import EMBEDDING
-from .calibration import Calibration, TextBatch
+from .calibration import Calibration
 from .coded_weights import CodedWeights, count_bits, uncoded_weights
 from .compressed_model import linear_weight
-from .divergence import measure_divergence
 from .embedding import EmbeddingSlot, find_embedding, other_weights
+from .measured_importance import weigh_coders
 
-MEASUREMENTS = 2
-"""Times that the importance of the embedding is measured."""
-LARGEST_FACTOR = 64.0
-"""Most that a measurement multiplies the embedding's importance by."""
 MIN_ENTRIES = 256
 """Smaller matrices take fewer bits in float16 than the exponents of a code."""
 
@@ -149,38 +144,6 @@ def make_coders(
     return coders
 
 
-def weigh_embedding(
-    model: PreTrainedModel, coders: dict[str, LayerCoder], checks: list[TextBatch], budget: int
-) -> float:
-    """Correct the importance of the embedding by the divergence that its code causes.
-
-    Moments understate it: a token's error is the same at all of its places, and errors of a tenth
-    of the rows' energy are beyond the quadratic form. It is measured at the level that the budget
-    gives, then once more at the level that follows.
-
-    Args:
-        model: the dense model, which is as before afterwards.
-        coders: of all matrices; that of the embedding is changed.
-        checks: texts on which the divergence is measured.
-        budget: bits of all matrices together.
-
-    Returns:
-        The factor.
-    """
-    coder = coders[EMBEDDING]
-    weight = find_embedding(model)[1].weight
-    total = 1.0
-    for _ in range(MEASUREMENTS):
-        code = coder.encode(predict_level(coders, budget))
-        code.prepare()
-        measured = measure_divergence(model, checks, weight, code.dense())
-        factor = min(max(measured / max(coder.loss, 1e-30), 1 / total), LARGEST_FACTOR / total)
-        coder.weigh(factor)
-        total *= factor
-    malloc_trim()
-    return total
-
-
 def weighed_coders(
     model: PreTrainedModel,
     calibration: Calibration,
@@ -188,10 +151,10 @@ def weighed_coders(
     options: CodeOptions,
     budget: int,
 ) -> dict[str, LayerCoder]:
-    """As `make_coders`, with the importance of the embedding corrected by `weigh_embedding`."""
+    """As `make_coders`, with importances corrected by measured divergences."""
     coders = make_coders(model, calibration, counts, options)
     if options.measured and calibration.checks:
-        weigh_embedding(model, coders, calibration.checks, budget)
+        weigh_coders(model, coders, calibration.checks, budget)
     return coders
 
 

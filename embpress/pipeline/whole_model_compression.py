@@ -40,7 +40,8 @@ class CodeInputs:
     calibration: Path | None = None
     """Calibration of the checkpoint (see `calibration_file`); none for a code without data."""
     counts: Path | None = None
-    """Token counts of the corpus of a checkpoint that is not fine-tuned."""
+    """Token counts of the checkpoint's corpus, beside those of the calibration texts; none for a
+    code without data."""
 
 
 def compress_whole_model(

@@ -1,19 +1,22 @@
 """The measured divergence against a direct computation, and the importance that follows."""
 
+import math
+
 import pytest
 import torch
 
 from embpress.methods._base import Context
 from embpress.methods._code_options import CodeOptions
 from embpress.models.calibration import calibrate
-from embpress.models.divergence import measure_divergence
+from embpress.models.divergence import Change, measure_divergences
 from embpress.models.embedding import find_embedding
-from embpress.models.whole_model_code import (
+from embpress.models.measured_importance import (
     LARGEST_FACTOR,
-    code_model,
-    make_coders,
+    LAYER_FACTORS,
     weigh_embedding,
+    weigh_layers,
 )
+from embpress.models.whole_model_code import code_model, make_coders
 from embpress.study.layer_kinds import EMBEDDING
 
 from ..zoo import tiny
@@ -28,7 +31,9 @@ def test_the_divergence_is_that_of_the_outputs(name):
     weight = find_embedding(model)[1].weight
     changed = weight.detach() + 0.1 * torch.randn(weight.shape)
     before = weight.detach().clone()
-    found = measure_divergence(model, calibration.checks, weight, changed)
+    changes = [Change(weight, before), Change(weight, changed)]
+    unchanged, found = measure_divergences(model, calibration.checks, changes)
+    assert unchanged == 0
     assert torch.equal(weight, before)
     wanted = 0.0
     with torch.no_grad():
@@ -66,6 +71,24 @@ def test_an_embedding_that_diverges_more_than_predicted_gets_more_bits():
     # What the moments understate is measured: the steps are nearly the same.
     assert factors[1] > 3 * factors[0] or factors[1] == LARGEST_FACTOR
     assert abs(bases[0] - bases[1]) < 1
+
+
+@pytest.mark.parametrize("name", ["bert_classifier", "gpt2"])
+@pytest.mark.parametrize("scale, wanted", [(1e-6, LAYER_FACTORS[1]), (1e6, LAYER_FACTORS[0])])
+def test_a_layer_counts_as_its_divergence_says(name, scale, wanted):
+    model = tiny(name)
+    calibration = calibrate(model, TEXTS)
+    before = {key: value.clone() for key, value in model.state_dict().items()}
+    layer = next(layer for layer in calibration.moments if layer.endswith(("c_fc", "query")))
+    calibration.moments[layer] = calibration.moments[layer].scaled(scale)
+    coders = make_coders(model, calibration)
+    base = coders[layer].base
+    factors = weigh_layers(model, coders, calibration.checks, 20_000)
+    assert factors.keys() == coders.keys() - {EMBEDDING}
+    assert all(LAYER_FACTORS[0] <= factor <= LAYER_FACTORS[1] for factor in factors.values())
+    assert factors[layer] == wanted
+    assert coders[layer].base == pytest.approx(base - 0.5 * math.log2(wanted))
+    assert all(torch.equal(value, before[key]) for key, value in model.state_dict().items())
 
 
 def test_the_measurement_can_be_left_out():

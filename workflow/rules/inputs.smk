@@ -188,13 +188,12 @@ def calibration_inputs(wildcards):
 
 
 def code_inputs(wildcards):
-    """A checkpoint, its calibration unless the code reads no data, and counts of a corpus if it is not fine-tuned."""
+    """A checkpoint, and its calibration and counts of its corpus unless the code reads no data."""
     fit, seed = wildcards.checkpoint, wildcards.seed
     source, _ = STUDY.split_fit(fit)
     inputs = {"checkpoint": checkpoint_folder(source, seed)}
     if STUDY.variants[wildcards.variant].is_calibrated:
         inputs["calibration"] = f"results/calibration/{fit}/seed{seed}.safetensors"
-    if not is_finetuned(wildcards):
         inputs["counts"] = counts_file(fit)
     return inputs
 

@@ -16,8 +16,8 @@ def run_snakemake(folder: Path, configfile: Path, *arguments: str, succeeds: boo
     return run.stdout if succeeds else run.stdout + run.stderr
 
 
-def planned_jobs(folder: Path, configfile: Path) -> dict[str, int]:
-    """Numbers of jobs by rule, as a dry run plans them."""
-    printed = run_snakemake(folder, configfile, "--dry-run", "--quiet", "rules")
+def planned_jobs(folder: Path, configfile: Path, *targets: str) -> dict[str, int]:
+    """Numbers of jobs by rule, as a dry run plans them for targets, or for the whole study."""
+    printed = run_snakemake(folder, configfile, "--dry-run", "--quiet", "rules", "--", *targets)
     lines = [line.split() for line in printed.splitlines()]
     return {line[0]: int(line[1]) for line in lines if len(line) == 2 and line[1].isdigit()}

@@ -10,10 +10,10 @@ TUNED = {"protocol": "finetune_then_compress", "model": "minilm", "corpus": "wik
 FINETUNE = {"finetune": {"epochs": 1, "batch_size": 32, "learning_rate": 1e-4}}
 
 
-def planned(folder, study):
+def planned(folder, study, *targets):
     """Numbers of jobs by rule."""
     (folder / "study.yaml").write_text(yaml.safe_dump(study))
-    return planned_jobs(folder, folder / "study.yaml")
+    return planned_jobs(folder, folder / "study.yaml", *targets)
 
 
 def test_models_and_corpora_of_the_hub_folders_and_tasks(tmp_path, default_config):
@@ -140,3 +140,25 @@ def test_protocols_share_what_they_may_share(tmp_path, default_config):
     )  # the uncompressed model; svd of the fine-tuned one and of the one as it came
     assert (jobs["distil_on_text"], jobs["train_student"]) == (2, 5 * 2)
     assert jobs["evaluate"] == 6 * 2
+
+
+def test_a_code_of_all_matrices_reads_counts_of_the_corpus_unless_it_reads_no_data(
+    tmp_path, default_config
+):
+    del default_config["claims"]
+    code = {"method": "ectcq", "modules": "all", "ratios": [8]}
+    study = default_config | {
+        "tasks": {"rotten": default_config["tasks"]["rotten"] | {"methods": ["code", "data_free"]}},
+        "methods": {
+            "identity": {},
+            "code": code,
+            "data_free": code | {"options": {"calibration": False}},
+        },
+    }
+    folder = "results/compressed/rotten/seed0"
+    of_code, of_data_free = (
+        planned(tmp_path, study, f"{folder}/{method}/8") for method in ("code", "data_free")
+    )
+    assert of_code["compress_whole_model"] == of_data_free["compress_whole_model"] == 1
+    assert of_code["calibrate"] == of_code["tokens"] == 1
+    assert not {"calibrate", "tokens"} & of_data_free.keys()

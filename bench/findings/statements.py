@@ -247,19 +247,21 @@ class Statements:
         return markdown(kept[0], kept[1:])
 
     def averages_table(self) -> str:
-        """Markdown table of the study's averages over tasks, of whole models by method and ratio.
-
-        An average is the mean score of its tasks, compressed over uncompressed, in %.
-        """
-        rows = self.run.averages.dropna(subset="target_ratio")
-        own = {(r.method, r.target_ratio, r.task): r for r in rows.itertuples()}
+        """Markdown table of the study's averages over tasks, of whole models by method and ratio."""
         averages = self.run.config["averages"]
-        lines = []
-        for method in self._whole_models():
-            for ratio in sorted({ratio for (name, ratio, _) in own if name == method}):
-                found = [own.get((method, ratio, name)) for name in averages]
-                lines.append([self._name(method), f"{ratio:g}x", *map(_retention, found)])
+        rows = self.run.averages.dropna(subset="target_ratio")
+        lines = [
+            [self._name(method), f"{ratio:g}x", *(self.average(method, ratio, a) for a in averages)]
+            for method in self._whole_models()
+            for ratio in sorted(rows.loc[rows["method"] == method, "target_ratio"].unique())
+        ]
         return markdown(["method", "ratio", *(a["label"] for a in averages.values())], lines)
+
+    def average(self, method: str, ratio: float, name: str) -> str:
+        """Mean score of an average's tasks, compressed over uncompressed, in %, with its interval."""
+        rows = self.run.averages
+        own = rows[(rows["method"] == method) & (rows["target_ratio"] == ratio)]
+        return _retention(next(own[own["task"] == name].itertuples(), None))
 
     def _whole_models(self) -> list[str]:
         """Methods that compress layers, in the order of the study."""

@@ -247,7 +247,7 @@ class Statements:
         return markdown(kept[0], kept[1:])
 
     def averages_table(self) -> str:
-        """Markdown table of the study's averages over tasks, of whole models by method and ratio."""
+        """Markdown table of averages over tasks, of whole models by method and ratio."""
         averages = self.run.config["averages"]
         rows = self.run.averages.dropna(subset="target_ratio")
         lines = [
@@ -258,7 +258,7 @@ class Statements:
         return markdown(["method", "ratio", *(a["label"] for a in averages.values())], lines)
 
     def average(self, method: str, ratio: float, name: str) -> str:
-        """Mean score of an average's tasks, compressed over uncompressed, in %, with its interval."""
+        """Mean score of tasks, compressed over uncompressed, in %, with its interval."""
         rows = self.run.averages
         own = rows[(rows["method"] == method) & (rows["target_ratio"] == ratio)]
         return _retention(next(own[own["task"] == name].itertuples(), None))

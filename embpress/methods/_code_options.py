@@ -25,8 +25,8 @@ class CodeOptions:
     calibration: bool = True
     """Moments of calibration texts; otherwise relative errors count alike, data-free."""
     measured: bool = True
-    """Importance of each matrix by the divergence of the model in which it alone is coded; otherwise
-    by its moments."""
+    """Importance of each matrix by the divergence of the model in which it alone is coded;
+    otherwise by its moments."""
     trellis: bool = True
     """Trellis-coded quantization along columns; otherwise each weight is rounded alone."""
     entquant: bool = False

@@ -130,7 +130,7 @@ def compress_whole_model(
         lambda dense: bits_of_matrices(dense, ratio),
     )
     source, found = opened.source, opened.calibration
-    coded = code_model(source.model, ratio, found, opened.counts, source.context, chosen)
+    coded = code_model(source.model, ratio, found, source.context.counts, source.context, chosen)
     fit = FitRecord(
         method=WHOLE_MODELS,
         options={"matrices": "all", "calibration_texts": found.n_texts, **(options or {})},
@@ -167,8 +167,6 @@ class OpenedModel(NamedTuple):
     before: DenseSizes
     """In the dtypes of its weights."""
     calibration: Calibration
-    counts: Tensor | None
-    """(V,) token counts beside those of the calibration texts."""
 
 
 def open_whole_model(
@@ -201,7 +199,7 @@ def open_whole_model(
     check(dense.model)
     source = dense.count_tokens(counts, texts, *context)
     found = _calibrate(source, calibration_texts, folder) if calibration_texts else Calibration()
-    return OpenedModel(source, before, found, source.context.counts)
+    return OpenedModel(source, before, found)
 
 
 def _read_texts(calibration: str | Path | Sequence[str] | None) -> list[str]:

@@ -16,7 +16,6 @@ from transformers import PreTrainedModel
 from ..errors import InfeasibleRatio, UserError
 from ..formats._base import CompressedMatrix
 from ..methods import WHOLE_MODELS
-from ..methods._base import Context
 from ..methods._code_options import ALL, BASELINES, CodeOptions
 from ..methods._layer_code import LayerCoder
 from ..models.calibration import Calibration
@@ -113,9 +112,9 @@ def rank_whole_models(
     dense = count_dense_bits(opened.source.model)
     other_bits = count_other_bits(opened.source.model)
     budget = _bits_of_matrices(opened.source.model, max_megabytes)
-    reference = weighed_coders(opened.source.model, opened.calibration, opened.counts, ALL, budget)
+    reference = _weighed(opened, ALL, budget)
     found = []
-    for label, codes in _codes_that_fit(opened, budget, max_megabytes):
+    for label, codes in _codes_that_fit(opened, reference, budget, max_megabytes):
         bits = other_bits + sum(code.stored_bits for code in codes.values())
         loss = _expected_loss(reference, codes)
         if not opened.calibration.n_texts:
@@ -158,7 +157,7 @@ def _bits_of_matrices(model: PreTrainedModel, max_megabytes: float) -> int:
 
 
 def _codes_that_fit(
-    opened: OpenedModel, budget: int, max_megabytes: float
+    opened: OpenedModel, reference: dict[str, LayerCoder], budget: int, max_megabytes: float
 ) -> Iterator[tuple[str, dict[str, CompressedMatrix]]]:
     """Code all matrices by each of CODES that needs no texts or has them.
 
@@ -171,7 +170,7 @@ def _codes_that_fit(
     for label in labels:
         progress(f"coding: {label}")
         try:
-            codes = _code(opened, CodeOptions.parse(CODES[label]), budget)
+            codes = _code(opened, reference, CodeOptions.parse(CODES[label]), budget)
         except InfeasibleRatio as reason:
             progress(f"{label} does not fit: {reason}")
             reasons.append(f"{label}: {reason}")
@@ -183,12 +182,22 @@ def _codes_that_fit(
         )
 
 
-def _code(opened: OpenedModel, options: CodeOptions, budget: int) -> dict[str, CompressedMatrix]:
-    """All matrices of a model, coded within so many bits."""
+def _code(
+    opened: OpenedModel, reference: dict[str, LayerCoder], options: CodeOptions, budget: int
+) -> dict[str, CompressedMatrix]:
+    """All matrices of a model, coded within so many bits.
+
+    Coders with the options ALL are those of `reference`, whose importances take long to measure.
+    """
+    coders = reference if options == ALL else _weighed(opened, options, budget)
+    return code_within(coders, budget, opened.source.context, options)
+
+
+def _weighed(opened: OpenedModel, options: CodeOptions, budget: int) -> dict[str, LayerCoder]:
+    """Coders of all matrices of a model, whose importances are measured at a budget."""
     calibration = opened.calibration if options.calibration else Calibration()
-    coders = weighed_coders(opened.source.model, calibration, opened.counts, options, budget)
-    context = Context(seed=opened.source.context.seed, progress=opened.source.context.progress)
-    return code_within(coders, budget, context, options)
+    source = opened.source
+    return weighed_coders(source.model, calibration, source.context.counts, options, budget)
 
 
 def _expected_loss(reference: dict[str, LayerCoder], codes: dict[str, CompressedMatrix]) -> float:

@@ -2,7 +2,7 @@
 
 Moments predict what small errors cost. At low rates errors are of the size of the weights, where
 the loss is no longer the quadratic form of the moments: the divergence of the model with one coded
-matrix was measured at a fifth to thirty times the prediction, most where few bits are left.
+matrix was measured at .06 to 30 times the prediction, most where few bits are left.
 """
 
 from collections.abc import Mapping

@@ -62,10 +62,10 @@ def test_codes_that_do_not_fit_are_left_out_and_told(folder, monkeypatch):
     label = NO_TEXTS[-1]
     impossible = [CodeOptions.parse(CODES[label])]
 
-    def code(opened, options, budget):
+    def code(opened, reference, options, budget):
         if options in impossible:
             raise InfeasibleRatio("too large")
-        return _code(opened, options, budget)
+        return _code(opened, reference, options, budget)
 
     monkeypatch.setattr(whole_model_ranking, "_code", code)
     said = []

@@ -10,8 +10,9 @@ from embpress.methods import compress
 from embpress.methods._code_options import CodeOptions
 from embpress.methods._gptq import round_gptq
 from embpress.models.calibration import Calibration
+from embpress.models.dense_matrices import find_matrices
 from embpress.models.embedding import find_embedding
-from embpress.models.whole_model_code import find_matrices, make_coders
+from embpress.models.whole_model_code import make_coders
 from embpress.study.layer_kinds import EMBEDDING
 
 

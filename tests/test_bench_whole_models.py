@@ -7,7 +7,7 @@ import torch
 from bench import whole_models
 from bench.integer_models import INTEGERS, IntegerRow, round_model
 from embpress.models.calibration import Calibration
-from embpress.models.whole_model_code import find_matrices
+from embpress.models.dense_matrices import find_matrices
 
 from .export.test_whole_model import dense
 from .zoo import tiny

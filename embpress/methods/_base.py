@@ -32,19 +32,24 @@ class Options:
 
     Equal, by smoothed corpus counts, or by a sensitivity of the model to each row.
     """
-    count_power: float = 1.0
-    """Power of the smoothed counts by which `weighting: counts` weights rows, from 0 to 4."""
+    count_power: float | None = None
+    """Power of the smoothed counts by which `weighting: counts` weights rows, from 0 to 4.
+
+    None is 1, or the method's own at the ratio.
+    """
 
     def __post_init__(self) -> None:
         for name, hint in get_type_hints(type(self)).items():
             problem = _find_problem(getattr(self, name), hint)
             if problem:
                 raise UserError(f"option {name} is {getattr(self, name)!r}, but must be {problem}")
+        if self.count_power is None:
+            return
         if not 0 <= self.count_power <= LARGEST_POWER:
             raise UserError(
                 f"option count_power is {self.count_power}, but must be from 0 to {LARGEST_POWER}"
             )
-        if self.count_power != 1 and self.weighting != "counts":
+        if self.weighting != "counts":
             raise UserError("option count_power needs weighting: counts")
 
 
@@ -54,6 +59,8 @@ def _find_problem(value: object, hint: Any) -> str:
     Types must match exactly, except that a whole number is a valid float: YAML's `true` is no 1.
     """
     choices = get_args(hint)
+    if type(None) in choices:
+        return "" if value is None else _find_problem(value, choices[0])
     if choices and not any(isinstance(c, type) for c in choices):
         valid = any(value == c and type(value) is type(c) for c in choices)
         return "" if valid else f"one of {', '.join(map(repr, choices))}"
@@ -190,18 +197,23 @@ class Method(ABC):
         The compressed matrix is on the CPU.
         """
 
-    def row_weights(self, context: Context, n_rows: int) -> Tensor:
+    def row_weights(self, context: Context, n_rows: int, power: float = 1.0) -> Tensor:
         """Weights of the rows' errors by option `weighting`: float32 (V,) of mean 1.
 
         They are on the device on which the fit computes.
 
+        Args:
+            context: with the counts or sensitivities.
+            n_rows: V.
+            power: of the counts, unless option `count_power` names one.
+
         Raises:
             UserError: if the context lacks the counts or sensitivities.
         """
-        weights = self._row_weights(context, n_rows)
+        weights = self._row_weights(context, n_rows, power)
         return weights.to(context.device) if self.uses_device else weights
 
-    def _row_weights(self, context: Context, n_rows: int) -> Tensor:
+    def _row_weights(self, context: Context, n_rows: int, power: float) -> Tensor:
         """`row_weights` on the CPU."""
         weighting = self.options.weighting
         if weighting == "uniform":
@@ -212,7 +224,9 @@ class Method(ABC):
                     f"{self.label} with weighting: counts needs token counts: give --counts, or "
                     "use weighting: uniform"
                 )
-            return smooth_counts(context.counts, self.options.count_power).float()
+            if self.options.count_power is not None:
+                power = self.options.count_power
+            return smooth_counts(context.counts, power).float()
         if weighting not in context.sensitivity:
             raise UserError(
                 f"{self.label} with weighting: {weighting} needs the model's sensitivity to each "

@@ -7,7 +7,7 @@ are quantized in the coordinates of the principal basis, with a step per row tha
 root of the row's weight and is the same for all coordinates, and coded with tables chosen by the
 expected spread of each coordinate: bits then follow the water-filling without being allocated. The
 quantizer is a 32-state trellis (`numerics.trellis`), about 1.2 dB better than rounding. Weights are
-smoothed corpus counts by default.
+smoothed corpus counts by default, and powers of them below 1 at high ratios.
 
 - The basis is a product of rounded reflections, so that it is orthogonal however roughly it is
   rounded. Each axis is rounded where finer steps would take more bits than they save in the rows
@@ -50,6 +50,13 @@ from ._row_stream import RowStream, encode_row_records
 
 VERSION = 3
 """Of the format."""
+TEMPERED_ABOVE = 25
+TEMPERED_POWER = 0.75
+"""Power of the counts at ratios above TEMPERED_ABOVE, unless option `count_power` names one.
+
+Few bits are left there for rows that a corpus lacks, although other text has them. Chosen on text
+that no task is scored on (`bench.settings`).
+"""
 BLOCK = 1 << 18
 """Coordinates encoded at once: bounds memory to some hundred bytes per coordinate."""
 SAMPLE = 1 << 19
@@ -122,7 +129,8 @@ class EntropyCodedTrellis(Method):
             scalar=self.options.quantizer == "scalar",
             version=VERSION,
         )
-        weights = self.row_weights(context, plan.shape[0])
+        power = TEMPERED_POWER if plan.ratio > TEMPERED_ABOVE else 1.0
+        weights = self.row_weights(context, plan.shape[0], power)
         return _Encoder(matrix, weights, compressed, self.options).encode(context)
 
 

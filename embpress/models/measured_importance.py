@@ -8,13 +8,13 @@ matrix was measured at .06 to 30 times the prediction, most where few bits are l
 from collections.abc import Mapping
 
 from transformers import PreTrainedModel
-from transformers.pytorch_utils import Conv1D
 
 from ..methods._layer_code import LayerCoder
 from ..methods._water_level import predict_level
 from ..numerics.memory import malloc_trim
 from ..study.layer_kinds import EMBEDDING
 from .calibration import TextBatch
+from .dense_matrices import find_matrices
 from .divergence import Change, measure_divergences
 from .embedding import find_embedding
 
@@ -103,15 +103,10 @@ def weigh_layers(
     """
     level = predict_level(coders, budget)
     changes = {}
-    for name, coder in coders.items():
-        if name == EMBEDDING:
-            continue
-        code = coder.encode(level)
+    for matrix in find_matrices(model):
+        code = coders[matrix.name].encode(level)
         code.prepare()
-        module = model.get_submodule(name)
-        weight = module.get_parameter("weight")
-        rows = code.dense()
-        changes[name] = Change(weight, rows.T if isinstance(module, Conv1D) else rows)
+        changes[matrix.name] = Change(matrix.parameter, matrix.as_stored(code.dense()))
     measured = measure_divergences(model, checks, list(changes.values()))
     factors = {}
     for name, divergence in zip(changes, measured):

@@ -4,9 +4,8 @@ from collections.abc import Mapping
 from typing import NamedTuple
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 from transformers import PreTrainedModel
-from transformers.pytorch_utils import Conv1D
 
 from ..errors import InfeasibleRatio, UserError
 from ..formats._base import CompressedMatrix
@@ -19,44 +18,9 @@ from ..numerics.weights import smooth_counts
 from ..study.layer_kinds import EMBEDDING
 from .calibration import Calibration
 from .coded_weights import CodedWeights, count_bits, uncoded_weights
-from .compressed_model import linear_weight
+from .dense_matrices import DenseMatrix, find_matrices
 from .embedding import EmbeddingSlot, find_embedding, other_weights
 from .measured_importance import weigh_coders
-
-MIN_ENTRIES = 256
-"""Smaller matrices take fewer bits in float16 than the exponents of a code."""
-
-
-class DenseMatrix(NamedTuple):
-    """A matrix of a model beside its embedding."""
-
-    name: str
-    """Name of the layer in the model."""
-    weight: Tensor
-    """(n, d), a view of the model's weight."""
-    is_transposed: bool
-    """Whether the model holds the transposed weight."""
-
-
-def find_matrices(model: PreTrainedModel) -> list[DenseMatrix]:
-    """All linear layers and embedding tables but the input embedding and what is tied to it.
-
-    Layers of less than MIN_ENTRIES entries, and those whose weight another one shares, are left
-    out.
-    """
-    seen = {id(find_embedding(model)[1].weight)}
-    matrices = []
-    for name, module in model.named_modules():
-        is_linear = type(module) is nn.Linear or isinstance(module, Conv1D)
-        if not is_linear and type(module) is not nn.Embedding:
-            continue
-        weight = module.get_parameter("weight")
-        if id(weight) not in seen and weight.numel() >= MIN_ENTRIES:
-            rows = linear_weight(module, name) if is_linear else weight
-            if len(rows) > 1:
-                matrices.append(DenseMatrix(name, rows.detach(), isinstance(module, Conv1D)))
-        seen.add(id(weight))
-    return matrices
 
 
 def embedding_moments(
@@ -220,10 +184,9 @@ def code_model(
         code = coded[matrix.name]
         code.prepare()
         errors[matrix.name] = CodeError.measure(matrix.weight, code)
-        name = f"{matrix.name}.weight"
         # Decoded rows take the place of the dense ones, which are then freed.
-        decoded = code.dense().T if matrix.is_transposed else code.dense()
-        model.get_parameter(name).data = decoded
+        matrix.parameter.data = matrix.as_stored(code.dense())
+        name = f"{matrix.name}.weight"
         layers.append(CodedWeights(matrix.name, (name,), matrix.is_transposed, code))
     return WholeModelCode(embedding, layers, errors, other_bits)
 

@@ -48,6 +48,16 @@ def test_errors_fall_where_tokens_are_frequent():
     assert tenths[0] < tenths[-1] / 15
 
 
+@pytest.mark.parametrize(("ratio", "power"), [(25, 1.0), (26, 0.75)])
+def test_counts_are_tempered_at_high_ratios(ratio, power):
+    matrix, counts = gaussian()
+    by_default, by_power = (
+        compress(matrix, "ectcq", ratio, Context(counts), **options)
+        for options in ({}, {"count_power": power})
+    )
+    assert torch.equal(by_default.stream, by_power.stream)
+
+
 def test_rows_far_from_all_others_are_held():
     """What no table of its own class holds must raise the row's class, and not be cut."""
     matrix, counts = gaussian(2000, 48)

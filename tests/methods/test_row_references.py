@@ -28,8 +28,7 @@ def error_of(matrix, counts, **options):
     return reconstruction(matrix, compressed, counts).weighted_relative_error, compressed
 
 
-def test_families_are_coded_with_a_lesser_error(monkeypatch):
-    monkeypatch.setattr(_row_references, "PROBED", 64)
+def test_families_are_coded_with_a_lesser_error():
     matrix, counts = families()
     error, compressed = error_of(matrix, counts)
     alone, roots = error_of(matrix, counts, references="none")

@@ -19,8 +19,9 @@ from embpress.models.calibration import (
     longest_text,
     run_batch,
 )
+from embpress.models.dense_matrices import find_matrices
 from embpress.models.predictions import predicted_softmaxes
-from embpress.models.whole_model_code import embedding_moments, find_matrices, layer_moments
+from embpress.models.whole_model_code import embedding_moments, layer_moments
 
 from ..zoo import V, tiny
 

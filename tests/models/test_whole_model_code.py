@@ -6,8 +6,9 @@ import torch
 from embpress.methods._base import Context
 from embpress.methods._layer_code import LayerCoder
 from embpress.models.calibration import calibrate
+from embpress.models.dense_matrices import find_matrices
 from embpress.models.embedding import find_embedding
-from embpress.models.whole_model_code import code_model, find_matrices
+from embpress.models.whole_model_code import code_model
 from embpress.study.layer_kinds import EMBEDDING
 
 from ..zoo import tiny

@@ -1,30 +1,21 @@
-"""Sentences and tables of a kept run, for the templates of pages.
+"""Sentences about a kept run, for the templates of pages.
 
 A sentence that orders two methods comes from their paired difference: it says that one is better
 where the interval excludes 0, and else that they cannot be told apart.
 """
 
-import math
 from collections.abc import Sequence
-from typing import Any
 
-from pandas import DataFrame
-
-from embpress.analysis.predictors import PREDICTOR_METRICS, correlate_metrics
+from embpress.analysis.predictors import correlate_metrics
 from embpress.analysis.scores import mean_over_seeds
-from embpress.analysis.verdicts import FAILS, HOLDS, OF_NO_USE, UNDECIDED
-from embpress.pipeline.paired_differences import MEAN, MEAN_OF_SCORES
-from embpress.report import tables
+from embpress.pipeline.paired_differences import MEAN
 from embpress.report.plots.panels import main_scores
-from embpress.report.tables.table import Table, number
-from embpress.study.metric_names import ERRORS
+from embpress.report.tables.table import number
 
-from .kept_run import Estimate, KeptRun, NotKept
-from .text import bounds, listed, markdown, with_interval
+from .kept_run import Estimate, NotKept
+from .tables import RunTables
+from .text import bounds, listed, with_interval
 
-DASH = "–"
-SMALL = 0.1
-"""Below this, values of metrics have a fourth decimal."""
 ABOVE = ">"
 TIED = "≈"
 
@@ -33,11 +24,8 @@ class WrongStatement(AssertionError):
     """A page states an order that the interval of the difference does not show."""
 
 
-class Statements:
+class Statements(RunTables):
     """What templates call, for one kept run."""
-
-    def __init__(self, run: KeptRun) -> None:
-        self.run = run
 
     def provenance(self) -> str:
         """Commit, date, command and cost of the run."""
@@ -53,13 +41,6 @@ class Statements:
     def value(self, method: str, ratio: float, task: str = MEAN) -> str:
         """Retention in percent."""
         return number(self.run.retention(method, ratio, task).value)
-
-    def interval(self, method: str, ratio: float, task: str = MEAN) -> str:
-        """Retention with its interval; a dash where the run has none."""
-        try:
-            return with_interval(self.run.retention(method, ratio, task))
-        except NotKept:
-            return DASH
 
     def score(self, method: str, ratio: float | None, task: str) -> str:
         """A task's main score, mean over seeds; a control has no ratio.
@@ -142,138 +123,6 @@ class Statements:
                     found.append(f"{place}, {number(gap.value)} points, {bounds(gap)})")
         return listed(found)
 
-    def means_table(self, ratios: Sequence[float], methods: Sequence[str] | None = None) -> str:
-        """Markdown table of mean retention by ratio, of all tasks and of those without perplexity.
-
-        Rows have the order of the study.
-        """
-        means = [(MEAN, "all tasks")]
-        if any(self._has(MEAN_OF_SCORES, ratio) for ratio in ratios):
-            means.append((MEAN_OF_SCORES, "without perplexity"))
-        titles = [f", {title}" if len(means) > 1 else "" for _, title in means]
-        head = ["method", *(f"{r:g}x{title}" for r in ratios for title in titles)]
-        rows = [
-            [self._name(m), *(self.interval(m, r, mean) for r in ratios for mean, _ in means)]
-            for m in self._rows(methods, ratios)
-        ]
-        return markdown(head, rows)
-
-    def protocols_table(self, ratio: float) -> str:
-        """Markdown table of the retention on every task, students among them, at a ratio."""
-        tasks = self.run.labels.tasks
-        head = ["method", *(about.label for about in tasks.values())]
-        rows = [
-            [self._name(method), *(self.interval(method, ratio, task) for task in tasks)]
-            for method, about in self.run.best.methods.items()
-            if not about.compresses_layers
-        ]
-        return markdown(head, [row for row in rows if set(row[1:]) != {DASH}])
-
-    def metrics_table(self, task: str, ratio: float) -> str:
-        """Markdown table of every metric of a task at a ratio, means over seeds.
-
-        The best method first, then whole models in the order of the study.
-        """
-        about = self.run.labels.tasks[task]
-        rows = mean_over_seeds(self.run.best_scores)
-        own = rows[(rows["task"] == task) & rows["value"].notna()]
-        metrics = [m for m in (about.metric, *about.metrics) if m in set(own["metric"])]
-        values = own.set_index(["method", "target_ratio", "metric"])["value"].to_dict()
-        whole = [m for m, about in self.run.best.methods.items() if about.compresses_layers]
-        ordered = ["identity", *self.run.methods(ratio, task), *whole]
-        lines = []
-        for method in ordered:
-            at = [r for (m, r, _) in values if m == method and (method == "identity" or r == ratio)]
-            if at:
-                cells = [values.get((method, at[0], m)) for m in metrics]
-                shown = [
-                    DASH if v is None else number(v, 4 if abs(v) < SMALL else 3) for v in cells
-                ]
-                lines.append([self._name(method), *shown])
-        names = [about.metrics.get(m, about.metric_label) for m in metrics]
-        return markdown(["method", *names], lines)
-
-    def settings_table(self, ratios: Sequence[float], task: str = MEAN) -> str:
-        """Markdown table of the retention of methods as published and at their best; "" if the
-        study has none as published.
-        """
-        methods = self.run.labels.methods
-        published = {m.base: name for name, m in methods.items() if m.setting == "published"}
-        best = {m.base: name for name, m in reversed(self.run.best.methods.items())}
-        titles = ("as published", "at its best")
-        head = ["method", *(f"{ratio:g}x, {title}" for ratio in ratios for title in titles)]
-        rows = [
-            [
-                self.run.label(best[base]),
-                *(self.interval(m, r, task) for r in ratios for m in (name, best[base])),
-            ]
-            for base, name in published.items()
-            if base in best
-        ]
-        return markdown(head, rows) if rows else ""
-
-    def tasks_table(self, ratio: float) -> str:
-        """Markdown table of the retention on each task at a ratio."""
-        tasks = self.run.tasks
-        means = [MEAN] if self._has(MEAN, ratio) else []
-        head = ["method", *(self.run.labels.tasks[task].label for task in tasks)]
-        rows = [
-            [self._name(m), *(self.interval(m, ratio, t) for t in (*tasks, *means))]
-            for m in self._rows(None, [ratio])
-        ]
-        return markdown([*head, *means], rows)
-
-    def whole_models_table(self) -> str:
-        """Markdown table of the retention of whole models, by method and ratio of the model.
-
-        Tasks are columns, students too; the last column is the mean over tasks without students.
-        """
-        best = self.run.best
-        scores = main_scores(self.run.best_scores, best).dropna(subset="target_ratio")
-        own = {(r.method, r.target_ratio, r.task): r for r in scores.itertuples()}
-        rows = []
-        for method in self._whole_models():
-            targets = sorted({ratio for (name, ratio, _) in own if name == method})
-            for ratio in targets:
-                found = [own.get((method, ratio, task)) for task in best.tasks]
-                achieved = next(r.model_ratio for r in found if r is not None)
-                mean = self._mean_at(method, ratio, targets)
-                rows.append([self._name(method), f"{achieved:.1f}x", *map(_retention, found), mean])
-        head = ["method", "ratio", *(about.label for about in best.tasks.values()), MEAN]
-        empty = [all(row[column] == DASH for row in rows) for column in range(len(head))]
-        kept = [
-            [cell for cell, left_out in zip(row, empty) if not left_out] for row in (head, *rows)
-        ]
-        return markdown(kept[0], kept[1:])
-
-    def averages_table(self) -> str:
-        """Markdown table of averages over tasks, of whole models by method and ratio."""
-        averages = self.run.config["averages"]
-        rows = self.run.averages.dropna(subset="target_ratio")
-        lines = [
-            [self._name(method), f"{ratio:g}x", *(self.average(method, ratio, a) for a in averages)]
-            for method in self._whole_models()
-            for ratio in sorted(rows.loc[rows["method"] == method, "target_ratio"].unique())
-        ]
-        return markdown(["method", "ratio", *(a["label"] for a in averages.values())], lines)
-
-    def average(self, method: str, ratio: float, name: str) -> str:
-        """Mean score of tasks, compressed over uncompressed, in %, with its interval."""
-        rows = self.run.averages
-        own = rows[(rows["method"] == method) & (rows["target_ratio"] == ratio)]
-        return _retention(next(own[own["task"] == name].itertuples(), None))
-
-    def _whole_models(self) -> list[str]:
-        """Methods that compress layers, in the order of the study."""
-        return [name for name, about in self.run.best.methods.items() if about.compresses_layers]
-
-    def _mean_at(self, method: str, ratio: float, targets: Sequence[float]) -> str:
-        """Mean at the ratio of the study that lists this target, if none is nearer to it."""
-        block = self.run.labels.block(ratio)
-        listed_there = [target for target in targets if self.run.labels.block(target) == block]
-        nearest = min(listed_there, key=lambda target: abs(math.log(target / block)))
-        return self.interval(method, block) if nearest == ratio else DASH
-
     def seeds_clause(self) -> str:
         """Whether intervals cover seeds."""
         return " and seeds" if self.run.scores["seed"].nunique() > 1 else "; one seed"
@@ -306,18 +155,6 @@ class Statements:
         best = next(m for m in self.run.methods(ratio, task) if m in among)
         return f"{self.run.label(best)} {self.value(best, ratio, task)} %"
 
-    def predictors_table(self) -> str:
-        """Markdown table of rank correlations at equal ratio, the highest first."""
-        found = correlate_metrics(self.run.best_scores, self.run.best).equal_ratio
-        ranked = sorted(found.items(), key=lambda item: -item[1].value)
-        return markdown(
-            ["metric", "rank correlation"],
-            [
-                [PREDICTOR_METRICS[name][0], f"{c.value:.2f} [{c.low:.2f}, {c.high:.2f}]"]
-                for name, c in ranked
-            ],
-        )
-
     def n_predicted(self) -> int:
         """Rows that `predictors_table` correlates."""
         found = correlate_metrics(self.run.best_scores, self.run.best).equal_ratio
@@ -331,74 +168,3 @@ class Statements:
     def epochs(self, task: str) -> str:
         """Epochs of the last stage of a distilled task."""
         return str(self.run.config["tasks"][task]["distil"]["stage2"]["epochs"])
-
-    def bound_table(self, method: str, ratios: Sequence[float]) -> str:
-        """Markdown table of a method's weighted error and distance to the bound by checkpoint."""
-        scores = self.run.scores
-        own = scores[(scores["method"] == method) & scores["task"].isin(self.run.tasks)]
-        rows = []
-        for task in self.run.tasks:
-            cells = []
-            for ratio in ratios:
-                of_task = own[(own["task"] == task) & (own["target_ratio"] == ratio)]
-                error, distance = (
-                    of_task[name].mean()
-                    for name in ("weighted_relative_error", "weighted_distance_db")
-                )
-                cells.append(f"{error:.4f}, {distance:.1f} dB")
-            about = self.run.labels.tasks[task]
-            rows.append([about.checkpoint or about.model, *cells])
-        unique = {row[0]: row for row in rows}
-        return markdown(["table", *(f"{ratio:g}x" for ratio in ratios)], list(unique.values()))
-
-    def claims_overview(self) -> str:
-        """Markdown table of the claims, with a tally of task scores and one of matrix errors."""
-        rows = self.run.claims
-        head = ["paper", "claim", "evidence", *(f"scores: {v}" for v in TALLY)]
-        head += [f"errors: {v}" for v in (HOLDS, FAILS)]
-        lines = []
-        for key, claim in self.run.claim_entries.items():
-            own = rows[rows["claim"] == key]
-            errors = own["metric"].isin(list(ERRORS))
-            cells = [*tally(own[~errors], TALLY), *tally(own[errors], (HOLDS, FAILS))]
-            lines.append([claim.label or claim.paper, claim.text, claim.evidence, *cells])
-        return markdown(head, lines, n_text=3)
-
-    def claims_text(self) -> str:
-        """Every comparison of the claims, as results/tables/claims.txt has it."""
-        table: Table = tables.claims_table(self.run.claims, self.run.claim_entries, self.run.labels)
-        return tables.to_text(table).rstrip()
-
-    def _rows(self, methods: Sequence[str] | None, ratios: Sequence[float]) -> list[str]:
-        """Methods of a table in the order of the study, those that the run has."""
-        tasks = (MEAN, *self.run.tasks)
-        known = [
-            m
-            for m, about in self.run.best.methods.items()
-            if not about.compresses_layers
-            and any(self.interval(m, r, task) != DASH for r in ratios for task in tasks)
-        ]
-        return known if methods is None else [m for m in methods if m in known]
-
-    def _name(self, method: str) -> str:
-        """The label; controls are in italics."""
-        about = self.run.labels.methods[method]
-        return f"*{about.label}* (control)" if about.kind == "control" else about.label
-
-    def _has(self, task: str, ratio: float) -> bool:
-        return bool(self.run.methods(ratio, task))
-
-
-TALLY = (HOLDS, UNDECIDED, FAILS, OF_NO_USE)
-
-
-def tally(rows: DataFrame, verdicts: Sequence[str]) -> list[str]:
-    """Number of comparisons by verdict."""
-    return [str(int((rows["verdict"] == v).sum())) for v in verdicts]
-
-
-def _retention(row: Any) -> str:
-    """Retention of a row of scores, with its interval; a dash without a row."""
-    if row is None:
-        return DASH
-    return with_interval(Estimate(row.retention, row.retention_low, row.retention_high))

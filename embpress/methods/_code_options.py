@@ -8,11 +8,12 @@ from ..errors import UserError
 
 OTHERS_OF_GPTQ = ("column_steps", "row_steps", "one_level", "measured", "trellis")
 OTHERS_OF_ENTQUANT = ("feedback", "column_steps", "row_steps", "calibration", "measured", "trellis")
+OTHERS_OF_DRIFT = ("one_level",)
 
 
 @dataclass(frozen=True)
 class CodeOptions:
-    """Ingredients that an ablation or a baseline leaves out."""
+    """Ingredients that an ablation or a baseline leaves out, and those of a baseline alone."""
 
     feedback: bool = True
     """Feed rounding errors back to later columns, as GPTQ does."""
@@ -29,6 +30,10 @@ class CodeOptions:
     otherwise by its moments."""
     trellis: bool = True
     """Trellis-coded quantization along columns; otherwise each weight is rounded alone."""
+    drift: bool = False
+    """Drift correction, of WaterSIC: each layer is corrected for the errors of the layers that are
+    coded before it (see `models.drift_correction`). Each has bits of its own: `one_level` is left
+    out then."""
     entquant: bool = False
     """EntQuant, a baseline: its step for each row, integers rounded to the nearest, no data. All
     but `one_level` is left out then."""
@@ -42,10 +47,17 @@ class CodeOptions:
         Raises:
             UserError: if the options are of two baselines.
         """
-        if self.entquant and self.gptq:
-            raise UserError("options entquant and gptq are two codes: give one of them")
-        for name in OTHERS_OF_ENTQUANT if self.entquant else OTHERS_OF_GPTQ if self.gptq else ():
-            object.__setattr__(self, name, False)
+        baselines = {
+            "entquant": OTHERS_OF_ENTQUANT,
+            "gptq": OTHERS_OF_GPTQ,
+            "drift": OTHERS_OF_DRIFT,
+        }
+        given = [name for name in baselines if getattr(self, name)]
+        if len(given) > 1:
+            raise UserError(f"options {' and '.join(given)} are two codes: give one of them")
+        for baseline in given:
+            for name in baselines[baseline]:
+                object.__setattr__(self, name, False)
 
     @classmethod
     def parse(cls, options: Mapping[str, object]) -> "CodeOptions":

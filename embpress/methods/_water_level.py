@@ -47,8 +47,6 @@ def code_matrices(
 ) -> CodedModel:
     """Code matrices within a budget, at one level or with the same bits per weight for each.
 
-    Small matrices, whose exponents alone take more than their share, get more.
-
     Args:
         coders: coders of the matrices by name.
         budget: bits of all codes together.
@@ -60,6 +58,24 @@ def code_matrices(
     """
     if one_level:
         return code_at_one_level(coders, budget, context)
+    codes: dict[str, CompressedMatrix] = {}
+    for name, share in equal_shares(coders, budget).items():
+        codes |= code_at_one_level({name: coders[name]}, share, context).matrices
+    coded = CodedModel(codes, math.nan)
+    if coded.stored_bits > budget:
+        raise _does_not_fit(budget)
+    return coded
+
+
+def equal_shares(coders: Mapping[str, LayerCoder], budget: int) -> dict[str, int]:
+    """Bits of each matrix at the same number of bits per weight, by name.
+
+    Small matrices, whose exponents alone take more than their share, get more.
+
+    Args:
+        coders: coders of the matrices by name.
+        budget: bits of all codes together.
+    """
     small: dict[str, int] = {}
     while True:
         shared = sum(c.weight.size for name, c in coders.items() if name not in small)
@@ -72,14 +88,9 @@ def code_matrices(
         if not grown:
             break
         small |= grown
-    codes: dict[str, CompressedMatrix] = {}
-    for name, coder in coders.items():
-        share = small.get(name) or int(rate * coder.weight.size)
-        codes |= code_at_one_level({name: coder}, share, context).matrices
-    coded = CodedModel(codes, math.nan)
-    if coded.stored_bits > budget:
-        raise _does_not_fit(budget)
-    return coded
+    return {
+        name: small.get(name) or int(rate * coder.weight.size) for name, coder in coders.items()
+    }
 
 
 def _least_bits(coder: LayerCoder) -> int:

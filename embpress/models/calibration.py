@@ -80,8 +80,19 @@ class Calibration:
     n_texts: int = 0
     n_tokens: int = 0
     """Texts and tokens of the moments."""
-    checks: list[TextBatch] = field(default_factory=list)
-    """Some of these texts, of about CHECK_TOKENS tokens."""
+    batches: list[TextBatch] = field(default_factory=list)
+    """These texts."""
+
+    @property
+    def checks(self) -> list[TextBatch]:
+        """Some of the texts, of about CHECK_TOKENS tokens, on which divergences are measured."""
+        every = max(1, len(self.batches) * TOKENS_A_BATCH // CHECK_TOKENS)
+        chosen: list[TextBatch] = []
+        for batch in self.batches[every // 2 :: every]:
+            if sum(int(other.mask.sum()) for other in chosen) >= CHECK_TOKENS:
+                break
+            chosen.append(batch)
+        return chosen
 
 
 def encode_texts(
@@ -159,21 +170,17 @@ def calibrate(
     chosen = [start + choice for start in starts for choice in range(choices)]
     encoded = [encoded[i] for i in chosen]
     types = [types[i] for i in chosen] if types is not None else None
-    groups = list(_batches(list(map(len, encoded)), choices))
-    check_every = max(1, len(groups) * TOKENS_A_BATCH // CHECK_TOKENS)
-    checks: list[TextBatch] = []
-    kept = 0
+    groups = _batches(list(map(len, encoded)), choices)
+    batches: list[TextBatch] = []
     done = 0
     model.requires_grad_(False)
     watch = _Watch(model)
     try:
-        for place, group in enumerate(groups):
+        for group in groups:
             texts = [encoded[i] for i in group]
             types_of_texts = [types[i] for i in group] if types is not None else None
             batch = _make_batch(model, texts, types_of_texts, choices, mask_id, generator)
-            if place % check_every == check_every // 2 and kept < CHECK_TOKENS:
-                checks.append(batch)
-                kept += int(batch.mask.sum())
+            batches.append(batch)
             watch.mask = batch.mask
             output = run_batch(model, batch.inputs)
             projection = fisher_projection(output, batch.labels, generator)
@@ -187,7 +194,7 @@ def calibrate(
         watch.remove()
     malloc_trim()
     moments = watch.moments(len(encoded))
-    return Calibration(moments, token_counts, len(encoded), sum(map(len, encoded)), checks)
+    return Calibration(moments, token_counts, len(encoded), sum(map(len, encoded)), batches)
 
 
 def _batches(lengths: list[int], choices: int) -> Iterator[list[int]]:
@@ -253,6 +260,17 @@ def run_batch(model: PreTrainedModel, inputs: dict[str, Tensor]) -> Any:
     return model(**inputs)
 
 
+def token_rows(x: Tensor, mask: Tensor) -> Tensor:
+    """Inputs of a layer at the tokens of a batch: (B, T, d) or another shape to (n, d).
+
+    Args:
+        x: the inputs. Those that are not one for each token, as of a pooled text, are all taken.
+        mask: bool (B, T), where texts have tokens.
+    """
+    is_by_token = x.ndim > mask.ndim and x.shape[:2] == mask.shape
+    return x[mask] if is_by_token else x.flatten(0, -2)
+
+
 class _Watch:
     """Hooks that sum up second moments of all linear layers and embedding tables of a model."""
 
@@ -297,7 +315,7 @@ class _Watch:
             sums = self._of(name, x.shape[-1], output.shape[-1])
             _, owner = self._inputs.setdefault(id(inputs[0]), (inputs[0], name))
             if owner == name:
-                rows = x[self.mask] if x.shape[:2] == self.mask.shape else x.flatten(0, -2)
+                rows = token_rows(x, self.mask)
                 sums.inputs.addmm_(rows.T, rows)
                 sums.n_tokens += len(rows)
             else:

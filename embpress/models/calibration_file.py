@@ -21,7 +21,7 @@ def write_calibration(calibration: Calibration, path: Path) -> None:
     for name, moments in calibration.moments.items():
         tensors[f"inputs:{name}"] = moments.inputs
         tensors[f"outputs:{name}"] = moments.outputs
-    for i, batch in enumerate(calibration.checks):
+    for i, batch in enumerate(calibration.batches):
         # A clone, as all tokens are labels of most models.
         masks = {"mask": batch.mask, "labels": batch.labels.clone()}
         for name, values in (batch.inputs | masks).items():
@@ -41,8 +41,8 @@ def read_calibration(path: Path) -> Calibration:
         groups[group][name] = values
     inputs, outputs = groups.pop("inputs", {}), groups.pop("outputs", {})
     moments = {name: Moments(values, outputs[name]) for name, values in inputs.items()}
-    checks = []
+    batches = []
     for _, batch in sorted(groups.items(), key=lambda group: int(group[0])):
         mask, labels = batch.pop("mask"), batch.pop("labels")
-        checks.append(TextBatch(batch, mask, labels))
-    return Calibration(moments, token_counts, n_texts, n_tokens, checks)
+        batches.append(TextBatch(batch, mask, labels))
+    return Calibration(moments, token_counts, n_texts, n_tokens, batches)

@@ -21,6 +21,8 @@ class DenseMatrix(NamedTuple):
     """The layer's weight, as the model stores it."""
     is_transposed: bool
     """Whether that is the transposed matrix, as of Conv1D."""
+    is_table: bool
+    """Whether the layer is an embedding table, not linear."""
 
     @property
     def weight(self) -> Tensor:
@@ -46,7 +48,7 @@ def find_matrices(model: PreTrainedModel) -> list[DenseMatrix]:
             continue
         weight = module.get_parameter("weight")
         if id(weight) not in seen and weight.numel() >= MIN_ENTRIES:
-            matrix = DenseMatrix(name, weight, is_transposed)
+            matrix = DenseMatrix(name, weight, is_transposed, isinstance(module, nn.Embedding))
             if len(matrix.weight) > 1:
                 matrices.append(matrix)
         seen.add(id(weight))

@@ -13,12 +13,13 @@ from ..methods._base import Context, checked_matrix
 from ..methods._code_options import ALL, CodeOptions
 from ..methods._gptq import code_with_gptq
 from ..methods._layer_code import LayerCoder, Moments, mean_precision, plain_moments
-from ..methods._water_level import code_matrices
+from ..methods._water_level import code_matrices, equal_shares
 from ..numerics.weights import smooth_counts
 from ..study.layer_kinds import EMBEDDING
 from .calibration import Calibration
 from .coded_weights import CodedWeights, count_bits, uncoded_weights
 from .dense_matrices import DenseMatrix, find_matrices
+from .drift_correction import code_in_order
 from .embedding import EmbeddingSlot, find_embedding, other_weights
 from .measured_importance import weigh_coders
 
@@ -173,7 +174,11 @@ def code_model(
     other_bits = count_other_bits(model)
     budget = bits_of_matrices(model, ratio)
     coders = weighed_coders(model, calibration, counts, options, budget)
-    coded = code_within(coders, budget, context, options)
+    if options.drift:
+        shares = equal_shares(coders, budget)
+        coded = code_in_order(model, coders, shares, calibration, context, options)
+    else:
+        coded = code_within(coders, budget, context, options)
     coders.clear()
     embedding = coded[EMBEDDING]
     embedding.prepare()
@@ -194,7 +199,7 @@ def code_model(
 def code_within(
     coders: Mapping[str, LayerCoder], budget: int, context: Context, options: CodeOptions
 ) -> dict[str, CompressedMatrix]:
-    """Code matrices within a budget, by the code that options choose.
+    """Code matrices within a budget, by the code that options choose but for drift correction.
 
     Args:
         coders: coders of the matrices by name, of the same options.

@@ -105,10 +105,9 @@ def measure_drift(
     inputs = cross = torch.zeros(())
     n_tokens = 0
     for batch in batches:
-        pair = [_read_inputs(model, name, batch) for model in (dense, coded)]
-        if pair[0] is None or pair[1] is None:
+        x, y = (_read_inputs(model, name, batch) for model in (dense, coded))
+        if x is None or y is None:
             return None
-        x, y = (rows.double() for rows in pair if rows is not None)
         inputs = inputs + y.T @ y
         cross = cross + x.T @ y
         n_tokens += len(y)
@@ -120,7 +119,7 @@ class _Reached(Exception):
 
 
 def _read_inputs(model: PreTrainedModel, name: str, batch: TextBatch) -> Tensor | None:
-    """Inputs (n, d) of a layer at the tokens of a batch; None if the model does not call it."""
+    """Inputs of a layer at the tokens of a batch: float64 (n, d); None if it is not called."""
     found: list[Tensor] = []
 
     def stop(module: nn.Module, inputs: tuple[Any, ...]) -> None:
@@ -132,7 +131,7 @@ def _read_inputs(model: PreTrainedModel, name: str, batch: TextBatch) -> Tensor 
         with torch.no_grad():
             run_batch(model, dict(batch.inputs))
     except _Reached:
-        return token_rows(found[0], batch.mask)
+        return token_rows(found[0], batch.mask).double()
     finally:
         handle.remove()
     return None

@@ -14,7 +14,8 @@ from transformers import PreTrainedModel
 from embpress.data.counts import counts_from_file
 from embpress.methods._base import Context
 from embpress.methods._code_options import ALL, BASELINES, CodeOptions
-from embpress.models.calibration import Calibration, calibrate, encode_texts, longest_text
+from embpress.models.calibration import Calibration, calibrate
+from embpress.models.calibration_texts import encode_texts, longest_text
 from embpress.models.dense_matrices import find_matrices
 from embpress.models.embedding import find_embedding
 from embpress.models.pretrained import load_dense_model

@@ -21,7 +21,8 @@ from ..files import output_folder, replace_directory, summarize_error
 from ..methods import WHOLE_MODELS
 from ..methods._base import check_ratio
 from ..methods._code_options import CodeOptions
-from ..models.calibration import Calibration, calibrate, encode_texts, longest_text
+from ..models.calibration import Calibration, calibrate
+from ..models.calibration_texts import encode_texts, longest_text
 from ..models.coded_weights import CodedWeights, count_bits, uncoded_weights
 from ..models.embedding import EmbeddingSlot, find_embedding, other_weights
 from ..models.tokenization import check_vocabulary, load_tokenizer

@@ -18,7 +18,7 @@ from torch.nn.functional import normalize
 from ..numerics.row_references import GAINS, RowReferences
 
 SHARE = 0.4
-"""Share of the rows that may be references: each one can then have no reference itself."""
+"""Share of the rows, the most frequent ones, that may be references."""
 MOST_ROOTS = 1 << 14
 """Most rows that may be references: the time of the search is their number times the others'."""
 COMPARED = 256

@@ -7,7 +7,8 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor, tensor
 
 from ..methods._layer_code import Moments
-from .calibration import Calibration, TextBatch
+from .calibration import Calibration
+from .calibration_texts import TextBatch
 
 TOKEN_COUNTS = "token_counts"
 SIZES = "sizes"

@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 from transformers import PreTrainedModel
 
-from .calibration import TextBatch, run_batch
+from .calibration_texts import TextBatch, run_batch
 from .predictions import predicted_softmaxes, predicted_values
 
 

@@ -23,7 +23,8 @@ from ..methods._code_options import CodeOptions
 from ..methods._layer_code import INPUT_DAMPING, LayerCoder, Moments
 from ..methods._water_level import code_at_one_level
 from ..study.layer_kinds import EMBEDDING
-from .calibration import Calibration, TextBatch, run_batch, token_rows
+from .calibration import Calibration
+from .calibration_texts import TextBatch, run_batch, token_rows
 from .dense_matrices import find_matrices
 from .embedding import find_embedding
 

@@ -13,7 +13,7 @@ from ..methods._layer_code import LayerCoder
 from ..methods._water_level import predict_level
 from ..numerics.memory import malloc_trim
 from ..study.layer_kinds import EMBEDDING
-from .calibration import TextBatch
+from .calibration_texts import TextBatch
 from .dense_matrices import find_matrices
 from .divergence import Change, measure_divergences
 from .embedding import find_embedding

@@ -118,8 +118,9 @@ def weighed_coders(
 ) -> dict[str, LayerCoder]:
     """As `make_coders`, with importances corrected by measured divergences."""
     coders = make_coders(model, calibration, counts, options)
-    if options.measured and calibration.checks:
-        weigh_coders(model, coders, calibration.checks, budget)
+    checks = calibration.checks if options.measured else []
+    if checks:
+        weigh_coders(model, coders, checks, budget)
     return coders
 
 

@@ -6,14 +6,8 @@ from pathlib import Path
 from typing import Any
 
 from ..data.texts import read_texts
-from ..models.calibration import (
-    SINGLE_TEXTS,
-    Calibration,
-    TextLayout,
-    calibrate,
-    encode_texts,
-    longest_text,
-)
+from ..models.calibration import Calibration, calibrate
+from ..models.calibration_texts import SINGLE_TEXTS, TextLayout, encode_texts, longest_text
 from ..models.loading import load_model
 from ..models.tokenization import load_tokenizer
 from ..tasks import LabelledTask

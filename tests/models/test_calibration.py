@@ -9,16 +9,8 @@ from transformers import BertConfig, BertForMultipleChoice
 
 from embpress.methods._layer_code import mean_precision
 from embpress.models import calibration as calibration_module
-from embpress.models.calibration import (
-    SHRINKAGE,
-    UNSEEN_USE,
-    Calibration,
-    TextLayout,
-    calibrate,
-    encode_texts,
-    longest_text,
-    run_batch,
-)
+from embpress.models.calibration import SHRINKAGE, UNSEEN_USE, Calibration, calibrate
+from embpress.models.calibration_texts import TextLayout, encode_texts, longest_text, run_batch
 from embpress.models.dense_matrices import find_matrices
 from embpress.models.predictions import predicted_softmaxes
 from embpress.models.whole_model_code import embedding_moments, layer_moments

@@ -3,12 +3,12 @@
 import numpy as np
 import pytest
 import torch
-from transformers import BertConfig, BertModel
 
 from embpress.errors import UserError
 from embpress.methods._base import Context
 from embpress.methods._code_options import CodeOptions
-from embpress.models.calibration import calibrate, run_batch, token_rows
+from embpress.models.calibration import calibrate
+from embpress.models.calibration_texts import run_batch, token_rows
 from embpress.models.dense_matrices import find_matrices
 from embpress.models.drift_correction import measure_drift
 from embpress.models.embedding import find_embedding
@@ -17,20 +17,6 @@ from embpress.models.whole_model_code import code_model
 from ..zoo import V, tiny
 
 TEXTS = torch.randint(3, V, (64, 12), generator=torch.Generator().manual_seed(0)).tolist()
-
-
-def three_layers():
-    torch.manual_seed(0)
-    config = BertConfig(
-        vocab_size=V,
-        hidden_size=64,
-        num_hidden_layers=3,
-        num_attention_heads=2,
-        intermediate_size=128,
-        max_position_embeddings=16,
-        initializer_range=0.1,
-    )
-    return BertModel(config).eval()
 
 
 def outputs(model, batches):
@@ -80,7 +66,7 @@ def test_without_a_change_there_is_nothing_to_correct():
 def test_outputs_are_nearer_with_the_correction():
     errors = []
     for drift in (False, True):
-        model = three_layers()
+        model = tiny("bert", hidden_size=64, num_hidden_layers=3, intermediate_size=128)
         calibration = calibrate(model, TEXTS)
         before = outputs(model, calibration.batches)
         options = CodeOptions(drift=drift, one_level=False, trellis=False, measured=False)

@@ -32,11 +32,21 @@ print("alone" if CLIENT_SECONDS not in os.environ else "in the worker")
 SCRIPTS = str(ROOT / "workflow/scripts")
 
 
+SLOW_LISTEN = """
+import socket, time
+class Slow(socket.socket):
+    def listen(self):
+        time.sleep(0.3)
+        super().listen()
+socket.socket = Slow
+"""
+
+
 @pytest.fixture
 def server(tmp_path, monkeypatch):
-    """A running worker."""
+    """A running worker, which a client finds no sooner than it listens."""
     monkeypatch.chdir(tmp_path)  # the path of a socket is limited to 107 characters
-    code = SERVER.format(scripts=SCRIPTS)
+    code = SLOW_LISTEN + SERVER.format(scripts=SCRIPTS)
     server = subprocess.Popen([sys.executable, "-c", code, "worker", str(os.getpid())])
     while not (tmp_path / "worker").exists():
         assert server.poll() is None
@@ -102,6 +112,11 @@ def test_script_that_is_killed_fails_its_process(environment):
     status, _, errors = finish("os.kill(os.getpid(), 9)", environment)
     assert status == 1
     assert "killed" in errors
+
+
+def test_client_that_finds_the_socket_is_not_refused(server):
+    with socket.socket(socket.AF_UNIX) as client:
+        client.connect("worker")
 
 
 def test_next_script_runs_after_one_that_was_killed(environment):

@@ -79,8 +79,10 @@ def serve(path: Path, parent: int) -> None:
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # jobs are interrupted by their own process
     signal.signal(signal.SIGCHLD, signal.SIG_IGN)  # so that no zombies are left
     with socket.socket(socket.AF_UNIX) as server:
-        server.bind(str(path))
+        unready = path.with_suffix(".unready")
+        server.bind(str(unready))
         server.listen()  # jobs that come during the imports wait
+        unready.rename(path)  # a client that finds the socket is never refused
         started = time.perf_counter()
         import_libraries()
         seconds = time.perf_counter() - started

@@ -172,22 +172,40 @@ class RunTables:
 
     def bound_table(self, method: str, ratios: Sequence[float]) -> str:
         """Markdown table of a method's weighted error and distance to the bound by checkpoint."""
-        scores = self.run.scores
-        own = scores[(scores["method"] == method) & scores["task"].isin(self.run.tasks)]
-        rows = []
+        rows = [
+            [checkpoint, *(self._distance(method, ratio, task) for ratio in ratios)]
+            for checkpoint, task in self._checkpoints().items()
+        ]
+        return markdown(["table", *(f"{ratio:g}x" for ratio in ratios)], rows)
+
+    def distances_table(self, methods: Sequence[str], ratio: float) -> str:
+        """Markdown table of weighted errors and distances to the bound, a column a checkpoint."""
+        checkpoints = self._checkpoints()
+        rows = [
+            [self._name(m), *(self._distance(m, ratio, task) for task in checkpoints.values())]
+            for m in methods
+        ]
+        return markdown(["method", *checkpoints], rows)
+
+    def _checkpoints(self) -> dict[str, str]:
+        """Names of the compressed checkpoints, each with the first task that it is scored on."""
+        found: dict[str, str] = {}
         for task in self.run.tasks:
-            cells = []
-            for ratio in ratios:
-                of_task = own[(own["task"] == task) & (own["target_ratio"] == ratio)]
-                error, distance = (
-                    of_task[name].mean()
-                    for name in ("weighted_relative_error", "weighted_distance_db")
-                )
-                cells.append(f"{error:.4f}, {distance:.1f} dB")
             about = self.run.labels.tasks[task]
-            rows.append([about.checkpoint or about.model, *cells])
-        unique = {row[0]: row for row in rows}
-        return markdown(["table", *(f"{ratio:g}x" for ratio in ratios)], list(unique.values()))
+            found.setdefault(about.checkpoint or about.model, task)
+        return found
+
+    def _distance(self, method: str, ratio: float, task: str) -> str:
+        """Count-weighted relative error, and its distance to the bound in dB; or a dash."""
+        scores = self.run.scores
+        own = scores[(scores["method"] == method) & (scores["target_ratio"] == ratio)]
+        own = own[own["task"] == task]
+        if own.empty:
+            return DASH
+        error, distance = (
+            own[name].mean() for name in ("weighted_relative_error", "weighted_distance_db")
+        )
+        return f"{error:.4f}, {distance:.2f} dB"
 
     def claims_overview(self) -> str:
         """Markdown table of the claims, with a tally of task scores and one of matrix errors."""

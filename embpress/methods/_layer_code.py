@@ -34,6 +34,7 @@ from ..formats.entropy_coded_integers import (
 from ..numerics.compiled import compiled
 from ..numerics.feedback import Grid, Rounded, round_with_feedback
 from ..numerics.index_tables import CLASSES, UNIT, WIDTH, high_part, split_spread_class
+from ..numerics.memory import malloc_trim
 from ..numerics.trellis_feedback import path_levels, round_by_trellis
 from ._code_options import ALL, CodeOptions
 from ._entquant import mean_size, row_exponents
@@ -50,6 +51,8 @@ PRIOR = 20.0
 """Number of observations that the Laplace law counts as in the price of bits."""
 SPREAD_PASSES = 3
 """Alternations that fit the spread of rows and columns."""
+ROWS_A_BLOCK = 4096
+"""Rows that are squared at once."""
 
 
 class Moments(NamedTuple):
@@ -169,7 +172,9 @@ class LayerCoder:
         if not self._is_fitted:
             self._round(log_level)  # fits spreads, prices and shifts
         self._is_fitted = True
-        return self._round(log_level)
+        coded = self._round(log_level)
+        malloc_trim()  # glibc keeps much of what smaller matrices have freed
+        return coded
 
     def _round(self, log_level: float) -> EntropyCodedIntegers:
         """Round at a level, code it, and fit spreads, prices and shifts to it."""
@@ -198,26 +203,28 @@ class LayerCoder:
         else:
             rounded = round_with_feedback(self.weight, factor, grid)
         self.loss = self._loss_of(rounded)
+        values, targets = rounded.values, rounded.targets
+        del rounded  # frees the error
         level = Level(float(step), offset, self.shift)
-        self._learn(rounded, grid)
-        return EntropyCodedIntegers.encode(rounded.values, scales, level, self.mean)
-
-    def _learn(self, rounded: Rounded, grid: Grid) -> None:
-        """Fit spreads, prices and shifts to a rounded matrix."""
         if not self.is_entquant:
-            shift = np.zeros_like(grid.shift)
-            if self.has_trellis:
-                levels, quantizers = path_levels(rounded.values, shift)
-            else:
-                levels = rounded.values.astype(np.float32)
-                quantizers = np.zeros(levels.shape, dtype=np.uint8)
-            counts, excess = _survey(rounded, levels, quantizers, grid)
-            self.price = _prices(counts[: len(self.price)])
-            mean = (excess[0] / np.maximum(excess[1], 1))[: len(shift)]
-            self.shift = np.clip(np.round(SHIFT_UNIT * mean), -64, 64).astype(np.int8)
+            self._learn(values, targets, grid)
         self.row_deviation, self.column_deviation = _fit_deviations(
-            rounded.targets, self._relative(self.row_step), self._relative(self.column_step)
+            targets, self._relative(self.row_step), self._relative(self.column_step)
         )
+        return EntropyCodedIntegers.encode(values, scales, level, self.mean)
+
+    def _learn(self, values: np.ndarray, targets: np.ndarray, grid: Grid) -> None:
+        """Fit prices and shifts to the integers and targets of a rounded matrix: (n, d)."""
+        shift = np.zeros_like(grid.shift)
+        if self.has_trellis:
+            levels, quantizers = path_levels(values, shift)
+        else:
+            levels = values.astype(np.float32)
+            quantizers = np.zeros(levels.shape, dtype=np.uint8)
+        counts, excess = _survey(values, targets, levels, quantizers, grid)
+        self.price = _prices(counts[: len(self.price)])
+        mean = (excess[0] / np.maximum(excess[1], 1))[: len(shift)]
+        self.shift = np.clip(np.round(SHIFT_UNIT * mean), -64, 64).astype(np.int8)
 
     def expected_loss(self, decoded: Tensor) -> float:
         """As `loss`, of any approximation of the matrix: (n, d)."""
@@ -226,16 +233,18 @@ class LayerCoder:
         return self._weigh(left)
 
     def _loss_of(self, rounded: Rounded) -> float:
-        """Predicted increase of the loss by a rounded matrix; see `loss`."""
+        """Predicted increase of the loss by a rounded matrix; see `loss`. Changes its error."""
+        left = rounded.error
         if self.has_feedback:  # what feedback leaves of (W - W^) L is the error of the targets
-            left = rounded.targets - self.weight + rounded.error
+            left += rounded.targets
+            left -= self.weight
         else:
-            left = rounded.error @ self.factor
+            left = left @ self.factor
         return self._weigh(left)
 
     def _weigh(self, left: np.ndarray) -> float:
         """Half the weighted sum of squares of (W - W^) L / diag(L): float32 (n, d)."""
-        by_row = np.square(left, dtype=np.float32) @ np.square(self.diagonal)
+        by_row = _squares_by_row(left, np.square(self.diagonal))
         return 0.5 * float(by_row @ self.outputs)
 
 
@@ -275,12 +284,24 @@ def _fit_deviations(
     The samples are taken in steps first, so that rows and columns of coarse steps, whose spread
     matters less, are fitted alike.
     """
-    squares = np.square(samples, dtype=np.float32)
     columns = np.square(column_step).astype(np.float32)
     for _ in range(SPREAD_PASSES):
-        rows = np.maximum(squares @ (1 / columns) / len(columns), 1e-30)
-        columns = np.maximum((1 / rows) @ squares / len(rows), 1e-30).astype(np.float32)
+        rows = np.maximum(_squares_by_row(samples, 1 / columns) / len(columns), 1e-30)
+        weight = 1 / rows
+        squares = sum(weight[own] @ np.square(samples[own]) for own in _row_blocks(len(rows)))
+        columns = np.maximum(squares / len(rows), 1e-30).astype(np.float32)
     return np.sqrt(rows), np.sqrt(columns)
+
+
+def _squares_by_row(samples: np.ndarray, weight: np.ndarray) -> np.ndarray:
+    """Weighted sums of squares of the rows of samples (n, d), by weights of columns (d,): (n,)."""
+    blocks = _row_blocks(len(samples))
+    return np.concatenate([np.square(samples[own]) @ weight for own in blocks])
+
+
+def _row_blocks(n: int) -> list[slice]:
+    """Blocks of n rows, whose squares take little memory."""
+    return [slice(start, start + ROWS_A_BLOCK) for start in range(0, n, ROWS_A_BLOCK)]
 
 
 def _prices(counts: np.ndarray) -> np.ndarray:
@@ -321,13 +342,18 @@ def _price(counts: np.ndarray, ends: np.ndarray) -> np.ndarray:
 
 @compiled
 def _survey(
-    rounded: Rounded, levels: np.ndarray, quantizers: np.ndarray, grid: Grid
+    values: np.ndarray,
+    targets: np.ndarray,
+    levels: np.ndarray,
+    quantizers: np.ndarray,
+    grid: Grid,
 ) -> tuple[np.ndarray, np.ndarray]:
     """Count high parts, and sum by how much targets exceed their levels.
 
     Args:
-        rounded: a rounded matrix (n, d).
-        levels: float32 (n, d), its levels in steps, without shifts.
+        values: int32 (n, d), integers of a rounded matrix.
+        targets: float32 (n, d), what was rounded.
+        levels: float32 (n, d), the levels of the integers in steps, without shifts.
         quantizers: uint8 (n, d), 0 without the trellis.
         grid: steps and classes.
 
@@ -340,12 +366,12 @@ def _survey(
     for i in range(levels.shape[0]):
         for j in range(levels.shape[1]):
             table, low = split_spread_class(grid.row_class[i] + grid.column_class[j])
-            value = rounded.values[i, j]
+            value = values[i, j]
             place = high_part(value, low) + WIDTH // 2
             counts[quantizers[i, j], table, min(max(place, 0), WIDTH - 1)] += 1
             if value:
                 kind = 2 * quantizers[i, j] + int(abs(value) > 1)
-                sample = abs(rounded.targets[i, j]) / (grid.row_step[i] * grid.column_step[j])
+                sample = abs(targets[i, j]) / (grid.row_step[i] * grid.column_step[j])
                 excess[0, kind] += sample - abs(levels[i, j])
                 excess[1, kind] += 1
     return counts, excess

@@ -140,8 +140,9 @@ def calibrate(
             progress(f"calibration: {done}/{len(encoded)} texts")
     finally:
         watch.remove()
-    malloc_trim()
     moments = watch.moments(len(encoded))
+    del watch  # frees the sums
+    malloc_trim()
     return Calibration(moments, token_counts, len(encoded), sum(map(len, encoded)), batches)
 
 

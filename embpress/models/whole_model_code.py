@@ -14,6 +14,7 @@ from ..methods._code_options import ALL, CodeOptions
 from ..methods._gptq import code_with_gptq
 from ..methods._layer_code import LayerCoder, Moments, mean_precision, plain_moments
 from ..methods._water_level import code_matrices, equal_shares
+from ..numerics.memory import malloc_trim
 from ..numerics.weights import smooth_counts
 from ..study.layer_kinds import EMBEDDING
 from .calibration import Calibration
@@ -106,6 +107,7 @@ def make_coders(
         except UserError as error:
             raise UserError(f"{matrix.name}: {error}") from error
         coders[matrix.name] = LayerCoder(matrix.weight, own, options)
+    malloc_trim()
     return coders
 
 

@@ -6,7 +6,6 @@ where the interval excludes 0, and else that they cannot be told apart.
 
 from collections.abc import Sequence
 
-from embpress.analysis.predictors import correlate_metrics
 from embpress.analysis.scores import mean_over_seeds
 from embpress.pipeline.paired_differences import MEAN
 from embpress.report.plots.panels import main_scores
@@ -157,8 +156,7 @@ class Statements(RunTables):
 
     def n_predicted(self) -> int:
         """Rows that `predictors_table` correlates."""
-        found = correlate_metrics(self.run.best_scores, self.run.best).equal_ratio
-        return max(correlation.n for correlation in found.values())
+        return max(correlation.n for correlation in self.correlations.values())
 
     def n_examples(self, task: str) -> str:
         """Test examples of a task's main metric; of language modelling, predicted tokens."""

@@ -1,12 +1,13 @@
 """Markdown tables of a kept run, for the templates of pages."""
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from functools import cached_property
 from typing import Any
 
 from pandas import DataFrame
 
-from embpress.analysis.predictors import PREDICTOR_METRICS, correlate_metrics
+from embpress.analysis.predictors import PREDICTOR_METRICS, Correlation, correlate_metrics
 from embpress.analysis.scores import mean_over_seeds
 from embpress.analysis.verdicts import FAILS, HOLDS, OF_NO_USE, UNDECIDED
 from embpress.pipeline.paired_differences import MEAN, MEAN_OF_SCORES
@@ -158,10 +159,14 @@ class RunTables:
         own = rows[(rows["method"] == method) & (rows["target_ratio"] == ratio)]
         return _retention(next(own[own["task"] == name].itertuples(), None))
 
+    @cached_property
+    def correlations(self) -> Mapping[str, Correlation]:
+        """Rank correlations of metrics with retention at equal ratio, by metric."""
+        return correlate_metrics(self.run.best_scores, self.run.best).equal_ratio
+
     def predictors_table(self) -> str:
         """Markdown table of rank correlations at equal ratio, the highest first."""
-        found = correlate_metrics(self.run.best_scores, self.run.best).equal_ratio
-        ranked = sorted(found.items(), key=lambda item: -item[1].value)
+        ranked = sorted(self.correlations.items(), key=lambda item: -item[1].value)
         return markdown(
             ["metric", "rank correlation"],
             [

@@ -244,7 +244,8 @@ def uniform_twin(study: Study, variant: Variant) -> str:
         ratios = study.common_ratios(variant.name, other.name)
         pairs = [(options(variant, ratio), options(other, ratio)) for ratio in ratios if ratio]
         if pairs and all(
-            own.weighting == "counts" and replace(own, weighting="uniform") == twin
+            own.weighting == "counts"
+            and replace(own, weighting="uniform", count_power=None) == twin
             for own, twin in pairs
         ):
             return other.name

@@ -41,7 +41,16 @@ def changed(config, path, value):
     ids=lambda path: path.stem,
 )
 def test_shipped_studies_are_right(path):
-    load(yaml.safe_load(path.read_text()))
+    study = load(yaml.safe_load(path.read_text()))
+    labelled = labels(study)  # else the last job of a run would fail
+    assert set(labelled["methods"]) == set(study.variants)
+
+
+def test_each_power_of_the_counts_is_compared_with_equal_weights():
+    study = load(yaml.safe_load((ROOT / "studies/ectcq-ablations.yaml").read_text()))
+    uniform = {name: about["uniform"] for name, about in labels(study)["methods"].items()}
+    assert {uniform[n] for n in ("ectcq", "ectcq_one", "ectcq_half")} == {"ectcq_uniform"}
+    assert not uniform["ectcq_uniform"] and not uniform["ectcq_no_basis"]
 
 
 def test_the_unseen_tasks_have_the_default_studys_methods_and_settings():

@@ -79,7 +79,7 @@ def serve(path: Path, parent: int) -> None:
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # jobs are interrupted by their own process
     signal.signal(signal.SIGCHLD, signal.SIG_IGN)  # so that no zombies are left
     with socket.socket(socket.AF_UNIX) as server:
-        unready = path.with_suffix(".unready")
+        unready = path.with_name("bound")  # no longer than the name of the socket, which is limited
         server.bind(str(unready))
         server.listen()  # jobs that come during the imports wait
         unready.rename(path)  # a client that finds the socket is never refused

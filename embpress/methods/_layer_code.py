@@ -141,6 +141,7 @@ class LayerCoder:
         self.loss = math.nan
         """Predicted increase of the model's loss by the last code, in nats: tr(G E H E^T) / 2."""
         self._is_fitted = False
+        self._excess = 1.0  # of the last code's bits over those that were predicted
 
     def weigh(self, factor: float) -> None:
         """Count all errors by a multiple of their importance."""
@@ -148,7 +149,10 @@ class LayerCoder:
         self.base -= 0.5 * math.log2(factor)
 
     def predicted_bits(self, log_level: float) -> float:
-        """Bits of a Gaussian matrix of these spreads at a water level, without rounding it."""
+        """Bits at a water level, without rounding: as of a Gaussian matrix of these spreads.
+
+        They are corrected by the bits of the last code.
+        """
         deviation = np.log2(self.row_deviation) - self.row_step / PER_OCTAVE
         columns = np.log2(self.column_deviation) - self.column_step / PER_OCTAVE
         # Deviations of rows and columns in steps, by quarter octaves.
@@ -156,7 +160,7 @@ class LayerCoder:
         columns, column_times = np.unique(np.round(PER_OCTAVE * columns), return_counts=True)
         steps = (rows[:, None] + columns) / PER_OCTAVE - (log_level + self.base)
         rates = 0.5 * np.log2(1 + 12 * np.exp2(2 * steps.clip(-100, 100)))
-        return float(row_times @ rates @ column_times)
+        return self._excess * float(row_times @ rates @ column_times)
 
     @staticmethod
     def _relative(exponents: np.ndarray) -> np.ndarray:
@@ -173,6 +177,7 @@ class LayerCoder:
             self._round(log_level)  # fits spreads, prices and shifts
         self._is_fitted = True
         coded = self._round(log_level)
+        self._excess *= coded.stored_bits / max(self.predicted_bits(log_level), 1.0)
         malloc_trim()  # glibc keeps much of what smaller matrices have freed
         return coded
 

@@ -5,14 +5,15 @@ water-filling (Cover and Thomas, section 10.3.3) over all matrices. A matrix's c
 accepts a loss proportional to c^2 for a bit, whatever its weights, so that this is one level.
 """
 
-import math
 from collections.abc import Callable, Mapping
-from typing import NamedTuple
 
 from ..errors import InfeasibleRatio
 from ..formats._base import CompressedMatrix
 from ._base import Context
 from ._layer_code import LayerCoder
+
+Codes = dict[str, CompressedMatrix]
+"""Codes of matrices by name."""
 
 FILLED = 0.997
 """Least share of the budget to use in the first trials."""
@@ -20,6 +21,8 @@ PATIENCE = 3
 """Trials after which LEAST_FILLED of the budget is enough: scales take few values, so that bits
 change by jumps of up to a hundredth."""
 LEAST_FILLED = 0.985
+WITHIN, BEYOND = 0.99, 1.01
+"""Shares of the budget to aim at until a trial keeps it, and until one exceeds it."""
 TRIALS = 10
 """Levels tried on all matrices."""
 BISECTIONS = 60
@@ -29,22 +32,9 @@ LONGEST_MOVE = 2.0
 """Largest change of log2 of the level from a trial to the next."""
 
 
-class CodedModel(NamedTuple):
-    """Codes of all matrices at one water level."""
-
-    matrices: dict[str, CompressedMatrix]
-    log_level: float
-    """log2 of the water level c; NaN if each matrix has its own."""
-
-    @property
-    def stored_bits(self) -> int:
-        """Bits of all codes."""
-        return sum(matrix.stored_bits for matrix in self.matrices.values())
-
-
 def code_matrices(
     coders: Mapping[str, LayerCoder], budget: int, context: Context, one_level: bool = True
-) -> CodedModel:
+) -> Codes:
     """Code matrices within a budget, at one level or with the same bits per weight for each.
 
     Args:
@@ -58,13 +48,17 @@ def code_matrices(
     """
     if one_level:
         return code_at_one_level(coders, budget, context)
-    codes: dict[str, CompressedMatrix] = {}
+    codes: Codes = {}
     for name, share in equal_shares(coders, budget).items():
-        codes |= code_at_one_level({name: coders[name]}, share, context).matrices
-    coded = CodedModel(codes, math.nan)
-    if coded.stored_bits > budget:
+        codes |= code_at_one_level({name: coders[name]}, share, context)
+    if count_stored_bits(codes) > budget:
         raise _does_not_fit(budget)
-    return coded
+    return codes
+
+
+def count_stored_bits(codes: Codes) -> int:
+    """Bits of all codes."""
+    return sum(code.stored_bits for code in codes.values())
 
 
 def equal_shares(coders: Mapping[str, LayerCoder], budget: int) -> dict[str, int]:
@@ -99,10 +93,10 @@ def _least_bits(coder: LayerCoder) -> int:
     return 16 * (n + d) + n * d // 4 + 500
 
 
-def code_at_one_level(
-    coders: Mapping[str, LayerCoder], budget: int, context: Context
-) -> CodedModel:
+def code_at_one_level(coders: Mapping[str, LayerCoder], budget: int, context: Context) -> Codes:
     """Code matrices at the lowest level found whose bits keep a budget.
+
+    What the level leaves of the budget is filled with codes of the next lower level that was tried.
 
     Args:
         coders: coders of the matrices by name.
@@ -117,30 +111,54 @@ def code_at_one_level(
         return sum(coder.predicted_bits(log_level) for coder in coders.values())
 
     log_level = predict_level(coders, budget)
-    best: CodedModel | None = None
+    within: Codes | None = None
+    beyond: Codes | None = None
     last: tuple[float, int] | None = None
     for trial in range(TRIALS):
-        codes: dict[str, CompressedMatrix] = {
-            name: coder.encode(log_level) for name, coder in coders.items()
-        }
-        coded = CodedModel(codes, log_level)
-        bits = coded.stored_bits
+        codes: Codes = {name: coder.encode(log_level) for name, coder in coders.items()}
+        bits = count_stored_bits(codes)
         context.progress(f"level {trial + 1}/{TRIALS}: {bits / max(budget, 1):.4f} of the bits")
-        if bits <= budget and (best is None or log_level < best.log_level):
-            best = coded
-        enough = FILLED if trial + 1 < PATIENCE else LEAST_FILLED
-        if best is not None and best.stored_bits >= enough * budget:
-            break
+        if bits > budget:
+            beyond = min(beyond or codes, codes, key=count_stored_bits)
+        else:
+            within = max(within or codes, codes, key=count_stored_bits)
+        if within is not None:
+            filled = _fill(within, beyond or {}, budget)
+            enough = FILLED if trial + 1 < PATIENCE else LEAST_FILLED
+            if count_stored_bits(filled) >= enough * budget:
+                return filled
         slope = (predicted(log_level - 0.05) - predicted(log_level + 0.05)) / 0.1
         if last is not None and last[0] != log_level:
             measured = (last[1] - bits) / (log_level - last[0])
             slope = min(max(measured, slope / 2), 2 * slope)
         last = log_level, bits
-        move = (bits - (1 + FILLED) / 2 * budget) / max(slope, 1.0)
+        if within is None:
+            aim = WITHIN
+        elif beyond is None and len(coders) > 1:
+            aim = BEYOND
+        else:
+            aim = (1 + FILLED) / 2
+        move = (bits - aim * budget) / max(slope, 1.0)
         log_level += min(max(move, -LONGEST_MOVE), LONGEST_MOVE)
-    if best is None:
+    if within is None:
         raise _does_not_fit(budget)
-    return best
+    return _fill(within, beyond or {}, budget)
+
+
+def _fill(within: Codes, beyond: Codes, budget: int) -> Codes:
+    """Replace codes by those of a lower level while these fit the budget, the largest first.
+
+    A bit saves nearly the same loss in every matrix and at both levels, so that it matters little
+    which matrices are of which level.
+    """
+    filled = dict(within)
+    room = budget - count_stored_bits(within)
+    longer = {name: code.stored_bits - within[name].stored_bits for name, code in beyond.items()}
+    for name in sorted(longer, key=lambda name: longer[name], reverse=True):
+        if longer[name] <= room:
+            filled[name] = beyond[name]
+            room -= longer[name]
+    return filled
 
 
 def predict_level(coders: Mapping[str, LayerCoder], budget: int) -> float:

@@ -69,7 +69,7 @@ def code_in_order(
         InfeasibleRatio: if a code does not fit its bits.
     """
     coded = copy.deepcopy(model)
-    codes = code_at_one_level({EMBEDDING: coders[EMBEDDING]}, shares[EMBEDDING], context).matrices
+    codes = code_at_one_level({EMBEDDING: coders[EMBEDDING]}, shares[EMBEDDING], context)
     codes[EMBEDDING].prepare()
     find_embedding(coded)[1].weight.data = codes[EMBEDDING].dense()
     dense_inputs: Tensor | None = None
@@ -86,7 +86,7 @@ def code_in_order(
             if drift is not None:
                 corrected = Moments(drift.inputs, moments.outputs)
                 coder = LayerCoder(drift.correct(matrix.weight), corrected, options)
-        codes |= code_at_one_level({name: coder}, shares[name], context).matrices
+        codes |= code_at_one_level({name: coder}, shares[name], context)
         codes[name].prepare()
         matrix.parameter.data = matrix.as_stored(codes[name].dense())
     return codes

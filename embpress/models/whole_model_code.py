@@ -215,7 +215,7 @@ def code_within(
     """
     if options.gptq:
         return code_with_gptq(coders, budget)
-    return code_matrices(coders, budget, context, options.one_level).matrices
+    return code_matrices(coders, budget, context, options.one_level)
 
 
 def bits_of_matrices(model: PreTrainedModel, ratio: float) -> int:

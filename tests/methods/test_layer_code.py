@@ -15,7 +15,7 @@ from embpress.methods._layer_code import (
     Moments,
     plain_moments,
 )
-from embpress.methods._water_level import code_at_one_level
+from embpress.methods._water_level import code_at_one_level, count_stored_bits
 
 
 def layer(n=48, d=40, seed=0):
@@ -158,15 +158,24 @@ def test_one_level_is_where_an_optimizer_puts_the_bits():
     best = minimize_scalar(loss, bounds=(0.1, 0.9), method="bounded")
     coded = code_at_one_level(coders_of_unequal_importance(), budget, Context())
     assert 0.1 < best.x < 0.45  # the optimizer gives the first, less important layer less
-    assert loss(coded.matrices["1"].stored_bits / coded.stored_bits) < 1.03 * best.fun
+    assert loss(coded["1"].stored_bits / count_stored_bits(coded)) < 1.03 * best.fun
 
 
 @pytest.mark.parametrize("bits_per_weight", [1.5, 3, 6])
 def test_a_budget_is_kept_and_spent(bits_per_weight):
     budget = round(bits_per_weight * 2 * 64 * 48)
     coded = code_at_one_level(coders_of_unequal_importance(), budget, Context())
-    assert 0.98 * budget <= coded.stored_bits <= budget
-    assert coded.matrices["2"].stored_bits > coded.matrices["1"].stored_bits
+    assert 0.98 * budget <= count_stored_bits(coded) <= budget
+    assert coded["2"].stored_bits > coded["1"].stored_bits
+
+
+def test_what_one_level_leaves_is_filled_with_codes_of_a_lower_one():
+    layers = (layer(64, 48, seed) for seed in range(12))
+    coders = {str(i): LayerCoder(*one) for i, one in enumerate(layers)}
+    for bits_per_weight in (1.5, 2, 3):
+        budget = round(bits_per_weight * 12 * 64 * 48)
+        bits = count_stored_bits(code_at_one_level(coders, budget, Context()))
+        assert 0.997 * budget <= bits <= budget, bits / budget
 
 
 def test_a_budget_below_the_smallest_code_is_refused():

@@ -106,14 +106,9 @@ def code_at_one_level(coders: Mapping[str, LayerCoder], budget: int, context: Co
     Raises:
         InfeasibleRatio: if the codes do not fit the budget at any level.
     """
-
-    def predicted(log_level: float) -> float:
-        return sum(coder.predicted_bits(log_level) for coder in coders.values())
-
     log_level = predict_level(coders, budget)
     within: Codes | None = None
     beyond: Codes | None = None
-    last: tuple[float, int] | None = None
     for trial in range(TRIALS):
         codes: Codes = {name: coder.encode(log_level) for name, coder in coders.items()}
         bits = count_stored_bits(codes)
@@ -122,24 +117,16 @@ def code_at_one_level(coders: Mapping[str, LayerCoder], budget: int, context: Co
             beyond = min(beyond or codes, codes, key=count_stored_bits)
         else:
             within = max(within or codes, codes, key=count_stored_bits)
-        if within is not None:
+        if within is None:
+            aim = WITHIN
+        else:
             filled = _fill(within, beyond or {}, budget)
             enough = FILLED if trial + 1 < PATIENCE else LEAST_FILLED
             if count_stored_bits(filled) >= enough * budget:
                 return filled
-        slope = (predicted(log_level - 0.05) - predicted(log_level + 0.05)) / 0.1
-        if last is not None and last[0] != log_level:
-            measured = (last[1] - bits) / (log_level - last[0])
-            slope = min(max(measured, slope / 2), 2 * slope)
-        last = log_level, bits
-        if within is None:
-            aim = WITHIN
-        elif beyond is None and len(coders) > 1:
-            aim = BEYOND
-        else:
-            aim = (1 + FILLED) / 2
-        move = (bits - aim * budget) / max(slope, 1.0)
-        log_level += min(max(move, -LONGEST_MOVE), LONGEST_MOVE)
+            aim = BEYOND if beyond is None and len(coders) > 1 else (1 + FILLED) / 2
+        following = predict_level(coders, aim * budget)
+        log_level = min(max(following, log_level - LONGEST_MOVE), log_level + LONGEST_MOVE)
     if within is None:
         raise _does_not_fit(budget)
     return _fill(within, beyond or {}, budget)
@@ -161,8 +148,8 @@ def _fill(within: Codes, beyond: Codes, budget: int) -> Codes:
     return filled
 
 
-def predict_level(coders: Mapping[str, LayerCoder], budget: int) -> float:
-    """log2 of the water level at which Gaussian matrices take so many bits together."""
+def predict_level(coders: Mapping[str, LayerCoder], budget: float) -> float:
+    """log2 of the water level at which matrices take so many bits together, as predicted."""
     return _falling_root(
         lambda level: sum(coder.predicted_bits(level) for coder in coders.values()) - budget
     )

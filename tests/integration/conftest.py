@@ -23,6 +23,8 @@ class Runner:
 
     environment: dict[str, str]
     options: list[str]
+    program: tuple[str, ...] = ("-m", "snakemake")
+    """What Python runs."""
 
     def __call__(
         self, folder: Path, study: Path, *arguments: str, snakefile: Path = ROOT / "Snakefile"
@@ -30,8 +32,7 @@ class Runner:
         """Exit status, and all that was printed."""
         command = [
             sys.executable,
-            "-m",
-            "snakemake",
+            *self.program,
             "--snakefile",
             snakefile,
             "--directory",
@@ -58,6 +59,9 @@ def small_study(folder: Path, tasks: dict[str, list[str]]) -> Path:
     study["tasks"] = {
         name: study["tasks"][name] | {"methods": methods} for name, methods in tasks.items()
     }
+    for part, key in (("models", "model"), ("corpora", "corpus")):
+        used = {task[key] for task in study["tasks"].values()}
+        study[part] = {name: entry for name, entry in study[part].items() if name in used}
     study["tasks"]["rotten"] |= {"train_examples": 64, "test_examples": 64}
     comparison = {
         "better": "identity",

@@ -16,12 +16,8 @@ from ..slurm import cluster as slurm
 from .conftest import ROOT, Runner, small_study
 
 TASKS = {"rotten": ["identity", "svd"]}
-SITE = [
-    "--slurm-partition-config",
-    str(ROOT / "tests/slurm/partitions.yaml"),
-    "--slurm-init-seconds-before-status-checks",
-    "5",
-]
+SITE = ["--slurm-partition-config", str(ROOT / "tests/slurm/partitions.yaml")]
+POLLING_FAST = (str(ROOT / "tests/slurm/snakemake_polling_fast.py"),)
 PROFILE = ["--workflow-profile", str(ROOT / "profiles/slurm")]
 # After the first run: one job alone, though it ran in conda and now does not.
 ONLY = ["--rerun-triggers", "mtime", "--forcerun"]
@@ -50,7 +46,7 @@ def cluster(tmp_path_factory):
 def finished(tmp_path_factory, conda, cluster):
     """A finished run of a small study on the cluster, and the cluster's jobs after it."""
     folder = tmp_path_factory.mktemp("on_slurm")
-    run = Runner(conda.environment, [*PROFILE, *SITE, *conda.options])
+    run = Runner(conda.environment, [*PROFILE, *SITE, *conda.options], POLLING_FAST)
     arguments = ["--slurm-status-command", "sacct", "--set-resources", "finetune:gpu=1"]
     status, output = run(folder, small_study(folder, TASKS), *arguments)
     assert status == 0, output[-8000:]
@@ -61,7 +57,7 @@ def finished(tmp_path_factory, conda, cluster):
 def snakemake(finished):
     """Runs on the cluster again in the finished folder, without conda."""
     folder, _ = finished
-    run = Runner({}, [*PROFILE, *SITE])
+    run = Runner({}, [*PROFILE, *SITE], POLLING_FAST)
     return lambda *arguments: run(folder, folder / "small.yaml", *arguments)
 
 

@@ -92,9 +92,8 @@ def test_controls_are_far_below_the_uncompressed_model_and_methods_between(score
 
 def test_students_are_compared_with_their_teacher_under_their_own_protocol(folder, scores):
     rows = main(scores, "rotten_distilled")
-    assert set(rows.index) == {"identity", "kronecker", "svd_model", "ectcq_model"} and set(
-        rows["protocol"]
-    ) == {"compress_then_distil"}
+    assert set(rows.index) == {"identity", "kronecker", "ectcq_model"}
+    assert set(rows["protocol"]) == {"compress_then_distil"}
     assert rows.loc["identity", "value"] == main(scores, "rotten").loc["identity", "value"]
     assert rows.loc["kronecker", "achieved_ratio"] >= 4
     # Without training, this start scores as the controls do.
@@ -137,9 +136,9 @@ def test_a_whole_model_in_one_code_keeps_more_bits_and_recovers(folder, scores):
 
 def test_every_method_has_a_row_and_stays_within_its_budget(scores):
     rows = main(scores, "similarity")
-    assert len(rows) == 18
+    assert len(rows) == 17
     reached = rows.dropna(subset=["target_ratio", "value"])
-    assert len(reached) == 14
+    assert len(reached) == 13
     assert (reached["achieved_ratio"] >= reached["target_ratio"]).all()
     assert (reached["model_ratio"] < reached["achieved_ratio"]).all()
     note = rows.loc["int8", "note"]
@@ -180,7 +179,7 @@ def test_tables_figures_and_provenance_are_there(folder):
     )
     whole = (results / "tables/whole_model.txt").read_text()
     first_part = whole.split("\n\n")[0]  # further columns follow in parts of their own
-    assert first_part.count("SVD, whole model") == 3
+    assert first_part.count("SVD, whole model") == 2
     assert "Rotten Tomatoes, accuracy, MiniLM-L6" in first_part
     modules = pandas.read_csv(results / "modules.csv")
     assert set(modules["kind"]) >= {"embedding", "query", "output", "not compressed"} and set(

@@ -284,7 +284,8 @@ def test_japanese_is_counted_as_e5_reads_it(folder):
 def test_adding_a_method_runs_only_that_method(folder, tmp_path):
     study = yaml.safe_load((ROOT / "studies/smoke.yaml").read_text())
     study["methods"]["svd_half"] = {"method": "svd", "options": {"factor_dtype": "float16"}}
-    study["tasks"]["rotten_distilled"]["methods"].append("svd_half")
+    for task in ("similarity", "rotten_distilled"):
+        study["tasks"][task]["methods"].append("svd_half")
     (tmp_path / "more.yaml").write_text(yaml.safe_dump(study, sort_keys=False))
     status, output = snakemake(
         folder, "--dry-run", "--quiet", "rules", study=tmp_path / "more.yaml"
@@ -305,8 +306,8 @@ def test_adding_a_method_runs_only_that_method(folder, tmp_path):
     [
         (
             "signs: {}",
-            "sings: {}",
-            "config: methods.sings: there is no method 'sings'; did you mean 'signs'?",
+            "signs: {method: sings}",
+            "config: methods.signs: there is no method 'sings'; did you mean 'signs'?",
         ),
         (
             "ratios: [4]",

@@ -108,7 +108,8 @@ def code_at_one_level(coders: Mapping[str, LayerCoder], budget: int, context: Co
     """
     log_level = predict_level(coders, budget)
     within: Codes | None = None
-    beyond: Codes | None = None
+    filled: Codes | None = None
+    beyond: Codes = {}
     for trial in range(TRIALS):
         codes: Codes = {name: coder.encode(log_level) for name, coder in coders.items()}
         bits = count_stored_bits(codes)
@@ -120,16 +121,16 @@ def code_at_one_level(coders: Mapping[str, LayerCoder], budget: int, context: Co
         if within is None:
             aim = WITHIN
         else:
-            filled = _fill(within, beyond or {}, budget)
+            filled = _fill(within, beyond, budget)
             enough = FILLED if trial + 1 < PATIENCE else LEAST_FILLED
             if count_stored_bits(filled) >= enough * budget:
                 return filled
-            aim = BEYOND if beyond is None and len(coders) > 1 else (1 + FILLED) / 2
+            aim = BEYOND if not beyond and len(coders) > 1 else (1 + FILLED) / 2
         following = predict_level(coders, aim * budget)
         log_level = min(max(following, log_level - LONGEST_MOVE), log_level + LONGEST_MOVE)
-    if within is None:
+    if filled is None:
         raise _does_not_fit(budget)
-    return _fill(within, beyond or {}, budget)
+    return filled
 
 
 def _fill(within: Codes, beyond: Codes, budget: int) -> Codes:

@@ -59,7 +59,7 @@ def test_every_job_runs_in_an_environment_and_the_study_finishes(finished):
         assert (
             len(re.findall(rf"Creating conda environment \S*envs/{env.name}\.\.\.", output)) == 1
         ), env
-    assert output.count("Activating conda environment") >= output.count("\nJob ") > 25
+    assert output.count("Activating conda environment") >= output.count("\nJob ") > 28
     scores = pandas.read_csv(folder / "results/scores.csv")
     assert set(scores["task"]) == set(TASKS) and scores["value"].notna().all()
     assert (folder / "results/tables/main.tex").exists() and (
